@@ -1,0 +1,1 @@
+//! Owns what happens after a membership automation failed.

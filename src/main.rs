@@ -1,0 +1,3 @@
+//! Entry point of the `cerby-reconciler` program.
+
+fn main() {}
