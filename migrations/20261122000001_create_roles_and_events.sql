@@ -1,0 +1,98 @@
+-- Roles are cluster-wide: another database of the same server may have made them already.
+do $$
+declare
+    wanted text;
+begin
+    foreach wanted in array array[
+        'reconciler_daemon', 'reconciler_backend', 'reconciler_operator', 'reconciler_viewer'
+    ] loop
+        begin
+            if not exists (select from pg_catalog.pg_roles where rolname = wanted) then
+                execute format('create role %I nologin', wanted);
+            end if;
+        exception
+            when duplicate_object or unique_violation then
+                null; -- a migration of another database made it first
+            when insufficient_privilege then
+                raise exception 'role % does not exist and % may not create it', wanted, current_user
+                    using hint = format('Let a role with CREATEROLE run: create role %I nologin;', wanted),
+                          errcode = 'insufficient_privilege';
+        end;
+    end loop;
+end
+$$;
+
+create schema if not exists reconciler;
+
+-- Who acts. The daemon names its actor per transaction; everyone else is who they logged in as,
+-- so that nobody can write under another name.
+create function reconciler.current_actor() returns text
+    language sql stable set search_path = pg_catalog, pg_temp as
+$$
+    select case
+        when pg_has_role(session_user, 'reconciler_daemon', 'member')
+            then coalesce(nullif(current_setting('reconciler.actor', true), ''), session_user::text)
+        else session_user::text
+    end
+$$;
+
+create function reconciler.is_daemon() returns boolean
+    language sql stable set search_path = pg_catalog, pg_temp as
+$$
+    select pg_has_role(session_user, 'reconciler_daemon', 'member')
+       and current_setting('reconciler.actor', true) = 'daemon'
+$$;
+
+create table reconciler.events (
+    id           bigint generated always as identity,
+    at           timestamptz not null default clock_timestamp(),
+    actor        text        not null default reconciler.current_actor(),
+    what         text        not null,
+    workspace_id text        not null,
+    subject      text        not null,
+    subject_id   text        not null,
+    detail       jsonb       not null default '{}',
+    primary key (id, workspace_id),
+    constraint subject_is_task_action_sync_or_integration
+        check (subject in ('task', 'action', 'sync', 'integration')),
+    constraint detail_is_an_object check (jsonb_typeof(detail) = 'object')
+);
+
+create index events_of_a_subject on reconciler.events (workspace_id, subject, subject_id, id);
+create index events_by_time on reconciler.events (at);
+
+comment on table reconciler.events is
+    'What happened to every row, append-only: who, when, what, why.';
+
+create function reconciler.refuse_rewriting_history() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    raise exception 'events are append-only: % is refused', lower(tg_op)
+        using errcode = 'insufficient_privilege';
+end
+$$;
+
+create trigger events_are_never_changed
+    before update or truncate on reconciler.events
+    for each statement execute function reconciler.refuse_rewriting_history();
+
+-- Retention is the one way out of the trail, and it cannot reach what is recent.
+create function reconciler.delete_old_events(p_older_than interval, p_limit integer) returns bigint
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    deleted bigint;
+begin
+    if p_older_than < interval '30 days' then
+        raise exception 'events are kept for at least 30 days, not %', p_older_than
+            using errcode = 'check_violation';
+    end if;
+    delete from reconciler.events e
+    using (select id, workspace_id from reconciler.events
+           where at < clock_timestamp() - p_older_than order by at limit p_limit) old
+    where e.id = old.id and e.workspace_id = old.workspace_id;
+    get diagnostics deleted = row_count;
+    return deleted;
+end
+$$;

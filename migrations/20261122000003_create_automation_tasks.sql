@@ -1,0 +1,117 @@
+-- The inbound contract: the backend inserts the first block of columns and nothing else.
+-- Constraints are named after the column, so that the database's own refusal says which one is wrong.
+create table reconciler.automation_tasks (
+    id                     bigint generated always as identity,
+    workspace_id           text        not null,
+    source_id              text        not null,
+    job_id                 text,
+    integration_id         text        not null,
+    integration_kind       text        not null,
+    integration_name       text        not null,
+    application            text        not null,
+    member_id              text        not null,
+    member_email           text        not null,
+    member_username        text,
+    member_name            text,
+    operation              text        not null,
+    entitlements           text[]      not null default '{}',
+    hub_role               text,
+    trigger                text        not null,
+    requested_at           timestamptz not null,
+    failure_code           text,
+    failure_message        text,
+    failure_screenshot_url text,
+    can_retry              boolean,
+    user_required          boolean,
+    traceparent            text,
+
+    -- The daemon's side: what is next (state, turn), and who holds the row (lease).
+    state                  text        not null default 'pending',
+    turn                   text        default 'arrived',
+    received_at            timestamptz not null default clock_timestamp(),
+    attempts               integer     not null default 0,
+    next_attempt_at        timestamptz not null default now(),
+    trying_since           timestamptz,
+    last_error             text,
+    running_job_id         text,
+    running_since          timestamptz,
+    uncertain_since        timestamptz,
+    closed_at              timestamptz,
+    closed_reason          text,
+    superseded_by          bigint,
+    lease_token            bigint      not null default 0,
+    lease_until            timestamptz,
+    unreleased_claims      integer     not null default 0,
+
+    primary key (id, workspace_id),
+    constraint source_id_is_unique_in_the_workspace unique (workspace_id, source_id),
+    constraint workspace_id_is_1_to_63_letters_digits_hyphens_underscores
+        check (workspace_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$'),
+    constraint source_id_is_1_to_200_visible_characters check (source_id ~ '^[[:graph:]]{1,200}$'),
+    constraint job_id_is_1_to_200_visible_characters check (job_id ~ '^[[:graph:]]{1,200}$'),
+    constraint integration_id_is_1_to_200_visible_characters check (integration_id ~ '^[[:graph:]]{1,200}$'),
+    constraint integration_kind_is_app_or_business_hub check (integration_kind in ('app', 'business_hub')),
+    constraint integration_name_is_not_empty check (btrim(integration_name) <> ''),
+    constraint application_is_not_empty check (btrim(application) <> ''),
+    constraint member_id_is_1_to_200_visible_characters check (member_id ~ '^[[:graph:]]{1,200}$'),
+    constraint member_email_has_an_at_sign check (member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),
+    constraint member_email_is_at_most_320_characters check (char_length(member_email) <= 320),
+    constraint operation_is_invite_remove_or_change_role check (operation in ('invite', 'remove', 'change_role')),
+    constraint entitlements_are_not_null_or_empty
+        check (array_position(entitlements, null) is null and array_position(entitlements, '') is null),
+    constraint entitlements_are_given_for_change_role
+        check (operation <> 'change_role' or cardinality(entitlements) > 0),
+    constraint hub_role_is_account_owner_or_account_collaborator
+        check (hub_role in ('account_owner', 'account_collaborator')),
+    constraint trigger_is_manual_workspace_policy_system_or_user_deprovisioned
+        check (trigger in ('manual', 'workspace_policy', 'system', 'user_deprovisioned')),
+    constraint trigger_user_deprovisioned_is_for_operation_remove
+        check (trigger <> 'user_deprovisioned' or operation = 'remove'),
+    constraint requested_at_is_at_most_a_day_ahead
+        check (isfinite(requested_at) and requested_at <= received_at + interval '1 day'),
+
+    constraint state_is_known
+        check (state in ('pending', 'running', 'succeeded', 'escalated', 'superseded', 'cancelled')),
+    constraint turn_is_held_only_by_unfinished_tasks
+        check ((turn is null) = (state in ('succeeded', 'escalated', 'superseded', 'cancelled'))
+               and turn in ('arrived', 'waiting', 'head')),
+    constraint running_tasks_know_their_job check ((state = 'running') = (running_job_id is not null)),
+    constraint closed_tasks_say_when_and_why
+        check ((turn is null) = (closed_at is not null) and (turn is null) = (closed_reason is not null)),
+    constraint closed_tasks_are_unleased check (turn is not null or lease_until is null),
+    constraint superseded_tasks_say_by_what check (state <> 'superseded' or superseded_by is not null)
+) with (fillfactor = 60, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
+
+comment on table reconciler.automation_tasks is
+    'One operation for one member that automation failed to do.';
+comment on column reconciler.automation_tasks.turn is
+    'arrived: not ordered yet; waiting: behind another task or a manual action of the member; head: its turn; null: closed.';
+comment on column reconciler.automation_tasks.trying_since is
+    'When trying began, moved forward by every wait that was not trying. The age limit counts from here.';
+comment on column reconciler.automation_tasks.uncertain_since is
+    'An attempt may have reached the app without an answer to us: look before repeating.';
+
+-- Mutual exclusion per member, by the database.
+create unique index one_head_per_member
+    on reconciler.automation_tasks (workspace_id, integration_id, member_id) where turn = 'head';
+create index heads_by_due_time
+    on reconciler.automation_tasks (workspace_id, integration_id, next_attempt_at, id) where turn = 'head';
+create index arrivals on reconciler.automation_tasks (id) where turn = 'arrived';
+create index waiting_by_member
+    on reconciler.automation_tasks (workspace_id, integration_id, member_id) where turn = 'waiting';
+create index intents_of_a_member
+    on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id);
+create index closed_by_time on reconciler.automation_tasks (closed_at) where turn is null;
+
+create function reconciler.announce_tasks() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    perform pg_notify('reconciler', 'tasks');
+    return null;
+end
+$$;
+
+create trigger arrivals_are_announced
+    after insert on reconciler.automation_tasks
+    for each statement execute function reconciler.announce_tasks();

@@ -1,0 +1,123 @@
+create table reconciler.syncs (
+    id                bigint generated always as identity,
+    workspace_id      text        not null,
+    integration_id    text        not null,
+    procedure         text        not null,
+    state             text        not null default 'requested',
+    requested_at      timestamptz not null default clock_timestamp(),
+    next_step_at      timestamptz not null default clock_timestamp(),
+    started_at        timestamptz,
+    running_job_id    text,
+    running_since     timestamptz,
+    report_id         text,
+    report            jsonb,
+    failures          integer     not null default 0,
+    last_error        text,
+    held_reason       text,
+    decision          text,
+    decision_reason   text,
+    decided_by        text,
+    decided_at        timestamptz,
+    finished_at       timestamptz,
+    finished_reason   text,
+    unexpected_removals integer,
+    lease_token       bigint      not null default 0,
+    lease_until       timestamptz,
+    unreleased_claims integer     not null default 0,
+    primary key (id, workspace_id),
+    foreign key (workspace_id, integration_id) references reconciler.integrations,
+    constraint procedure_is_check_and_apply_or_sync check (procedure in ('check_and_apply', 'sync')),
+    constraint state_is_known
+        check (state in ('requested', 'started', 'report_ready', 'held', 'applying', 'finished', 'failed')),
+    constraint started_syncs_say_when check (state = 'requested' or started_at is not null),
+    constraint held_syncs_say_why check (state <> 'held' or held_reason is not null),
+    constraint ended_syncs_say_when check ((state in ('finished', 'failed')) = (finished_at is not null)),
+    constraint decision_is_approved_or_rejected check (decision in ('approved', 'rejected')),
+    constraint decisions_have_a_reason check (decision is null or btrim(decision_reason) <> '')
+) with (fillfactor = 60);
+
+comment on table reconciler.syncs is
+    'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
+
+-- These two are the coalescing rule: a "done" during a running sync makes one more request,
+-- which can only start after it, so proof always rests on a reading younger than the deed.
+create unique index one_requested_sync_per_integration
+    on reconciler.syncs (workspace_id, integration_id) where state = 'requested';
+create unique index one_active_sync_per_integration
+    on reconciler.syncs (workspace_id, integration_id)
+    where state in ('started', 'report_ready', 'held', 'applying');
+create index unfinished_syncs_by_due_time
+    on reconciler.syncs (next_step_at) where state in ('requested', 'started', 'report_ready', 'applying');
+create index applied_removals_by_time
+    on reconciler.syncs (workspace_id, integration_id, finished_at) where unexpected_removals > 0;
+
+create function reconciler.request_sync(p_workspace_id text, p_integration_id text, p_due_at timestamptz)
+    returns void
+    language sql set search_path = pg_catalog, pg_temp as
+$$
+    insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at)
+    select i.workspace_id, i.integration_id,
+           case i.kind when 'app' then 'check_and_apply' else 'sync' end, p_due_at
+    from reconciler.integrations i
+    where i.workspace_id = p_workspace_id and i.integration_id = p_integration_id
+    on conflict (workspace_id, integration_id) where state = 'requested'
+        do update set next_step_at = least(syncs.next_step_at, excluded.next_step_at);
+    select pg_notify('reconciler', 'syncs');
+$$;
+
+-- A person's part in a sync is one decision on a held report, once, with a reason.
+create function reconciler.guard_sync_decision() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if old.state <> 'held' or old.decision is not null then
+        raise exception 'sync % is not waiting for a decision: it is %', old.id,
+                        case when old.decision is null then old.state else 'already ' || old.decision end
+            using errcode = 'check_violation';
+    end if;
+    if new.decision is null or btrim(coalesce(new.decision_reason, '')) = '' then
+        raise exception 'a decision on sync % needs decision (approved or rejected) and decision_reason', old.id
+            using errcode = 'check_violation';
+    end if;
+    new.decided_by := reconciler.current_actor();
+    new.decided_at := clock_timestamp();
+    -- approved: the report is looked at again and applied if it still stands; rejected: the sync ends.
+    new.state := 'report_ready';
+    new.next_step_at := clock_timestamp();
+    return new;
+end
+$$;
+
+create trigger decisions_are_guarded
+    before update of decision, decision_reason on reconciler.syncs
+    for each row when (old.decision is distinct from new.decision
+                       or old.decision_reason is distinct from new.decision_reason)
+    execute function reconciler.guard_sync_decision();
+
+create function reconciler.record_sync() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    values ('sync.' || case when tg_op = 'UPDATE' and old.decision is distinct from new.decision
+                            then new.decision else new.state end,
+            new.workspace_id, 'sync', new.id::text,
+            jsonb_strip_nulls(jsonb_build_object(
+                'integration_id', new.integration_id, 'procedure', new.procedure,
+                'reason', coalesce(case when new.state = 'held' then new.held_reason end,
+                                   case when new.decision is not null then new.decision_reason end,
+                                   new.finished_reason))));
+    if tg_op = 'UPDATE' and new.state = 'report_ready' then
+        perform pg_notify('reconciler', 'syncs');
+    end if;
+    return null;
+end
+$$;
+
+create trigger sync_requests_are_recorded
+    after insert on reconciler.syncs
+    for each row execute function reconciler.record_sync();
+create trigger sync_changes_are_recorded
+    after update of state, decision on reconciler.syncs
+    for each row when (old.state is distinct from new.state)
+    execute function reconciler.record_sync();

@@ -1,0 +1,197 @@
+create table reconciler.manual_actions (
+    id                     bigint generated always as identity,
+    status                 text        not null default 'open',
+    operation              text        not null,
+    workspace_id           text        not null,
+    integration_id         text        not null,
+    integration_name       text        not null,
+    integration_kind       text        not null,
+    application            text        not null,
+    member_id              text        not null,
+    member_email           text        not null,
+    member_username        text,
+    member_name            text,
+    entitlements           text[]      not null default '{}',
+    trigger                text        not null,
+    reason                 text        not null,
+    failure_code           text,
+    failure_message        text,
+    failure_screenshot_url text,
+    attempts               integer     not null default 0,
+    instructions           text        not null,
+    due_at                 timestamptz not null,
+    opened_at              timestamptz not null default clock_timestamp(),
+    reminded_at            timestamptz,
+    assignee               text,
+    note                   text,
+    done_by                text,
+    done_at                timestamptz,
+    verdict                text,
+    verdict_at             timestamptz,
+    seen                   text,
+    readings               integer     not null default 0,
+    reopened_count         integer     not null default 0,
+    closed_at              timestamptz,
+    task_id                bigint      not null,
+    primary key (id, workspace_id),
+    constraint status_is_known check (status in
+        ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded')),
+    constraint operation_is_invite_remove_or_change_role check (operation in ('invite', 'remove', 'change_role')),
+    constraint verdict_is_known check (verdict in ('confirmed', 'not_yet', 'contradicted', 'unverifiable')),
+    constraint done_actions_say_who_and_when
+        check (status not in ('done', 'verified', 'attested') or (done_by is not null and done_at is not null)),
+    constraint verified_actions_are_confirmed
+        check (status <> 'verified' or (verdict = 'confirmed' and verdict_at > done_at)),
+    constraint ended_actions_say_when check ((status in ('open', 'in_progress', 'done')) = (closed_at is null))
+) with (fillfactor = 70);
+
+comment on table reconciler.manual_actions is
+    'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
+    'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
+comment on column reconciler.manual_actions.seen is 'What the latest reading showed of this member.';
+
+-- One escalation per wanted state: retries, crashes and replicas cannot open a second one.
+create unique index one_unfinished_action_per_member
+    on reconciler.manual_actions (workspace_id, integration_id, member_id)
+    where status in ('open', 'in_progress', 'done');
+create index actions_by_due_time
+    on reconciler.manual_actions (due_at) where status in ('open', 'in_progress', 'done');
+create index done_actions_of_an_integration
+    on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
+create index action_of_a_task on reconciler.manual_actions (workspace_id, task_id);
+
+-- The oldest waiting task of a member gets its turn, if nothing unfinished is ahead of it.
+-- Each statement of a plpgsql function has its own snapshot, so rows that were ordered while the caller's
+-- first statement waited for a lock are seen here (the lost wake-up of solid_queue#456).
+create function reconciler.promote_waiting(p_workspace_id text, p_integration_id text, p_member_id text)
+    returns boolean
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    update reconciler.automation_tasks t
+    set turn = 'head', next_attempt_at = greatest(t.next_attempt_at, clock_timestamp())
+    where t.workspace_id = p_workspace_id
+      and t.id = (select w.id
+                  from reconciler.automation_tasks w
+                  where w.workspace_id = p_workspace_id and w.integration_id = p_integration_id
+                    and w.member_id = p_member_id and w.turn = 'waiting'
+                  order by w.requested_at, w.id
+                  limit 1)
+      and not exists (select from reconciler.automation_tasks h
+                      where h.workspace_id = p_workspace_id and h.integration_id = p_integration_id
+                        and h.member_id = p_member_id and h.turn = 'head')
+      and not exists (select from reconciler.manual_actions a
+                      where a.workspace_id = p_workspace_id and a.integration_id = p_integration_id
+                        and a.member_id = p_member_id and a.status in ('open', 'in_progress', 'done'));
+    if found then
+        perform pg_notify('reconciler', 'tasks');
+    end if;
+    return found;
+end
+$$;
+
+-- Which status may follow which. People and the daemon have different arrows.
+create function reconciler.next_action_statuses(p_status text, p_daemon boolean) returns text[]
+    language sql immutable set search_path = pg_catalog, pg_temp as
+$$
+    select case p_status
+        when 'open' then case when p_daemon then array['not_needed', 'superseded']
+                              else array['in_progress', 'done', 'dismissed'] end
+        when 'in_progress' then case when p_daemon then array['not_needed', 'superseded']
+                                     else array['open', 'done', 'dismissed'] end
+        when 'done' then case when p_daemon
+                              then array['open', 'verified', 'attested', 'superseded']
+                              else array['dismissed'] end
+        else array[]::text[]
+    end
+$$;
+
+create function reconciler.guard_action() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+declare
+    allowed text[] := reconciler.next_action_statuses(old.status, reconciler.is_daemon());
+begin
+    if new.status is distinct from old.status and not (new.status = any (allowed)) or old.closed_at is not null then
+        raise exception 'manual action % is % and cannot become %', old.id, old.status, coalesce(new.status, 'null')
+            using errcode = 'check_violation',
+                  hint = case when allowed = '{}' then 'This action has ended.'
+                              else 'From ' || old.status || ' it can become: ' || array_to_string(allowed, ', ') || '.' end;
+    end if;
+    if new.status = old.status then
+        return new;
+    end if;
+    case new.status
+        when 'in_progress' then
+            new.assignee := coalesce(new.assignee, reconciler.current_actor());
+        when 'done' then
+            new.done_by := reconciler.current_actor();
+            new.done_at := clock_timestamp();
+            new.verdict := null;
+            new.verdict_at := null;
+            new.readings := 0;
+        when 'open' then
+            if old.status = 'done' then
+                new.reopened_count := old.reopened_count + 1;
+                new.done_by := null;
+                new.done_at := null;
+            else
+                new.assignee := null;
+            end if;
+        when 'dismissed' then
+            if btrim(coalesce(new.note, '')) = '' then
+                raise exception 'dismissing manual action % needs a note that says why', old.id
+                    using errcode = 'check_violation',
+                          hint = 'update reconciler.manual_actions set status = ''dismissed'', note = ''...'' where id = '
+                                 || old.id;
+            end if;
+        else
+            null;
+    end case;
+    if new.status not in ('open', 'in_progress', 'done') then
+        new.closed_at := clock_timestamp();
+    end if;
+    return new;
+end
+$$;
+
+create trigger action_changes_are_guarded
+    before update on reconciler.manual_actions
+    for each row execute function reconciler.guard_action();
+
+create function reconciler.record_action() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    changed boolean := tg_op = 'INSERT' or old.status is distinct from new.status;
+    reopened boolean := tg_op = 'UPDATE' and new.reopened_count > old.reopened_count;
+begin
+    if not changed and old.assignee is not distinct from new.assignee and old.note is not distinct from new.note
+       and old.verdict is not distinct from new.verdict and old.readings = new.readings then
+        return null;
+    end if;
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    values ('action.' || case when tg_op = 'INSERT' then 'opened'
+                              when reopened then 'reopened'
+                              when changed then new.status
+                              when old.readings <> new.readings then 'judged'
+                              else 'noted' end,
+            new.workspace_id, 'action', new.id::text,
+            jsonb_strip_nulls(jsonb_build_object(
+                'task_id', new.task_id, 'operation', new.operation,
+                'from', case when tg_op = 'UPDATE' then old.status end, 'to', new.status,
+                'reason', case when tg_op = 'INSERT' then new.reason end,
+                'assignee', new.assignee, 'note', new.note, 'done_by', new.done_by, 'done_at', new.done_at,
+                'verdict', new.verdict, 'seen', case when new.verdict is not null then new.seen end)));
+    if changed and new.status = 'done' then
+        perform reconciler.request_sync(new.workspace_id, new.integration_id, clock_timestamp());
+    elsif changed and new.closed_at is not null then
+        perform reconciler.promote_waiting(new.workspace_id, new.integration_id, new.member_id);
+    end if;
+    return null;
+end
+$$;
+
+create trigger action_changes_are_recorded
+    after insert or update on reconciler.manual_actions
+    for each row execute function reconciler.record_action();
