@@ -52,6 +52,8 @@ create table reconciler.automation_tasks (
     constraint integration_id_is_1_to_200_visible_characters check (integration_id ~ '^[[:graph:]]{1,200}$'),
     constraint integration_kind_is_app_or_business_hub check (integration_kind in ('app', 'business_hub')),
     constraint integration_name_is_not_empty check (btrim(integration_name) <> ''),
+    constraint integration_id_and_member_id_are_not_dots
+        check (integration_id not in ('.', '..') and member_id not in ('.', '..')),
     constraint application_is_not_empty check (btrim(application) <> ''),
     constraint member_id_is_1_to_200_visible_characters check (member_id ~ '^[[:graph:]]{1,200}$'),
     constraint member_email_has_an_at_sign check (member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),

@@ -1,0 +1,191 @@
+//! What a failure means for automation: the backend's codes and flags → a class.
+//!
+//! Sources: Cerby's published automation failure codes (17 codes, 9 user actions, 4 tiers) and the job's
+//! `canRetry` and `errorDetails.userRequired`. None of the published codes heals by waiting; whatever is
+//! not among them is an ordinary failure, where backoff earns its keep. `MFAAlreadyEnable` is the exact
+//! wire value.
+
+use crate::membership::Operation;
+
+/// The backend's word on why an automation failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// A stable identifier, or none.
+    pub code: Option<String>,
+    /// Words for people; they may name people and are not logged.
+    pub message: Option<String>,
+    /// Where the screenshot of the failure is.
+    pub screenshot_url: Option<String>,
+    /// Whether the backend thinks that trying again can help.
+    pub can_retry: Option<bool>,
+    /// Whether the backend thinks that a person is needed.
+    pub user_required: Option<bool>,
+}
+
+/// What may be done about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// Trying again later can help.
+    Transient,
+    /// The integration's own credential or session is at fault: every task of it fails alike.
+    Credential(Remedy),
+    /// Only a person can help.
+    Person(Remedy),
+    /// The app has no automation for this operation.
+    NoAutomation,
+    /// The app says that it is already as wanted.
+    AlreadySo,
+}
+
+/// The published `user_action` of a code: what a person mends before anything can work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Buy seats in the app.
+    AddLicenses,
+    /// Reactivate the app's subscription.
+    ReactivateSubscription,
+    /// Give the service account the permissions it lacks.
+    GrantPermissions,
+    /// Correct the business or tenant id in Cerby.
+    FixBusinessId,
+    /// Correct the stored username or password.
+    ReviewCredentials,
+    /// Ask Cerby's support.
+    ContactSupport,
+    /// Add or correct an email or phone number in Cerby.
+    UpdateContactInfo,
+    /// Let Cerby manage the second factor.
+    ConfigureMfa,
+    /// Renew the trusted session of the browser extension.
+    Reauthenticate,
+    /// The code says nothing more: look at it in Cerby.
+    Review,
+}
+
+impl Remedy {
+    /// One sentence for the person.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::AddLicenses => "The app has no free seat: add licences there first.",
+            Self::ReactivateSubscription => "The app's subscription is not active: reactivate it first.",
+            Self::GrantPermissions => {
+                "The service account lacks permissions in the app: use an account that has them, and grant them."
+            }
+            Self::FixBusinessId => "The business or tenant id stored in Cerby is wrong: correct it.",
+            Self::ReviewCredentials => "The stored login no longer works: update the credentials in Cerby.",
+            Self::ContactSupport => "Cerby could not read the stored secret: tell Cerby's support.",
+            Self::UpdateContactInfo => "An email address or phone number is missing or wrong: correct it in Cerby.",
+            Self::ConfigureMfa => "Cerby does not manage the account's second factor: set that up in Cerby.",
+            Self::Reauthenticate => "The trusted session is gone: sign in again with Cerby's browser extension.",
+            Self::Review => "Look at the failed job in Cerby's automation log.",
+        }
+    }
+}
+
+impl Failure {
+    /// A failure that we found ourselves.
+    pub fn ours(code: &str) -> Self {
+        Self { code: Some(code.to_owned()), ..Self::default() }
+    }
+
+    /// What may be done about it, for this operation.
+    pub fn class(&self, operation: Operation) -> FailureClass {
+        match self.code.as_deref().map(|code| class_of_code(code, operation)) {
+            Some(Some(class)) => class,
+            _ if self.user_required == Some(true) || self.can_retry == Some(false) => {
+                FailureClass::Person(Remedy::Review)
+            }
+            _ => FailureClass::Transient,
+        }
+    }
+}
+
+/// The table. `None` for a code that is not in it.
+fn class_of_code(code: &str, operation: Operation) -> Option<FailureClass> {
+    use FailureClass::{AlreadySo, Credential, NoAutomation, Person};
+    Some(match code {
+        "NotEnoughSeats" => Person(Remedy::AddLicenses),
+        "SubscriptionDeactivated" => Person(Remedy::ReactivateSubscription),
+        "UnderpermissionedAccount" => Person(Remedy::GrantPermissions),
+        "InvalidBusinessId" => Person(Remedy::FixBusinessId),
+        "BadCredentials" | "EmptyPasswordError" => Credential(Remedy::ReviewCredentials),
+        "AccountVaultError" => Credential(Remedy::ContactSupport),
+        "EmailNotProvidedError" | "InvalidEmail" | "PhoneNotProvidedError" => {
+            Person(Remedy::UpdateContactInfo)
+        }
+        "PhoneNotManagedError"
+        | "GeneralMFANotManagedError"
+        | "MFANotManagedError"
+        | "MFAAlreadyEnable"
+        | "OtherMFAMethodEnabledError"
+        | "VerificationMethodsNotManagedError" => Person(Remedy::ConfigureMfa),
+        "SecureDeviceNotFoundInStorage" => Credential(Remedy::Reauthenticate),
+        "operation_not_supported" => NoAutomation,
+        "AlreadyMember" if operation == Operation::Invite => AlreadySo,
+        "MemberNotFound" if operation == Operation::Remove => AlreadySo,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUBLISHED: [&str; 17] = [
+        "NotEnoughSeats",
+        "SubscriptionDeactivated",
+        "UnderpermissionedAccount",
+        "InvalidBusinessId",
+        "BadCredentials",
+        "EmptyPasswordError",
+        "AccountVaultError",
+        "EmailNotProvidedError",
+        "InvalidEmail",
+        "PhoneNotProvidedError",
+        "PhoneNotManagedError",
+        "GeneralMFANotManagedError",
+        "MFANotManagedError",
+        "MFAAlreadyEnable",
+        "OtherMFAMethodEnabledError",
+        "VerificationMethodsNotManagedError",
+        "SecureDeviceNotFoundInStorage",
+    ];
+
+    #[test]
+    fn none_of_the_published_codes_heals_by_waiting() {
+        for code in PUBLISHED {
+            let failure = Failure { can_retry: Some(true), ..Failure::ours(code) };
+            let class = failure.class(Operation::Invite);
+            assert!(
+                matches!(class, FailureClass::Person(_) | FailureClass::Credential(_)),
+                "{code}: {class:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_codes_are_ordinary_failures_unless_the_backend_asks_for_a_person() {
+        let table = [
+            (None, None, FailureClass::Transient),
+            (Some(true), Some(false), FailureClass::Transient),
+            (Some(false), None, FailureClass::Person(Remedy::Review)),
+            (None, Some(true), FailureClass::Person(Remedy::Review)),
+            (Some(true), Some(true), FailureClass::Person(Remedy::Review)),
+        ];
+        for (can_retry, user_required, expected) in table {
+            for code in [None, Some("CaptchaShown".to_owned())] {
+                let failure = Failure { code, can_retry, user_required, ..Failure::default() };
+                assert_eq!(failure.class(Operation::Remove), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn already_so_depends_on_the_operation() {
+        let already = |code, operation| Failure::ours(code).class(operation) == FailureClass::AlreadySo;
+        assert!(already("AlreadyMember", Operation::Invite));
+        assert!(!already("AlreadyMember", Operation::Remove));
+        assert!(already("MemberNotFound", Operation::Remove));
+        assert!(!already("MemberNotFound", Operation::ChangeRole));
+    }
+}

@@ -1,0 +1,291 @@
+//! The client: one method per call of `docs/backend-api.yaml`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder, redirect};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::answer;
+use super::wire::{Identified, JobObject, One, Page, ReportObject, User};
+use super::{BackendError, Gap, Job, Reading, UpdateReport};
+use crate::config::{Backend, ConfigError, Paths};
+use crate::membership::{Entitlements, MemberKey, SeenMember};
+
+/// Speaks to the backend with bounded time and bounded bodies, over reused connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    paths: Paths,
+    page_size: u32,
+    max_pages: u32,
+    max_bytes: usize,
+    request_timeout: Duration,
+}
+
+impl Client {
+    /// A client as configured. Fails if base URL or key are missing or cannot be sent.
+    pub fn new(backend: &Backend) -> Result<Self, ConfigError> {
+        let wrong = |text: String| ConfigError::Wrong(vec![text]);
+        let mut key = HeaderValue::from_str(backend.api_key()?.expose_secret())
+            .map_err(|_| wrong("backend.api_key has characters that no HTTP header can carry".to_owned()))?;
+        key.set_sensitive(true);
+        // The process's one TLS provider; a second call finds it there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .default_headers(HeaderMap::from_iter([(reqwest::header::HeaderName::from_static("x-api-key"), key)]))
+            .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(backend.connect_timeout_s))
+            .timeout(backend.request_timeout())
+            // A redirect would carry the key to another address.
+            .redirect(redirect::Policy::none())
+            // A retry below us would be invisible to the one retry layer, the queue.
+            .retry(reqwest::retry::never())
+            .build()
+            .map_err(|error| wrong(format!("the HTTP client cannot be built: {error}")))?;
+        Ok(Self {
+            http,
+            base_url: backend.base_url()?.trim_end_matches('/').to_owned(),
+            paths: backend.paths.clone(),
+            page_size: backend.page_size,
+            max_pages: backend.max_pages,
+            max_bytes: usize::try_from(backend.max_response_kib * 1024).unwrap_or(usize::MAX),
+            request_timeout: backend.request_timeout(),
+        })
+    }
+
+    /// The longest one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Starts an invitation with `hub_role` and `entitlements`; answers with the job's id.
+    pub async fn invite(
+        &self,
+        key: &MemberKey,
+        hub_role: &str,
+        entitlements: &Entitlements,
+    ) -> Result<String, BackendError> {
+        let attributes = json!({
+            "role": hub_role,
+            "entitlements": as_objects(entitlements),
+            "userIds": [key.member],
+        });
+        let body = json!({"data": {"type": "invite_tenant_users", "attributes": attributes}});
+        self.start_job(Method::POST, &key.workspace, &self.of_integration(&self.paths.users, key), Some(body)).await
+    }
+
+    /// Starts the replacement of all of a member's roles; answers with the job's id.
+    pub async fn change_role(
+        &self,
+        key: &MemberKey,
+        entitlements: &Entitlements,
+    ) -> Result<String, BackendError> {
+        let attributes = json!({"entitlements": as_objects(entitlements)});
+        let body = json!({"data": {"type": "update_user_entitlement", "attributes": attributes}});
+        self.start_job(Method::PATCH, &key.workspace, &self.of_member(key), Some(body)).await
+    }
+
+    /// Starts a removal; answers with the job's id.
+    pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
+        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None).await
+    }
+
+    /// One member as the backend knows them; `None` only if the integration exists and they do not.
+    pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
+        let answer = self.get::<One<User>>(&key.workspace, &self.of_member(key)).await;
+        match answer {
+            Ok(one) => match one.data.seen() {
+                Ok(seen) => Ok(Some(seen)),
+                Err(_) => Err(BackendError::Nonsense("a member without id, email and name".to_owned())),
+            },
+            Err(BackendError::NotFound { code }) if code == "user_not_found" => Ok(None),
+            // The published 404 does not say what was not found: an integration that is gone proves no absence.
+            Err(BackendError::NotFound { .. }) => {
+                self.integration(&key.workspace, &key.integration).await.map(|()| None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the integration exists: `Ok`, or [`BackendError::NotFound`].
+    pub async fn integration(&self, workspace: &str, integration: &str) -> Result<(), BackendError> {
+        let path = self.paths.integration.replace("{integration}", &encoded(integration));
+        self.get::<One<Value>>(workspace, &path).await.map(drop)
+    }
+
+    /// All members, page by page, with whatever makes the reading incomplete.
+    pub async fn members(&self, workspace: &str, integration: &str) -> Result<Reading, BackendError> {
+        let path = self.paths.users.replace("{integration}", &encoded(integration));
+        let mut reading = Reading::default();
+        let mut known = HashSet::new();
+        for number in 1..=self.max_pages {
+            let page = self.page(workspace, &path, number).await?;
+            let more = page.links.as_ref().is_some_and(|links| links.next.is_some());
+            let empty = page.data.is_empty();
+            let repeats = take(&mut reading, &mut known, page);
+            if repeats {
+                break; // an endless or repeated page: the gap is noted
+            }
+            if !more {
+                return Ok(closed(reading));
+            }
+            if empty {
+                break;
+            }
+        }
+        if !reading.gaps.contains(&Gap::RepeatedMember) {
+            reading.gaps.push(Gap::EndlessPages);
+        }
+        Ok(closed(reading))
+    }
+
+    async fn page(&self, workspace: &str, path: &str, number: u32) -> Result<Page, BackendError> {
+        let request = self
+            .request(Method::GET, workspace, path)
+            .query(&[("page[number]", number), ("page[size]", self.page_size)]);
+        self.send(request).await
+    }
+
+    /// A job, as it stands.
+    pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
+        let path = self.paths.job.replace("{job}", &encoded(job));
+        self.get::<One<JobObject>>(workspace, &path).await.map(|one| one.data.into())
+    }
+
+    /// Starts a sync; answers with the job's id.
+    pub async fn start_sync(&self, workspace: &str, integration: &str) -> Result<String, BackendError> {
+        let path = self.paths.sync.replace("{integration}", &encoded(integration));
+        self.start_job(Method::POST, workspace, &path, None).await
+    }
+
+    /// Starts a check for updates; answers with the job's id.
+    pub async fn start_check(&self, workspace: &str, integration: &str) -> Result<String, BackendError> {
+        let path = self.paths.update_checks.replace("{integration}", &encoded(integration));
+        self.start_job(Method::POST, workspace, &path, None).await
+    }
+
+    /// The latest report of a check for updates; `None` if there is none.
+    pub async fn report(
+        &self,
+        workspace: &str,
+        integration: &str,
+    ) -> Result<Option<UpdateReport>, BackendError> {
+        let path = self.paths.update_report.replace("{integration}", &encoded(integration));
+        match self.get::<One<ReportObject>>(workspace, &path).await {
+            Ok(one) => Ok(Some(one.data.into())),
+            Err(BackendError::NotFound { code }) if code == "report_not_found" => Ok(None),
+            Err(BackendError::NotFound { .. }) => {
+                self.integration(workspace, integration).await.map(|()| None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the apply of exactly this report; answers with the job's id.
+    pub async fn apply_report(
+        &self,
+        workspace: &str,
+        integration: &str,
+        report: &str,
+    ) -> Result<String, BackendError> {
+        let path = self.paths.apply_report.replace("{integration}", &encoded(integration));
+        let path = path.replace("{report}", &encoded(report));
+        self.start_job(Method::POST, workspace, &path, None).await
+    }
+
+    async fn start_job(
+        &self,
+        method: Method,
+        workspace: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<String, BackendError> {
+        let mut request = self.request(method, workspace, path);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let job: One<Identified> = self.send(request).await?;
+        // Dots alone would be a path, not a segment; the row takes 200 characters.
+        if matches!(job.data.id.as_str(), "" | "." | "..") || job.data.id.len() > 200 {
+            return Err(BackendError::Nonsense("a job id that cannot be one".to_owned()));
+        }
+        Ok(job.data.id)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, workspace: &str, path: &str) -> Result<T, BackendError> {
+        self.send(self.request(Method::GET, workspace, path)).await
+    }
+
+    fn request(&self, method: Method, workspace: &str, path: &str) -> RequestBuilder {
+        let base = self.base_url.replace("{workspace}", &encoded(workspace));
+        self.http.request(method, format!("{base}{path}"))
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, BackendError> {
+        let response = request.send().await.map_err(answer::from_reqwest)?;
+        answer::read(response, self.max_bytes).await
+    }
+
+    fn of_integration(&self, template: &str, key: &MemberKey) -> String {
+        template.replace("{integration}", &encoded(&key.integration))
+    }
+
+    fn of_member(&self, key: &MemberKey) -> String {
+        self.of_integration(&self.paths.user, key).replace("{member}", &encoded(&key.member))
+    }
+}
+
+/// Adds a page; whether it repeated somebody.
+fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool {
+    reading.pages += 1;
+    let total = page.meta.and_then(|meta| meta.page).and_then(|page| page.total).map(|total| total as u64);
+    if reading.pages > 1 && total != reading.total {
+        reading.gaps.push(Gap::TotalChanged);
+    }
+    reading.total = total;
+    let mut repeats = false;
+    for user in page.data {
+        match user.seen() {
+            Ok(seen) => {
+                let identity = seen.member.clone().or_else(|| seen.email.clone()).or_else(|| seen.username.clone());
+                repeats |= !known.insert(identity.unwrap_or_default());
+                reading.members.push(seen);
+            }
+            Err(gap) => reading.gaps.push(gap),
+        }
+    }
+    if repeats {
+        reading.gaps.push(Gap::RepeatedMember);
+    }
+    repeats
+}
+
+/// The last look at a reading: do the counts agree?
+fn closed(mut reading: Reading) -> Reading {
+    if reading.total.is_some_and(|total| total != reading.members.len() as u64) {
+        reading.gaps.push(Gap::TotalDiffers);
+    }
+    reading
+}
+
+fn as_objects(entitlements: &Entitlements) -> Vec<Value> {
+    entitlements.iter().map(|id| json!({"id": id})).collect()
+}
+
+/// A value as one segment of a path: nothing in it can add a segment or a query.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

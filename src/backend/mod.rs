@@ -1,0 +1,175 @@
+//! The Cerby backend in our words: the only place that speaks HTTP to it.
+//!
+//! Two kinds of failure, two types: *the task failed* ([`Failure`], the backend's word about a job) and
+//! *the backend did not answer* ([`BackendError`]). `docs/backend-api.yaml` describes every call.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::membership::SeenMember;
+
+mod answer;
+pub mod failure;
+mod http;
+mod wire;
+
+pub use failure::Failure;
+pub use http::Client;
+
+/// Why a call brought no usable answer. Texts carry statuses and codes, never bodies.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The request never left: nothing happened at the backend.
+    #[error("the backend is not reachable")]
+    Unreachable(#[source] reqwest::Error),
+    /// The request left and no answer came back whole: what it did is unknown.
+    #[error("the backend's answer was lost")]
+    NoAnswer(#[source] reqwest::Error),
+    /// A success status with something else than the promised body: what it did is unknown.
+    #[error("the backend's answer is not understood: {0}")]
+    Nonsense(String),
+    /// 429: too many requests; nothing happened.
+    #[error("the backend limits the rate of requests")]
+    RateLimited {
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// 401 or 403: our key is refused; nothing happened.
+    #[error("the backend refuses our key with status {status}")]
+    KeyRefused {
+        /// 401 or 403.
+        status: u16,
+    },
+    /// 502, 503 or 504: something before the backend answered in its place.
+    #[error("the backend is unavailable with status {status}")]
+    Unavailable {
+        /// The status.
+        status: u16,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Another 5xx: it broke while it worked on the request.
+    #[error("the backend broke with status {status}")]
+    Broken {
+        /// The status.
+        status: u16,
+    },
+    /// 404: the thing asked for does not exist.
+    #[error("the backend does not know it: {code}")]
+    NotFound {
+        /// The code of the error body.
+        code: String,
+    },
+    /// Another 4xx, or an error body in a 200: the backend said no.
+    #[error("the backend refused with status {status}: {code}")]
+    Refused {
+        /// The status in the error body, or else of the answer.
+        status: u16,
+        /// The code of the error body.
+        code: String,
+    },
+}
+
+impl BackendError {
+    /// Whether the request may have had an effect that nobody told us of.
+    pub fn is_uncertain(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) | Self::Nonsense(_) | Self::Broken { .. } => true,
+            // A gateway in the middle may have passed the request on before it gave up.
+            Self::Unavailable { status, .. } => *status != 503,
+            Self::Unreachable(_)
+            | Self::RateLimited { .. }
+            | Self::KeyRefused { .. }
+            | Self::NotFound { .. }
+            | Self::Refused { .. } => false,
+        }
+    }
+
+    /// How long the backend asked to wait, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// The backend's job, as far as we need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// When the backend says that it was made; an answer that names an older job than our request is not ours.
+    pub created_at: Option<DateTime<Utc>>,
+    /// Whether and how it ended.
+    pub progress: Progress,
+}
+
+/// How far a job is. Unknown statuses are still running.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// Not ended.
+    Running,
+    /// Ended; the backend says well.
+    Finished,
+    /// Ended; the backend says badly.
+    Failed(Failure),
+}
+
+/// One reading of all members of an integration, with what speaks against its completeness.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// Who was seen.
+    pub members: Vec<SeenMember>,
+    /// How many pages were read.
+    pub pages: u32,
+    /// How many members there are, by the API's word.
+    pub total: Option<u64>,
+    /// Why absence proves nothing; empty for a complete reading.
+    pub gaps: Vec<Gap>,
+}
+
+impl Reading {
+    /// Whether absence from this reading proves anything.
+    pub fn is_complete(&self) -> bool {
+        self.gaps.is_empty()
+    }
+}
+
+/// Something that makes a reading incomplete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gap {
+    /// A page showed somebody an earlier page had shown.
+    RepeatedMember,
+    /// More pages than allowed.
+    EndlessPages,
+    /// Fewer or more members than the total says.
+    TotalDiffers,
+    /// The total changed while reading.
+    TotalChanged,
+    /// Nobody at all, where we know of members.
+    Empty,
+    /// A member that could not be read: without id, email and name.
+    UnreadableMember,
+}
+
+/// What a check for updates found that Cerby does not know yet.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UpdateReport {
+    /// Identity of exactly this report; an apply names it.
+    pub id: String,
+    /// When it was made, by the backend's clock.
+    pub created_at: Option<DateTime<Utc>>,
+    /// Members read, by the backend's word.
+    pub members_read: Option<u64>,
+    /// Members there are, by the backend's word.
+    pub members_total: Option<u64>,
+    /// Whether it was applied before.
+    pub applied: bool,
+    /// Ids of members in the app that Cerby does not know.
+    pub new_members: Vec<String>,
+    /// Ids of members whom Cerby knows and the app no longer has.
+    pub removed_members: Vec<String>,
+    /// Ids of members with other roles than Cerby knows.
+    pub changed_members: Vec<String>,
+}

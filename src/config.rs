@@ -1,0 +1,281 @@
+//! What can be set, and whether it makes sense.
+//!
+//! Defaults are compiled in from `config/default.toml`; an optional file and then the environment
+//! override them. Unknown keys, bad values and contradictions are refused at start, by key. Secrets
+//! are [`SecretString`]s, so that no `Debug` or log line can show them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use config::{Environment, File, FileFormat};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+mod check;
+mod show;
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// Everything that can be set, one struct per table of `config/default.toml`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each table is described in config/default.toml")]
+pub struct Config {
+    pub database: Database,
+    pub backend: Backend,
+    pub worker: Worker,
+    pub wakeup: Wakeup,
+    pub intake: Intake,
+    pub retry: Retry,
+    pub job: Job,
+    pub manual_action: ManualAction,
+    pub sync: Sync,
+    pub guard: Guard,
+    pub retention: Retention,
+    pub upkeep: Upkeep,
+    pub http: Http,
+    pub shutdown: Shutdown,
+    pub telemetry: Telemetry,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "each key is described in config/default.toml")]
+        pub struct $name { $($(#[$meta])* pub $field: $kind,)* }
+    )*};
+}
+
+tables! {
+    /// Where the queue is.
+    Database {
+        #[serde(serialize_with = "show::database_url")]
+        url: Option<SecretString>,
+        url_file: Option<String>,
+        max_connections: u32,
+        acquire_timeout_s: u64,
+    }
+    /// The Cerby backend's HTTP API.
+    Backend {
+        base_url: Option<String>,
+        #[serde(serialize_with = "show::api_key")]
+        api_key: Option<SecretString>,
+        api_key_file: Option<String>,
+        connect_timeout_s: u64,
+        request_timeout_s: u64,
+        max_response_kib: u64,
+        page_size: u32,
+        max_pages: u32,
+        paths: Paths,
+    }
+    /// Path templates below the base URL.
+    Paths {
+        integration: String,
+        users: String,
+        user: String,
+        job: String,
+        sync: String,
+        update_checks: String,
+        update_report: String,
+        apply_report: String,
+    }
+    /// How much this process does at a time, and for how long a row is its own.
+    Worker {
+        max_tasks_in_flight: usize,
+        max_syncs_in_flight: usize,
+        lease_s: u64,
+        sync_lease_s: u64,
+        max_unreleased_claims: i32,
+    }
+    /// How new work is noticed.
+    Wakeup { poll_ms: u64, listen: bool, }
+    /// How new rows are ordered.
+    Intake { batch: i64, }
+    /// When automation tries again.
+    Retry {
+        rate_limit_s: u64,
+        max_retry_after_s: u64,
+        settle_s: u64,
+        invite: Backoff,
+        change_role: Backoff,
+        remove: Backoff,
+    }
+    /// The delays and limits of one operation.
+    Backoff {
+        first_s: f64,
+        factor: f64,
+        max_s: f64,
+        attempts: u32,
+        within_s: u64,
+        jitter: f64,
+    }
+    /// How a started job is watched.
+    Job { first_look_s: f64, max_look_s: f64, within_s: u64, }
+    /// When a manual action is overdue.
+    ManualAction { due_remove_s: u64, due_change_role_s: u64, due_invite_s: u64, }
+    /// How apps are read again.
+    Sync {
+        rereads_s: Vec<u64>,
+        retry_first_s: u64,
+        retry_max_s: u64,
+        max_failures: i32,
+        report_max_age_s: u64,
+    }
+    /// What an apply may remove that nobody asked for.
+    Guard { max_unexpected_removals: u32, max_unexpected_percent: u32, }
+    /// How long finished work is kept.
+    Retention { finished_tasks_days: u32, events_days: u32, }
+    /// Healing, reminders and retention.
+    Upkeep { every_s: u64, batch: i32, }
+    /// The listener of the probes.
+    Http { listen: SocketAddr, expose_probes: bool, }
+    /// How long work in flight may take after SIGTERM.
+    Shutdown { grace_s: u64, }
+    /// How logs are written.
+    Telemetry { format: LogFormat, filter: String, }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// Lines for people.
+    Text,
+}
+
+/// Why a configuration is refused. Texts name the key and what would be right, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file or variable could not be read, or a key is unknown or of the wrong type.
+    #[error("configuration is not readable")]
+    Unreadable(#[source] config::ConfigError),
+    /// A secret's file could not be read.
+    #[error("{key} names a file that cannot be read: {path}")]
+    SecretFile {
+        /// The key that names the file.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Values are wrong in themselves or contradict each other.
+    #[error("configuration is wrong:\n  {}", .0.join("\n  "))]
+    Wrong(Vec<String>),
+}
+
+impl Config {
+    /// Reads defaults, `file` if given, then `RECONCILER__…` variables, and checks the result.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::from_sources(file, None)
+    }
+
+    /// The same with `variables` in place of the process's environment.
+    pub fn from_sources(
+        file: Option<&Path>,
+        variables: Option<std::collections::HashMap<String, String>>,
+    ) -> Result<Self, ConfigError> {
+        let mut sources =
+            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(path) = file {
+            sources = sources.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix("RECONCILER")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("sync.rereads_s")
+            .source(variables);
+        let mut config: Self = sources
+            .add_source(environment)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(ConfigError::Unreadable)?;
+        config.read_secret_files()?;
+        check::check(&config).map_err(ConfigError::Wrong)?;
+        Ok(config)
+    }
+
+    /// The configuration in force as TOML, secrets redacted.
+    pub fn effective(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+
+    fn read_secret_files(&mut self) -> Result<(), ConfigError> {
+        read_secret("database.url", &mut self.database.url, self.database.url_file.as_deref())?;
+        read_secret(
+            "backend.api_key",
+            &mut self.backend.api_key,
+            self.backend.api_key_file.as_deref(),
+        )
+    }
+}
+
+fn read_secret(
+    key: &'static str,
+    secret: &mut Option<SecretString>,
+    file: Option<&str>,
+) -> Result<(), ConfigError> {
+    let Some(path) = file else { return Ok(()) };
+    if secret.is_some() {
+        return Err(ConfigError::Wrong(vec![format!(
+            "{key} and {key}_file are both set: give one of them"
+        )]));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::SecretFile { key, path: path.to_owned(), source })?;
+    *secret = Some(text.trim().to_owned().into());
+    Ok(())
+}
+
+impl Database {
+    /// The connection URL, or what to set.
+    pub fn url(&self) -> Result<&SecretString, ConfigError> {
+        required(self.url.as_ref(), "database.url", "RECONCILER__DATABASE__URL")
+    }
+}
+
+impl Backend {
+    /// The base URL's template, or what to set.
+    pub fn base_url(&self) -> Result<&str, ConfigError> {
+        required(self.base_url.as_deref(), "backend.base_url", "RECONCILER__BACKEND__BASE_URL")
+    }
+
+    /// The key for `X-API-Key`, or what to set.
+    pub fn api_key(&self) -> Result<&SecretString, ConfigError> {
+        let key = required(
+            self.api_key.as_ref(),
+            "backend.api_key",
+            "RECONCILER__BACKEND__API_KEY or RECONCILER__BACKEND__API_KEY_FILE",
+        )?;
+        if key.expose_secret().is_empty() {
+            return Err(ConfigError::Wrong(vec!["backend.api_key is empty".to_owned()]));
+        }
+        Ok(key)
+    }
+
+    /// The longest one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_s)
+    }
+}
+
+fn required<T>(value: Option<T>, key: &str, variable: &str) -> Result<T, ConfigError> {
+    value.ok_or_else(|| ConfigError::Wrong(vec![format!("{key} is not set: set {variable}")]))
+}
+
+impl Worker {
+    /// How long a claimed row is ours.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_s)
+    }
+}

@@ -1,0 +1,37 @@
+//! Secrets as a person may see them.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serializer;
+
+const REDACTED: &str = "redacted";
+
+/// The URL without its password and query.
+pub(super) fn database_url<S: Serializer>(
+    url: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match url {
+        None => serializer.serialize_none(),
+        Some(url) => serializer.serialize_some(&without_password(url.expose_secret())),
+    }
+}
+
+/// That a key is set, and nothing of it.
+pub(super) fn api_key<S: Serializer>(
+    key: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match key {
+        None => serializer.serialize_none(),
+        Some(_) => serializer.serialize_some(REDACTED),
+    }
+}
+
+fn without_password(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return REDACTED.to_owned() };
+    if parsed.password().is_some() && parsed.set_password(Some(REDACTED)).is_err() {
+        return REDACTED.to_owned();
+    }
+    parsed.set_query(None);
+    parsed.to_string()
+}

@@ -1,0 +1,119 @@
+//! New rows → ordered, one head per member.
+//!
+//! Rows arrive by a plain insert, in any order, in batches, out of transactions held open for minutes.
+//! Intake gives each its place: its turn, behind another, or closed because a later intent won. One
+//! replica orders at a time, and the members' rows are locked meanwhile, so that nothing of a member
+//! moves while its order is decided.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use crate::emit;
+use crate::manual_action;
+use crate::membership::MemberKey;
+use crate::retry::decide::{Arrival, first_due};
+use crate::retry::Policy;
+use crate::store::{DAEMON, StoreError, begin_as, interval};
+
+pub mod order;
+mod store;
+
+use order::{Intent, Order, Standing};
+use store::Arrived;
+
+/// Orders one batch of new rows; how many there were.
+pub async fn order_arrivals(pool: &PgPool, policy: &Policy, batch: i64) -> Result<usize, StoreError> {
+    let mut tx = begin_as(pool, DAEMON).await?;
+    if !store::is_ours(&mut tx).await? {
+        return Ok(0);
+    }
+    let arrived = store::arrivals(&mut tx, batch).await?;
+    if arrived.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
+    store::introduce_integrations(&mut tx, &ids).await?;
+
+    let since = oldest_by_member(&arrived);
+    store::lock_members(&mut tx, since.keys()).await?;
+    let mut intents = store::known_intents(&mut tx, &since).await?;
+    for task in &arrived {
+        intents.entry(task.key.clone()).or_default().push(Intent {
+            task: task.id,
+            operation: task.operation,
+            requested_at: task.requested_at,
+            standing: Standing::Arrived,
+        });
+    }
+    let orders: Vec<Order> = intents.values().map(|intents| order::order(intents)).collect();
+
+    write(&mut tx, &orders).await?;
+    write_first_due(&mut tx, policy, &arrived).await?;
+    let actions = manual_action::store::supersede(&mut tx, &ended_actions(&orders)).await?;
+    tx.commit().await?;
+    log(&arrived, &orders, &actions);
+    Ok(arrived.len())
+}
+
+fn oldest_by_member(arrived: &[Arrived]) -> BTreeMap<MemberKey, DateTime<Utc>> {
+    let mut oldest = BTreeMap::new();
+    for task in arrived {
+        let time = oldest.entry(task.key.clone()).or_insert(task.requested_at);
+        *time = (*time).min(task.requested_at);
+    }
+    oldest
+}
+
+/// Losers leave and heads step back before a turn is given: the database allows one head per member.
+async fn write(connection: &mut sqlx::PgConnection, orders: &[Order]) -> Result<(), StoreError> {
+    let all = |part: fn(&Order) -> &Vec<order::Superseded>| -> Vec<_> {
+        orders.iter().flat_map(|order| part(order).iter().copied()).collect()
+    };
+    store::close_superseded(connection, &all(|order| &order.closed)).await?;
+    store::mark_superseded(connection, &all(|order| &order.marked)).await?;
+    let waiting: Vec<_> = orders.iter().flat_map(|order| order.waiting.iter().copied()).collect();
+    store::let_wait(connection, &waiting).await?;
+    let heads: Vec<_> = orders.iter().filter_map(|order| order.head).collect();
+    store::give_turn(connection, &heads).await
+}
+
+async fn write_first_due(
+    connection: &mut sqlx::PgConnection,
+    policy: &Policy,
+    arrived: &[Arrived],
+) -> Result<(), StoreError> {
+    let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
+    let delays: Vec<_> = arrived
+        .iter()
+        .map(|task| {
+            interval(first_due(
+                policy,
+                &Arrival {
+                    operation: task.operation,
+                    application: &task.application,
+                    has_job: task.has_job,
+                    failure: &task.failure,
+                },
+            ))
+        })
+        .collect();
+    store::set_first_due(connection, &ids, &delays).await
+}
+
+fn ended_actions(orders: &[Order]) -> Vec<(i64, i64)> {
+    orders.iter().flat_map(|order| order.ended_actions.iter().copied()).collect()
+}
+
+fn log(arrived: &[Arrived], orders: &[Order], actions: &[(i64, i64)]) {
+    for loser in orders.iter().flat_map(|order| &order.closed) {
+        emit!(TASK_SUPERSEDED, task.id = loser.task, superseded_by = loser.by, "a later intent won");
+    }
+    for (action, by) in actions {
+        emit!(ACTION_SUPERSEDED, action.id = action, superseded_by = by, "stop: a later intent won");
+    }
+    for task in arrived {
+        emit!(TASK_ORDERED, task.id = task.id, "task has its place");
+    }
+}

@@ -1,0 +1,137 @@
+use proptest::prelude::*;
+
+use super::*;
+use Operation::{ChangeRole, Invite, Remove};
+
+const FLYING: Standing = Standing::InFlight { superseded_by: None };
+
+/// An intent wanted in the minute `task`.
+fn intent(task: i64, operation: Operation, standing: Standing) -> Intent {
+    let requested_at = DateTime::from_timestamp(task * 60, 0).expect("a time of this century");
+    Intent { task, operation, requested_at, standing }
+}
+
+fn new(task: i64, operation: Operation) -> Intent {
+    intent(task, operation, Standing::Arrived)
+}
+
+#[test]
+fn a_single_new_task_gets_its_turn() {
+    let order = order(&[new(1, Invite)]);
+    assert_eq!(order, Order { head: Some(1), ..Order::default() });
+}
+
+#[test]
+fn a_later_removal_supersedes_everything_older_whatever_the_order_of_arrival() {
+    let operations = [Invite, ChangeRole, Remove];
+    for tasks in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let intents: Vec<_> =
+            tasks.iter().map(|task| new(*task, operations[usize::try_from(task - 1).unwrap()])).collect();
+        let order = order(&intents);
+        assert_eq!(order.head, Some(3));
+        let mut closed = order.closed;
+        closed.sort_by_key(|loser| loser.task);
+        assert_eq!(closed, [Superseded { task: 1, by: 3 }, Superseded { task: 2, by: 3 }]);
+    }
+}
+
+#[test]
+fn a_later_invite_waits_behind_an_unfinished_removal() {
+    let order = order(&[intent(1, Remove, Standing::Head), new(2, Invite)]);
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
+}
+
+#[test]
+fn a_change_of_role_waits_behind_an_unfinished_invite() {
+    let order = order(&[intent(1, Invite, Standing::Head), new(2, ChangeRole)]);
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
+}
+
+#[test]
+fn a_task_in_flight_keeps_its_turn_until_it_settles_and_is_only_marked() {
+    let order = order(&[intent(1, Invite, FLYING), new(2, Remove)]);
+    let marked = vec![Superseded { task: 1, by: 2 }];
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], marked, ..Order::default() });
+}
+
+#[test]
+fn an_open_manual_action_holds_the_turn_until_a_removal_ends_it() {
+    let held = order(&[intent(1, Invite, Standing::Action(7)), new(2, ChangeRole)]);
+    assert_eq!(held, Order { waiting: vec![2], ..Order::default() });
+    let ended = order(&[intent(1, Invite, Standing::Action(7)), new(2, Remove)]);
+    assert_eq!(ended, Order { head: Some(2), ended_actions: vec![(7, 2)], ..Order::default() });
+}
+
+#[test]
+fn an_older_invite_that_arrives_after_a_removal_took_effect_is_closed() {
+    let order = order(&[intent(2, Remove, Standing::Effective), new(1, Invite)]);
+    assert_eq!(order.closed, [Superseded { task: 1, by: 2 }]);
+    assert_eq!(order.head, None);
+}
+
+#[test]
+fn an_older_removal_that_arrives_after_a_rehire_took_effect_is_closed() {
+    for standing in [Standing::Effective, FLYING, Standing::Action(9)] {
+        let order = order(&[intent(2, Invite, standing), new(1, Remove)]);
+        assert_eq!(order.closed, [Superseded { task: 1, by: 2 }], "{standing:?}");
+    }
+}
+
+#[test]
+fn an_older_removal_that_arrives_before_the_rehire_was_tried_goes_first() {
+    let order = order(&[intent(2, Invite, Standing::Head), new(1, Remove)]);
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
+}
+
+#[test]
+fn a_cancelled_removal_supersedes_nothing() {
+    let order = order(&[intent(2, Remove, Standing::Void), new(1, Invite)]);
+    assert_eq!(order.head, Some(1));
+}
+
+fn any_intents() -> impl Strategy<Value = Vec<Intent>> {
+    let operation = prop_oneof![Just(Invite), Just(Remove), Just(ChangeRole)];
+    let standing = prop_oneof![
+        Just(Standing::Arrived),
+        Just(Standing::Waiting),
+        Just(Standing::Effective),
+        Just(Standing::Void),
+        Just(Standing::Head),
+        Just(FLYING),
+        (1_i64..99).prop_map(Standing::Action),
+    ];
+    prop::collection::vec((operation, standing), 1..8).prop_map(|list| {
+        list.into_iter().zip(1..).map(|((operation, standing), task)| intent(task, operation, standing)).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn nobody_whose_removal_was_asked_for_is_brought_back_by_an_older_intent(intents in any_intents()) {
+        let order = order(&intents);
+        for one in &intents {
+            let lives = order.waiting.contains(&one.task) || order.head == Some(one.task);
+            let removed_later = intents.iter().any(|later| {
+                later.task > one.task && later.operation == Remove && later.standing != Standing::Void
+            });
+            prop_assert!(!(lives && removed_later) || one.standing == FLYING, "{} lives in {order:?}", one.task);
+        }
+    }
+
+    #[test]
+    fn every_unfinished_intent_ends_in_exactly_one_place(intents in any_intents()) {
+        let order = order(&intents);
+        for one in &intents {
+            let places = order.waiting.iter().filter(|task| **task == one.task).count()
+                + order.closed.iter().filter(|loser| loser.task == one.task).count()
+                + usize::from(order.head == Some(one.task));
+            let expected = match one.standing {
+                Standing::Effective | Standing::Void | Standing::Action(_) => 0,
+                // Only one can be in flight in reality; of several the last is the head.
+                Standing::InFlight { .. } => continue,
+                Standing::Arrived | Standing::Waiting | Standing::Head => 1,
+            };
+            prop_assert_eq!(places, expected, "task {} in {:?}", one.task, order);
+        }
+    }
+}

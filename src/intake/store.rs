@@ -1,0 +1,313 @@
+//! The SQL of intake: read what arrived and what is known of its members, write the order.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+
+use super::order::{Intent, Standing, Superseded};
+use crate::backend::Failure;
+use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};
+use crate::store::StoreError;
+
+/// A new row, as far as intake looks at it.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) id: i64,
+    pub(super) key: MemberKey,
+    pub(super) operation: Operation,
+    pub(super) application: String,
+    pub(super) has_job: bool,
+    pub(super) failure: Failure,
+    pub(super) requested_at: DateTime<Utc>,
+}
+
+/// Whether this transaction alone orders rows now. One replica at a time; the others have nothing to add.
+pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0)) as "ours!""#
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// The oldest rows without a place, locked.
+pub(super) async fn arrivals(connection: &mut PgConnection, limit: i64) -> Result<Vec<Arrived>, StoreError> {
+    let rows = sqlx::query!(
+        "select id, workspace_id, integration_id, member_id, operation, application, trigger, job_id,
+                failure_code, can_retry, user_required, requested_at
+         from reconciler.automation_tasks
+         where turn = 'arrived'
+         order by id
+         limit $1
+         for no key update skip locked",
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let bad = |source: UnknownWord| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
+            let trigger: Trigger = row.trigger.parse().map_err(bad)?;
+            Ok(Arrived {
+                id: row.id,
+                operation: row.operation.parse().map_err(bad)?,
+                application: row.application,
+                has_job: trigger != Trigger::UserDeprovisioned || row.job_id.is_some(),
+                failure: Failure {
+                    code: row.failure_code,
+                    can_retry: row.can_retry,
+                    user_required: row.user_required,
+                    ..Failure::default()
+                },
+                requested_at: row.requested_at,
+                key: MemberKey {
+                    workspace: row.workspace_id,
+                    integration: row.integration_id,
+                    member: row.member_id,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Makes the integrations of these rows known, by their latest name.
+pub(super) async fn introduce_integrations(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into reconciler.integrations as known (workspace_id, integration_id, name, kind, application)
+         select distinct on (workspace_id, integration_id)
+                workspace_id, integration_id, integration_name, integration_kind, application
+         from reconciler.automation_tasks
+         where id = any ($1)
+         order by workspace_id, integration_id, id desc
+         on conflict (workspace_id, integration_id) do update
+         set name = excluded.name, kind = excluded.kind, application = excluded.application
+         where (known.name, known.kind, known.application)
+               is distinct from (excluded.name, excluded.kind, excluded.application)",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Members as parallel arrays, the shape that `unnest` takes.
+struct Keys {
+    workspaces: Vec<String>,
+    integrations: Vec<String>,
+    members: Vec<String>,
+}
+
+impl Keys {
+    fn of<'a>(keys: impl Iterator<Item = &'a MemberKey>) -> Self {
+        let mut arrays = Self { workspaces: Vec::new(), integrations: Vec::new(), members: Vec::new() };
+        for key in keys {
+            arrays.workspaces.push(key.workspace.clone());
+            arrays.integrations.push(key.integration.clone());
+            arrays.members.push(key.member.clone());
+        }
+        arrays
+    }
+}
+
+/// Locks whatever of these members could change under us: actions before tasks and heads before waiting
+/// rows, the order in which everybody else takes them, so that nobody deadlocks.
+pub(super) async fn lock_members<'a>(
+    connection: &mut PgConnection,
+    keys: impl Iterator<Item = &'a MemberKey>,
+) -> Result<(), StoreError> {
+    let keys = Keys::of(keys);
+    sqlx::query!(
+        "select a.id
+         from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
+         join reconciler.manual_actions a using (workspace_id, integration_id, member_id)
+         where a.status in ('open', 'in_progress', 'done')
+         order by a.id
+         for no key update of a",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "select t.id
+         from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
+         join reconciler.automation_tasks t using (workspace_id, integration_id, member_id)
+         where t.turn in ('head', 'waiting')
+         order by t.turn, t.id
+         for no key update of t",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(())
+}
+
+/// Every unfinished intent of these members, and the closed ones wanted since the given times.
+pub(super) async fn known_intents(
+    connection: &mut PgConnection,
+    since: &BTreeMap<MemberKey, DateTime<Utc>>,
+) -> Result<BTreeMap<MemberKey, Vec<Intent>>, StoreError> {
+    let keys = Keys::of(since.keys());
+    let times: Vec<_> = since.values().copied().collect();
+    let rows = sqlx::query!(
+        r#"
+        select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.requested_at,
+               t.state, t.turn, t.superseded_by,
+               (t.lease_until is not null or t.running_job_id is not null
+                or t.uncertain_since is not null) as "in_flight!",
+               a.id as "action_id?", a.status as "action_status?"
+        from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+             k (workspace_id, integration_id, member_id, since)
+        join reconciler.automation_tasks t using (workspace_id, integration_id, member_id)
+        left join lateral (
+            select a.id, a.status from reconciler.manual_actions a
+            where a.workspace_id = t.workspace_id and a.task_id = t.id
+            order by a.id desc limit 1
+        ) a on t.state = 'escalated'
+        where t.turn in ('head', 'waiting')
+           or a.status in ('open', 'in_progress', 'done')
+           or (t.turn is null and t.requested_at >= k.since)
+        "#,
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &times,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut known: BTreeMap<MemberKey, Vec<Intent>> = BTreeMap::new();
+    for row in rows {
+        let bad = |source| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
+        let intent = Intent {
+            task: row.id,
+            operation: row.operation.parse().map_err(bad)?,
+            requested_at: row.requested_at,
+            standing: match (row.turn.as_deref(), row.state.as_str()) {
+                (Some("waiting"), _) => Standing::Waiting,
+                (Some(_), _) if row.in_flight => Standing::InFlight { superseded_by: row.superseded_by },
+                (Some(_), _) => Standing::Head,
+                (None, "succeeded") => Standing::Effective,
+                (None, "escalated") => of_action(row.action_id, row.action_status.as_deref()),
+                (None, _) => Standing::Void,
+            },
+        };
+        let key =
+            MemberKey { workspace: row.workspace_id, integration: row.integration_id, member: row.member_id };
+        known.entry(key).or_default().push(intent);
+    }
+    Ok(known)
+}
+
+fn of_action(action: Option<i64>, status: Option<&str>) -> Standing {
+    match (action, status) {
+        (Some(action), Some("open" | "in_progress" | "done")) => Standing::Action(action),
+        (_, Some("verified" | "attested" | "not_needed")) => Standing::Effective,
+        _ => Standing::Void,
+    }
+}
+
+/// Closes what lost, in the trail too.
+pub(super) async fn close_superseded(
+    connection: &mut PgConnection,
+    losers: &[Superseded],
+) -> Result<(), StoreError> {
+    let (tasks, winners) = arrays(losers);
+    sqlx::query!(
+        "with closed as (
+             update reconciler.automation_tasks t
+             set state = 'superseded', turn = null, superseded_by = l.winner, closed_at = clock_timestamp(),
+                 closed_reason = 'a later intent won', lease_until = null
+             from unnest($1::bigint[], $2::bigint[]) l (task, winner)
+             where t.id = l.task
+             returning t.id, t.workspace_id, t.superseded_by
+         )
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.superseded', workspace_id, 'task', id::text,
+                jsonb_build_object('superseded_by', superseded_by)
+         from closed",
+        &tasks,
+        &winners,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks what lost while in flight; the worker closes it once it has settled.
+pub(super) async fn mark_superseded(
+    connection: &mut PgConnection,
+    losers: &[Superseded],
+) -> Result<(), StoreError> {
+    let (tasks, winners) = arrays(losers);
+    sqlx::query!(
+        "with marked as (
+             update reconciler.automation_tasks t
+             set superseded_by = l.winner, next_attempt_at = least(t.next_attempt_at, clock_timestamp())
+             from unnest($1::bigint[], $2::bigint[]) l (task, winner)
+             where t.id = l.task
+             returning t.id, t.workspace_id, t.superseded_by
+         )
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.marked_superseded', workspace_id, 'task', id::text,
+                jsonb_build_object('superseded_by', superseded_by)
+         from marked",
+        &tasks,
+        &winners,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn arrays(losers: &[Superseded]) -> (Vec<i64>, Vec<i64>) {
+    losers.iter().map(|loser| (loser.task, loser.by)).unzip()
+}
+
+/// Lets tasks wait; a head that was overtaken steps back.
+pub(super) async fn let_wait(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update reconciler.automation_tasks set turn = 'waiting' where id = any ($1) and turn <> 'waiting'",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives tasks their turn.
+pub(super) async fn give_turn(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update reconciler.automation_tasks set turn = 'head' where id = any ($1) and turn <> 'head'",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Sets when new tasks are due first, counted from when they were received.
+pub(super) async fn set_first_due(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+    delays: &[PgInterval],
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update reconciler.automation_tasks t
+         set next_attempt_at = t.received_at + d.delay
+         from unnest($1::bigint[], $2::interval[]) d (task, delay)
+         where t.id = d.task and t.turn is not null",
+        tasks,
+        delays,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! The SQL of manual actions. The rules of who may move an action where are the database's own.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{Opening, instructions};
+use crate::store::{StoreError, interval};
+
+/// Opens an action; `None` if the member has an unfinished one already, which then stands for this task too.
+pub async fn open(
+    connection: &mut PgConnection,
+    opening: &Opening,
+    attempts: u32,
+    due_in: Duration,
+) -> Result<Option<i64>, StoreError> {
+    let (key, person, failure) = (&opening.key, &opening.person, &opening.failure);
+    Ok(sqlx::query_scalar!(
+        "insert into reconciler.manual_actions
+             (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
+              application, member_email, member_username, member_name, entitlements, trigger, reason,
+              failure_code, failure_message, failure_screenshot_url, attempts, instructions, due_at)
+         select $1, $2, $3, $4, $5, t.integration_name, t.integration_kind,
+                t.application, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, clock_timestamp() + $17
+         from reconciler.automation_tasks t
+         where t.id = $1 and t.workspace_id = $2
+         on conflict (workspace_id, integration_id, member_id)
+             where status in ('open', 'in_progress', 'done') do nothing
+         returning id",
+        opening.task,
+        key.workspace,
+        key.integration,
+        key.member,
+        opening.operation.as_str(),
+        person.email,
+        person.username,
+        person.name,
+        &opening.entitlements,
+        opening.trigger.as_str(),
+        opening.reason,
+        failure.code,
+        failure.message,
+        failure.screenshot_url,
+        i32::try_from(attempts).unwrap_or(i32::MAX),
+        instructions::render(opening),
+        interval(due_in),
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Ends actions that a later intent made pointless: pairs of action and winning task. Answers with those ended.
+pub async fn supersede(
+    connection: &mut PgConnection,
+    ended: &[(i64, i64)],
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    let (actions, winners): (Vec<i64>, Vec<i64>) = ended.iter().copied().unzip();
+    let rows = sqlx::query!(
+        r#"update reconciler.manual_actions a
+         set status = 'superseded', seen = 'a later intent won: task ' || l.winner
+         from unnest($1::bigint[], $2::bigint[]) l (action, winner)
+         where a.id = l.action and a.status in ('open', 'in_progress', 'done')
+         returning a.id, l.winner as "winner!""#,
+        &actions,
+        &winners,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.winner)).collect())
+}
+
+/// An action that is past its deadline.
+#[derive(Debug)]
+pub struct Overdue {
+    /// The action.
+    pub id: i64,
+    /// The tenant.
+    pub workspace: String,
+    /// The integration.
+    pub integration: String,
+    /// The operation.
+    pub operation: String,
+}
+
+/// Marks actions past their deadline as reminded, once each, while their integration's gate is open.
+pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreError> {
+    Ok(sqlx::query_as!(
+        Overdue,
+        r#"update reconciler.manual_actions a
+         set reminded_at = clock_timestamp()
+         where (a.id, a.workspace_id) in (
+             select o.id, o.workspace_id
+             from reconciler.manual_actions o
+             join reconciler.integrations i using (workspace_id, integration_id)
+             where o.status in ('open', 'in_progress', 'done') and o.due_at <= now()
+               and o.reminded_at is null and i.gate in ('open', 'half_open')
+             order by o.due_at limit $1
+             for no key update of o skip locked)
+         returning a.id, a.workspace_id as workspace, a.integration_id as integration, a.operation"#,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// One line of the list that operators read.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of reconciler.manual_actions")]
+pub struct Line {
+    pub id: i64,
+    pub status: String,
+    pub operation: String,
+    pub workspace_id: String,
+    pub integration_name: String,
+    pub member_email: String,
+    pub reason: String,
+    pub due_at: DateTime<Utc>,
+    pub overdue: bool,
+    pub assignee: Option<String>,
+    pub reopened_count: i32,
+}
+
+/// Actions by status (all when none is given) and workspace, the most urgent first.
+pub async fn list(
+    pool: &PgPool,
+    statuses: &[String],
+    workspace: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Line>, StoreError> {
+    Ok(sqlx::query_as!(
+        Line,
+        r#"select id, status, operation, workspace_id, integration_name, member_email, reason, due_at,
+                closed_at is null and due_at < now() as "overdue!", assignee, reopened_count
+         from reconciler.manual_actions
+         where (cardinality($1::text[]) = 0 or status = any ($1)) and ($2::text is null or workspace_id = $2)
+         order by closed_at is not null, due_at, id
+         limit $3"#,
+        statuses,
+        workspace,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Everything about one action, for people.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of reconciler.manual_actions")]
+pub struct Card {
+    pub id: i64,
+    pub status: String,
+    pub instructions: String,
+    pub workspace_id: String,
+    pub integration_name: String,
+    pub integration_kind: String,
+    pub attempts: i32,
+    pub failure_message: Option<String>,
+    pub opened_at: DateTime<Utc>,
+    pub due_at: DateTime<Utc>,
+    pub assignee: Option<String>,
+    pub note: Option<String>,
+    pub done_by: Option<String>,
+    pub done_at: Option<DateTime<Utc>>,
+    pub verdict: Option<String>,
+    pub verdict_at: Option<DateTime<Utc>>,
+    pub seen: Option<String>,
+    pub reopened_count: i32,
+    pub task_id: i64,
+}
+
+/// One action, if there is such a one.
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
+    Ok(sqlx::query_as!(
+        Card,
+        "select id, status, instructions, workspace_id, integration_name, integration_kind, attempts,
+                failure_message, opened_at, due_at, assignee, note, done_by, done_at, verdict, verdict_at,
+                seen, reopened_count, task_id
+         from reconciler.manual_actions where id = $1",
+        id,
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// One line of an action's trail.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of reconciler.events")]
+pub struct TrailLine {
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub what: String,
+}
+
+/// What happened to an action and its task, oldest first.
+pub async fn trail(pool: &PgPool, card: &Card) -> Result<Vec<TrailLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        TrailLine,
+        "select at, actor, what from reconciler.events
+         where workspace_id = $1
+           and ((subject = 'action' and subject_id = $2) or (subject = 'task' and subject_id = $3))
+         order by id limit 200",
+        card.workspace_id,
+        card.id.to_string(),
+        card.task_id.to_string(),
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Marks an action done in the name of whoever runs the transaction; whether there was such an action.
+pub async fn mark_done(
+    connection: &mut PgConnection,
+    id: i64,
+    note: Option<&str>,
+) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.manual_actions set status = 'done', note = coalesce($2, note) where id = $1",
+        id,
+        note,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}

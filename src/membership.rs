@@ -1,0 +1,280 @@
+//! The words of the domain: who should be what in which app, and what a reading of the app shows.
+//!
+//! Pure: no I/O, no time. Retry and sync both judge with [`Wanted::compare`], so "already so" and
+//! "proven" mean the same.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A set of roles in an app, by id. Labels are for people and are never compared.
+pub type Entitlements = BTreeSet<String>;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// The word in tables, logs and on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(UnknownWord { kind: stringify!($name), word: text.to_owned() }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+/// A value that none of our words covers.
+#[derive(Debug, thiserror::Error)]
+#[error("{word:?} is not a known {kind}")]
+pub struct UnknownWord {
+    kind: &'static str,
+    word: String,
+}
+
+words! {
+    /// What is to be done for a member.
+    Operation {
+        /// Make somebody a member.
+        Invite = "invite",
+        /// End a membership.
+        Remove = "remove",
+        /// Give a member another set of roles.
+        ChangeRole = "change_role",
+    }
+}
+
+words! {
+    /// What kind of connection an integration is; it decides how the app is read.
+    IntegrationKind {
+        /// Read by a check for updates and an applied report.
+        App = "app",
+        /// Read by a sync.
+        BusinessHub = "business_hub",
+    }
+}
+
+words! {
+    /// Why the operation was wanted.
+    Trigger {
+        /// A person asked in the web app.
+        Manual = "manual",
+        /// A workspace policy.
+        WorkspacePolicy = "workspace_policy",
+        /// The backend itself.
+        System = "system",
+        /// The identity provider deprovisioned the user.
+        UserDeprovisioned = "user_deprovisioned",
+    }
+}
+
+/// The member of one integration that something is about. Ordered, so that locks can be taken in order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberKey {
+    /// The customer's tenant.
+    pub workspace: String,
+    /// The connection to the app.
+    pub integration: String,
+    /// The Cerby user id.
+    pub member: String,
+}
+
+/// How somebody stands in an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// A member.
+    Joined,
+    /// Invited, not accepted yet.
+    Invited,
+    /// Invited, and the invitation can no longer be accepted.
+    InvitationExpired,
+}
+
+/// One person as a reading of the app shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenMember {
+    /// The Cerby user id, unless Cerby has not matched this person.
+    pub member: Option<String>,
+    /// The email in the app, where it shows one.
+    pub email: Option<String>,
+    /// The name in the app, where it differs.
+    pub username: Option<String>,
+    /// The roles.
+    pub entitlements: Entitlements,
+    /// Joined, invited or expired.
+    pub membership: Membership,
+}
+
+/// What somebody wants to be true of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The operation.
+    pub operation: Operation,
+    /// The Cerby user id.
+    pub member: String,
+    /// The member's email.
+    pub email: String,
+    /// The member's name in the app, where it differs.
+    pub username: Option<String>,
+    /// The whole set of roles wanted.
+    pub entitlements: Entitlements,
+}
+
+/// What a reading says of a wanted state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// It is true.
+    AsWanted,
+    /// Nobody like that is in the app.
+    Absent,
+    /// The invitation expired.
+    InvitationExpired,
+    /// The member who was to be removed is there, or an invitation that would bring them back.
+    StillThere(Membership),
+    /// The member has another set of roles.
+    OtherRoles(Entitlements),
+}
+
+impl Observation {
+    /// The observation for people: what was seen, without names.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::AsWanted => "as wanted".to_owned(),
+            Self::Absent => "no such member and no invitation".to_owned(),
+            Self::InvitationExpired => "the invitation has expired".to_owned(),
+            Self::StillThere(Membership::Invited) => "a pending invitation is still there".to_owned(),
+            Self::StillThere(_) => "still a member".to_owned(),
+            Self::OtherRoles(roles) if roles.is_empty() => "a member without roles".to_owned(),
+            Self::OtherRoles(roles) => {
+                let ids: Vec<_> = roles.iter().map(String::as_str).collect();
+                format!("a member with roles {}", ids.join(", "))
+            }
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether `seen` is this person: by id, or where Cerby has no id for them, by email or name in the app.
+    pub fn is_about(&self, seen: &SeenMember) -> bool {
+        match &seen.member {
+            Some(id) => *id == self.member,
+            None => {
+                let same = |name: &Option<String>, other: &str| {
+                    name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(other))
+                };
+                same(&seen.email, &self.email)
+                    || self.username.as_deref().is_some_and(|name| same(&seen.username, name))
+            }
+        }
+    }
+
+    /// Compares what is wanted with what was seen of this person; `None` is proven absence.
+    pub fn compare(&self, seen: Option<&SeenMember>) -> Observation {
+        let Some(seen) = seen else {
+            return match self.operation {
+                Operation::Remove => Observation::AsWanted,
+                Operation::Invite | Operation::ChangeRole => Observation::Absent,
+            };
+        };
+        match (self.operation, seen.membership) {
+            // An expired invitation cannot bring anybody in: not a member (kubernetes/test-infra#20872).
+            (Operation::Remove, Membership::InvitationExpired) => Observation::AsWanted,
+            (Operation::Remove, standing) => Observation::StillThere(standing),
+            (_, Membership::InvitationExpired) => Observation::InvitationExpired,
+            (Operation::Invite, _) => Observation::AsWanted,
+            (Operation::ChangeRole, _) if seen.entitlements == self.entitlements => Observation::AsWanted,
+            (Operation::ChangeRole, _) => Observation::OtherRoles(seen.entitlements.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(operation: Operation, roles: &[&str]) -> Wanted {
+        Wanted {
+            operation,
+            member: "m1".to_owned(),
+            email: "Jo@Example.com".to_owned(),
+            username: Some("jo".to_owned()),
+            entitlements: roles.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn seen(membership: Membership, roles: &[&str]) -> SeenMember {
+        SeenMember {
+            member: Some("m1".to_owned()),
+            email: Some("jo@example.com".to_owned()),
+            username: None,
+            entitlements: roles.iter().map(ToString::to_string).collect(),
+            membership,
+        }
+    }
+
+    #[test]
+    fn every_operation_and_standing_has_one_observation() {
+        use Membership::{InvitationExpired, Invited, Joined};
+        use Observation as O;
+        use Operation::{ChangeRole, Invite, Remove};
+        let other = || O::OtherRoles(["A".to_owned()].into());
+        let table = [
+            (Invite, None, O::Absent),
+            (Invite, Some(Joined), O::AsWanted),
+            (Invite, Some(Invited), O::AsWanted),
+            (Invite, Some(InvitationExpired), O::InvitationExpired),
+            (Remove, None, O::AsWanted),
+            (Remove, Some(Joined), O::StillThere(Joined)),
+            (Remove, Some(Invited), O::StillThere(Invited)),
+            (Remove, Some(InvitationExpired), O::AsWanted),
+            (ChangeRole, None, O::Absent),
+            (ChangeRole, Some(Joined), other()),
+            (ChangeRole, Some(Invited), other()),
+            (ChangeRole, Some(InvitationExpired), O::InvitationExpired),
+        ];
+        for (operation, standing, expected) in table {
+            let seen = standing.map(|standing| seen(standing, &["A"]));
+            let observed = wanted(operation, &["B"]).compare(seen.as_ref());
+            assert_eq!(observed, expected, "{operation} of {standing:?}");
+        }
+    }
+
+    #[test]
+    fn roles_are_compared_as_sets_of_ids() {
+        let wanted = wanted(Operation::ChangeRole, &["A", "B"]);
+        assert_eq!(wanted.compare(Some(&seen(Membership::Joined, &["B", "A"]))), Observation::AsWanted);
+        assert_ne!(wanted.compare(Some(&seen(Membership::Joined, &["A"]))), Observation::AsWanted);
+        assert_ne!(wanted.compare(Some(&seen(Membership::Joined, &["A", "B", "C"]))), Observation::AsWanted);
+    }
+
+    #[test]
+    fn somebody_without_an_id_is_known_by_email_or_name_in_the_app() {
+        let wanted = wanted(Operation::Remove, &[]);
+        let mut person = seen(Membership::Joined, &[]);
+        person.member = None;
+        assert!(wanted.is_about(&person));
+        person.email = Some("other@example.com".to_owned());
+        assert!(!wanted.is_about(&person));
+        person.username = Some("JO".to_owned());
+        assert!(wanted.is_about(&person));
+        person.member = Some("somebody else".to_owned());
+        assert!(!wanted.is_about(&person), "an id decides");
+    }
+}

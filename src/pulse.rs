@@ -1,0 +1,66 @@
+//! The time between two looks of a loop, jittered so that replicas do not look in step, and longer while the
+//! database does not answer. Says once that a loop fails and once that it works again.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::emit;
+use crate::store::StoreError;
+use crate::telemetry::chain;
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The rhythm of one loop.
+#[derive(Debug)]
+pub struct Pulse {
+    name: &'static str,
+    usual: Duration,
+    failures: u32,
+}
+
+impl Pulse {
+    /// A rhythm of `usual` for the loop `name`.
+    pub fn new(name: &'static str, usual: Duration) -> Self {
+        Self { name, usual, failures: 0 }
+    }
+
+    /// The next pause: the usual one ± 10 %, doubled by every failure in a row.
+    pub fn next(&self) -> Duration {
+        let grown = self.usual.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+        let pause = if self.failures == 0 { self.usual } else { grown.min(LONGEST_PAUSE.max(self.usual)) };
+        pause.mul_f64(rand::rng().random_range(0.9..1.1))
+    }
+
+    /// The loop's statement worked.
+    pub fn well(&mut self) {
+        if std::mem::take(&mut self.failures) > 0 {
+            emit!(DATABASE_RECOVERED, r#loop = self.name, "statements work again");
+        }
+    }
+
+    /// The loop's statement failed.
+    pub fn failed(&mut self, error: &StoreError) {
+        if self.failures == 0 {
+            emit!(DATABASE_UNREACHABLE, r#loop = self.name, error = %chain(error), "a statement failed");
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_jittered_and_grow_while_the_database_fails_up_to_a_limit() {
+        let mut pulse = Pulse::new("test", Duration::from_secs(1));
+        assert!((0.9..1.1).contains(&pulse.next().as_secs_f64()));
+        for _ in 0..20 {
+            pulse.failed(&StoreError::Database(sqlx::Error::PoolTimedOut));
+        }
+        assert!((13.5..16.5).contains(&pulse.next().as_secs_f64()));
+        pulse.well();
+        assert!((0.9..1.1).contains(&pulse.next().as_secs_f64()));
+    }
+}

@@ -1,0 +1,231 @@
+//! The decisions of a retry: pure functions of what is known, without clock, database or network.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{ClaimedTask, EscalationReason, Lost, Next, Policy, backoff};
+use crate::backend::failure::FailureClass;
+use crate::backend::{BackendError, Failure};
+use crate::catalogue;
+use crate::membership::{Observation, Operation};
+
+const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
+
+/// What a look at the member leads to, before an operation is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AfterLook {
+    /// Ask the backend for the operation.
+    Run,
+    /// Record this instead.
+    Record(Next),
+}
+
+/// What to do with a task that has no job in flight, after its member was looked at.
+pub fn after_look(policy: &Policy, task: &ClaimedTask, seen: &Observation, now: DateTime<Utc>) -> AfterLook {
+    let unsettled = unsettled_for(policy, task, now);
+    if task.superseded_by.is_some() {
+        return AfterLook::Record(unsettled.map_or(Next::Supersede, settle));
+    }
+    if *seen == Observation::AsWanted {
+        return AfterLook::Record(Next::Succeed { reason: already(task) });
+    }
+    if task.unreleased_claims > policy.max_unreleased_claims {
+        return AfterLook::Record(escalate(EscalationReason::WorkersDied, &task.first_failure));
+    }
+    if let Some(remaining) = unsettled {
+        return AfterLook::Record(settle(remaining));
+    }
+    if let Some(reason) = without_automation(task) {
+        return AfterLook::Record(escalate(reason, &task.first_failure));
+    }
+    if let Some(reason) = used_up(policy, task, now) {
+        return AfterLook::Record(escalate(reason, &task.first_failure));
+    }
+    if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
+        return AfterLook::Record(after_failure(policy, task, Failure::ours("MemberNotInApp"), now));
+    }
+    AfterLook::Run
+}
+
+/// What to do after an attempt failed.
+pub fn after_failure(policy: &Policy, task: &ClaimedTask, failure: Failure, now: DateTime<Utc>) -> Next {
+    if task.superseded_by.is_some() {
+        return Next::Supersede;
+    }
+    let reason = match failure.class(task.wanted.operation) {
+        FailureClass::Person(_) | FailureClass::Credential(_) => Some(EscalationReason::OnlyAPersonCan),
+        FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
+        FailureClass::Transient | FailureClass::AlreadySo => used_up(policy, task, now),
+    };
+    match reason {
+        Some(reason) => Next::Escalate { reason, failure, after_attempt: true },
+        None => Next::Retry {
+            after: backoff::delay(policy.of(task.wanted.operation), task.attempts),
+            failure,
+            lost: Lost::Nothing,
+        },
+    }
+}
+
+/// What to do when a job was lost sight of: it may still take effect, so nothing is repeated or closed at once.
+pub fn after_lost_job(policy: &Policy, task: &ClaimedTask, failure: Failure, now: DateTime<Utc>) -> Next {
+    if task.superseded_by.is_some() {
+        return Next::Wait { after: policy.settle(), why: UNSETTLED.to_owned(), lost: Lost::Job };
+    }
+    match after_failure(policy, task, failure, now) {
+        Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },
+        other => other,
+    }
+}
+
+/// What to do when a call that changes nothing brought no answer: nothing was tried.
+pub fn after_unanswered_look(policy: &Policy, task: &ClaimedTask, error: &BackendError) -> Next {
+    match error {
+        // The look asks for the integration before it says that a member is absent.
+        BackendError::NotFound { .. } => {
+            if task.superseded_by.is_some() {
+                return Next::Supersede;
+            }
+            escalate(EscalationReason::IntegrationGone, &task.first_failure)
+        }
+        _ => wait(policy, task, error, Lost::Nothing),
+    }
+}
+
+/// What to do when the backend did not accept the operation, or its answer was lost.
+pub fn after_unanswered_run(policy: &Policy, task: &ClaimedTask, error: &BackendError, now: DateTime<Utc>) -> Next {
+    match error {
+        BackendError::Refused { status: 409, code } => after_failure(policy, task, Failure::ours(code), now),
+        BackendError::Refused { code, .. } => {
+            let failure = Failure { can_retry: Some(false), ..Failure::ours(code) };
+            after_failure(policy, task, failure, now)
+        }
+        // The look found the integration a moment ago, so it is the member that went: look again.
+        BackendError::NotFound { code } => after_failure(policy, task, Failure::ours(code), now),
+        error if error.is_uncertain() => wait(policy, task, error, Lost::Answer),
+        error => wait(policy, task, error, Lost::Nothing),
+    }
+}
+
+/// How long until a job is looked at again that has run for `age`; `None` when it is given up.
+pub fn next_look(policy: &Policy, age: Duration) -> Option<Duration> {
+    if age >= Duration::from_secs(policy.job.within_s) {
+        return None;
+    }
+    let seconds = (age.as_secs_f64() / 2.0).clamp(policy.job.first_look_s, policy.job.max_look_s);
+    Some(Duration::from_secs_f64(seconds))
+}
+
+/// When a new task is due: at once if only a look is wanted before a person is asked, else after the first delay.
+pub fn first_due(policy: &Policy, arrival: &Arrival<'_>) -> Duration {
+    let person = match arrival.failure.class(arrival.operation) {
+        FailureClass::Transient => false,
+        FailureClass::Person(_)
+        | FailureClass::Credential(_)
+        | FailureClass::NoAutomation
+        | FailureClass::AlreadySo => true,
+    };
+    if person || !arrival.has_job || !has_automation(arrival.application, arrival.operation) {
+        return Duration::ZERO;
+    }
+    backoff::delay(policy.of(arrival.operation), 0)
+}
+
+/// A new task, as far as its first due time depends on it.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The operation.
+    pub operation: Operation,
+    /// The app.
+    pub application: &'a str,
+    /// Whether automation is behind it: a failed job, or any trigger but a deprovisioning.
+    pub has_job: bool,
+    /// Why automation failed.
+    pub failure: &'a Failure,
+}
+
+fn has_automation(application: &str, operation: Operation) -> bool {
+    // An app that the catalogue does not know is the backend's to judge.
+    catalogue::find(application).is_none_or(|app| match operation {
+        Operation::Invite => app.can_invite,
+        Operation::Remove => app.can_remove,
+        Operation::ChangeRole => app.can_change_role,
+    })
+}
+
+fn without_automation(task: &ClaimedTask) -> Option<EscalationReason> {
+    let operation = task.wanted.operation;
+    if !has_automation(&task.application, operation) {
+        return Some(EscalationReason::NoAutomation);
+    }
+    if !task.has_job {
+        return Some(EscalationReason::Deprovisioned);
+    }
+    if task.attempts > 0 {
+        return None; // a failure of our own attempts was judged when it came
+    }
+    match task.first_failure.class(operation) {
+        FailureClass::Person(_) | FailureClass::Credential(_) => Some(EscalationReason::OnlyAPersonCan),
+        FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
+        FailureClass::Transient | FailureClass::AlreadySo => None,
+    }
+}
+
+fn used_up(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<EscalationReason> {
+    let limits = policy.of(task.wanted.operation);
+    if task.attempts >= limits.attempts {
+        return Some(EscalationReason::AttemptsUsed);
+    }
+    let tried = task.trying_since.map_or(Duration::ZERO, |since| elapsed(since, now));
+    (tried >= Duration::from_secs(limits.within_s)).then_some(EscalationReason::TimeUsed)
+}
+
+/// How much longer an attempt of unknown outcome may still take effect.
+fn unsettled_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+    let since = task.uncertain_since?;
+    policy.settle().checked_sub(elapsed(since, now)).filter(|left| !left.is_zero())
+}
+
+fn settle(after: Duration) -> Next {
+    Next::Wait {
+        after,
+        why: UNSETTLED.to_owned(),
+        lost: Lost::Nothing,
+    }
+}
+
+fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -> Next {
+    let usual = match error {
+        BackendError::RateLimited { .. } => Duration::from_secs(policy.retry.rate_limit_s),
+        _ => backoff::delay(policy.of(task.wanted.operation), 0),
+    };
+    let longest = Duration::from_secs(policy.retry.max_retry_after_s);
+    let asked = error.retry_after().map(|asked| asked.min(longest));
+    let after = match error {
+        BackendError::RateLimited { .. } => asked.unwrap_or(usual),
+        _ => asked.map_or(usual, |asked| asked.max(usual)),
+    };
+    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost }
+}
+
+fn escalate(reason: EscalationReason, failure: &Failure) -> Next {
+    Next::Escalate { reason, failure: failure.clone(), after_attempt: false }
+}
+
+fn already(task: &ClaimedTask) -> &'static str {
+    match (task.attempts, task.wanted.operation) {
+        (0, Operation::Invite) => "already a member or invited",
+        (0, Operation::Remove) => "already gone",
+        (0, Operation::ChangeRole) => "already has the roles",
+        (_, _) => "seen as wanted after an attempt",
+    }
+}
+
+/// Time between, zero if the clocks say less.
+pub(super) fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - since).to_std().unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Stage 1: what automation may still do for a failed task.
+//!
+//! Owns automation tasks whose turn it is: looks at the member, asks the backend to run the operation
+//! again, watches its job, and says what to record. It does not know manual actions or syncs; where a
+//! task goes when automation ends is [`crate::flow`]'s business.
+//!
+//! Invariant: before an operation is repeated whose outcome nobody knows, the member is looked at.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::backend::Failure;
+use crate::config::{self, Backoff};
+use crate::lease::Lease;
+use crate::membership::{MemberKey, Operation, Trigger, Wanted};
+
+pub mod backoff;
+pub mod decide;
+pub mod step;
+pub mod store;
+
+/// A task whose turn it is, held under a lease.
+#[derive(Debug, Clone)]
+pub struct ClaimedTask {
+    /// Its id.
+    pub id: i64,
+    /// The right to write it.
+    pub lease: Lease,
+    /// Whom it is about.
+    pub key: MemberKey,
+    /// What it wants.
+    pub wanted: Wanted,
+    /// The role on a business hub that an invitation gives.
+    pub hub_role: Option<String>,
+    /// The app, as the catalogue names it.
+    pub application: String,
+    /// Why it was wanted.
+    pub trigger: Trigger,
+    /// Whether a failed job is behind it.
+    pub has_job: bool,
+    /// Why automation failed before we saw it.
+    pub first_failure: Failure,
+    /// Attempts that we asked for.
+    pub attempts: u32,
+    /// When trying began, moved forward by every wait; `None` before the first look.
+    pub trying_since: Option<DateTime<Utc>>,
+    /// The backend's job in flight, and since when.
+    pub running: Option<(String, DateTime<Utc>)>,
+    /// Since when an attempt's outcome is unknown.
+    pub uncertain_since: Option<DateTime<Utc>>,
+    /// The later intent that made it pointless while it was in flight.
+    pub superseded_by: Option<i64>,
+    /// Claims in a row, this one included, that ended without a word.
+    pub unreleased_claims: i32,
+    /// The database's time when it was claimed.
+    pub claimed_at: DateTime<Utc>,
+}
+
+/// The numbers that decisions need.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    retry: config::Retry,
+    job: config::Job,
+    max_unreleased_claims: i32,
+}
+
+impl Policy {
+    /// The policy as configured.
+    pub fn new(config: &config::Config) -> Self {
+        Self {
+            retry: config.retry.clone(),
+            job: config.job.clone(),
+            max_unreleased_claims: config.worker.max_unreleased_claims,
+        }
+    }
+
+    /// Delays and limits of an operation.
+    pub fn of(&self, operation: Operation) -> &Backoff {
+        match operation {
+            Operation::Invite => &self.retry.invite,
+            Operation::ChangeRole => &self.retry.change_role,
+            Operation::Remove => &self.retry.remove,
+        }
+    }
+
+    fn longest_look(&self) -> Duration {
+        Duration::from_secs_f64(self.job.max_look_s)
+    }
+
+    fn settle(&self) -> Duration {
+        Duration::from_secs(self.retry.settle_s)
+    }
+}
+
+/// Why automation ends and a person is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EscalationReason {
+    /// All attempts were used.
+    AttemptsUsed,
+    /// Trying took as long as it may.
+    TimeUsed,
+    /// The failure is one that only a person can mend.
+    OnlyAPersonCan,
+    /// The app has no automation for the operation.
+    NoAutomation,
+    /// The identity provider deprovisioned the member, and no automation is behind that.
+    Deprovisioned,
+    /// The backend does not know the integration any more.
+    IntegrationGone,
+    /// Workers that took the task ended without a word.
+    WorkersDied,
+}
+
+impl EscalationReason {
+    /// The reason in the row, for people.
+    pub fn sentence(&self) -> &'static str {
+        match self {
+            Self::AttemptsUsed => "automation tried as often as it may",
+            Self::TimeUsed => "automation tried as long as it may",
+            Self::OnlyAPersonCan => "only a person can mend this failure",
+            Self::NoAutomation => "the app has no automation for this",
+            Self::Deprovisioned => "deprovisioned by the identity provider, with no automation behind it",
+            Self::IntegrationGone => "the backend does not know the integration any more",
+            Self::WorkersDied => "workers that took this task died",
+        }
+    }
+}
+
+/// What to record after one claim.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// The member is as wanted: close as succeeded.
+    Succeed {
+        /// How we know.
+        reason: &'static str,
+    },
+    /// A job runs at the backend: look at it again.
+    Watch {
+        /// The job.
+        job: String,
+        /// When.
+        after: Duration,
+        /// Whether it was started just now, which is an attempt.
+        started: bool,
+    },
+    /// The attempt failed: another follows.
+    Retry {
+        /// When.
+        after: Duration,
+        /// Why.
+        failure: Failure,
+        /// Whether the attempt may still take effect.
+        lost: Lost,
+    },
+    /// Not an attempt: wait and look again.
+    Wait {
+        /// When.
+        after: Duration,
+        /// Why.
+        why: String,
+        /// Whether something was sent that may still take effect.
+        lost: Lost,
+    },
+    /// Automation ends: open a manual action.
+    Escalate {
+        /// Why.
+        reason: EscalationReason,
+        /// The last failure, if a failure ended it.
+        failure: Failure,
+        /// Whether the last attempt failed just now, which counts it.
+        after_attempt: bool,
+    },
+    /// A later intent made it pointless and nothing is in flight any more.
+    Supersede,
+}
+
+/// What was lost sight of, and so may take effect without our knowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Nothing.
+    Nothing,
+    /// The answer to the operation that was asked for; it counts as an attempt.
+    Answer,
+    /// The job that was started; its attempt is counted already.
+    Job,
+}

@@ -1,0 +1,162 @@
+//! Stage 3: prove it by reading the app again.
+//!
+//! Owns syncs: one reading of an integration's real members, by the procedure of its kind, the import of
+//! what it found, and what it says of the done actions. Durable steps: whatever was reached is in the row,
+//! and another worker goes on from there. It does not know tasks or retries.
+//!
+//! Invariant: a verdict rests on a reading that started after the deed was called done.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::backend::{Reading, UpdateReport};
+use crate::config;
+use crate::lease::Lease;
+
+pub mod guard;
+pub mod step;
+pub mod store;
+pub mod verdict;
+
+/// How an integration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Procedure {
+    /// Apps: a check for updates, its report, the apply of the report.
+    CheckAndApply,
+    /// Business hubs: a sync.
+    Sync,
+}
+
+/// How far a sync is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncState {
+    /// Wanted, not begun.
+    Requested,
+    /// The backend was or is about to be asked to read the app.
+    Started,
+    /// A person decided on the held report.
+    ReportReady,
+    /// The report is being applied.
+    Applying,
+}
+
+/// A person's decision on a held report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldDecision {
+    /// Apply exactly this report.
+    Approved,
+    /// Do not.
+    Rejected,
+}
+
+/// A sync under a lease.
+#[derive(Debug, Clone)]
+pub struct ClaimedSync {
+    /// Its id.
+    pub id: i64,
+    /// The right to write it.
+    pub lease: Lease,
+    /// The tenant.
+    pub workspace: String,
+    /// The integration that is read.
+    pub integration: String,
+    /// The app, as the catalogue names it.
+    pub application: String,
+    /// How it is read.
+    pub procedure: Procedure,
+    /// How far it is.
+    pub state: SyncState,
+    /// The backend's job in flight, and since when.
+    pub running: Option<(String, DateTime<Utc>)>,
+    /// The report that is being applied or decided on.
+    pub report: Option<String>,
+    /// Failed steps in a row.
+    pub failures: i32,
+    /// The decision on a held report.
+    pub decision: Option<HeldDecision>,
+    /// The database's time when it was claimed.
+    pub claimed_at: DateTime<Utc>,
+}
+
+/// The numbers that decisions need.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Readings, failures and the age of reports.
+    pub sync: config::Sync,
+    /// How jobs are watched.
+    pub job: config::Job,
+    /// What an apply may remove.
+    pub guard: config::Guard,
+}
+
+impl Policy {
+    /// The policy as configured.
+    pub fn new(config: &config::Config) -> Self {
+        Self { sync: config.sync.clone(), job: config.job.clone(), guard: config.guard.clone() }
+    }
+
+    /// The delay before a failed step is tried again.
+    pub fn retry_after(&self, failures: i32) -> Duration {
+        let doubled = 2_u64.saturating_pow(u32::try_from(failures).unwrap_or(0).min(32));
+        Duration::from_secs(self.sync.retry_first_s.saturating_mul(doubled).min(self.sync.retry_max_s))
+    }
+
+    /// When the app is read again after `readings` readings without a proof.
+    pub fn reread_after(&self, readings: i32) -> Duration {
+        let list = &self.sync.rereads_s;
+        let index = usize::try_from(readings).unwrap_or(0).min(list.len() - 1);
+        Duration::from_secs(list[index])
+    }
+}
+
+/// What to record after one step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// A job runs at the backend: look at it again.
+    Watch {
+        /// The job.
+        job: String,
+        /// When.
+        after: Duration,
+        /// Whether it was started just now.
+        started: bool,
+        /// The report whose apply it is; a reading otherwise.
+        applies: Option<AppliedReport>,
+    },
+    /// The step failed: begin the reading anew later.
+    Again {
+        /// Why.
+        why: String,
+        /// Whether the backend itself did not answer, which is no failure of this sync.
+        waits: bool,
+    },
+    /// The report waits for a person.
+    Hold {
+        /// The report.
+        report: UpdateReport,
+        /// Why.
+        reason: String,
+    },
+    /// The sync ends without a reading.
+    Fail {
+        /// Why.
+        reason: String,
+    },
+    /// The app was read.
+    Judge {
+        /// The reading.
+        reading: Reading,
+    },
+    /// The app cannot be read at all: people's word must do.
+    Attest,
+}
+
+/// The report whose apply was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedReport {
+    /// The report.
+    pub report: UpdateReport,
+    /// How many removals in it nobody asked for.
+    pub unexpected: u32,
+}

@@ -1,0 +1,365 @@
+//! The SQL of syncs: claim, record under the lease, and the facts that guard and verdict need.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+
+use super::{AppliedReport, ClaimedSync, HeldDecision, Procedure, SyncState};
+use crate::lease::{Lease, LeaseLost, fenced};
+use crate::membership::{UnknownWord, Wanted};
+use crate::store::{StoreError, interval};
+
+/// Claims up to `limit` syncs with a step due. A request waits until the integration's running sync has ended.
+pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<ClaimedSync>, StoreError> {
+    let ends = Instant::now() + lease;
+    let rows = sqlx::query!(
+        r#"
+        with due as materialized (
+            select s.id, s.workspace_id
+            from reconciler.syncs s
+            where s.state in ('requested', 'started', 'report_ready', 'applying')
+              and s.next_step_at <= now()
+              and (s.lease_until is null or s.lease_until <= now())
+              and (s.state <> 'requested' or not exists (
+                  select from reconciler.syncs a
+                  where a.workspace_id = s.workspace_id and a.integration_id = s.integration_id
+                    and a.state in ('started', 'report_ready', 'held', 'applying')))
+            order by s.next_step_at
+            limit $1
+            for no key update skip locked
+        )
+        update reconciler.syncs s
+        set lease_until = now() + $2, lease_token = s.lease_token + 1,
+            unreleased_claims = s.unreleased_claims + 1
+        from due, reconciler.integrations i
+        where s.id = due.id and s.workspace_id = due.workspace_id
+          and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
+        returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
+                  s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
+                  now() as "claimed_at!"
+        "#,
+        limit,
+        interval(lease),
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ClaimedSync {
+            id: row.id,
+            lease: Lease { token: row.lease_token, ends },
+            workspace: row.workspace_id,
+            integration: row.integration_id,
+            application: row.application,
+            procedure: match row.procedure.as_str() {
+                "check_and_apply" => Procedure::CheckAndApply,
+                _ => Procedure::Sync,
+            },
+            state: match row.state.as_str() {
+                "requested" => SyncState::Requested,
+                "started" => SyncState::Started,
+                "report_ready" => SyncState::ReportReady,
+                _ => SyncState::Applying,
+            },
+            running: row.running_job_id.zip(row.running_since),
+            report: row.report_id,
+            failures: row.failures,
+            decision: row.decision.map(|decision| match decision.as_str() {
+                "approved" => HeldDecision::Approved,
+                _ => HeldDecision::Rejected,
+            }),
+            claimed_at: row.claimed_at,
+        })
+        .collect())
+}
+
+/// Marks a request as started, before the backend is asked: the reading can only be younger than this.
+///
+/// `Err(LeaseLost)` also when another sync of the integration started first.
+pub async fn start(connection: &mut PgConnection, sync: &ClaimedSync) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set state = 'started', started_at = clock_timestamp()
+         where id = $1 and workspace_id = $2 and lease_token = $3 and state = 'requested'",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+    )
+    .execute(connection)
+    .await;
+    match written {
+        Ok(written) => Ok(fenced(written.rows_affected())),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(LeaseLost)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Records a job to look at again; `applies` when it was started just now to apply a report.
+pub async fn watch(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    job: &str,
+    after: Duration,
+    started: bool,
+    applies: Option<&AppliedReport>,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let report = applies.map(|applied| report_json(&applied.report)).transpose()?;
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set running_job_id = $4,
+             running_since = case when $6 then clock_timestamp() else running_since end,
+             state = case when $7::jsonb is not null then 'applying' else state end,
+             report = coalesce($7, report), report_id = coalesce($8, report_id),
+             unexpected_removals = case when $9::integer is null then unexpected_removals
+                                        else coalesce(unexpected_removals, 0) + $9 end,
+             next_step_at = clock_timestamp() + $5,
+             lease_until = null, unreleased_claims = 0
+         where id = $1 and workspace_id = $2 and lease_token = $3",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        job,
+        interval(after),
+        started,
+        report,
+        applies.map(|applied| applied.report.id.as_str()),
+        applies.map(|applied| i32::try_from(applied.unexpected).unwrap_or(i32::MAX)),
+    )
+    .execute(connection)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
+/// Records that the reading begins anew after `after`; `failed` counts it.
+pub async fn again(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    after: Duration,
+    why: &str,
+    failed: bool,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set state = case when state = 'requested' then state else 'started' end,
+             running_job_id = null, running_since = null, report_id = null,
+             failures = failures + case when $6 then 1 else 0 end, last_error = $5,
+             next_step_at = clock_timestamp() + $4,
+             lease_until = null, unreleased_claims = 0
+         where id = $1 and workspace_id = $2 and lease_token = $3",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        interval(after),
+        why,
+        failed,
+    )
+    .execute(connection)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
+/// Records that the report waits for a person.
+pub async fn hold(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    report: &crate::backend::UpdateReport,
+    reason: &str,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set state = 'held', held_reason = $4, report = $5, report_id = $6,
+             running_job_id = null, running_since = null, lease_until = null, unreleased_claims = 0
+         where id = $1 and workspace_id = $2 and lease_token = $3",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        reason,
+        report_json(report)?,
+        report.id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
+/// Ends a sync as `finished` or `failed`; answers with when it had started.
+pub async fn finish(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    state: &str,
+    reason: &str,
+    reading: Option<Value>,
+) -> Result<Result<DateTime<Utc>, LeaseLost>, StoreError> {
+    let started = sqlx::query_scalar!(
+        r#"update reconciler.syncs
+         set state = $4, finished_at = clock_timestamp(), finished_reason = $5,
+             started_at = coalesce(started_at, clock_timestamp()),
+             report = case when $6::jsonb is null then report
+                           else coalesce(report, '{}') || jsonb_build_object('reading', $6::jsonb) end,
+             running_job_id = null, running_since = null, lease_until = null, unreleased_claims = 0
+         where id = $1 and workspace_id = $2 and lease_token = $3
+           and state in ('requested', 'started', 'report_ready', 'applying')
+         returning started_at as "started_at!""#,
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        state,
+        reason,
+        reading,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(started.ok_or(LeaseLost))
+}
+
+/// What the guard must know of a report's removals.
+#[derive(Debug)]
+pub struct RemovalFacts {
+    /// How many of them somebody asked for.
+    pub expected: u32,
+    /// Unexpected removals applied for this integration in the last 24 hours.
+    pub unexpected_in_24_h: u32,
+}
+
+/// Counts what was asked for among `removed`, and what was removed unexpectedly before.
+pub async fn removal_facts(
+    pool: &PgPool,
+    sync: &ClaimedSync,
+    removed: &[String],
+) -> Result<RemovalFacts, StoreError> {
+    let row = sqlx::query!(
+        r#"select
+             (select count(distinct t.member_id) from reconciler.automation_tasks t
+              where t.workspace_id = $1 and t.integration_id = $2 and t.member_id = any ($3)
+                and t.operation = 'remove' and t.state <> 'cancelled') as "expected!",
+             (select coalesce(sum(s.unexpected_removals), 0) from reconciler.syncs s
+              where s.workspace_id = $1 and s.integration_id = $2 and s.unexpected_removals > 0
+                and (s.finished_at is null or s.finished_at > now() - interval '24 hours'))
+                 as "unexpected!""#,
+        sync.workspace,
+        sync.integration,
+        removed,
+    )
+    .fetch_one(pool)
+    .await?;
+    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(RemovalFacts { expected: count(row.expected), unexpected_in_24_h: count(row.unexpected) })
+}
+
+/// An unfinished action of the integration, as far as a verdict needs it.
+#[derive(Debug)]
+pub struct ActionToJudge {
+    /// The action.
+    pub id: i64,
+    /// Open, in progress or done.
+    pub status: String,
+    /// What it wants.
+    pub wanted: Wanted,
+    /// How often it was read since it was called done.
+    pub readings: i32,
+    /// How often it was opened again.
+    pub reopened: i32,
+}
+
+/// Locks the unfinished actions that a reading started at `started_at` may speak of: done before it, or still
+/// open and opened before it.
+pub async fn lock_actions(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    started_at: DateTime<Utc>,
+) -> Result<Vec<ActionToJudge>, StoreError> {
+    let rows = sqlx::query!(
+        "select id, status, operation, member_id, member_email, member_username, entitlements, readings,
+                reopened_count
+         from reconciler.manual_actions
+         where workspace_id = $1 and integration_id = $2
+           and ((status = 'done' and done_at < $3) or (status in ('open', 'in_progress') and opened_at < $3))
+         order by id
+         for no key update",
+        sync.workspace,
+        sync.integration,
+        started_at,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let bad = |source: UnknownWord| StoreError::BadRow { table: "manual_actions", id: row.id, source };
+            Ok(ActionToJudge {
+                id: row.id,
+                status: row.status,
+                wanted: Wanted {
+                    operation: row.operation.parse().map_err(bad)?,
+                    member: row.member_id,
+                    email: row.member_email,
+                    username: row.member_username,
+                    entitlements: row.entitlements.into_iter().collect(),
+                },
+                readings: row.readings,
+                reopened: row.reopened_count,
+            })
+        })
+        .collect()
+}
+
+/// Writes a verdict, and the status it leads to.
+pub async fn write_verdict(
+    connection: &mut PgConnection,
+    action: i64,
+    status: &str,
+    verdict: &str,
+    seen: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update reconciler.manual_actions
+         set status = $2, verdict = $3, verdict_at = clock_timestamp(), seen = $4, readings = readings + 1
+         where id = $1",
+        action,
+        status,
+        verdict,
+        seen,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Asks for another reading after `after`.
+pub async fn request(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    after: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "select reconciler.request_sync($1, $2, clock_timestamp() + $3)",
+        sync.workspace,
+        sync.integration,
+        interval(after),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Hands back claims that no step was started for.
+pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), StoreError> {
+    let ids: Vec<_> = syncs.iter().map(|sync| sync.id).collect();
+    let tokens: Vec<_> = syncs.iter().map(|sync| sync.lease.token).collect();
+    sqlx::query!(
+        "update reconciler.syncs s
+         set lease_until = null, unreleased_claims = 0
+         from unnest($1::bigint[], $2::bigint[]) held (id, token)
+         where s.id = held.id and s.lease_token = held.token",
+        &ids,
+        &tokens,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+fn report_json(report: &crate::backend::UpdateReport) -> Result<Value, StoreError> {
+    serde_json::to_value(report).map_err(|error| sqlx::Error::Encode(Box::new(error)).into())
+}

@@ -1,0 +1,128 @@
+//! The closed set of log events: name, level, meaning, fields, and what to do.
+//!
+//! `ERROR` means that someone must act on this service, `WARN` that someone must act on an app or a
+//! member. `docs/events.md` is generated from this list and a test keeps it current. Fields carry ids,
+//! codes, counts and durations; never names, emails, bodies or secrets.
+
+use tracing::Level;
+
+/// One kind of log line.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    /// The value of the field `event`.
+    pub name: &'static str,
+    /// Who must act, if anyone.
+    pub level: Level,
+    /// What happened.
+    pub meaning: &'static str,
+    /// The fields beside `event` and the message.
+    pub fields: &'static str,
+    /// What the reader should do.
+    pub action: &'static str,
+}
+
+macro_rules! events {
+    ($($constant:ident = $name:literal $level:ident, $meaning:literal, [$fields:literal], $action:literal;)*) => {
+        $(#[doc = $meaning]
+        pub const $constant: Event = Event {
+            name: $name, level: Level::$level, meaning: $meaning, fields: $fields, action: $action,
+        };)*
+        /// All of them, in the order of the flow.
+        pub const ALL: &[Event] = &[$($constant),*];
+    };
+}
+
+events! {
+    SERVICE_STARTED = "service.started" INFO, "The daemon is up: database and schema are right, loops run.",
+        ["version, http.listen, start_ms"], "Nothing.";
+    SERVICE_STOPPING = "service.stopping" INFO, "A signal asked for a stop; work in flight may end.",
+        ["signal, grace_s"], "Nothing.";
+    SERVICE_STOPPED = "service.stopped" INFO, "All work in flight ended and was recorded.",
+        ["took_ms"], "Nothing.";
+    SERVICE_FAILED = "service.failed" ERROR, "The daemon could not start, or a loop ended by itself, or the stop took too long.",
+        ["error"], "Read the error; `cerby-reconciler check` tells which part is at fault. Rows in flight are taken over when their leases end.";
+    DATABASE_UNREACHABLE = "database.unreachable" ERROR, "A statement failed; the loop tries again after a pause. Logged once until it works again.",
+        ["loop, error"], "Look at PostgreSQL and at the network to it. No task is lost meanwhile.";
+    DATABASE_RECOVERED = "database.recovered" INFO, "Statements work again.",
+        ["loop"], "Nothing.";
+    WAKEUP_LOST = "wakeup.lost" INFO, "The LISTEN connection broke; polling alone finds work until it is back.",
+        ["error"], "Nothing, unless it repeats: then look at the database's connections.";
+    WAKEUP_RESTORED = "wakeup.restored" INFO, "LISTEN works again.",
+        [""], "Nothing.";
+    BACKEND_REFUSES_KEY = "backend.refuses_key" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. Tasks wait and use no attempt.",
+        ["workspace.id, status"], "Renew the key, or give its user the owner role of the integration, and restart.";
+    BACKEND_NO_ANSWER = "backend.no_answer" INFO, "The backend could not be reached or gave no usable answer; the task waits and uses no attempt unless the operation was already sent.",
+        ["task.id, integration.id, wait_s, error"], "If it goes on, look at the backend.";
+    TASK_ORDERED = "task.ordered" DEBUG, "A new row has its place among the member's tasks.",
+        ["task.id"], "Nothing.";
+    TASK_SUPERSEDED = "task.superseded" INFO, "A later intent made this task pointless; it is closed.",
+        ["task.id, superseded_by"], "Nothing.";
+    TASK_ATTEMPT_STARTED = "task.attempt_started" INFO, "The backend accepted the operation and runs a job for it.",
+        ["task.id, integration.id, operation, attempt, job.id"], "Nothing.";
+    TASK_RETRY_SCHEDULED = "task.retry_scheduled" INFO, "An attempt failed; another follows.",
+        ["task.id, integration.id, attempt, failure.code, wait_s"], "Nothing.";
+    TASK_SUCCEEDED = "task.succeeded" INFO, "The backend shows the member as wanted.",
+        ["task.id, integration.id, operation, attempts, reason"], "Nothing.";
+    TASK_ESCALATED = "task.escalated" WARN, "Automation ends here; a manual action is open.",
+        ["task.id, action.id, workspace.id, integration.id, operation, reason, failure.code, attempts"], "Work the action: `cerby-reconciler actions show ID`.";
+    ACTION_SUPERSEDED = "action.superseded" WARN, "A later intent made this manual action pointless. Stop working on it.",
+        ["action.id, superseded_by"], "Stop: do not make this change in the app any more.";
+    ACTION_OVERDUE = "action.overdue" WARN, "A manual action is past its deadline. Logged once per action.",
+        ["action.id, workspace.id, integration.id, operation"], "Work the action, or dismiss it with a reason.";
+    ACTION_VERIFIED = "action.verified" INFO, "A reading that started after the deed shows the member as wanted.",
+        ["action.id, sync.id"], "Nothing.";
+    ACTION_NOT_NEEDED = "action.not_needed" INFO, "A complete reading shows the wanted state although nobody said done.",
+        ["action.id, sync.id"], "Nothing.";
+    ACTION_ATTESTED = "action.attested" INFO, "The app cannot be read; the person's word closes the action.",
+        ["action.id, sync.id"], "Nothing.";
+    ACTION_CONTRADICTED = "action.contradicted" WARN, "A reading after \"done\" shows another state; the action is open again with what was seen.",
+        ["action.id, sync.id, seen, reopened_count"], "Make the change in the app, then mark the action done again.";
+    ACTION_NOT_YET = "action.not_yet" INFO, "The wanted state is not visible yet; the app is read again later.",
+        ["action.id, sync.id, verdict, seen, wait_s"], "Nothing.";
+    SYNC_STARTED = "sync.started" INFO, "The backend was asked to read the app.",
+        ["sync.id, integration.id, procedure"], "Nothing.";
+    SYNC_HELD = "sync.held" WARN, "A report is not applied without a person's decision.",
+        ["sync.id, integration.id, reason"], "Read the report and decide: update reconciler.syncs set decision = 'approved' or 'rejected', decision_reason = '…' where id = …";
+    SYNC_STEP_FAILED = "sync.step_failed" INFO, "A step of a sync failed and is tried again.",
+        ["sync.id, integration.id, failures, wait_s, error"], "If it goes on, look at the backend and the app.";
+    SYNC_FINISHED = "sync.finished" INFO, "A reading was judged and the sync is closed.",
+        ["sync.id, integration.id, members, complete"], "Nothing.";
+    SYNC_FAILED = "sync.failed" WARN, "A sync ended without a reading.",
+        ["sync.id, integration.id, reason"], "Look at the integration: the app could not be read. Done actions stay unproven and are read again later.";
+    LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
+        ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
+    UPKEEP_HEALED = "upkeep.healed" INFO, "Members whose waiting task had no turn, or done actions without a sync, were set going again.",
+        ["members, actions"], "Report it: this repairs what should not happen.";
+    UPKEEP_DELETED = "upkeep.deleted" INFO, "Rows past their retention were deleted.",
+        ["tasks, events"], "Nothing.";
+}
+
+/// Writes one line of the closed set: `emit!(TASK_SUCCEEDED, task.id = 7, "message")`.
+#[macro_export]
+macro_rules! emit {
+    ($event:ident, $($rest:tt)+) => {
+        ::tracing::event!(
+            target: "cerby_reconciler",
+            $crate::telemetry::events::$event.level,
+            event = $crate::telemetry::events::$event.name,
+            $($rest)+
+        )
+    };
+}
+
+/// The set as a Markdown table, which is `docs/events.md`.
+pub fn as_markdown() -> String {
+    let mut page = String::from(
+        "# Log events\n\nGenerated from `src/telemetry/events.rs`; do not edit by hand.\n\n\
+         One JSON object per line on stdout; `event` has one of these names and `message` says it in words.\n\
+         `ERROR`: someone must act on this service. `WARN`: someone must act on an app or a member.\n\n\
+         | event | level | meaning | fields | what to do |\n|---|---|---|---|---|\n",
+    );
+    for event in ALL {
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            event.name, event.level, event.meaning, event.fields, event.action
+        ));
+    }
+    page
+}

@@ -1,0 +1,75 @@
+//! Wakes loops by NOTIFY. A hint and no more: whatever it misses, polling finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::emit;
+use crate::telemetry::chain;
+
+const CHANNEL: &str = "reconciler";
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The bells of the loops.
+#[derive(Debug, Clone, Default)]
+pub struct Bells {
+    /// New rows may be there.
+    pub intake: Arc<Notify>,
+    /// Tasks may be due.
+    pub tasks: Arc<Notify>,
+    /// Syncs may be due.
+    pub syncs: Arc<Notify>,
+}
+
+impl Bells {
+    fn ring(&self, payload: &str) {
+        match payload {
+            "syncs" => self.syncs.notify_one(),
+            "tasks" => {
+                self.intake.notify_one();
+                self.tasks.notify_one();
+            }
+            _ => self.ring_all(),
+        }
+    }
+
+    fn ring_all(&self) {
+        self.intake.notify_one();
+        self.tasks.notify_one();
+        self.syncs.notify_one();
+    }
+}
+
+/// Listens until `stop`, and listens again whenever the connection breaks.
+pub async fn listen(pool: PgPool, bells: Bells, stop: CancellationToken) {
+    let mut lost = false;
+    while !stop.is_cancelled() {
+        let listening = listen_once(&pool, &bells, &mut lost);
+        match stop.run_until_cancelled(listening).await {
+            None | Some(Ok(())) => {}
+            Some(Err(error)) => {
+                if !std::mem::replace(&mut lost, true) {
+                    emit!(WAKEUP_LOST, error = %chain(&error), "polling alone finds work for now");
+                }
+                stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+            }
+        }
+    }
+}
+
+async fn listen_once(pool: &PgPool, bells: &Bells, lost: &mut bool) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    if std::mem::take(lost) {
+        emit!(WAKEUP_RESTORED, "listening again");
+    }
+    bells.ring_all(); // what was sent while nobody listened is lost
+    while let Some(notification) = listener.try_recv().await? {
+        bells.ring(notification.payload());
+    }
+    Err(sqlx::Error::PoolClosed)
+}

@@ -1,0 +1,94 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// A stage without a database: rows in memory, work that counts itself.
+#[derive(Default)]
+struct Rows {
+    due: Mutex<VecDeque<u32>>,
+    done: Mutex<Vec<u32>>,
+    handed_back: Mutex<Vec<u32>>,
+    busy: AtomicUsize,
+    busiest: AtomicUsize,
+    stop_after_claim: Mutex<Option<CancellationToken>>,
+}
+
+impl Stage for Rows {
+    type Claim = u32;
+
+    async fn claim(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        let mut due = self.due.lock().unwrap();
+        let count = limit.min(due.len());
+        let claims = due.drain(..count).collect();
+        if let Some(stop) = self.stop_after_claim.lock().unwrap().take() {
+            stop.cancel();
+        }
+        Ok(claims)
+    }
+
+    async fn work(&self, claim: u32) {
+        let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
+        self.busiest.fetch_max(busy, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        self.done.lock().unwrap().push(claim);
+    }
+
+    async fn hand_back(&self, claims: Vec<u32>) {
+        self.handed_back.lock().unwrap().extend(claims);
+    }
+
+    fn span(&self, _: &u32) -> tracing::Span {
+        tracing::Span::none()
+    }
+}
+
+fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
+    Worker {
+        stage: Arc::clone(rows),
+        max_in_flight: 3,
+        new_work: Arc::default(),
+        pulse: Pulse::new("test", Duration::from_secs(1)),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_due_is_worked_on_and_never_more_at_a_time_than_allowed() {
+    let rows = Arc::new(Rows::default());
+    rows.due.lock().unwrap().extend(0..20);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker(&rows).run(stop.clone()));
+    while rows.done.lock().unwrap().len() < 20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(rows.busiest.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_work_in_flight() {
+    let rows = Arc::new(Rows::default());
+    rows.due.lock().unwrap().extend(0..3);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker(&rows).run(stop.clone()));
+    while rows.busy.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(rows.done.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_meet_a_stop_are_handed_back_unworked() {
+    let rows = Arc::new(Rows::default());
+    rows.due.lock().unwrap().extend(0..3);
+    let stop = CancellationToken::new();
+    *rows.stop_after_claim.lock().unwrap() = Some(stop.clone());
+    worker(&rows).run(stop).await;
+    assert_eq!(*rows.handed_back.lock().unwrap(), [0, 1, 2]);
+    assert!(rows.done.lock().unwrap().is_empty());
+}
