@@ -1,21 +1,18 @@
-//! The API as clients call it, with its faults.
+//! The operations of the API.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Extension, Path, Query, Request, State as Shared};
+use axum::extract::{Extension, Path, Query, State as Shared};
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::middleware;
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
-use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::connection::Breaker;
 use super::fate::Operation;
-use super::faults::{Call, HttpFault};
+use super::gate::{Treatment, gate};
 use super::jobs::Work;
 use super::shapes::{self, Refusal};
 use super::site::Site;
@@ -26,15 +23,6 @@ use super::{Handle, control};
 type Answer = Result<Json<Value>, Refusal>;
 type Names = Path<(String, String)>;
 type MemberNames = Path<(String, String, String)>;
-
-/// How a request is treated by the rest of the way.
-#[derive(Clone, Copy, Debug)]
-struct Treatment {
-    /// Whether the client will hear the reply.
-    is_heard: bool,
-    /// Whether a page of members leads to itself.
-    repeats_page: bool,
-}
 
 pub(super) fn router(handle: Handle) -> Router {
     let integration = "/{workspace}/api/v1/integrations/{id}";
@@ -59,126 +47,6 @@ pub(super) fn router(handle: Handle) -> Router {
         )
         .merge(control::router())
         .with_state(handle)
-}
-
-async fn gate(
-    Shared(handle): Shared<Handle>,
-    ConnectInfo(breaker): ConnectInfo<Breaker>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let key = request
-        .headers()
-        .get("x-api-key")
-        .map(|key| key.as_bytes().to_vec());
-    let Some(call) = Call::of(&method, &path) else {
-        return next.run(request).await;
-    };
-    let fault = {
-        let mut state = handle.state();
-        let nth = state.counters.request(call);
-        let fault = state.troubles.next(call, nth, &method, &path);
-        if fault.is_none() && key.as_deref() != Some(state.settings.api_key.as_bytes()) {
-            let detail = "The API key is missing or wrong.";
-            return Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response();
-        }
-        fault
-    };
-    suffer(fault, &handle, &breaker, request, next).await
-}
-
-async fn suffer(
-    fault: Option<HttpFault>,
-    handle: &Handle,
-    breaker: &Breaker,
-    request: Request,
-    next: Next,
-) -> Response {
-    let whole = Treatment {
-        is_heard: true,
-        repeats_page: false,
-    };
-    match fault {
-        None => run(request, next, whole).await,
-        Some(HttpFault::RepeatedPage) => {
-            run(
-                request,
-                next,
-                Treatment {
-                    repeats_page: true,
-                    ..whole
-                },
-            )
-            .await
-        }
-        Some(HttpFault::Delay(late)) => {
-            handle.unless_stopped(tokio::time::sleep(late)).await;
-            run(request, next, whole).await
-        }
-        Some(HttpFault::LostReply) => {
-            let response = run(
-                request,
-                next,
-                Treatment {
-                    is_heard: false,
-                    ..whole
-                },
-            )
-            .await;
-            breaker.close();
-            response
-        }
-        Some(HttpFault::Stall) => {
-            let response = run(
-                request,
-                next,
-                Treatment {
-                    is_heard: false,
-                    ..whole
-                },
-            )
-            .await;
-            handle.unless_stopped(std::future::pending()).await;
-            response
-        }
-        Some(HttpFault::Reset) => {
-            breaker.reset();
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Some(HttpFault::Html) => Html("<html><body>Please log in</body></html>").into_response(),
-        Some(HttpFault::OkWithErrors) => {
-            Json(refusal(StatusCode::BAD_GATEWAY).body()).into_response()
-        }
-        Some(HttpFault::Status(number)) => {
-            let status = StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            refusal(status).into_response()
-        }
-        Some(HttpFault::RateLimited(after)) => {
-            let retry_after = after.header(Utc::now());
-            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS);
-            Refusal {
-                retry_after,
-                ..refusal
-            }
-            .into_response()
-        }
-    }
-}
-
-async fn run(mut request: Request, next: Next, treatment: Treatment) -> Response {
-    request.extensions_mut().insert(treatment);
-    next.run(request).await
-}
-
-fn refusal(status: StatusCode) -> Refusal {
-    let code = match status.as_u16() {
-        429 => "too_many_requests",
-        403 => "forbidden",
-        500 => "internal_error",
-        _ => "unavailable",
-    };
-    Refusal::new(status, code, "The request was not carried out.")
 }
 
 fn site<'a>(state: &'a State, place: &Place) -> Result<&'a Site, Refusal> {

@@ -61,6 +61,13 @@ impl Work {
         }
     }
 
+    /// Once the job has ended, what it read is only in the way.
+    pub(super) fn forget_reading(&mut self) {
+        if let Self::Sync { reading, .. } | Self::Check { reading, .. } = self {
+            reading.clear();
+        }
+    }
+
     /// The ids of the members whom it changes.
     pub(super) fn members(&self) -> impl Iterator<Item = &str> {
         let changes = match self {

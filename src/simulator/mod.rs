@@ -11,6 +11,7 @@ mod control;
 mod counters;
 mod fate;
 mod faults;
+mod gate;
 mod http;
 mod jobs;
 mod shapes;

@@ -40,6 +40,10 @@ impl Reading {
     pub(super) fn len(&self) -> usize {
         self.members.len()
     }
+
+    pub(super) fn clear(&mut self) {
+        self.members.clear();
+    }
 }
 
 /// A difference of one member between what Cerby knows and what was read.

@@ -252,6 +252,7 @@ impl State {
         };
         if let Some(job) = self.jobs.get_mut(id) {
             job.end = Some(end);
+            job.work.forget_reading();
         }
     }
 
