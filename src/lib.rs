@@ -1,18 +1,50 @@
-//! x
+//! Owns what happens after a membership automation failed.
+//!
+//! ```text
+//! backend inserts ──▶ automation task ──succeeds──▶ succeeded
+//!                       │  ▲ backoff │
+//!                       │  └─────────┘
+//!                       │ only a person can / attempts used / no automation for it
+//! IdP deprovision ────▶ manual action: open ─▶ in progress ─▶ done ─┐
+//!                       ▲                                           ▼
+//!                       │ contradicted                            sync ─▶ verdict ─confirmed─▶ verified
+//!                       └───────────────────────────────────────────┘
+//! ```
+//!
+//! The modules stand in the order of the flow. Stages ([`retry`], [`manual_action`], [`sync`]) do not
+//! import each other; only [`flow`] joins them. `ARCHITECTURE.md` says where a change goes.
+
+// The words and the edges
 pub mod backend;
 pub mod catalogue;
-pub mod config;
-pub mod flow;
-pub mod history;
-pub mod intake;
-pub mod lease;
-pub mod manual_action;
 pub mod membership;
-pub mod pulse;
+
+// The flow, in order
+pub mod flow;
+pub mod intake;
+pub mod manual_action;
 pub mod retry;
+pub mod sync;
+pub mod upkeep;
+
+// The doors
+pub mod daemon;
+pub mod operator;
+
+// Mechanics that know nothing of the flow
+pub mod config;
+pub mod history;
+pub mod lease;
+pub mod pulse;
+pub mod schema;
 pub mod shutdown;
 pub mod store;
-pub mod sync;
 pub mod telemetry;
 pub mod wakeup;
 pub mod worker;
+
+// The demo and the tests: left out of the container image
+#[cfg(feature = "simulator")]
+pub mod private_postgres;
+#[cfg(feature = "simulator")]
+pub mod simulator;

@@ -1,0 +1,139 @@
+//! `serve`: the loops, the listener of the probes, and the way from a signal to a stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Client;
+use crate::config::Config;
+use crate::emit;
+use crate::flow::{RetryStage, SyncStage};
+use crate::intake;
+use crate::pulse::Pulse;
+use crate::retry;
+use crate::schema;
+use crate::shutdown::Signals;
+use crate::upkeep;
+use crate::wakeup::{self, Bells};
+use crate::worker::Worker;
+
+mod probes;
+
+/// Runs the daemon until a signal stops it. `Err` if it could not start, a loop ended by itself, or work in
+/// flight outlasted the grace.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut signals = Signals::hear().context("signals cannot be heard")?;
+    let backend = Client::new(&config.backend)?;
+    let pool = schema::connect(&config.database).await?;
+    schema::check(&pool).await?;
+
+    let stop = CancellationToken::new();
+    let ready = Arc::new(AtomicBool::new(true));
+    let listener = probes::bind(config.http.listen).await?;
+    let listen = listener.local_addr().context("the listener has no address")?;
+    let mut loops = JoinSet::new();
+    loops.spawn(probes::serve(listener, pool.clone(), Arc::clone(&ready), stop.clone()));
+    start_loops(&config, &pool, &backend, &stop, &mut loops);
+    emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
+          start_ms = began.elapsed().as_millis() as u64, "up");
+
+    let unasked = tokio::select! {
+        signal = signals.next() => {
+            emit!(SERVICE_STOPPING, signal, grace_s = config.shutdown.grace_s, "stopping: work in flight may end");
+            None
+        }
+        ended = loops.join_next() => Some(ended),
+    };
+    ready.store(false, Ordering::SeqCst);
+    stop.cancel();
+    if let Some(ended) = unasked {
+        bail!("a loop ended by itself: {ended:?}");
+    }
+    drain(&mut loops, &mut signals, Duration::from_secs(config.shutdown.grace_s)).await?;
+    pool.close().await;
+    Ok(())
+}
+
+fn start_loops(
+    config: &Config,
+    pool: &PgPool,
+    backend: &Client,
+    stop: &CancellationToken,
+    loops: &mut JoinSet<()>,
+) {
+    let bells = Bells::default();
+    let poll = Duration::from_millis(config.wakeup.poll_ms);
+    if config.wakeup.listen {
+        loops.spawn(wakeup::listen(pool.clone(), bells.clone(), stop.clone()));
+    }
+    loops.spawn(order_arrivals(
+        pool.clone(),
+        retry::Policy::new(config),
+        config.intake.batch,
+        bells.clone(),
+        Pulse::new("intake", poll),
+        stop.clone(),
+    ));
+    let tasks = Worker {
+        stage: RetryStage::new(config, pool.clone(), backend.clone()),
+        max_in_flight: config.worker.max_tasks_in_flight,
+        new_work: bells.tasks,
+        pulse: Pulse::new("tasks", poll),
+    };
+    loops.spawn(tasks.run(stop.clone()));
+    let syncs = Worker {
+        stage: SyncStage::new(config, pool.clone(), backend.clone()),
+        max_in_flight: config.worker.max_syncs_in_flight,
+        new_work: bells.syncs,
+        pulse: Pulse::new("syncs", poll),
+    };
+    loops.spawn(syncs.run(stop.clone()));
+    let upkeep_pulse = Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s));
+    loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_pulse, stop.clone()));
+}
+
+async fn order_arrivals(
+    pool: PgPool,
+    policy: retry::Policy,
+    batch: i64,
+    bells: Bells,
+    mut pulse: Pulse,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        match intake::order_arrivals(&pool, &policy, batch).await {
+            Ok(0) => pulse.well(),
+            Ok(_) => {
+                pulse.well();
+                bells.tasks.notify_one();
+                continue; // there may be more than one batch
+            }
+            Err(error) => pulse.failed(&error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = bells.intake.notified() => {}
+            () = tokio::time::sleep(pulse.next()) => {}
+        }
+    }
+}
+
+/// Waits for the loops to end by themselves; leases of what does not end in time run out.
+async fn drain(loops: &mut JoinSet<()>, signals: &mut Signals, grace: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let ended = async { while loops.join_next().await.is_some() {} };
+    tokio::select! {
+        () = ended => {
+            emit!(SERVICE_STOPPED, took_ms = began.elapsed().as_millis() as u64, "stopped");
+            Ok(())
+        }
+        signal = signals.next() => bail!("a second {signal} cut the stop short"),
+        () = tokio::time::sleep(grace) => bail!("work in flight outlasted {} s of grace", grace.as_secs()),
+    }
+}

@@ -1,0 +1,125 @@
+//! The database's schema: bring it up to this program's version, and tell when it is not.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config::{ConfigError, Database};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// The URL is missing.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The URL is not one. The source is left out: it could quote the password.
+    #[error("database.url is not a PostgreSQL URL such as postgres://user:password@host:5432/name")]
+    Url,
+    /// No connection.
+    #[error("PostgreSQL is not reachable")]
+    Unreachable(#[source] sqlx::Error),
+    /// A statement failed.
+    #[error("the schema's version cannot be read")]
+    Unreadable(#[source] sqlx::Error),
+    /// PostgreSQL is too old.
+    #[error("PostgreSQL {0} is too old: 14 or newer is needed")]
+    ServerTooOld(String),
+    /// No migration was ever run.
+    #[error("the database has no schema: run `cerby-reconciler migrate`")]
+    Missing,
+    /// Migrations are outstanding.
+    #[error("the schema is at version {found} and this program needs {needed}: run `cerby-reconciler migrate`")]
+    Older {
+        /// In the database.
+        found: i64,
+        /// In the program.
+        needed: i64,
+    },
+    /// Another program migrated further.
+    #[error("the schema is at version {found}, newer than this program's {needed}: run a newer program")]
+    Newer {
+        /// In the database.
+        found: i64,
+        /// In the program.
+        needed: i64,
+    },
+    /// A migration failed or was changed after it was applied.
+    #[error("the migration failed")]
+    Migration(#[source] MigrateError),
+}
+
+/// The version that this program needs.
+pub fn needed_version() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
+pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
+    let options: PgConnectOptions =
+        database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
+    let options = options.application_name("cerby-reconciler").options([
+        ("statement_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("lock_timeout", "10s"),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(database.max_connections)
+        .acquire_timeout(Duration::from_secs(database.acquire_timeout_s))
+        .connect_with(options)
+        .await
+        .map_err(SchemaError::Unreachable)?;
+    let (number, text): (i32, String) = sqlx::query_as(
+        "select current_setting('server_version_num')::int, current_setting('server_version')",
+    )
+    .fetch_one(&pool)
+    .await
+    .map_err(SchemaError::Unreachable)?;
+    if number < 140_000 {
+        return Err(SchemaError::ServerTooOld(text));
+    }
+    Ok(pool)
+}
+
+/// Runs the outstanding migrations. A second run at the same time waits for the first.
+pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
+    if let Err(newer @ SchemaError::Newer { .. }) = check(pool).await {
+        return Err(newer);
+    }
+    let migrator = Migrator {
+        migrations: MIGRATIONS.migrations.clone(),
+        table_name: Cow::Borrowed("reconciler.schema_migrations"),
+        create_schemas: Cow::Borrowed(&[Cow::Borrowed("reconciler")]),
+        ..Migrator::DEFAULT
+    };
+    migrator.run(pool).await.map_err(SchemaError::Migration)?;
+    Ok(needed_version())
+}
+
+/// Whether the schema is the one that this program needs.
+pub async fn check(pool: &PgPool) -> Result<i64, SchemaError> {
+    let known: bool = sqlx::query_scalar("select to_regclass('reconciler.schema_migrations') is not null")
+        .fetch_one(pool)
+        .await
+        .map_err(SchemaError::Unreadable)?;
+    if !known {
+        return Err(SchemaError::Missing);
+    }
+    let found: Option<i64> =
+        sqlx::query_scalar("select max(version) from reconciler.schema_migrations where success")
+            .fetch_one(pool)
+            .await
+            .map_err(SchemaError::Unreadable)?;
+    let needed = needed_version();
+    match found {
+        None => Err(SchemaError::Missing),
+        Some(found) if found < needed => Err(SchemaError::Older { found, needed }),
+        Some(found) if found > needed => Err(SchemaError::Newer { found, needed }),
+        Some(found) => Ok(found),
+    }
+}

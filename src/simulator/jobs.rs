@@ -1,0 +1,146 @@
+//! A job: what it does, when it ends and how.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::fate::{Operation, Outcome};
+use super::site::Reading;
+use super::world::{Member, Place};
+
+/// What a job does when it ends.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Change {
+        operation: Operation,
+        changes: Vec<(Member, Outcome)>,
+    },
+    Sync {
+        reading: Reading,
+        outcome: Outcome,
+    },
+    Check {
+        reading: Reading,
+        outcome: Outcome,
+    },
+    Apply {
+        report: String,
+        outcome: Outcome,
+    },
+}
+
+impl Work {
+    /// The published word for this kind of work, or ours.
+    pub(super) fn workflow(&self) -> &'static str {
+        match self {
+            Self::Change {
+                operation: Operation::Invite,
+                ..
+            } => "provide_access",
+            Self::Change {
+                operation: Operation::Remove,
+                ..
+            } => "revoke_access",
+            Self::Change {
+                operation: Operation::ChangeRole,
+                ..
+            } => "update_access",
+            Self::Sync { .. } | Self::Check { .. } => "get_business",
+            Self::Apply { .. } => "apply_update_report",
+        }
+    }
+
+    pub(super) fn never_ends(&self) -> bool {
+        match self {
+            Self::Change { changes, .. } => changes
+                .iter()
+                .any(|(_, outcome)| *outcome == Outcome::NeverEnds),
+            Self::Sync { outcome, .. }
+            | Self::Check { outcome, .. }
+            | Self::Apply { outcome, .. } => *outcome == Outcome::NeverEnds,
+        }
+    }
+
+    /// Once the job has ended, what it read is only in the way.
+    pub(super) fn forget_reading(&mut self) {
+        if let Self::Sync { reading, .. } | Self::Check { reading, .. } = self {
+            reading.clear();
+        }
+    }
+
+    /// The ids of the members whom it changes.
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        let changes = match self {
+            Self::Change { changes, .. } => changes.as_slice(),
+            _ => &[],
+        };
+        changes.iter().map(|(member, _)| member.id.as_str())
+    }
+}
+
+/// Why a job ended in error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct JobError {
+    pub(super) code: String,
+    pub(super) can_retry: bool,
+    pub(super) user_required: bool,
+}
+
+impl JobError {
+    /// The error of an attempt with this outcome, if it is one.
+    pub(super) fn of(outcome: &Outcome) -> Option<Self> {
+        let Outcome::Fails { code, lasting, .. } = outcome else {
+            return None;
+        };
+        Some(Self {
+            code: code.clone(),
+            can_retry: !lasting,
+            user_required: *lasting,
+        })
+    }
+
+    /// The app said no, and would say it again.
+    pub(super) fn refused(code: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            can_retry: false,
+            user_required: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) place: Place,
+    pub(super) work: Work,
+    pub(super) created: Instant,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) takes: Duration,
+    /// Whether its timestamps lack a zone.
+    pub(super) naive: bool,
+    /// Whether it counts towards the jobs that a client runs at once.
+    pub(super) is_counted: bool,
+    /// Present once it ended.
+    pub(super) end: Option<Result<(), JobError>>,
+}
+
+impl Job {
+    pub(super) fn status(&self, now: Instant) -> &'static str {
+        let age = now.saturating_duration_since(self.created);
+        match &self.end {
+            Some(Ok(())) => "finished",
+            Some(Err(_)) => "error",
+            None if age * 10 < self.takes => "created",
+            None if age * 4 < self.takes => "started",
+            None => "running",
+        }
+    }
+
+    pub(super) fn updated_at(&self) -> DateTime<Utc> {
+        match self.end {
+            Some(_) => self.created_at + TimeDelta::from_std(self.takes).unwrap_or_default(),
+            None => self.created_at,
+        }
+    }
+}

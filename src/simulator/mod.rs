@@ -1,0 +1,293 @@
+//! A Cerby backend with its external apps, over real HTTP on loopback.
+//!
+//! Every app has the members who are really in it and those whom Cerby knows of. The API reads the
+//! known ones; jobs and people change the real ones; syncs and applied reports, and the job of a
+//! single member, bring Cerby up to date. What goes wrong is drawn from a seed and the names of
+//! what it happens to, so that a run can be repeated whatever the order of its requests.
+
+mod chance;
+mod connection;
+mod control;
+mod counters;
+mod fate;
+mod faults;
+mod gate;
+mod http;
+mod jobs;
+mod shapes;
+mod site;
+mod state;
+mod world;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use connection::{Breaker, Door};
+pub use counters::{Counters, Effects, MemberKey};
+pub use fate::{Fate, Operation, PERMANENT_CODES, TRANSIENT_CODES};
+pub use faults::{Call, FaultPlan, HttpFault, Injection, RetryAfter};
+use site::Change;
+use state::State;
+pub use state::{Author, Effect};
+pub use world::{Capabilities, HubRole, Integration, Invitation, Kind, Member, PersonStatus};
+pub use world::{Place, World};
+
+/// How a simulator behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The same seed deals the same fates, faults and durations.
+    pub seed: u64,
+    /// The port on loopback; 0 takes a free one.
+    pub port: u16,
+    /// How long the job of a change takes, in milliseconds.
+    pub job_ms: RangeInclusive<u64>,
+    /// How long a sync, a check or an apply takes, in milliseconds.
+    pub sync_ms: RangeInclusive<u64>,
+    /// What goes wrong, and how often.
+    pub faults: FaultPlan,
+    /// After how long an invitation is accepted; `None` is never.
+    pub invitation_accepted_after: Option<Duration>,
+    /// The most members on one page, at least 1.
+    pub page_size_cap: usize,
+    /// What the header `X-API-Key` has to hold.
+    pub api_key: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            port: 0,
+            job_ms: 0..=0,
+            sync_ms: 0..=0,
+            faults: FaultPlan::none(),
+            invitation_accepted_after: None,
+            page_size_cap: 100,
+            api_key: "simulator-key".to_owned(),
+        }
+    }
+}
+
+/// What the simulator and its HTTP handlers share.
+#[derive(Clone)]
+struct Handle {
+    state: Arc<Mutex<State>>,
+    stopping: CancellationToken,
+}
+
+impl Handle {
+    /// The state as it is now: whatever fell due has happened.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.advance(Instant::now());
+        state
+    }
+
+    fn person_changes(&self, place: &Place, operation: Operation, who: &Member) -> Option<Change> {
+        self.state()
+            .change(Author::Person, place, operation, who, Instant::now())
+    }
+
+    async fn unless_stopped(&self, future: impl Future<Output = ()>) {
+        self.stopping.run_until_cancelled(future).await;
+    }
+}
+
+/// A running simulator. Dropping it leaves the server running until the runtime ends; [`stop`]
+/// ends it in order.
+///
+/// [`stop`]: Simulator::stop
+pub struct Simulator {
+    handle: Handle,
+    address: SocketAddr,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Simulator {
+    /// Listens on loopback and serves the API. Fails if a member of the world has no integration.
+    pub async fn start(world: World, settings: Settings) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port)).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(Mutex::new(State::new(world, settings)?));
+        let handle = Handle {
+            state,
+            stopping: CancellationToken::new(),
+        };
+        let service = http::router(handle.clone());
+        let service = service.into_make_service_with_connect_info::<Breaker>();
+        let stopped = handle.stopping.clone().cancelled_owned();
+        let serve = axum::serve(Door(listener), service).with_graceful_shutdown(stopped);
+        let server = tokio::spawn(serve.into_future());
+        Ok(Self {
+            handle,
+            address,
+            server,
+        })
+    }
+
+    /// The base URL of the API as a template; `{workspace}` stands for the workspace.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/{{workspace}}/api/v1", self.address)
+    }
+
+    /// Where the server listens: the control paths start at its root.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the header `X-API-Key` has to hold.
+    pub fn api_key(&self) -> String {
+        self.handle.state().settings.api_key.clone()
+    }
+
+    /// The member as the app has it.
+    pub fn member(&self, workspace: &str, integration: &str, member: &str) -> Option<Member> {
+        let state = self.handle.state();
+        state
+            .site(&Place::new(workspace, integration))?
+            .real
+            .get(member)
+            .cloned()
+    }
+
+    /// The member as Cerby knows it.
+    pub fn known(&self, workspace: &str, integration: &str, member: &str) -> Option<Member> {
+        let state = self.handle.state();
+        state
+            .site(&Place::new(workspace, integration))?
+            .known
+            .get(member)
+            .cloned()
+    }
+
+    /// Somebody logs in to the app and sends an invitation. Tells whether that changed anything.
+    pub fn person_invites(&self, workspace: &str, integration: &str, person: Member) -> bool {
+        self.person_changes(workspace, integration, Operation::Invite, &person)
+    }
+
+    /// Somebody logs in to the app and removes a member. Tells whether that changed anything.
+    pub fn person_removes(&self, workspace: &str, integration: &str, member: &str) -> bool {
+        let member = Member::new(member, "");
+        self.person_changes(workspace, integration, Operation::Remove, &member)
+    }
+
+    /// Somebody logs in to the app and replaces a member's entitlements. Tells whether that changed
+    /// anything.
+    pub fn person_changes_role(
+        &self,
+        workspace: &str,
+        integration: &str,
+        member: &str,
+        entitlements: &[&str],
+    ) -> bool {
+        let member = Member::new(member, "").with(entitlements);
+        self.person_changes(workspace, integration, Operation::ChangeRole, &member)
+    }
+
+    fn person_changes(
+        &self,
+        workspace: &str,
+        integration: &str,
+        operation: Operation,
+        member: &Member,
+    ) -> bool {
+        let place = Place::new(workspace, integration);
+        self.handle
+            .person_changes(&place, operation, member)
+            .is_some_and(Change::is_made)
+    }
+
+    /// Lets a member of the app join (`None`), or its invitation be pending or expired. Tells
+    /// whether there is such a member.
+    pub fn set_invitation(
+        &self,
+        workspace: &str,
+        integration: &str,
+        member: &str,
+        invitation: Option<Invitation>,
+    ) -> bool {
+        let mut state = self.handle.state();
+        let site = state.site_mut(&Place::new(workspace, integration));
+        let member = site.and_then(|site| site.real.get_mut(member));
+        member
+            .map(|member| member.invitation = invitation)
+            .is_some()
+    }
+
+    /// What becomes of the coming attempts of this operation on this member.
+    pub fn set_fate(
+        &self,
+        workspace: &str,
+        integration: &str,
+        member: &str,
+        operation: Operation,
+        fate: Fate,
+    ) {
+        let place = Place::new(workspace, integration);
+        self.handle
+            .state()
+            .fates
+            .set(place, member, operation.name(), fate);
+    }
+
+    /// What becomes of the coming syncs, checks and applies of this integration, each counted for
+    /// itself.
+    pub fn set_sync_fate(&self, workspace: &str, integration: &str, fate: Fate) {
+        let mut state = self.handle.state();
+        for step in ["sync", "check", "apply"] {
+            state
+                .fates
+                .set(Place::new(workspace, integration), "", step, fate.clone());
+        }
+    }
+
+    /// The coming checks read at most so many members: their reports are incomplete.
+    pub fn limit_reading(&self, workspace: &str, integration: &str, members: Option<usize>) {
+        let mut state = self.handle.state();
+        if let Some(site) = state.site_mut(&Place::new(workspace, integration)) {
+            site.reading_limit = members;
+        }
+    }
+
+    /// Lets one request go wrong.
+    pub fn inject(&self, injection: Injection) {
+        self.handle.state().troubles.inject(injection);
+    }
+
+    /// Whether every request is answered with 503, from now on.
+    pub fn set_outage(&self, outage: bool) {
+        self.handle.state().troubles.outage = outage;
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.handle.state().counters.clone()
+    }
+
+    /// Every change made in the apps so far, oldest first.
+    pub fn effects(&self) -> Vec<Effect> {
+        self.handle.state().effects.clone()
+    }
+
+    /// The ids of the members in the app.
+    pub fn members(&self, workspace: &str, integration: &str) -> BTreeSet<String> {
+        let state = self.handle.state();
+        let site = state.site(&Place::new(workspace, integration));
+        site.map(|site| site.real.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Ends every connection once its reply is out, and stops listening.
+    pub async fn stop(self) -> io::Result<()> {
+        self.handle.stopping.cancel();
+        self.server.await.map_err(io::Error::other)?
+    }
+}

@@ -1,0 +1,196 @@
+//! One integration: the members in the app, what Cerby knows of them, and the latest report.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use super::world::{Integration, Invitation, Member};
+
+/// What came of a change asked of the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Made,
+    /// A second invitation beside a pending one.
+    MadeAgain,
+    /// It was so already.
+    Already,
+    /// Nobody there to change.
+    Absent,
+}
+
+impl Change {
+    pub(super) fn is_made(self) -> bool {
+        matches!(self, Self::Made | Self::MadeAgain)
+    }
+}
+
+/// The members that were in the app at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    /// The moment, in the order of everything that happens.
+    at: u64,
+    /// The revision of the app that was read.
+    revision: u64,
+    members: BTreeMap<String, Member>,
+    /// How many members there were; more than were read if the reading was cut short.
+    pub(super) total: usize,
+}
+
+impl Reading {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.members.clear();
+    }
+}
+
+/// A difference of one member between what Cerby knows and what was read.
+#[derive(Clone, Debug)]
+pub(super) enum Difference {
+    New(Member),
+    Removed(Member),
+    Role { known: Member, read: Member },
+}
+
+/// What a check for updates found.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub(super) id: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) naive: bool,
+    pub(super) reading: Reading,
+    pub(super) differences: Vec<Difference>,
+    pub(super) is_applied: bool,
+    /// The job that applies it now.
+    pub(super) apply_job: Option<String>,
+}
+
+pub(super) struct Site {
+    pub(super) integration: Integration,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) real: BTreeMap<String, Member>,
+    pub(super) known: BTreeMap<String, Member>,
+    pub(super) report: Option<Report>,
+    /// How many members a check reads at most.
+    pub(super) reading_limit: Option<usize>,
+    revision: u64,
+    /// When a job last told Cerby of a member.
+    learned: HashMap<String, u64>,
+}
+
+impl Site {
+    pub(super) fn new(integration: Integration, created_at: DateTime<Utc>) -> Self {
+        Self {
+            integration,
+            created_at,
+            real: BTreeMap::new(),
+            known: BTreeMap::new(),
+            report: None,
+            reading_limit: None,
+            revision: 0,
+            learned: HashMap::new(),
+        }
+    }
+
+    pub(super) fn invite(&mut self, person: &Member) -> Change {
+        let change = match self.real.get(&person.id).map(|member| member.invitation) {
+            None | Some(Some(Invitation::Expired)) => Change::Made,
+            Some(Some(Invitation::Pending)) if self.integration.resends_invitations => {
+                Change::MadeAgain
+            }
+            Some(_) => return Change::Already,
+        };
+        let invited = Member {
+            invitation: Some(Invitation::Pending),
+            ..person.clone()
+        };
+        self.real.insert(person.id.clone(), invited);
+        self.revision += 1;
+        change
+    }
+
+    pub(super) fn remove(&mut self, member: &str) -> Change {
+        match self.real.remove(member) {
+            None => Change::Absent,
+            Some(_) => {
+                self.revision += 1;
+                Change::Made
+            }
+        }
+    }
+
+    pub(super) fn change_role(&mut self, member: &str, entitlements: &BTreeSet<String>) -> Change {
+        match self.real.get_mut(member) {
+            None => Change::Absent,
+            Some(member) if member.entitlements == *entitlements => Change::Already,
+            Some(member) => {
+                member.entitlements = entitlements.clone();
+                self.revision += 1;
+                Change::Made
+            }
+        }
+    }
+
+    pub(super) fn read(&self, at: u64, limit: Option<usize>) -> Reading {
+        let kept = self.real.iter().take(limit.unwrap_or(usize::MAX));
+        let members = kept
+            .map(|(id, member)| (id.clone(), member.clone()))
+            .collect();
+        Reading {
+            at,
+            revision: self.revision,
+            members,
+            total: self.real.len(),
+        }
+    }
+
+    /// Whether the app is still as it was when it was read.
+    pub(super) fn is_unchanged_since(&self, reading: &Reading) -> bool {
+        self.revision == reading.revision
+    }
+
+    /// Cerby learns what was read, except of members whom a job told it of later.
+    pub(super) fn import(&mut self, reading: &Reading) {
+        for id in self.ids_of(reading) {
+            match reading.members.get(&id) {
+                Some(member) => self.known.insert(id, member.clone()),
+                None => self.known.remove(&id),
+            };
+        }
+    }
+
+    /// Cerby learns of one member, as the app has it now.
+    pub(super) fn learn(&mut self, member: &str, at: u64) {
+        self.learned.insert(member.to_owned(), at);
+        match self.real.get(member) {
+            Some(real) => self.known.insert(member.to_owned(), real.clone()),
+            None => self.known.remove(member),
+        };
+    }
+
+    pub(super) fn differences(&self, reading: &Reading) -> Vec<Difference> {
+        let ids = self.ids_of(reading);
+        ids.iter()
+            .filter_map(|id| match (self.known.get(id), reading.members.get(id)) {
+                (None, Some(read)) => Some(Difference::New(read.clone())),
+                (Some(known), None) => Some(Difference::Removed(known.clone())),
+                (Some(known), Some(read)) if known.entitlements != read.entitlements => {
+                    Some(Difference::Role {
+                        known: known.clone(),
+                        read: read.clone(),
+                    })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The members that this reading can tell Cerby something of.
+    fn ids_of(&self, reading: &Reading) -> BTreeSet<String> {
+        let ids = self.known.keys().chain(reading.members.keys());
+        let is_news = |id: &&String| self.learned.get(*id).is_none_or(|at| *at < reading.at);
+        ids.filter(is_news).cloned().collect()
+    }
+}

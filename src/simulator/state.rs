@@ -1,0 +1,369 @@
+//! Everything that the simulator knows. Time passes when somebody looks: what fell due since the
+//! last look happens first, in its order, so that no timers are needed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Settings;
+use super::chance::Draw;
+use super::counters::{Counters, MemberKey};
+use super::fate::{Fates, Operation, Outcome};
+use super::faults::Troubles;
+use super::jobs::{Job, JobError, Work};
+use super::site::{Change, Report, Site};
+use super::world::{Invitation, Member, Place, World};
+
+/// Who made a change in the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// A job.
+    Automation,
+    /// Somebody logged in to the app.
+    Person,
+}
+
+/// A change that was made in the app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Effect {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// In which integration.
+    pub place: Place,
+    /// To whom: the id of the member.
+    pub member: String,
+    /// What.
+    pub operation: Operation,
+    /// By whom.
+    pub author: Author,
+}
+
+enum Due {
+    End(String),
+    Accept(MemberKey),
+}
+
+pub(super) struct State {
+    pub(super) settings: Settings,
+    pub(super) troubles: Troubles,
+    pub(super) fates: Fates,
+    pub(super) counters: Counters,
+    pub(super) effects: Vec<Effect>,
+    sites: HashMap<Place, Site>,
+    people: HashMap<(String, String), Member>,
+    jobs: HashMap<String, Job>,
+    due: BTreeMap<(Instant, u64), Due>,
+    running: HashMap<MemberKey, u64>,
+    /// The latest invitation of each member: an older one is not accepted any more.
+    invitations: HashMap<MemberKey, u64>,
+    moment: u64,
+}
+
+impl State {
+    pub(super) fn new(world: World, settings: Settings) -> io::Result<Self> {
+        let now = Utc::now();
+        let sites = world.integrations.into_iter();
+        let people = world.people.into_iter();
+        let mut state = Self {
+            troubles: Troubles::new(settings.seed, settings.faults.clone()),
+            fates: Fates::new(settings.seed, settings.faults.clone()),
+            counters: Counters::default(),
+            effects: Vec::new(),
+            sites: sites
+                .map(|each| (each.place(), Site::new(each, now)))
+                .collect(),
+            people: people
+                .map(|(workspace, who)| ((workspace, who.id.clone()), who))
+                .collect(),
+            jobs: HashMap::new(),
+            due: BTreeMap::new(),
+            running: HashMap::new(),
+            invitations: HashMap::new(),
+            moment: 0,
+            settings,
+        };
+        world
+            .members
+            .into_iter()
+            .try_for_each(|(place, member)| state.settle(&place, member))?;
+        Ok(state)
+    }
+
+    fn settle(&mut self, place: &Place, member: Member) -> io::Result<()> {
+        let Some(site) = self.sites.get_mut(place) else {
+            let text = format!(
+                "no integration {} in {}",
+                place.integration, place.workspace
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        site.known.insert(member.id.clone(), member.clone());
+        site.real.insert(member.id.clone(), member);
+        Ok(())
+    }
+
+    pub(super) fn site(&self, place: &Place) -> Option<&Site> {
+        self.sites.get(place)
+    }
+
+    pub(super) fn site_mut(&mut self, place: &Place) -> Option<&mut Site> {
+        self.sites.get_mut(place)
+    }
+
+    pub(super) fn job(&self, workspace: &str, id: &str) -> Option<&Job> {
+        self.jobs
+            .get(id)
+            .filter(|job| job.place.workspace == workspace)
+    }
+
+    /// The person of the workspace with this id, holding these entitlements.
+    pub(super) fn person(
+        &self,
+        workspace: &str,
+        id: &str,
+        entitlements: &BTreeSet<String>,
+    ) -> Member {
+        let known = self
+            .people
+            .get(&(workspace.to_owned(), id.to_owned()))
+            .cloned();
+        let person = known.unwrap_or_else(|| Member::new(id, &format!("{id}@{workspace}.example")));
+        Member {
+            entitlements: entitlements.clone(),
+            ..person
+        }
+    }
+
+    /// The next moment in the order of everything that happens.
+    pub(super) fn tick(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    /// Starts a job; `is_heard` tells whether the client will learn its id.
+    pub(super) fn start(
+        &mut self,
+        place: &Place,
+        work: Work,
+        draw: Draw,
+        is_heard: bool,
+    ) -> String {
+        let moment = self.tick();
+        let range = match work {
+            Work::Change { .. } => &self.settings.job_ms,
+            _ => &self.settings.sync_ms,
+        };
+        let takes = Duration::from_millis(draw.within(range));
+        let id = Draw::new(self.settings.seed, &["job", &moment.to_string()]).uuid();
+        let created = Instant::now();
+        let never_ends = work.never_ends();
+        if !never_ends {
+            self.due
+                .insert((created + takes, moment), Due::End(id.clone()));
+        }
+        let job = Job {
+            id: id.clone(),
+            place: place.clone(),
+            work,
+            created,
+            created_at: Utc::now(),
+            takes,
+            naive: self.jobs.len() % 2 == 1,
+            is_counted: is_heard && !never_ends,
+            end: None,
+        };
+        self.count_start(&job);
+        self.jobs.insert(id.clone(), job);
+        id
+    }
+
+    fn count_start(&mut self, job: &Job) {
+        for member in job.work.members().filter(|_| job.is_counted) {
+            let running = self
+                .running
+                .entry((job.place.clone(), member.to_owned()))
+                .or_default();
+            *running += 1;
+            self.counters.concurrent(*running);
+        }
+    }
+
+    fn count_end(&mut self, job: &Job) {
+        for member in job.work.members().filter(|_| job.is_counted) {
+            let key = (job.place.clone(), member.to_owned());
+            if let Some(running) = self.running.get_mut(&key) {
+                *running -= 1;
+            }
+        }
+    }
+
+    /// Lets everything happen that is due by now.
+    pub(super) fn advance(&mut self, now: Instant) {
+        while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((at, moment), due) = entry.remove_entry();
+            match due {
+                Due::End(job) => self.end(&job, at),
+                Due::Accept(key) => self.accept(&key, moment),
+            }
+        }
+    }
+
+    fn accept(&mut self, key: &MemberKey, invitation: u64) {
+        let is_latest = self.invitations.get(key) == Some(&invitation);
+        let member = self
+            .sites
+            .get_mut(&key.0)
+            .and_then(|site| site.real.get_mut(&key.1));
+        if let Some(member) = member.filter(|_| is_latest)
+            && member.invitation == Some(Invitation::Pending)
+        {
+            member.invitation = None;
+        }
+    }
+
+    fn end(&mut self, id: &str, at: Instant) {
+        let Some(job) = self.jobs.get(id).cloned() else {
+            return;
+        };
+        self.count_end(&job);
+        let end = match &job.work {
+            Work::Change { operation, changes } => {
+                self.end_changes(&job.place, *operation, changes, at)
+            }
+            Work::Sync { reading, outcome } => {
+                self.finish(&job.place, outcome, |site| site.import(reading))
+            }
+            Work::Check { reading, outcome } => self.finish(&job.place, outcome, |site| {
+                site.report = Some(Report {
+                    id: Draw::new(0, &["report", &job.id]).uuid(),
+                    created_at: job.created_at,
+                    naive: job.naive,
+                    reading: reading.clone(),
+                    differences: site.differences(reading),
+                    is_applied: false,
+                    apply_job: None,
+                });
+            }),
+            Work::Apply { report, outcome } => self.end_apply(&job.place, report, outcome),
+        };
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.end = Some(end);
+            job.work.forget_reading();
+        }
+    }
+
+    fn finish(
+        &mut self,
+        place: &Place,
+        outcome: &Outcome,
+        effect: impl FnOnce(&mut Site),
+    ) -> Result<(), JobError> {
+        if let Some(site) = self.sites.get_mut(place).filter(|_| outcome.is_done()) {
+            effect(site);
+        }
+        JobError::of(outcome).map_or(Ok(()), Err)
+    }
+
+    fn end_apply(&mut self, place: &Place, id: &str, outcome: &Outcome) -> Result<(), JobError> {
+        let site = self.sites.get_mut(place);
+        if let Some(report) = site.and_then(|site| site.report.as_mut()) {
+            report.apply_job = None;
+        }
+        self.finish(place, outcome, |site| {
+            let report = site.report.as_mut().filter(|report| report.id == id);
+            let reading = report.map(|report| {
+                report.is_applied = true;
+                report.reading.clone()
+            });
+            reading.iter().for_each(|reading| site.import(reading));
+        })
+    }
+
+    fn end_changes(
+        &mut self,
+        place: &Place,
+        operation: Operation,
+        changes: &[(Member, Outcome)],
+        at: Instant,
+    ) -> Result<(), JobError> {
+        let mut errors = Vec::new();
+        for (wanted, outcome) in changes {
+            errors.extend(self.attempt(place, operation, wanted, outcome, at));
+        }
+        errors.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn attempt(
+        &mut self,
+        place: &Place,
+        operation: Operation,
+        wanted: &Member,
+        outcome: &Outcome,
+        at: Instant,
+    ) -> Option<JobError> {
+        let change = match outcome.is_done() {
+            true => self.change(Author::Automation, place, operation, wanted, at),
+            false => None,
+        };
+        let moment = self.tick();
+        if let Some(site) = self.sites.get_mut(place) {
+            site.learn(&wanted.id, moment);
+        }
+        match (operation, change) {
+            (Operation::Invite, Some(Change::Already)) => Some(JobError::refused("AlreadyMember")),
+            (_, Some(Change::Absent)) => Some(JobError::refused("MemberNotFound")),
+            _ => JobError::of(outcome),
+        }
+    }
+
+    /// Changes the app; `None` without such an integration.
+    pub(super) fn change(
+        &mut self,
+        author: Author,
+        place: &Place,
+        operation: Operation,
+        wanted: &Member,
+        at: Instant,
+    ) -> Option<Change> {
+        let site = self.sites.get_mut(place)?;
+        let change = match operation {
+            Operation::Invite => site.invite(wanted),
+            Operation::Remove => site.remove(&wanted.id),
+            Operation::ChangeRole => site.change_role(&wanted.id, &wanted.entitlements),
+        };
+        let key = (place.clone(), wanted.id.clone());
+        if author == Author::Automation {
+            self.counters.change(key.clone(), operation, change);
+        }
+        if change.is_made() {
+            self.note(author, &key, operation);
+        }
+        if change.is_made() && operation == Operation::Invite {
+            self.schedule_acceptance(key, at);
+        }
+        Some(change)
+    }
+
+    fn note(&mut self, author: Author, (place, member): &MemberKey, operation: Operation) {
+        let (place, member) = (place.clone(), member.clone());
+        self.effects.push(Effect {
+            at: Utc::now(),
+            place,
+            member,
+            operation,
+            author,
+        });
+    }
+
+    fn schedule_acceptance(&mut self, key: MemberKey, at: Instant) {
+        let moment = self.tick();
+        self.invitations.insert(key.clone(), moment);
+        if let Some(after) = self.settings.invitation_accepted_after {
+            self.due.insert((at + after, moment), Due::Accept(key));
+        }
+    }
+}

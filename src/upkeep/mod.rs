@@ -1,0 +1,60 @@
+//! What nobody waits for: healing, reminders, retention. Any replica may do it; locks keep them apart.
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Retention};
+use crate::emit;
+use crate::manual_action;
+use crate::pulse::Pulse;
+use crate::store::{DAEMON, StoreError, begin_as};
+
+mod store;
+
+const REMINDERS_PER_ROUND: i64 = 500;
+
+/// Does a round every while until `stop`.
+pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match round(&pool, &config.retention, config.upkeep.batch).await {
+            Ok(()) => pulse.well(),
+            Err(error) => pulse.failed(&error),
+        }
+        stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
+    }
+}
+
+/// One round, if no other replica is at it.
+pub async fn round(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), StoreError> {
+    heal(pool).await?;
+    for overdue in manual_action::store::remind(pool, REMINDERS_PER_ROUND).await? {
+        emit!(ACTION_OVERDUE, action.id = overdue.id, workspace.id = overdue.workspace,
+              integration.id = overdue.integration, operation = overdue.operation, "past its deadline");
+    }
+    forget(pool, retention, batch).await
+}
+
+/// Sets going again what a bug, a crash or a hand at the tables left without a next step.
+async fn heal(pool: &PgPool) -> Result<(), StoreError> {
+    let mut tx = begin_as(pool, DAEMON).await?;
+    if !store::is_ours(&mut tx).await? {
+        return Ok(());
+    }
+    let members = store::promote_stuck_members(&mut tx).await?;
+    let actions = store::request_missing_syncs(&mut tx).await?;
+    tx.commit().await?;
+    if members > 0 || actions > 0 {
+        emit!(UPKEEP_HEALED, members, actions, "set going again");
+    }
+    Ok(())
+}
+
+async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), StoreError> {
+    let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
+    let tasks = store::delete_finished_tasks(pool, days(retention.finished_tasks_days), batch).await?;
+    let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
+    if tasks > 0 || events > 0 {
+        emit!(UPKEEP_DELETED, tasks, events, "past their retention");
+    }
+    Ok(())
+}
