@@ -1,1 +1,4 @@
 //! Owns what happens after a membership automation failed.
+
+#[cfg(feature = "simulator")]
+pub mod private_postgres;
