@@ -18,7 +18,7 @@ grant insert (workspace_id, source_id, job_id, integration_id, integration_kind,
     on reconciler.automation_tasks to reconciler_backend;
 
 grant select on reconciler.automation_tasks, reconciler.manual_actions, reconciler.syncs,
-                reconciler.integrations, reconciler.events, reconciler.schema_migrations
+                reconciler.integrations, reconciler.events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 -- An operator moves an action, decides on a held report, pauses and resumes an integration.

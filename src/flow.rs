@@ -60,17 +60,28 @@ impl Stage for RetryStage {
     type Claim = ClaimedTask;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedTask>, StoreError> {
-        retry::store::claim(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), self.lease).await
+        retry::store::claim(
+            &self.pool,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            self.lease,
+        )
+        .await
     }
 
     async fn work(&self, task: ClaimedTask) {
         let left = task.lease.left().saturating_sub(RECORDING);
         let step = retry::step::step(&self.backend, &self.policy, &task);
         // Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
-        let Some(next) = within(left, step).await else { return };
+        let Some(next) = within(left, step).await else {
+            return;
+        };
         match record_task(self, &task, next).await {
             Ok(Ok(())) => {}
-            Ok(Err(LeaseLost)) => emit!(LEASE_LOST, task.id = task.id, "the task was claimed again meanwhile"),
+            Ok(Err(LeaseLost)) => emit!(
+                LEASE_LOST,
+                task.id = task.id,
+                "the task was claimed again meanwhile"
+            ),
             Err(error) => not_recorded("task", task.id, &error),
         }
     }
@@ -100,21 +111,37 @@ async fn record_task(stage: &RetryStage, task: &ClaimedTask, next: retry::Next) 
     match next {
         retry::Next::Succeed { reason } => succeed(stage, task, reason).await,
         retry::Next::Supersede => supersede(stage, task).await,
-        retry::Next::Watch { job, after, started } => watch_task(stage, task, &job, after, started).await,
-        retry::Next::Retry { after, failure, lost } => retry_task(stage, task, after, &failure, lost).await,
+        retry::Next::Watch {
+            job,
+            after,
+            started,
+        } => watch_task(stage, task, &job, after, started).await,
+        retry::Next::Retry {
+            after,
+            failure,
+            lost,
+        } => retry_task(stage, task, after, &failure, lost).await,
         retry::Next::Wait { after, why, lost } => {
             let mut tx = begin_as(&stage.pool, DAEMON).await?;
             let recorded = retry::store::wait(&mut tx, task, after, &why, lost).await?;
             if recorded.is_ok() {
                 tx.commit().await?;
-                emit!(BACKEND_NO_ANSWER, task.id = task.id, integration.id = task.key.integration,
-                      wait_s = after.as_secs_f64(), error = why, "waiting, which is not trying");
+                emit!(
+                    BACKEND_NO_ANSWER,
+                    task.id = task.id,
+                    integration.id = task.key.integration,
+                    wait_s = after.as_secs_f64(),
+                    error = why,
+                    "waiting, which is not trying"
+                );
             }
             Ok(recorded)
         }
-        retry::Next::Escalate { reason, failure, after_attempt } => {
-            escalate(stage, task, &reason, failure, after_attempt).await
-        }
+        retry::Next::Escalate {
+            reason,
+            failure,
+            after_attempt,
+        } => escalate(stage, task, &reason, failure, after_attempt).await,
     }
 }
 
@@ -125,8 +152,15 @@ async fn succeed(stage: &RetryStage, task: &ClaimedTask, reason: &'static str) -
         append(&mut tx, task, "task.succeeded", json!({"reason": reason})).await?;
         retry::store::promote(&mut tx, &task.key).await?;
         tx.commit().await?;
-        emit!(TASK_SUCCEEDED, task.id = task.id, integration.id = task.key.integration,
-              operation = task.wanted.operation.as_str(), attempts = task.attempts, reason, "task succeeded");
+        emit!(
+            TASK_SUCCEEDED,
+            task.id = task.id,
+            integration.id = task.key.integration,
+            operation = task.wanted.operation.as_str(),
+            attempts = task.attempts,
+            reason,
+            "task succeeded"
+        );
     }
     Ok(recorded)
 }
@@ -136,10 +170,21 @@ async fn supersede(stage: &RetryStage, task: &ClaimedTask) -> Recorded {
     let reason = "a later intent won while this one was in flight";
     let recorded = retry::store::close(&mut tx, task, "superseded", reason, false).await?;
     if recorded.is_ok() {
-        append(&mut tx, task, "task.superseded", json!({"superseded_by": task.superseded_by})).await?;
+        append(
+            &mut tx,
+            task,
+            "task.superseded",
+            json!({"superseded_by": task.superseded_by}),
+        )
+        .await?;
         retry::store::promote(&mut tx, &task.key).await?;
         tx.commit().await?;
-        emit!(TASK_SUPERSEDED, task.id = task.id, superseded_by = task.superseded_by, "a later intent won");
+        emit!(
+            TASK_SUPERSEDED,
+            task.id = task.id,
+            superseded_by = task.superseded_by,
+            "a later intent won"
+        );
     }
     Ok(recorded)
 }
@@ -156,9 +201,22 @@ async fn watch_task(
     if recorded.is_ok() {
         if started {
             let attempt = task.attempts + 1;
-            append(&mut tx, task, "task.attempt_started", json!({"attempt": attempt, "job_id": job})).await?;
-            emit!(TASK_ATTEMPT_STARTED, task.id = task.id, integration.id = task.key.integration,
-                  operation = task.wanted.operation.as_str(), attempt, job.id = job, "the backend runs a job");
+            append(
+                &mut tx,
+                task,
+                "task.attempt_started",
+                json!({"attempt": attempt, "job_id": job}),
+            )
+            .await?;
+            emit!(
+                TASK_ATTEMPT_STARTED,
+                task.id = task.id,
+                integration.id = task.key.integration,
+                operation = task.wanted.operation.as_str(),
+                attempt,
+                job.id = job,
+                "the backend runs a job"
+            );
         }
         tx.commit().await?;
     }
@@ -179,8 +237,15 @@ async fn retry_task(
         let detail = json!({"failure_code": code, "retry_in_s": after.as_secs_f64()});
         append(&mut tx, task, "task.attempt_failed", detail).await?;
         tx.commit().await?;
-        emit!(TASK_RETRY_SCHEDULED, task.id = task.id, integration.id = task.key.integration,
-              attempt = task.attempts, failure.code = code, wait_s = after.as_secs_f64(), "attempt failed, another follows");
+        emit!(
+            TASK_RETRY_SCHEDULED,
+            task.id = task.id,
+            integration.id = task.key.integration,
+            attempt = task.attempts,
+            failure.code = code,
+            wait_s = after.as_secs_f64(),
+            "attempt failed, another follows"
+        );
     }
     Ok(recorded)
 }
@@ -195,27 +260,50 @@ async fn escalate(
 ) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
     let closed_reason = retry::store::closed_reason(reason, &failure);
-    let recorded = retry::store::close(&mut tx, task, "escalated", &closed_reason, after_attempt).await?;
+    let recorded =
+        retry::store::close(&mut tx, task, "escalated", &closed_reason, after_attempt).await?;
     if recorded.is_err() {
         return Ok(recorded);
     }
     let opening = opening(&mut tx, task, reason, failure).await?;
     let due_in = manual_action::due_in(&stage.deadlines, task.wanted.operation);
-    let Some(action) = manual_action::store::open(&mut tx, &opening, task.attempts, due_in).await? else {
+    let Some(action) = manual_action::store::open(&mut tx, &opening, task.attempts, due_in).await?
+    else {
         // An unfinished action of this member is in the way: the task keeps its turn and asks again.
         tx.rollback().await?;
         let mut tx = begin_as(&stage.pool, DAEMON).await?;
         let why = "another manual action of this member is unfinished";
-        let recorded = retry::store::wait(&mut tx, task, Duration::from_secs(60), why, retry::Lost::Nothing).await?;
+        let recorded = retry::store::wait(
+            &mut tx,
+            task,
+            Duration::from_secs(60),
+            why,
+            retry::Lost::Nothing,
+        )
+        .await?;
         tx.commit().await?;
         return Ok(recorded);
     };
-    append(&mut tx, task, "task.escalated", json!({"action_id": action, "reason": closed_reason})).await?;
+    append(
+        &mut tx,
+        task,
+        "task.escalated",
+        json!({"action_id": action, "reason": closed_reason}),
+    )
+    .await?;
     tx.commit().await?;
-    emit!(TASK_ESCALATED, task.id = task.id, action.id = action, workspace.id = task.key.workspace,
-          integration.id = task.key.integration, operation = task.wanted.operation.as_str(),
-          reason = reason.sentence(), failure.code = opening.failure.code, attempts = task.attempts,
-          "a manual action is open");
+    emit!(
+        TASK_ESCALATED,
+        task.id = task.id,
+        action.id = action,
+        workspace.id = task.key.workspace,
+        integration.id = task.key.integration,
+        operation = task.wanted.operation.as_str(),
+        reason = reason.sentence(),
+        failure.code = opening.failure.code,
+        attempts = task.attempts,
+        "a manual action is open"
+    );
     Ok(Ok(()))
 }
 
@@ -233,7 +321,10 @@ async fn opening(
         trigger: task.trigger,
         reason: reason.sentence(),
         failure,
-        app: AppName { name: face.integration_name, kind: face.kind },
+        app: AppName {
+            name: face.integration_name,
+            kind: face.kind,
+        },
         person: Person {
             email: task.wanted.email.clone(),
             username: task.wanted.username.clone(),
@@ -279,11 +370,19 @@ impl SyncStage {
         if sync.state == sync::SyncState::Requested && start_sync(self, sync).await?.is_err() {
             return Ok(Err(LeaseLost));
         }
-        let step = sync::step::Step { backend: &self.backend, policy: &self.policy, pool: &self.pool, sync };
+        let step = sync::step::Step {
+            backend: &self.backend,
+            policy: &self.policy,
+            pool: &self.pool,
+            sync,
+        };
         let left = sync.lease.left().saturating_sub(RECORDING);
         let next = match within(left, step.run()).await {
             Some(next) => next?,
-            None => sync::Next::Again { why: "the reading took longer than worker.sync_lease_s".to_owned(), waits: false },
+            None => sync::Next::Again {
+                why: "the reading took longer than worker.sync_lease_s".to_owned(),
+                waits: false,
+            },
         };
         record_sync(self, sync, next).await
     }
@@ -293,13 +392,22 @@ impl Stage for SyncStage {
     type Claim = ClaimedSync;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
-        sync::store::claim(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), self.lease).await
+        sync::store::claim(
+            &self.pool,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            self.lease,
+        )
+        .await
     }
 
     async fn work(&self, sync: ClaimedSync) {
         match self.step_and_record(&sync).await {
             Ok(Ok(())) => {}
-            Ok(Err(LeaseLost)) => emit!(LEASE_LOST, sync.id = sync.id, "the sync was claimed again meanwhile"),
+            Ok(Err(LeaseLost)) => emit!(
+                LEASE_LOST,
+                sync.id = sync.id,
+                "the sync was claimed again meanwhile"
+            ),
             Err(error) => not_recorded("sync", sync.id, &error),
         }
     }
@@ -311,7 +419,11 @@ impl Stage for SyncStage {
     }
 
     fn span(&self, sync: &ClaimedSync) -> tracing::Span {
-        tracing::info_span!("sync.step", sync.id = sync.id, integration.id = sync.integration)
+        tracing::info_span!(
+            "sync.step",
+            sync.id = sync.id,
+            integration.id = sync.integration
+        )
     }
 }
 
@@ -329,9 +441,15 @@ async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
 
 async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) -> Recorded {
     match next {
-        sync::Next::Watch { job, after, started, applies } => {
+        sync::Next::Watch {
+            job,
+            after,
+            started,
+            applies,
+        } => {
             let mut tx = begin_as(&stage.pool, DAEMON).await?;
-            let recorded = sync::store::watch(&mut tx, sync, &job, after, started, applies.as_ref()).await?;
+            let recorded =
+                sync::store::watch(&mut tx, sync, &job, after, started, applies.as_ref()).await?;
             tx.commit().await?;
             Ok(recorded)
         }
@@ -341,7 +459,13 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             let recorded = sync::store::hold(&mut tx, sync, &report, &reason).await?;
             tx.commit().await?;
             if recorded.is_ok() {
-                emit!(SYNC_HELD, sync.id = sync.id, integration.id = sync.integration, reason, "a person decides");
+                emit!(
+                    SYNC_HELD,
+                    sync.id = sync.id,
+                    integration.id = sync.integration,
+                    reason,
+                    "a person decides"
+                );
             }
             Ok(recorded)
         }
@@ -361,8 +485,15 @@ async fn again(stage: &SyncStage, sync: &ClaimedSync, why: String, waits: bool) 
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
     tx.commit().await?;
     if recorded.is_ok() {
-        emit!(SYNC_STEP_FAILED, sync.id = sync.id, integration.id = sync.integration, failures,
-              wait_s = after.as_secs_f64(), error = why, "reading again later");
+        emit!(
+            SYNC_STEP_FAILED,
+            sync.id = sync.id,
+            integration.id = sync.integration,
+            failures,
+            wait_s = after.as_secs_f64(),
+            error = why,
+            "reading again later"
+        );
     }
     Ok(recorded)
 }
@@ -387,7 +518,13 @@ async fn fail(stage: &SyncStage, sync: &ClaimedSync, reason: &str) -> Recorded {
         sync::store::request(&mut tx, sync, stage.policy.reread_after(readings)).await?;
     }
     tx.commit().await?;
-    emit!(SYNC_FAILED, sync.id = sync.id, integration.id = sync.integration, reason, "the app could not be read");
+    emit!(
+        SYNC_FAILED,
+        sync.id = sync.id,
+        integration.id = sync.integration,
+        reason,
+        "the app could not be read"
+    );
     Ok(Ok(()))
 }
 
@@ -409,7 +546,12 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     }
     tx.commit().await?;
     for action in attested {
-        emit!(ACTION_ATTESTED, action.id = action, sync.id = sync.id, "the person's word must do");
+        emit!(
+            ACTION_ATTESTED,
+            action.id = action,
+            sync.id = sync.id,
+            "the person's word must do"
+        );
     }
     Ok(Ok(()))
 }
@@ -418,8 +560,17 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
 enum Said {
     Verified(i64),
     NotNeeded(i64),
-    Contradicted { action: i64, seen: String, reopened: i32 },
-    NotYet { action: i64, verdict: Verdict, seen: String, wait: Duration },
+    Contradicted {
+        action: i64,
+        seen: String,
+        reopened: i32,
+    },
+    NotYet {
+        action: i64,
+        verdict: Verdict,
+        seen: String,
+        wait: Duration,
+    },
 }
 
 /// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
@@ -428,7 +579,8 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
     let proof = json!({
         "members": reading.members.len(), "pages": reading.pages, "total": reading.total, "gaps": reading.gaps,
     });
-    let finished = sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(proof)).await?;
+    let finished =
+        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(proof)).await?;
     let started_at = match finished {
         Ok(started_at) => started_at,
         Err(lost) => return Ok(Err(lost)),
@@ -451,11 +603,20 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
         said.push(match status {
             "verified" => Said::Verified(action.id),
             "not_needed" => Said::NotNeeded(action.id),
-            "open" => Said::Contradicted { action: action.id, seen: judgement.seen, reopened: action.reopened + 1 },
+            "open" => Said::Contradicted {
+                action: action.id,
+                seen: judgement.seen,
+                reopened: action.reopened + 1,
+            },
             _ => {
                 let wait = stage.policy.reread_after(action.readings);
                 reread = Some(reread.map_or(wait, |earlier| earlier.min(wait)));
-                Said::NotYet { action: action.id, verdict: judgement.verdict, seen: judgement.seen, wait }
+                Said::NotYet {
+                    action: action.id,
+                    verdict: judgement.verdict,
+                    seen: judgement.seen,
+                    wait,
+                }
             }
         });
     }
@@ -463,8 +624,14 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
         sync::store::request(&mut tx, sync, after).await?;
     }
     tx.commit().await?;
-    emit!(SYNC_FINISHED, sync.id = sync.id, integration.id = sync.integration,
-          members = reading.members.len(), complete = reading.is_complete(), "the app was read");
+    emit!(
+        SYNC_FINISHED,
+        sync.id = sync.id,
+        integration.id = sync.integration,
+        members = reading.members.len(),
+        complete = reading.is_complete(),
+        "the app was read"
+    );
     say(sync.id, said);
     Ok(Ok(()))
 }
@@ -472,17 +639,45 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
 fn say(sync: i64, said: Vec<Said>) {
     for line in said {
         match line {
-            Said::Verified(action) => emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "proven"),
+            Said::Verified(action) => emit!(
+                ACTION_VERIFIED,
+                action.id = action,
+                sync.id = sync,
+                "proven"
+            ),
             Said::NotNeeded(action) => {
-                emit!(ACTION_NOT_NEEDED, action.id = action, sync.id = sync, "found as wanted already");
+                emit!(
+                    ACTION_NOT_NEEDED,
+                    action.id = action,
+                    sync.id = sync,
+                    "found as wanted already"
+                );
             }
-            Said::Contradicted { action, seen, reopened } => emit!(
-                ACTION_CONTRADICTED, action.id = action, sync.id = sync, seen, reopened_count = reopened,
+            Said::Contradicted {
+                action,
+                seen,
+                reopened,
+            } => emit!(
+                ACTION_CONTRADICTED,
+                action.id = action,
+                sync.id = sync,
+                seen,
+                reopened_count = reopened,
                 "called done, but the app shows otherwise"
             ),
-            Said::NotYet { action, verdict, seen, wait } => emit!(
-                ACTION_NOT_YET, action.id = action, sync.id = sync, verdict = verdict.as_str(), seen,
-                wait_s = wait.as_secs_f64(), "not proven yet"
+            Said::NotYet {
+                action,
+                verdict,
+                seen,
+                wait,
+            } => emit!(
+                ACTION_NOT_YET,
+                action.id = action,
+                sync.id = sync,
+                verdict = verdict.as_str(),
+                seen,
+                wait_s = wait.as_secs_f64(),
+                "not proven yet"
             ),
         }
     }

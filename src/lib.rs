@@ -45,6 +45,8 @@ pub mod worker;
 
 // The demo and the tests: left out of the container image
 #[cfg(feature = "simulator")]
+pub mod demo;
+#[cfg(feature = "simulator")]
 pub mod private_postgres;
 #[cfg(feature = "simulator")]
 pub mod simulator;

@@ -159,7 +159,9 @@ impl Observation {
             Self::AsWanted => "as wanted".to_owned(),
             Self::Absent => "no such member and no invitation".to_owned(),
             Self::InvitationExpired => "the invitation has expired".to_owned(),
-            Self::StillThere(Membership::Invited) => "a pending invitation is still there".to_owned(),
+            Self::StillThere(Membership::Invited) => {
+                "a pending invitation is still there".to_owned()
+            }
             Self::StillThere(_) => "still a member".to_owned(),
             Self::OtherRoles(roles) if roles.is_empty() => "a member without roles".to_owned(),
             Self::OtherRoles(roles) => {
@@ -177,10 +179,14 @@ impl Wanted {
             Some(id) => *id == self.member,
             None => {
                 let same = |name: &Option<String>, other: &str| {
-                    name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(other))
+                    name.as_deref()
+                        .is_some_and(|name| name.eq_ignore_ascii_case(other))
                 };
                 same(&seen.email, &self.email)
-                    || self.username.as_deref().is_some_and(|name| same(&seen.username, name))
+                    || self
+                        .username
+                        .as_deref()
+                        .is_some_and(|name| same(&seen.username, name))
             }
         }
     }
@@ -199,7 +205,9 @@ impl Wanted {
             (Operation::Remove, standing) => Observation::StillThere(standing),
             (_, Membership::InvitationExpired) => Observation::InvitationExpired,
             (Operation::Invite, _) => Observation::AsWanted,
-            (Operation::ChangeRole, _) if seen.entitlements == self.entitlements => Observation::AsWanted,
+            (Operation::ChangeRole, _) if seen.entitlements == self.entitlements => {
+                Observation::AsWanted
+            }
             (Operation::ChangeRole, _) => Observation::OtherRoles(seen.entitlements.clone()),
         }
     }
@@ -259,9 +267,18 @@ mod tests {
     #[test]
     fn roles_are_compared_as_sets_of_ids() {
         let wanted = wanted(Operation::ChangeRole, &["A", "B"]);
-        assert_eq!(wanted.compare(Some(&seen(Membership::Joined, &["B", "A"]))), Observation::AsWanted);
-        assert_ne!(wanted.compare(Some(&seen(Membership::Joined, &["A"]))), Observation::AsWanted);
-        assert_ne!(wanted.compare(Some(&seen(Membership::Joined, &["A", "B", "C"]))), Observation::AsWanted);
+        assert_eq!(
+            wanted.compare(Some(&seen(Membership::Joined, &["B", "A"]))),
+            Observation::AsWanted
+        );
+        assert_ne!(
+            wanted.compare(Some(&seen(Membership::Joined, &["A"]))),
+            Observation::AsWanted
+        );
+        assert_ne!(
+            wanted.compare(Some(&seen(Membership::Joined, &["A", "B", "C"]))),
+            Observation::AsWanted
+        );
     }
 
     #[test]

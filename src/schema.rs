@@ -34,7 +34,9 @@ pub enum SchemaError {
     #[error("the database has no schema: run `cerby-reconciler migrate`")]
     Missing,
     /// Migrations are outstanding.
-    #[error("the schema is at version {found} and this program needs {needed}: run `cerby-reconciler migrate`")]
+    #[error(
+        "the schema is at version {found} and this program needs {needed}: run `cerby-reconciler migrate`"
+    )]
     Older {
         /// In the database.
         found: i64,
@@ -42,7 +44,9 @@ pub enum SchemaError {
         needed: i64,
     },
     /// Another program migrated further.
-    #[error("the schema is at version {found}, newer than this program's {needed}: run a newer program")]
+    #[error(
+        "the schema is at version {found}, newer than this program's {needed}: run a newer program"
+    )]
     Newer {
         /// In the database.
         found: i64,
@@ -56,13 +60,20 @@ pub enum SchemaError {
 
 /// The version that this program needs.
 pub fn needed_version() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
 pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
-    let options: PgConnectOptions =
-        database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
+    let options: PgConnectOptions = database
+        .url()?
+        .expose_secret()
+        .parse()
+        .map_err(|_| SchemaError::Url)?;
     let options = options.application_name("cerby-reconciler").options([
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "60s"),
@@ -98,15 +109,24 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
         ..Migrator::DEFAULT
     };
     migrator.run(pool).await.map_err(SchemaError::Migration)?;
+    // The table is the migrator's own, so no migration can speak of it; everybody who starts checks it.
+    sqlx::query(
+        "grant select on reconciler.schema_migrations
+         to reconciler_daemon, reconciler_operator, reconciler_viewer",
+    )
+    .execute(pool)
+    .await
+    .map_err(SchemaError::Unreadable)?;
     Ok(needed_version())
 }
 
 /// Whether the schema is the one that this program needs.
 pub async fn check(pool: &PgPool) -> Result<i64, SchemaError> {
-    let known: bool = sqlx::query_scalar("select to_regclass('reconciler.schema_migrations') is not null")
-        .fetch_one(pool)
-        .await
-        .map_err(SchemaError::Unreadable)?;
+    let known: bool =
+        sqlx::query_scalar("select to_regclass('reconciler.schema_migrations') is not null")
+            .fetch_one(pool)
+            .await
+            .map_err(SchemaError::Unreadable)?;
     if !known {
         return Err(SchemaError::Missing);
     }

@@ -14,7 +14,10 @@ pub struct Signals {
 impl Signals {
     /// Begins to hear signals; they no longer end the process by themselves.
     pub fn hear() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the next signal; its name.

@@ -30,13 +30,22 @@ pub enum StoreError {
 }
 
 /// Begins a transaction whose rows in the trail name `actor`.
-pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+pub async fn begin_as(
+    pool: &PgPool,
+    actor: &str,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    sqlx::query!("select set_config('reconciler.actor', $1, true)", actor).fetch_one(&mut *tx).await?;
+    sqlx::query!("select set_config('reconciler.actor', $1, true)", actor)
+        .fetch_one(&mut *tx)
+        .await?;
     Ok(tx)
 }
 
 /// A duration for the database, rounded down to microseconds.
 pub fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
 }

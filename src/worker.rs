@@ -22,7 +22,10 @@ pub trait Stage: Send + Sync + 'static {
     type Claim: Send + Sync + 'static;
 
     /// Claims up to `limit` rows.
-    fn claim(&self, limit: usize) -> impl Future<Output = Result<Vec<Self::Claim>, StoreError>> + Send;
+    fn claim(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Claim>, StoreError>> + Send;
 
     /// Works on one claim and records the outcome.
     fn work(&self, claim: Self::Claim) -> impl Future<Output = ()> + Send;
@@ -52,7 +55,12 @@ impl<S: Stage> Worker<S> {
         let places = Arc::new(Semaphore::new(self.max_in_flight));
         let in_flight = TaskTracker::new();
         while !stop.is_cancelled() {
-            let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await else { break };
+            let Some(Ok(place)) = stop
+                .run_until_cancelled(places.clone().acquire_owned())
+                .await
+            else {
+                break;
+            };
             drop(place); // at least one is free, and this loop is the only taker
             // Not under a select: a claim that was cancelled half-way would be lost until its lease ends.
             let claims = match self.stage.claim(places.available_permits()).await {
@@ -74,7 +82,10 @@ impl<S: Stage> Worker<S> {
                 break;
             }
             for claim in claims {
-                let place = places.clone().try_acquire_owned().expect("only this loop takes places");
+                let place = places
+                    .clone()
+                    .try_acquire_owned()
+                    .expect("only this loop takes places");
                 let stage = Arc::clone(&self.stage);
                 let span = stage.span(&claim);
                 let new_work = Arc::clone(&self.new_work);

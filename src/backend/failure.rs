@@ -67,16 +67,28 @@ impl Remedy {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::AddLicenses => "The app has no free seat: add licences there first.",
-            Self::ReactivateSubscription => "The app's subscription is not active: reactivate it first.",
+            Self::ReactivateSubscription => {
+                "The app's subscription is not active: reactivate it first."
+            }
             Self::GrantPermissions => {
                 "The service account lacks permissions in the app: use an account that has them, and grant them."
             }
-            Self::FixBusinessId => "The business or tenant id stored in Cerby is wrong: correct it.",
-            Self::ReviewCredentials => "The stored login no longer works: update the credentials in Cerby.",
+            Self::FixBusinessId => {
+                "The business or tenant id stored in Cerby is wrong: correct it."
+            }
+            Self::ReviewCredentials => {
+                "The stored login no longer works: update the credentials in Cerby."
+            }
             Self::ContactSupport => "Cerby could not read the stored secret: tell Cerby's support.",
-            Self::UpdateContactInfo => "An email address or phone number is missing or wrong: correct it in Cerby.",
-            Self::ConfigureMfa => "Cerby does not manage the account's second factor: set that up in Cerby.",
-            Self::Reauthenticate => "The trusted session is gone: sign in again with Cerby's browser extension.",
+            Self::UpdateContactInfo => {
+                "An email address or phone number is missing or wrong: correct it in Cerby."
+            }
+            Self::ConfigureMfa => {
+                "Cerby does not manage the account's second factor: set that up in Cerby."
+            }
+            Self::Reauthenticate => {
+                "The trusted session is gone: sign in again with Cerby's browser extension."
+            }
             Self::Review => "Look at the failed job in Cerby's automation log.",
         }
     }
@@ -85,12 +97,19 @@ impl Remedy {
 impl Failure {
     /// A failure that we found ourselves.
     pub fn ours(code: &str) -> Self {
-        Self { code: Some(code.to_owned()), ..Self::default() }
+        Self {
+            code: Some(code.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// What may be done about it, for this operation.
     pub fn class(&self, operation: Operation) -> FailureClass {
-        match self.code.as_deref().map(|code| class_of_code(code, operation)) {
+        match self
+            .code
+            .as_deref()
+            .map(|code| class_of_code(code, operation))
+        {
             Some(Some(class)) => class,
             _ if self.user_required == Some(true) || self.can_retry == Some(false) => {
                 FailureClass::Person(Remedy::Review)
@@ -154,7 +173,10 @@ mod tests {
     #[test]
     fn none_of_the_published_codes_heals_by_waiting() {
         for code in PUBLISHED {
-            let failure = Failure { can_retry: Some(true), ..Failure::ours(code) };
+            let failure = Failure {
+                can_retry: Some(true),
+                ..Failure::ours(code)
+            };
             let class = failure.class(Operation::Invite);
             assert!(
                 matches!(class, FailureClass::Person(_) | FailureClass::Credential(_)),
@@ -174,7 +196,12 @@ mod tests {
         ];
         for (can_retry, user_required, expected) in table {
             for code in [None, Some("CaptchaShown".to_owned())] {
-                let failure = Failure { code, can_retry, user_required, ..Failure::default() };
+                let failure = Failure {
+                    code,
+                    can_retry,
+                    user_required,
+                    ..Failure::default()
+                };
                 assert_eq!(failure.class(Operation::Remove), expected);
             }
         }
@@ -182,7 +209,8 @@ mod tests {
 
     #[test]
     fn already_so_depends_on_the_operation() {
-        let already = |code, operation| Failure::ours(code).class(operation) == FailureClass::AlreadySo;
+        let already =
+            |code, operation| Failure::ours(code).class(operation) == FailureClass::AlreadySo;
         assert!(already("AlreadyMember", Operation::Invite));
         assert!(!already("AlreadyMember", Operation::Remove));
         assert!(already("MemberNotFound", Operation::Remove));

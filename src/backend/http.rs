@@ -31,13 +31,17 @@ impl Client {
     /// A client as configured. Fails if base URL or key are missing or cannot be sent.
     pub fn new(backend: &Backend) -> Result<Self, ConfigError> {
         let wrong = |text: String| ConfigError::Wrong(vec![text]);
-        let mut key = HeaderValue::from_str(backend.api_key()?.expose_secret())
-            .map_err(|_| wrong("backend.api_key has characters that no HTTP header can carry".to_owned()))?;
+        let mut key = HeaderValue::from_str(backend.api_key()?.expose_secret()).map_err(|_| {
+            wrong("backend.api_key has characters that no HTTP header can carry".to_owned())
+        })?;
         key.set_sensitive(true);
         // The process's one TLS provider; a second call finds it there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .default_headers(HeaderMap::from_iter([(reqwest::header::HeaderName::from_static("x-api-key"), key)]))
+            .default_headers(HeaderMap::from_iter([(
+                reqwest::header::HeaderName::from_static("x-api-key"),
+                key,
+            )]))
             .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(backend.connect_timeout_s))
             .timeout(backend.request_timeout())
@@ -76,7 +80,13 @@ impl Client {
             "userIds": [key.member],
         });
         let body = json!({"data": {"type": "invite_tenant_users", "attributes": attributes}});
-        self.start_job(Method::POST, &key.workspace, &self.of_integration(&self.paths.users, key), Some(body)).await
+        self.start_job(
+            Method::POST,
+            &key.workspace,
+            &self.of_integration(&self.paths.users, key),
+            Some(body),
+        )
+        .await
     }
 
     /// Starts the replacement of all of a member's roles; answers with the job's id.
@@ -87,45 +97,74 @@ impl Client {
     ) -> Result<String, BackendError> {
         let attributes = json!({"entitlements": as_objects(entitlements)});
         let body = json!({"data": {"type": "update_user_entitlement", "attributes": attributes}});
-        self.start_job(Method::PATCH, &key.workspace, &self.of_member(key), Some(body)).await
+        self.start_job(
+            Method::PATCH,
+            &key.workspace,
+            &self.of_member(key),
+            Some(body),
+        )
+        .await
     }
 
     /// Starts a removal; answers with the job's id.
     pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
-        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None).await
+        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None)
+            .await
     }
 
     /// One member as the backend knows them; `None` only if the integration exists and they do not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
-        let answer = self.get::<One<User>>(&key.workspace, &self.of_member(key)).await;
+        let answer = self
+            .get::<One<User>>(&key.workspace, &self.of_member(key))
+            .await;
         match answer {
             Ok(one) => match one.data.seen() {
                 Ok(seen) => Ok(Some(seen)),
-                Err(_) => Err(BackendError::Nonsense("a member without id, email and name".to_owned())),
+                Err(_) => Err(BackendError::Nonsense(
+                    "a member without id, email and name".to_owned(),
+                )),
             },
             Err(BackendError::NotFound { code }) if code == "user_not_found" => Ok(None),
             // The published 404 does not say what was not found: an integration that is gone proves no absence.
-            Err(BackendError::NotFound { .. }) => {
-                self.integration(&key.workspace, &key.integration).await.map(|()| None)
-            }
+            Err(BackendError::NotFound { .. }) => self
+                .integration(&key.workspace, &key.integration)
+                .await
+                .map(|()| None),
             Err(error) => Err(error),
         }
     }
 
     /// Whether the integration exists: `Ok`, or [`BackendError::NotFound`].
-    pub async fn integration(&self, workspace: &str, integration: &str) -> Result<(), BackendError> {
-        let path = self.paths.integration.replace("{integration}", &encoded(integration));
+    pub async fn integration(
+        &self,
+        workspace: &str,
+        integration: &str,
+    ) -> Result<(), BackendError> {
+        let path = self
+            .paths
+            .integration
+            .replace("{integration}", &encoded(integration));
         self.get::<One<Value>>(workspace, &path).await.map(drop)
     }
 
     /// All members, page by page, with whatever makes the reading incomplete.
-    pub async fn members(&self, workspace: &str, integration: &str) -> Result<Reading, BackendError> {
-        let path = self.paths.users.replace("{integration}", &encoded(integration));
+    pub async fn members(
+        &self,
+        workspace: &str,
+        integration: &str,
+    ) -> Result<Reading, BackendError> {
+        let path = self
+            .paths
+            .users
+            .replace("{integration}", &encoded(integration));
         let mut reading = Reading::default();
         let mut known = HashSet::new();
         for number in 1..=self.max_pages {
             let page = self.page(workspace, &path, number).await?;
-            let more = page.links.as_ref().is_some_and(|links| links.next.is_some());
+            let more = page
+                .links
+                .as_ref()
+                .is_some_and(|links| links.next.is_some());
             let empty = page.data.is_empty();
             let repeats = take(&mut reading, &mut known, page);
             if repeats {
@@ -154,18 +193,34 @@ impl Client {
     /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
-        self.get::<One<JobObject>>(workspace, &path).await.map(|one| one.data.into())
+        self.get::<One<JobObject>>(workspace, &path)
+            .await
+            .map(|one| one.data.into())
     }
 
     /// Starts a sync; answers with the job's id.
-    pub async fn start_sync(&self, workspace: &str, integration: &str) -> Result<String, BackendError> {
-        let path = self.paths.sync.replace("{integration}", &encoded(integration));
+    pub async fn start_sync(
+        &self,
+        workspace: &str,
+        integration: &str,
+    ) -> Result<String, BackendError> {
+        let path = self
+            .paths
+            .sync
+            .replace("{integration}", &encoded(integration));
         self.start_job(Method::POST, workspace, &path, None).await
     }
 
     /// Starts a check for updates; answers with the job's id.
-    pub async fn start_check(&self, workspace: &str, integration: &str) -> Result<String, BackendError> {
-        let path = self.paths.update_checks.replace("{integration}", &encoded(integration));
+    pub async fn start_check(
+        &self,
+        workspace: &str,
+        integration: &str,
+    ) -> Result<String, BackendError> {
+        let path = self
+            .paths
+            .update_checks
+            .replace("{integration}", &encoded(integration));
         self.start_job(Method::POST, workspace, &path, None).await
     }
 
@@ -175,13 +230,17 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<Option<UpdateReport>, BackendError> {
-        let path = self.paths.update_report.replace("{integration}", &encoded(integration));
+        let path = self
+            .paths
+            .update_report
+            .replace("{integration}", &encoded(integration));
         match self.get::<One<ReportObject>>(workspace, &path).await {
             Ok(one) => Ok(Some(one.data.into())),
             Err(BackendError::NotFound { code }) if code == "report_not_found" => Ok(None),
-            Err(BackendError::NotFound { .. }) => {
-                self.integration(workspace, integration).await.map(|()| None)
-            }
+            Err(BackendError::NotFound { .. }) => self
+                .integration(workspace, integration)
+                .await
+                .map(|()| None),
             Err(error) => Err(error),
         }
     }
@@ -193,7 +252,10 @@ impl Client {
         integration: &str,
         report: &str,
     ) -> Result<String, BackendError> {
-        let path = self.paths.apply_report.replace("{integration}", &encoded(integration));
+        let path = self
+            .paths
+            .apply_report
+            .replace("{integration}", &encoded(integration));
         let path = path.replace("{report}", &encoded(report));
         self.start_job(Method::POST, workspace, &path, None).await
     }
@@ -212,12 +274,18 @@ impl Client {
         let job: One<Identified> = self.send(request).await?;
         // Dots alone would be a path, not a segment; the row takes 200 characters.
         if matches!(job.data.id.as_str(), "" | "." | "..") || job.data.id.len() > 200 {
-            return Err(BackendError::Nonsense("a job id that cannot be one".to_owned()));
+            return Err(BackendError::Nonsense(
+                "a job id that cannot be one".to_owned(),
+            ));
         }
         Ok(job.data.id)
     }
 
-    async fn get<T: DeserializeOwned>(&self, workspace: &str, path: &str) -> Result<T, BackendError> {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        workspace: &str,
+        path: &str,
+    ) -> Result<T, BackendError> {
         self.send(self.request(Method::GET, workspace, path)).await
     }
 
@@ -236,14 +304,19 @@ impl Client {
     }
 
     fn of_member(&self, key: &MemberKey) -> String {
-        self.of_integration(&self.paths.user, key).replace("{member}", &encoded(&key.member))
+        self.of_integration(&self.paths.user, key)
+            .replace("{member}", &encoded(&key.member))
     }
 }
 
 /// Adds a page; whether it repeated somebody.
 fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool {
     reading.pages += 1;
-    let total = page.meta.and_then(|meta| meta.page).and_then(|page| page.total).map(|total| total as u64);
+    let total = page
+        .meta
+        .and_then(|meta| meta.page)
+        .and_then(|page| page.total)
+        .map(|total| total as u64);
     if reading.pages > 1 && total != reading.total {
         reading.gaps.push(Gap::TotalChanged);
     }
@@ -252,7 +325,11 @@ fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool 
     for user in page.data {
         match user.seen() {
             Ok(seen) => {
-                let identity = seen.member.clone().or_else(|| seen.email.clone()).or_else(|| seen.username.clone());
+                let identity = seen
+                    .member
+                    .clone()
+                    .or_else(|| seen.email.clone())
+                    .or_else(|| seen.username.clone());
                 repeats |= !known.insert(identity.unwrap_or_default());
                 reading.members.push(seen);
             }
@@ -267,7 +344,10 @@ fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool 
 
 /// The last look at a reading: do the counts agree?
 fn closed(mut reading: Reading) -> Reading {
-    if reading.total.is_some_and(|total| total != reading.members.len() as u64) {
+    if reading
+        .total
+        .is_some_and(|total| total != reading.members.len() as u64)
+    {
         reading.gaps.push(Gap::TotalDiffers);
     }
     reading

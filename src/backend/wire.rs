@@ -134,7 +134,10 @@ impl From<JobObject> for Job {
             }),
             _ => Progress::Running,
         };
-        Self { created_at: attributes.created_at, progress }
+        Self {
+            created_at: attributes.created_at,
+            progress,
+        }
     }
 }
 
@@ -207,11 +210,18 @@ impl Status {
 }
 
 /// Zoned or naive (taken as UTC); anything else is no time rather than no answer.
-fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+fn lenient_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.and_then(|text| {
-        DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()).ok().or_else(|| {
-            text.parse::<NaiveDateTime>().map(|time| time.and_utc()).ok()
-        })
+        DateTime::parse_from_rfc3339(&text)
+            .map(|time| time.to_utc())
+            .ok()
+            .or_else(|| {
+                text.parse::<NaiveDateTime>()
+                    .map(|time| time.and_utc())
+                    .ok()
+            })
     }))
 }

@@ -28,7 +28,9 @@ pub(super) fn api_key<S: Serializer>(
 }
 
 fn without_password(url: &str) -> String {
-    let Ok(mut parsed) = reqwest::Url::parse(url) else { return REDACTED.to_owned() };
+    let Ok(mut parsed) = reqwest::Url::parse(url) else {
+        return REDACTED.to_owned();
+    };
     if parsed.password().is_some() && parsed.set_password(Some(REDACTED)).is_err() {
         return REDACTED.to_owned();
     }

@@ -13,8 +13,8 @@ use sqlx::PgPool;
 use crate::emit;
 use crate::manual_action;
 use crate::membership::MemberKey;
-use crate::retry::decide::{Arrival, first_due};
 use crate::retry::Policy;
+use crate::retry::decide::{Arrival, first_due};
 use crate::store::{DAEMON, StoreError, begin_as, interval};
 
 pub mod order;
@@ -24,7 +24,11 @@ use order::{Intent, Order, Standing};
 use store::Arrived;
 
 /// Orders one batch of new rows; how many there were.
-pub async fn order_arrivals(pool: &PgPool, policy: &Policy, batch: i64) -> Result<usize, StoreError> {
+pub async fn order_arrivals(
+    pool: &PgPool,
+    policy: &Policy,
+    batch: i64,
+) -> Result<usize, StoreError> {
     let mut tx = begin_as(pool, DAEMON).await?;
     if !store::is_ours(&mut tx).await? {
         return Ok(0);
@@ -47,7 +51,10 @@ pub async fn order_arrivals(pool: &PgPool, policy: &Policy, batch: i64) -> Resul
             standing: Standing::Arrived,
         });
     }
-    let orders: Vec<Order> = intents.values().map(|intents| order::order(intents)).collect();
+    let orders: Vec<Order> = intents
+        .values()
+        .map(|intents| order::order(intents))
+        .collect();
 
     write(&mut tx, &orders).await?;
     write_first_due(&mut tx, policy, &arrived).await?;
@@ -69,11 +76,17 @@ fn oldest_by_member(arrived: &[Arrived]) -> BTreeMap<MemberKey, DateTime<Utc>> {
 /// Losers leave and heads step back before a turn is given: the database allows one head per member.
 async fn write(connection: &mut sqlx::PgConnection, orders: &[Order]) -> Result<(), StoreError> {
     let all = |part: fn(&Order) -> &Vec<order::Superseded>| -> Vec<_> {
-        orders.iter().flat_map(|order| part(order).iter().copied()).collect()
+        orders
+            .iter()
+            .flat_map(|order| part(order).iter().copied())
+            .collect()
     };
     store::close_superseded(connection, &all(|order| &order.closed)).await?;
     store::mark_superseded(connection, &all(|order| &order.marked)).await?;
-    let waiting: Vec<_> = orders.iter().flat_map(|order| order.waiting.iter().copied()).collect();
+    let waiting: Vec<_> = orders
+        .iter()
+        .flat_map(|order| order.waiting.iter().copied())
+        .collect();
     store::let_wait(connection, &waiting).await?;
     let heads: Vec<_> = orders.iter().filter_map(|order| order.head).collect();
     store::give_turn(connection, &heads).await
@@ -103,15 +116,28 @@ async fn write_first_due(
 }
 
 fn ended_actions(orders: &[Order]) -> Vec<(i64, i64)> {
-    orders.iter().flat_map(|order| order.ended_actions.iter().copied()).collect()
+    orders
+        .iter()
+        .flat_map(|order| order.ended_actions.iter().copied())
+        .collect()
 }
 
 fn log(arrived: &[Arrived], orders: &[Order], actions: &[(i64, i64)]) {
     for loser in orders.iter().flat_map(|order| &order.closed) {
-        emit!(TASK_SUPERSEDED, task.id = loser.task, superseded_by = loser.by, "a later intent won");
+        emit!(
+            TASK_SUPERSEDED,
+            task.id = loser.task,
+            superseded_by = loser.by,
+            "a later intent won"
+        );
     }
     for (action, by) in actions {
-        emit!(ACTION_SUPERSEDED, action.id = action, superseded_by = by, "stop: a later intent won");
+        emit!(
+            ACTION_SUPERSEDED,
+            action.id = action,
+            superseded_by = by,
+            "stop: a later intent won"
+        );
     }
     for task in arrived {
         emit!(TASK_ORDERED, task.id = task.id, "task has its place");

@@ -33,7 +33,10 @@ pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, Store
 }
 
 /// The oldest rows without a place, locked.
-pub(super) async fn arrivals(connection: &mut PgConnection, limit: i64) -> Result<Vec<Arrived>, StoreError> {
+pub(super) async fn arrivals(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Arrived>, StoreError> {
     let rows = sqlx::query!(
         "select id, workspace_id, integration_id, member_id, operation, application, trigger, job_id,
                 failure_code, can_retry, user_required, requested_at
@@ -48,7 +51,11 @@ pub(super) async fn arrivals(connection: &mut PgConnection, limit: i64) -> Resul
     .await?;
     rows.into_iter()
         .map(|row| {
-            let bad = |source: UnknownWord| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
+            let bad = |source: UnknownWord| StoreError::BadRow {
+                table: "automation_tasks",
+                id: row.id,
+                source,
+            };
             let trigger: Trigger = row.trigger.parse().map_err(bad)?;
             Ok(Arrived {
                 id: row.id,
@@ -104,7 +111,11 @@ struct Keys {
 
 impl Keys {
     fn of<'a>(keys: impl Iterator<Item = &'a MemberKey>) -> Self {
-        let mut arrays = Self { workspaces: Vec::new(), integrations: Vec::new(), members: Vec::new() };
+        let mut arrays = Self {
+            workspaces: Vec::new(),
+            integrations: Vec::new(),
+            members: Vec::new(),
+        };
         for key in keys {
             arrays.workspaces.push(key.workspace.clone());
             arrays.integrations.push(key.integration.clone());
@@ -185,22 +196,31 @@ pub(super) async fn known_intents(
     .await?;
     let mut known: BTreeMap<MemberKey, Vec<Intent>> = BTreeMap::new();
     for row in rows {
-        let bad = |source| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
+        let bad = |source| StoreError::BadRow {
+            table: "automation_tasks",
+            id: row.id,
+            source,
+        };
         let intent = Intent {
             task: row.id,
             operation: row.operation.parse().map_err(bad)?,
             requested_at: row.requested_at,
             standing: match (row.turn.as_deref(), row.state.as_str()) {
                 (Some("waiting"), _) => Standing::Waiting,
-                (Some(_), _) if row.in_flight => Standing::InFlight { superseded_by: row.superseded_by },
+                (Some(_), _) if row.in_flight => Standing::InFlight {
+                    superseded_by: row.superseded_by,
+                },
                 (Some(_), _) => Standing::Head,
                 (None, "succeeded") => Standing::Effective,
                 (None, "escalated") => of_action(row.action_id, row.action_status.as_deref()),
                 (None, _) => Standing::Void,
             },
         };
-        let key =
-            MemberKey { workspace: row.workspace_id, integration: row.integration_id, member: row.member_id };
+        let key = MemberKey {
+            workspace: row.workspace_id,
+            integration: row.integration_id,
+            member: row.member_id,
+        };
         known.entry(key).or_default().push(intent);
     }
     Ok(known)
@@ -272,7 +292,10 @@ fn arrays(losers: &[Superseded]) -> (Vec<i64>, Vec<i64>) {
 }
 
 /// Lets tasks wait; a head that was overtaken steps back.
-pub(super) async fn let_wait(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn let_wait(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update reconciler.automation_tasks set turn = 'waiting' where id = any ($1) and turn <> 'waiting'",
         tasks,
@@ -283,7 +306,10 @@ pub(super) async fn let_wait(connection: &mut PgConnection, tasks: &[i64]) -> Re
 }
 
 /// Gives tasks their turn.
-pub(super) async fn give_turn(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn give_turn(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update reconciler.automation_tasks set turn = 'head' where id = any ($1) and turn <> 'head'",
         tasks,

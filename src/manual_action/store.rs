@@ -105,7 +105,7 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
 }
 
 /// One line of the list that operators read.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 #[expect(missing_docs, reason = "the columns of reconciler.manual_actions")]
 pub struct Line {
     pub id: i64,

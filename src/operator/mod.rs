@@ -1,1 +1,7 @@
-//! x
+//! How people act: doors without rules of their own. The rules are the database's.
+
+pub mod actions;
+pub mod check;
+pub mod cli;
+pub mod import;
+mod refusal;

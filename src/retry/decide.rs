@@ -22,13 +22,20 @@ pub enum AfterLook {
 }
 
 /// What to do with a task that has no job in flight, after its member was looked at.
-pub fn after_look(policy: &Policy, task: &ClaimedTask, seen: &Observation, now: DateTime<Utc>) -> AfterLook {
+pub fn after_look(
+    policy: &Policy,
+    task: &ClaimedTask,
+    seen: &Observation,
+    now: DateTime<Utc>,
+) -> AfterLook {
     let unsettled = unsettled_for(policy, task, now);
     if task.superseded_by.is_some() {
         return AfterLook::Record(unsettled.map_or(Next::Supersede, settle));
     }
     if *seen == Observation::AsWanted {
-        return AfterLook::Record(Next::Succeed { reason: already(task) });
+        return AfterLook::Record(Next::Succeed {
+            reason: already(task),
+        });
     }
     if task.unreleased_claims > policy.max_unreleased_claims {
         return AfterLook::Record(escalate(EscalationReason::WorkersDied, &task.first_failure));
@@ -43,23 +50,39 @@ pub fn after_look(policy: &Policy, task: &ClaimedTask, seen: &Observation, now: 
         return AfterLook::Record(escalate(reason, &task.first_failure));
     }
     if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
-        return AfterLook::Record(after_failure(policy, task, Failure::ours("MemberNotInApp"), now));
+        return AfterLook::Record(after_failure(
+            policy,
+            task,
+            Failure::ours("MemberNotInApp"),
+            now,
+        ));
     }
     AfterLook::Run
 }
 
 /// What to do after an attempt failed.
-pub fn after_failure(policy: &Policy, task: &ClaimedTask, failure: Failure, now: DateTime<Utc>) -> Next {
+pub fn after_failure(
+    policy: &Policy,
+    task: &ClaimedTask,
+    failure: Failure,
+    now: DateTime<Utc>,
+) -> Next {
     if task.superseded_by.is_some() {
         return Next::Supersede;
     }
     let reason = match failure.class(task.wanted.operation) {
-        FailureClass::Person(_) | FailureClass::Credential(_) => Some(EscalationReason::OnlyAPersonCan),
+        FailureClass::Person(_) | FailureClass::Credential(_) => {
+            Some(EscalationReason::OnlyAPersonCan)
+        }
         FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
         FailureClass::Transient | FailureClass::AlreadySo => used_up(policy, task, now),
     };
     match reason {
-        Some(reason) => Next::Escalate { reason, failure, after_attempt: true },
+        Some(reason) => Next::Escalate {
+            reason,
+            failure,
+            after_attempt: true,
+        },
         None => Next::Retry {
             after: backoff::delay(policy.of(task.wanted.operation), task.attempts),
             failure,
@@ -69,12 +92,25 @@ pub fn after_failure(policy: &Policy, task: &ClaimedTask, failure: Failure, now:
 }
 
 /// What to do when a job was lost sight of: it may still take effect, so nothing is repeated or closed at once.
-pub fn after_lost_job(policy: &Policy, task: &ClaimedTask, failure: Failure, now: DateTime<Utc>) -> Next {
+pub fn after_lost_job(
+    policy: &Policy,
+    task: &ClaimedTask,
+    failure: Failure,
+    now: DateTime<Utc>,
+) -> Next {
     if task.superseded_by.is_some() {
-        return Next::Wait { after: policy.settle(), why: UNSETTLED.to_owned(), lost: Lost::Job };
+        return Next::Wait {
+            after: policy.settle(),
+            why: UNSETTLED.to_owned(),
+            lost: Lost::Job,
+        };
     }
     match after_failure(policy, task, failure, now) {
-        Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },
+        Next::Retry { after, failure, .. } => Next::Retry {
+            after,
+            failure,
+            lost: Lost::Job,
+        },
         other => other,
     }
 }
@@ -94,11 +130,21 @@ pub fn after_unanswered_look(policy: &Policy, task: &ClaimedTask, error: &Backen
 }
 
 /// What to do when the backend did not accept the operation, or its answer was lost.
-pub fn after_unanswered_run(policy: &Policy, task: &ClaimedTask, error: &BackendError, now: DateTime<Utc>) -> Next {
+pub fn after_unanswered_run(
+    policy: &Policy,
+    task: &ClaimedTask,
+    error: &BackendError,
+    now: DateTime<Utc>,
+) -> Next {
     match error {
-        BackendError::Refused { status: 409, code } => after_failure(policy, task, Failure::ours(code), now),
+        BackendError::Refused { status: 409, code } => {
+            after_failure(policy, task, Failure::ours(code), now)
+        }
         BackendError::Refused { code, .. } => {
-            let failure = Failure { can_retry: Some(false), ..Failure::ours(code) };
+            let failure = Failure {
+                can_retry: Some(false),
+                ..Failure::ours(code)
+            };
             after_failure(policy, task, failure, now)
         }
         // The look found the integration a moment ago, so it is the member that went: look again.
@@ -166,7 +212,9 @@ fn without_automation(task: &ClaimedTask) -> Option<EscalationReason> {
         return None; // a failure of our own attempts was judged when it came
     }
     match task.first_failure.class(operation) {
-        FailureClass::Person(_) | FailureClass::Credential(_) => Some(EscalationReason::OnlyAPersonCan),
+        FailureClass::Person(_) | FailureClass::Credential(_) => {
+            Some(EscalationReason::OnlyAPersonCan)
+        }
         FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
         FailureClass::Transient | FailureClass::AlreadySo => None,
     }
@@ -177,14 +225,19 @@ fn used_up(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Es
     if task.attempts >= limits.attempts {
         return Some(EscalationReason::AttemptsUsed);
     }
-    let tried = task.trying_since.map_or(Duration::ZERO, |since| elapsed(since, now));
+    let tried = task
+        .trying_since
+        .map_or(Duration::ZERO, |since| elapsed(since, now));
     (tried >= Duration::from_secs(limits.within_s)).then_some(EscalationReason::TimeUsed)
 }
 
 /// How much longer an attempt of unknown outcome may still take effect.
 fn unsettled_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
     let since = task.uncertain_since?;
-    policy.settle().checked_sub(elapsed(since, now)).filter(|left| !left.is_zero())
+    policy
+        .settle()
+        .checked_sub(elapsed(since, now))
+        .filter(|left| !left.is_zero())
 }
 
 fn settle(after: Duration) -> Next {
@@ -206,11 +259,19 @@ fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -
         BackendError::RateLimited { .. } => asked.unwrap_or(usual),
         _ => asked.map_or(usual, |asked| asked.max(usual)),
     };
-    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost }
+    Next::Wait {
+        after,
+        why: crate::telemetry::chain(error).to_string(),
+        lost,
+    }
 }
 
 fn escalate(reason: EscalationReason, failure: &Failure) -> Next {
-    Next::Escalate { reason, failure: failure.clone(), after_attempt: false }
+    Next::Escalate {
+        reason,
+        failure: failure.clone(),
+        after_attempt: false,
+    }
 }
 
 fn already(task: &ClaimedTask) -> &'static str {

@@ -120,7 +120,9 @@ impl EscalationReason {
             Self::TimeUsed => "automation tried as long as it may",
             Self::OnlyAPersonCan => "only a person can mend this failure",
             Self::NoAutomation => "the app has no automation for this",
-            Self::Deprovisioned => "deprovisioned by the identity provider, with no automation behind it",
+            Self::Deprovisioned => {
+                "deprovisioned by the identity provider, with no automation behind it"
+            }
             Self::IntegrationGone => "the backend does not know the integration any more",
             Self::WorkersDied => "workers that took this task died",
         }

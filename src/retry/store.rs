@@ -15,7 +15,11 @@ use crate::store::{StoreError, interval};
 ///
 /// Touches lease columns only, which no index holds. A lease that ended unreleased is claimable again,
 /// and the attempt behind it counts as one of unknown outcome.
-pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<ClaimedTask>, StoreError> {
+pub async fn claim(
+    pool: &PgPool,
+    limit: i64,
+    lease: Duration,
+) -> Result<Vec<ClaimedTask>, StoreError> {
     let ends = Instant::now() + lease;
     let rows = sqlx::query!(
         r#"
@@ -61,11 +65,18 @@ pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Cla
     .await?;
     rows.into_iter()
         .map(|row| {
-            let bad = |source: UnknownWord| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
+            let bad = |source: UnknownWord| StoreError::BadRow {
+                table: "automation_tasks",
+                id: row.id,
+                source,
+            };
             let trigger: Trigger = row.trigger.parse().map_err(bad)?;
             Ok(ClaimedTask {
                 id: row.id,
-                lease: Lease { token: row.lease_token, ends },
+                lease: Lease {
+                    token: row.lease_token,
+                    ends,
+                },
                 wanted: Wanted {
                     operation: row.operation.parse().map_err(bad)?,
                     member: row.member_id.clone(),
@@ -267,7 +278,11 @@ pub async fn face(connection: &mut PgConnection, task: &ClaimedTask) -> Result<F
     )
     .fetch_one(connection)
     .await?;
-    let bad = |source| StoreError::BadRow { table: "automation_tasks", id: task.id, source };
+    let bad = |source| StoreError::BadRow {
+        table: "automation_tasks",
+        id: task.id,
+        source,
+    };
     Ok(Face {
         integration_name: row.integration_name,
         kind: row.integration_kind.parse().map_err(bad)?,

@@ -45,7 +45,10 @@ pub fn rule(limits: &config::Guard, max_age: Duration, facts: &Facts) -> Ruling 
         return Ruling::Apply;
     }
     let Some((read, total)) = facts.read_of_total else {
-        return hold_unless(facts.approved, "the report does not say whether its reading was complete".to_owned());
+        return hold_unless(
+            facts.approved,
+            "the report does not say whether its reading was complete".to_owned(),
+        );
     };
     if read != total {
         return Ruling::Refuse(format!("the report rests on {read} of {total} members"));
@@ -69,7 +72,11 @@ pub fn rule(limits: &config::Guard, max_age: Duration, facts: &Facts) -> Ruling 
 }
 
 fn hold_unless(approved: bool, reason: String) -> Ruling {
-    if approved { Ruling::Apply } else { Ruling::Hold(reason) }
+    if approved {
+        Ruling::Apply
+    } else {
+        Ruling::Hold(reason)
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +85,10 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: config::Guard = config::Guard { max_unexpected_removals: 3, max_unexpected_percent: 10 };
+    const LIMITS: config::Guard = config::Guard {
+        max_unexpected_removals: 3,
+        max_unexpected_percent: 10,
+    };
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn facts() -> Facts {
@@ -104,24 +114,95 @@ mod tests {
     fn reports_are_ruled_by_this_table() {
         let table = [
             ("expected removals only", facts(), "apply"),
-            ("up to the count", Facts { removed: 3, unexpected: 3, ..facts() }, "apply"),
-            ("over the count", Facts { removed: 4, unexpected: 4, ..facts() }, "hold"),
-            ("small steps add up", Facts { unexpected: 1, unexpected_before: 3, ..facts() }, "hold"),
             (
-                "over the percentage of a small app",
-                Facts { unexpected: 1, read_of_total: Some((4, 4)), ..facts() },
+                "up to the count",
+                Facts {
+                    removed: 3,
+                    unexpected: 3,
+                    ..facts()
+                },
+                "apply",
+            ),
+            (
+                "over the count",
+                Facts {
+                    removed: 4,
+                    unexpected: 4,
+                    ..facts()
+                },
                 "hold",
             ),
-            ("approved", Facts { removed: 9, unexpected: 9, approved: true, ..facts() }, "apply"),
-            ("completeness unknown", Facts { read_of_total: None, ..facts() }, "hold"),
-            ("nothing removed", Facts { removed: 0, read_of_total: None, ..facts() }, "apply"),
-            ("incomplete", Facts { read_of_total: Some((20, 100)), ..facts() }, "refuse"),
             (
-                "incomplete although approved",
-                Facts { read_of_total: Some((20, 100)), approved: true, ..facts() },
+                "small steps add up",
+                Facts {
+                    unexpected: 1,
+                    unexpected_before: 3,
+                    ..facts()
+                },
+                "hold",
+            ),
+            (
+                "over the percentage of a small app",
+                Facts {
+                    unexpected: 1,
+                    read_of_total: Some((4, 4)),
+                    ..facts()
+                },
+                "hold",
+            ),
+            (
+                "approved",
+                Facts {
+                    removed: 9,
+                    unexpected: 9,
+                    approved: true,
+                    ..facts()
+                },
+                "apply",
+            ),
+            (
+                "completeness unknown",
+                Facts {
+                    read_of_total: None,
+                    ..facts()
+                },
+                "hold",
+            ),
+            (
+                "nothing removed",
+                Facts {
+                    removed: 0,
+                    read_of_total: None,
+                    ..facts()
+                },
+                "apply",
+            ),
+            (
+                "incomplete",
+                Facts {
+                    read_of_total: Some((20, 100)),
+                    ..facts()
+                },
                 "refuse",
             ),
-            ("stale although approved", Facts { age: 2 * HOUR, approved: true, ..facts() }, "refuse"),
+            (
+                "incomplete although approved",
+                Facts {
+                    read_of_total: Some((20, 100)),
+                    approved: true,
+                    ..facts()
+                },
+                "refuse",
+            ),
+            (
+                "stale although approved",
+                Facts {
+                    age: 2 * HOUR,
+                    approved: true,
+                    ..facts()
+                },
+                "refuse",
+            ),
         ];
         for (case, facts, expected) in table {
             assert_eq!(kind(&facts), expected, "{case}");

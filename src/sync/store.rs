@@ -12,7 +12,11 @@ use crate::membership::{UnknownWord, Wanted};
 use crate::store::{StoreError, interval};
 
 /// Claims up to `limit` syncs with a step due. A request waits until the integration's running sync has ended.
-pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<ClaimedSync>, StoreError> {
+pub async fn claim(
+    pool: &PgPool,
+    limit: i64,
+    lease: Duration,
+) -> Result<Vec<ClaimedSync>, StoreError> {
     let ends = Instant::now() + lease;
     let rows = sqlx::query!(
         r#"
@@ -49,7 +53,10 @@ pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Cla
         .into_iter()
         .map(|row| ClaimedSync {
             id: row.id,
-            lease: Lease { token: row.lease_token, ends },
+            lease: Lease {
+                token: row.lease_token,
+                ends,
+            },
             workspace: row.workspace_id,
             integration: row.integration_id,
             application: row.application,
@@ -78,7 +85,10 @@ pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Cla
 /// Marks a request as started, before the backend is asked: the reading can only be younger than this.
 ///
 /// `Err(LeaseLost)` also when another sync of the integration started first.
-pub async fn start(connection: &mut PgConnection, sync: &ClaimedSync) -> Result<Result<(), LeaseLost>, StoreError> {
+pub async fn start(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "update reconciler.syncs
          set state = 'started', started_at = clock_timestamp()
@@ -105,7 +115,9 @@ pub async fn watch(
     started: bool,
     applies: Option<&AppliedReport>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
-    let report = applies.map(|applied| report_json(&applied.report)).transpose()?;
+    let report = applies
+        .map(|applied| report_json(&applied.report))
+        .transpose()?;
     let written = sqlx::query!(
         "update reconciler.syncs
          set running_job_id = $4,
@@ -245,7 +257,10 @@ pub async fn removal_facts(
     .fetch_one(pool)
     .await?;
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(RemovalFacts { expected: count(row.expected), unexpected_in_24_h: count(row.unexpected) })
+    Ok(RemovalFacts {
+        expected: count(row.expected),
+        unexpected_in_24_h: count(row.unexpected),
+    })
 }
 
 /// An unfinished action of the integration, as far as a verdict needs it.
@@ -286,7 +301,11 @@ pub async fn lock_actions(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let bad = |source: UnknownWord| StoreError::BadRow { table: "manual_actions", id: row.id, source };
+            let bad = |source: UnknownWord| StoreError::BadRow {
+                table: "manual_actions",
+                id: row.id,
+                source,
+            };
             Ok(ActionToJudge {
                 id: row.id,
                 status: row.status,

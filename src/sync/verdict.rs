@@ -42,7 +42,11 @@ pub struct Judgement {
 
 /// Judges one action by one reading. `last_reading` says that the schedule of readings ends with this one.
 pub fn judge(wanted: &Wanted, reading: &Reading, last_reading: bool) -> Judgement {
-    let matching: Vec<&SeenMember> = reading.members.iter().filter(|seen| wanted.is_about(seen)).collect();
+    let matching: Vec<&SeenMember> = reading
+        .members
+        .iter()
+        .filter(|seen| wanted.is_about(seen))
+        .collect();
     let seen = match matching.as_slice() {
         [] if !reading.is_complete() => {
             return Judgement {
@@ -65,7 +69,10 @@ pub fn judge(wanted: &Wanted, reading: &Reading, last_reading: bool) -> Judgemen
         (Observation::Absent, Operation::Invite) if !last_reading => Verdict::NotYet,
         _ => Verdict::Contradicted,
     };
-    Judgement { verdict, seen: observation.describe() }
+    Judgement {
+        verdict,
+        seen: observation.describe(),
+    }
 }
 
 fn gaps(reading: &Reading) -> String {
@@ -103,7 +110,12 @@ mod tests {
     }
 
     fn reading(members: Vec<SeenMember>, gaps: Vec<Gap>) -> Reading {
-        Reading { members, gaps, pages: 1, total: None }
+        Reading {
+            members,
+            gaps,
+            pages: 1,
+            total: None,
+        }
     }
 
     #[test]
@@ -142,7 +154,10 @@ mod tests {
     #[test]
     fn an_invitation_that_never_shows_is_contradicted_by_the_last_reading() {
         let reading = reading(Vec::new(), Vec::new());
-        assert_eq!(judge(&wanted(Operation::Invite), &reading, true).verdict, Verdict::Contradicted);
+        assert_eq!(
+            judge(&wanted(Operation::Invite), &reading, true).verdict,
+            Verdict::Contradicted
+        );
     }
 
     #[test]
@@ -150,8 +165,14 @@ mod tests {
         let mut unmatched = member("x", Membership::Joined, "X");
         unmatched.member = None;
         unmatched.email = Some("JO@example.com".to_owned());
-        let reading = reading(vec![member("m1", Membership::Joined, "X"), unmatched], Vec::new());
-        assert_eq!(judge(&wanted(Operation::Remove), &reading, false).verdict, Verdict::Unverifiable);
+        let reading = reading(
+            vec![member("m1", Membership::Joined, "X"), unmatched],
+            Vec::new(),
+        );
+        assert_eq!(
+            judge(&wanted(Operation::Remove), &reading, false).verdict,
+            Verdict::Unverifiable
+        );
     }
 
     proptest! {

@@ -20,7 +20,8 @@ pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: Cancellat
             Ok(()) => pulse.well(),
             Err(error) => pulse.failed(&error),
         }
-        stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
+        stop.run_until_cancelled(tokio::time::sleep(pulse.next()))
+            .await;
     }
 }
 
@@ -28,8 +29,14 @@ pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: Cancellat
 pub async fn round(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), StoreError> {
     heal(pool).await?;
     for overdue in manual_action::store::remind(pool, REMINDERS_PER_ROUND).await? {
-        emit!(ACTION_OVERDUE, action.id = overdue.id, workspace.id = overdue.workspace,
-              integration.id = overdue.integration, operation = overdue.operation, "past its deadline");
+        emit!(
+            ACTION_OVERDUE,
+            action.id = overdue.id,
+            workspace.id = overdue.workspace,
+            integration.id = overdue.integration,
+            operation = overdue.operation,
+            "past its deadline"
+        );
     }
     forget(pool, retention, batch).await
 }
@@ -51,7 +58,8 @@ async fn heal(pool: &PgPool) -> Result<(), StoreError> {
 
 async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), StoreError> {
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
-    let tasks = store::delete_finished_tasks(pool, days(retention.finished_tasks_days), batch).await?;
+    let tasks =
+        store::delete_finished_tasks(pool, days(retention.finished_tasks_days), batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
     if tasks > 0 || events > 0 {
         emit!(UPKEEP_DELETED, tasks, events, "past their retention");

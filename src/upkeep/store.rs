@@ -14,7 +14,9 @@ pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, Store
 }
 
 /// Members with a waiting task, no head and no unfinished action: nobody would ever promote them.
-pub(super) async fn promote_stuck_members(connection: &mut PgConnection) -> Result<i64, StoreError> {
+pub(super) async fn promote_stuck_members(
+    connection: &mut PgConnection,
+) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"select count(*) filter (where reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id))
                   as "promoted!"
@@ -37,7 +39,9 @@ pub(super) async fn promote_stuck_members(connection: &mut PgConnection) -> Resu
 }
 
 /// Integrations with done actions and no sync to come; how many such actions there were.
-pub(super) async fn request_missing_syncs(connection: &mut PgConnection) -> Result<i64, StoreError> {
+pub(super) async fn request_missing_syncs(
+    connection: &mut PgConnection,
+) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"with orphaned as materialized (
                select a.workspace_id, a.integration_id, count(*) as actions
@@ -61,7 +65,11 @@ pub(super) async fn request_missing_syncs(connection: &mut PgConnection) -> Resu
 }
 
 /// Deletes finished tasks older than `days`, at most `limit`. A task whose action is unfinished stays.
-pub(super) async fn delete_finished_tasks(pool: &PgPool, days: i32, limit: i32) -> Result<u64, StoreError> {
+pub(super) async fn delete_finished_tasks(
+    pool: &PgPool,
+    days: i32,
+    limit: i32,
+) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from reconciler.automation_tasks t
          using (select o.id, o.workspace_id from reconciler.automation_tasks o
@@ -80,7 +88,11 @@ pub(super) async fn delete_finished_tasks(pool: &PgPool, days: i32, limit: i32) 
 }
 
 /// Deletes lines of the trail older than `days`, at most `limit`.
-pub(super) async fn delete_old_events(pool: &PgPool, days: i32, limit: i32) -> Result<i64, StoreError> {
+pub(super) async fn delete_old_events(
+    pool: &PgPool,
+    days: i32,
+    limit: i32,
+) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"select reconciler.delete_old_events(make_interval(days => $1), $2) as "deleted!""#,
         days,

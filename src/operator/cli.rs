@@ -1,0 +1,159 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use super::{actions, check, import};
+use crate::config::{Config, LogFormat, Telemetry};
+use crate::daemon;
+use crate::emit;
+use crate::schema;
+use crate::telemetry::{self, chain};
+
+/// Owns what happens after a membership automation failed: retries, manual actions, and proof.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// A TOML file over the defaults; the environment (RECONCILER__…) goes over both
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "RECONCILER_CONFIG"
+    )]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Three things must be set, in the file or in the environment:
+  RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE)
+  RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
+  RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
+config/default.toml explains every key.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM or SIGINT
+    ///
+    /// Takes new rows, retries them, opens manual actions and proves what people did. Any number of
+    /// replicas may run on one database.
+    Serve,
+    /// Bring the database's schema to this program's version
+    ///
+    /// Needs a role that may create schemas, and roles unless they exist. A second run at the same time waits
+    /// for the first.
+    Migrate,
+    /// Say for configuration, database, schema and backend whether each is right
+    Check {
+        /// The workspace to ask the backend for; otherwise one that the database knows
+        #[arg(long)]
+        workspace: Option<String>,
+    },
+    /// Insert failed tasks from a file of JSON lines, all or none
+    ///
+    /// Each line is an object with the columns of the inbound contract. Every bad line is named by number
+    /// and column before anything is inserted. A line whose source_id is there already changes nothing, so
+    /// the same file may be given again.
+    Import {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
+    /// List, show and work manual actions
+    #[command(subcommand)]
+    Actions(actions::Command),
+    /// Print the configuration in force, secrets redacted
+    Config,
+    /// Play the whole flow on a private PostgreSQL with a simulated backend
+    #[cfg(feature = "simulator")]
+    Demo(crate::demo::Options),
+    /// Run a command with DATABASE_URL set to a private PostgreSQL
+    #[cfg(feature = "simulator")]
+    #[command(hide = true)]
+    WithPostgres {
+        /// The command and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+/// Runs one command; its exit code.
+pub async fn run(cli: Cli) -> ExitCode {
+    let config = cli.config.as_deref();
+    let outcome = match cli.command {
+        Command::Serve => return serve(config).await,
+        Command::Migrate => migrate(config).await,
+        Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
+        Command::Import { file } => import::run(config, &file).await,
+        Command::Actions(command) => actions::run(config, command).await,
+        Command::Config => show_config(config),
+        #[cfg(feature = "simulator")]
+        Command::Demo(options) => crate::demo::run(options).await,
+        #[cfg(feature = "simulator")]
+        Command::WithPostgres { command } => {
+            match crate::private_postgres::with_postgres(command).await {
+                Ok(code) => return ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The daemon speaks in log lines from the first to the last, a refused configuration included.
+async fn serve(file: Option<&Path>) -> ExitCode {
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            let telemetry = Telemetry {
+                format: LogFormat::Auto,
+                filter: "info".to_owned(),
+            };
+            if telemetry::start(&telemetry).is_ok() {
+                emit!(SERVICE_FAILED, error = %chain(&error), "not started");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(error) = telemetry::start(&config.telemetry) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    match daemon::serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    let pool = schema::connect(&config.database).await?;
+    let version = schema::migrate(&pool).await?;
+    println!("schema is at version {version}");
+    Ok(())
+}
+
+fn show_config(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    print!(
+        "{}",
+        config
+            .effective()
+            .context("the configuration cannot be printed")?
+    );
+    Ok(())
+}
