@@ -9,52 +9,64 @@ use std::time::Duration;
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage};
+use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{intake, retry, schema};
-use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 use sqlx::{PgPool, Row};
 
-pub const WORKSPACE: &str = "acme";
-pub const APP: &str = "an-app";
-pub const HUB: &str = "a-hub";
+pub(crate) const WORKSPACE: &str = "acme";
+pub(crate) const APP: &str = "an-app";
+pub(crate) const HUB: &str = "a-hub";
 
 /// Rounds without an end mean that something waits for ever.
 const ROUNDS: usize = 400;
 
-pub struct World {
-    pub pool: PgPool,
-    pub apps: Simulator,
-    pub config: Config,
-    pub tasks: Arc<RetryStage>,
-    pub syncs: Arc<SyncStage>,
+pub(crate) struct World {
+    pub(crate) pool: PgPool,
+    pub(crate) apps: Simulator,
+    pub(crate) config: Config,
+    pub(crate) tasks: Arc<RetryStage>,
+    pub(crate) syncs: Arc<SyncStage>,
 }
 
 /// A failed task to insert; the rest of the contract has ordinary values.
 #[derive(Clone)]
-pub struct Task {
-    pub source: String,
-    pub integration: &'static str,
-    pub kind: &'static str,
-    pub application: &'static str,
-    pub member: &'static str,
-    pub operation: &'static str,
-    pub roles: Vec<&'static str>,
-    pub trigger: &'static str,
-    pub job: Option<&'static str>,
-    pub code: Option<&'static str>,
+pub(crate) struct Task {
+    pub(crate) source: String,
+    pub(crate) integration: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) application: &'static str,
+    pub(crate) member: &'static str,
+    pub(crate) operation: &'static str,
+    pub(crate) roles: Vec<&'static str>,
+    pub(crate) trigger: &'static str,
+    pub(crate) job: Option<&'static str>,
+    pub(crate) code: Option<&'static str>,
     /// Minutes ago.
-    pub requested: i32,
+    pub(crate) requested: i32,
 }
 
-pub fn a_failed(operation: &'static str, integration: &'static str, member: &'static str) -> Task {
+pub(crate) fn a_failed(
+    operation: &'static str,
+    integration: &'static str,
+    member: &'static str,
+) -> Task {
     Task {
         source: format!("{operation}-{integration}-{member}"),
         integration,
-        kind: if integration == HUB { "business_hub" } else { "app" },
-        application: "discord_tenant",
+        kind: if integration == HUB {
+            "business_hub"
+        } else {
+            "app"
+        },
+        application: "asana_tenant",
         member,
         operation,
-        roles: if operation == "remove" { vec![] } else { vec!["EDITOR"] },
+        roles: if operation == "remove" {
+            vec![]
+        } else {
+            vec!["EDITOR"]
+        },
         trigger: "manual",
         job: Some("job-that-failed"),
         code: Some("LoginTimeout"),
@@ -63,36 +75,36 @@ pub fn a_failed(operation: &'static str, integration: &'static str, member: &'st
 }
 
 impl Task {
-    pub fn code(mut self, code: &'static str) -> Self {
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
         self.code = Some(code);
         self
     }
 
-    pub fn requested_minutes_ago(mut self, minutes: i32) -> Self {
+    pub(crate) fn requested_minutes_ago(mut self, minutes: i32) -> Self {
         self.requested = minutes;
         self.source = format!("{}-{minutes}", self.source);
         self
     }
 
-    pub fn deprovisioned(mut self) -> Self {
+    pub(crate) fn deprovisioned(mut self) -> Self {
         self.trigger = "user_deprovisioned";
         self
     }
 
-    pub fn without_job(mut self) -> Self {
+    pub(crate) fn without_job(mut self) -> Self {
         self.job = None;
         self.code = None;
         self
     }
 
-    pub fn of_application(mut self, application: &'static str) -> Self {
+    pub(crate) fn of_application(mut self, application: &'static str) -> Self {
         self.application = application;
         self
     }
 }
 
 /// Settings of the daemon for a simulator: no jitter, no settling, everything else as delivered.
-pub fn config(database_url: &str, apps: &Simulator) -> Config {
+pub(crate) fn config(database_url: &str, apps: &Simulator) -> Config {
     let variables = [
         ("RECONCILER__DATABASE__URL", database_url.to_owned()),
         ("RECONCILER__BACKEND__BASE_URL", apps.base_url()),
@@ -101,16 +113,30 @@ pub fn config(database_url: &str, apps: &Simulator) -> Config {
         ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
         ("RECONCILER__RETRY__SETTLE_S", "0".to_owned()),
     ];
-    let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
+    let variables = variables
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
     Config::from_sources(None, Some(variables)).unwrap()
 }
 
 /// An app and a business hub with two members each, `jo` and `kim`, who are viewers.
-pub fn apps() -> Apps {
+pub(crate) fn apps() -> Apps {
     let member = |id: &str| Member::new(id, &format!("{id}@example.com")).with(&["VIEWER"]);
     let mut apps = Apps::new()
-        .integration(Integration::new(WORKSPACE, APP, "Discord", Kind::App, "discord_tenant"))
-        .integration(Integration::new(WORKSPACE, HUB, "Discord hub", Kind::BusinessHub, "discord_tenant"));
+        .integration(Integration::new(
+            WORKSPACE,
+            APP,
+            "Asana",
+            Kind::App,
+            "asana_tenant",
+        ))
+        .integration(Integration::new(
+            WORKSPACE,
+            HUB,
+            "Asana hub",
+            Kind::BusinessHub,
+            "asana_tenant",
+        ));
     for integration in [APP, HUB] {
         for id in ["jo", "kim"] {
             apps = apps.member(WORKSPACE, integration, member(id));
@@ -120,22 +146,28 @@ pub fn apps() -> Apps {
 }
 
 impl World {
-    pub async fn new(pool: PgPool) -> Self {
+    pub(crate) async fn new(pool: PgPool) -> Self {
         Self::with(pool, apps(), Settings::default()).await
     }
 
-    pub async fn with(pool: PgPool, apps: Apps, settings: Settings) -> Self {
+    pub(crate) async fn with(pool: PgPool, apps: Apps, settings: Settings) -> Self {
         schema::migrate(&pool).await.unwrap();
         let apps = Simulator::start(apps, settings).await.unwrap();
         let config = config("postgres://unused", &apps);
         let backend = Client::new(&config.backend).unwrap();
         let tasks = RetryStage::new(&config, pool.clone(), backend.clone());
         let syncs = SyncStage::new(&config, pool.clone(), backend);
-        Self { pool, apps, config, tasks, syncs }
+        Self {
+            pool,
+            apps,
+            config,
+            tasks,
+            syncs,
+        }
     }
 
     /// The backend's plain insert; the task's id.
-    pub async fn insert(&self, task: &Task) -> i64 {
+    pub(crate) async fn insert(&self, task: &Task) -> i64 {
         sqlx::query_scalar(
             "insert into reconciler.automation_tasks
                  (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name,
@@ -163,13 +195,17 @@ impl World {
     }
 
     /// Gives new rows their place.
-    pub async fn order(&self) {
+    pub(crate) async fn order(&self) {
         let policy = retry::Policy::new(&self.config);
-        while intake::order_arrivals(&self.pool, &policy, 500).await.unwrap() > 0 {}
+        while intake::order_arrivals(&self.pool, &policy, 500)
+            .await
+            .unwrap()
+            > 0
+        {}
     }
 
     /// Works on everything that is due, once; how much that was.
-    pub async fn step(&self) -> usize {
+    pub(crate) async fn step(&self) -> usize {
         self.order().await;
         let tasks = self.tasks.claim(100).await.unwrap();
         let syncs = self.syncs.claim(100).await.unwrap();
@@ -184,11 +220,13 @@ impl World {
     }
 
     /// Makes everything due that waits for a time.
-    pub async fn let_time_pass(&self) {
-        sqlx::query("update reconciler.automation_tasks set next_attempt_at = now() where turn = 'head'")
-            .execute(&self.pool)
-            .await
-            .unwrap();
+    pub(crate) async fn let_time_pass(&self) {
+        sqlx::query(
+            "update reconciler.automation_tasks set next_attempt_at = now() where turn = 'head'",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
         sqlx::query(
             "update reconciler.syncs set next_step_at = now()
              where state in ('requested', 'started', 'report_ready', 'applying')",
@@ -199,7 +237,7 @@ impl World {
     }
 
     /// Lets time pass and work be done until only people can go on.
-    pub async fn drive(&self) {
+    pub(crate) async fn drive(&self) {
         for _ in 0..ROUNDS {
             if !self.is_busy().await {
                 return;
@@ -221,16 +259,24 @@ impl World {
         .unwrap()
     }
 
-    pub async fn text(&self, query: &'static str, id: i64) -> String {
-        let value: Option<String> = sqlx::query_scalar(query).bind(id).fetch_one(&self.pool).await.unwrap();
+    pub(crate) async fn text(&self, query: &'static str, id: i64) -> String {
+        let value: Option<String> = sqlx::query_scalar(query)
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
         value.unwrap_or_default()
     }
 
-    pub async fn state(&self, task: i64) -> String {
-        self.text("select state from reconciler.automation_tasks where id = $1", task).await
+    pub(crate) async fn state(&self, task: i64) -> String {
+        self.text(
+            "select state from reconciler.automation_tasks where id = $1",
+            task,
+        )
+        .await
     }
 
-    pub async fn attempts(&self, task: i64) -> i32 {
+    pub(crate) async fn attempts(&self, task: i64) -> i32 {
         sqlx::query_scalar("select attempts from reconciler.automation_tasks where id = $1")
             .bind(task)
             .fetch_one(&self.pool)
@@ -238,12 +284,16 @@ impl World {
             .unwrap()
     }
 
-    pub async fn closed_reason(&self, task: i64) -> String {
-        self.text("select closed_reason from reconciler.automation_tasks where id = $1", task).await
+    pub(crate) async fn closed_reason(&self, task: i64) -> String {
+        self.text(
+            "select closed_reason from reconciler.automation_tasks where id = $1",
+            task,
+        )
+        .await
     }
 
     /// The one action of a task.
-    pub async fn action_of(&self, task: i64) -> i64 {
+    pub(crate) async fn action_of(&self, task: i64) -> i64 {
         sqlx::query_scalar("select id from reconciler.manual_actions where task_id = $1")
             .bind(task)
             .fetch_one(&self.pool)
@@ -251,48 +301,63 @@ impl World {
             .unwrap()
     }
 
-    pub async fn status(&self, action: i64) -> String {
-        self.text("select status from reconciler.manual_actions where id = $1", action).await
+    pub(crate) async fn status(&self, action: i64) -> String {
+        self.text(
+            "select status from reconciler.manual_actions where id = $1",
+            action,
+        )
+        .await
     }
 
-    pub async fn verdict(&self, action: i64) -> String {
-        self.text("select verdict from reconciler.manual_actions where id = $1", action).await
+    pub(crate) async fn verdict(&self, action: i64) -> String {
+        self.text(
+            "select verdict from reconciler.manual_actions where id = $1",
+            action,
+        )
+        .await
     }
 
-    pub async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// The person's word, as in psql.
-    pub async fn say_done(&self, action: i64) {
-        let written = sqlx::query("update reconciler.manual_actions set status = 'done' where id = $1")
-            .bind(action)
-            .execute(&self.pool)
-            .await
-            .unwrap();
+    pub(crate) async fn say_done(&self, action: i64) {
+        let written =
+            sqlx::query("update reconciler.manual_actions set status = 'done' where id = $1")
+                .bind(action)
+                .execute(&self.pool)
+                .await
+                .unwrap();
         assert_eq!(written.rows_affected(), 1);
     }
 
     /// Makes the change in the app as a person would.
-    pub fn person_does(&self, task: &Task) {
+    pub(crate) fn person_does(&self, task: &Task) {
         let (integration, member) = (task.integration, task.member);
         let changed = match task.operation {
             "invite" => {
-                let person = Member::new(member, &format!("{member}@example.com")).with(&task.roles);
+                let person =
+                    Member::new(member, &format!("{member}@example.com")).with(&task.roles);
                 self.apps.person_invites(WORKSPACE, integration, person)
             }
             "remove" => self.apps.person_removes(WORKSPACE, integration, member),
-            _ => self.apps.person_changes_role(WORKSPACE, integration, member, &task.roles),
+            _ => self
+                .apps
+                .person_changes_role(WORKSPACE, integration, member, &task.roles),
         };
         assert!(changed, "{} of {member} changed nothing", task.operation);
     }
 
-    pub fn is_in_app(&self, integration: &str, member: &str) -> bool {
+    pub(crate) fn is_in_app(&self, integration: &str, member: &str) -> bool {
         self.apps.member(WORKSPACE, integration, member).is_some()
     }
 
     /// What happened, as words.
-    pub async fn trail(&self) -> Vec<String> {
+    pub(crate) async fn trail(&self) -> Vec<String> {
         sqlx::query("select what from reconciler.events order by id")
             .fetch_all(&self.pool)
             .await
@@ -304,10 +369,16 @@ impl World {
 }
 
 /// Waits for something that is about to happen, at most 30 seconds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut happened: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(
+    what: &str,
+    mut happened: impl FnMut() -> F,
+) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !happened().await {
-        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never happened: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
