@@ -57,12 +57,11 @@ pub fn render(opening: &Opening) -> String {
         _ => email.clone(),
     };
     let member = match person.name.as_deref().map(printable) {
-        Some(name) if !name.trim().is_empty() => format!("{name}, {who},"),
-        _ => who.clone(),
+        Some(name) if !name.trim().is_empty() => format!("{name} ({email})"),
+        _ => email.clone(),
     };
     let values = context! {
-        member => member.trim_end_matches(','),
-        who, email,
+        member, who, email,
         app => printable(&opening.app.name),
         roles => roles(&opening.entitlements),
         reason => opening.reason,
@@ -160,7 +159,17 @@ mod tests {
 
     #[test]
     fn a_removal_by_hand_reads_like_this() {
-        insta::assert_snapshot!(render(&opening(IntegrationKind::App, Operation::Remove)), @"");
+        insta::assert_snapshot!(render(&opening(IntegrationKind::App, Operation::Remove)), @r"
+        Remove Jo Doe (jo@example.com) from YouTube Studio by hand.
+        Why: only a person can mend this failure. The app has no free seat: add licences there first. The failure is NotEnoughSeats.
+        1. Log in to YouTube Studio with your admin account.
+        2. Open the user management or the settings of the collaboration space.
+        3. Remove jo-studio (jo@example.com). If only an invitation is pending, revoke it.
+
+        You should then see neither jo-studio (jo@example.com) nor an invitation to them.
+        When it is done, mark this action done. If you cannot or must not do it, dismiss it with a reason.
+        Cerby then checks YouTube Studio for updates, applies the report and looks whether they are gone.
+        ");
     }
 
     #[test]

@@ -87,10 +87,10 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             };
             let lines = store::list(&pool, &statuses, workspace.as_deref(), limit).await?;
             if json {
-                print_json(&lines)
-            } else {
-                Ok(print_table(&lines))
+                return print_json(&lines);
             }
+            print_table(&lines);
+            Ok(())
         }
         Command::Show { id } => show(&pool, id).await,
         Command::Done { id, note, name } => done(&pool, id, note.as_deref(), &name).await,

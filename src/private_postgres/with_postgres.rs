@@ -14,6 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Options, PrivatePostgres};
 
 const DATABASE_URL: &str = "DATABASE_URL";
+/// What `cargo run` tells its program about the package. Build scripts watch these, so that a cargo
+/// run as the command would build their crates anew.
+const OF_CARGO_RUN: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// Runs a command to its end and returns its exit code, 128 and the signal's number if one ended it.
 ///
@@ -26,6 +29,7 @@ pub async fn with_postgres(command: Vec<OsString>) -> anyhow::Result<i32> {
     let (program, arguments) = command.split_first().context("no command to run")?;
     let mut command = Command::new(program);
     command.args(arguments);
+    forget_cargo_run(&mut command);
     if std::env::var_os(DATABASE_URL).is_some() {
         return run(command).await;
     }
@@ -34,6 +38,15 @@ pub async fn with_postgres(command: Vec<OsString>) -> anyhow::Result<i32> {
     let code = run(command).await;
     server.stop().await?;
     code
+}
+
+fn forget_cargo_run(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let of_cargo_run = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        if OF_CARGO_RUN.iter().any(of_cargo_run) {
+            command.env_remove(name);
+        }
+    }
 }
 
 async fn run(mut command: Command) -> anyhow::Result<i32> {

@@ -5,7 +5,6 @@ use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
-use chrono::Utc;
 
 use super::Handle;
 use super::connection::Breaker;
@@ -117,7 +116,7 @@ async fn suffer(
             refusal(status).into_response()
         }
         Some(HttpFault::RateLimited(after)) => {
-            let retry_after = after.header(Utc::now());
+            let retry_after = after.header(super::now());
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS);
             Refusal {
                 retry_after,

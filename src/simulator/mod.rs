@@ -291,3 +291,11 @@ impl Simulator {
         self.server.await.map_err(io::Error::other)?
     }
 }
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the simulated backend has a clock of its own"
+)]
+fn now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}

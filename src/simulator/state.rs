@@ -65,7 +65,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(world: World, settings: Settings) -> io::Result<Self> {
-        let now = Utc::now();
+        let now = super::now();
         let sites = world.integrations.into_iter();
         let people = world.people.into_iter();
         let mut state = Self {
@@ -170,7 +170,7 @@ impl State {
             place: place.clone(),
             work,
             created,
-            created_at: Utc::now(),
+            created_at: super::now(),
             takes,
             naive: self.jobs.len() % 2 == 1,
             is_counted: is_heard && !never_ends,
@@ -351,7 +351,7 @@ impl State {
     fn note(&mut self, author: Author, (place, member): &MemberKey, operation: Operation) {
         let (place, member) = (place.clone(), member.clone());
         self.effects.push(Effect {
-            at: Utc::now(),
+            at: super::now(),
             place,
             member,
             operation,

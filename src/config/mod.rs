@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 mod check;
 mod show;
 
-const DEFAULTS: &str = include_str!("../config/default.toml");
+const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Everything that can be set, one struct per table of `config/default.toml`.
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -1,0 +1,572 @@
+//! Whole stories on a real database, against the simulator over real HTTP.
+
+#![cfg(feature = "simulator")]
+
+mod support;
+
+use cerby_reconciler::simulator::{Call, Fate, HttpFault, Injection, Operation};
+use sqlx::PgPool;
+use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
+
+fn everyone_who_can_be(operation: &'static str, integration: &'static str) -> Task {
+    a_failed(
+        operation,
+        integration,
+        if operation == "invite" { "lee" } else { "jo" },
+    )
+}
+
+#[sqlx::test(migrations = false)]
+async fn all_six_procedures_end_verified_after_a_person_did_them(pool: PgPool) {
+    let world = World::new(pool).await;
+    for integration in [APP, HUB] {
+        for operation in ["invite", "change_role", "remove"] {
+            let task = everyone_who_can_be(operation, integration).code("NotEnoughSeats");
+            let id = world.insert(&task).await;
+            world.drive().await;
+            assert_eq!(
+                world.state(id).await,
+                "escalated",
+                "{integration} {operation}"
+            );
+            assert_eq!(world.attempts(id).await, 0, "nothing heals this by trying");
+
+            let action = world.action_of(id).await;
+            world.person_does(&task);
+            world.say_done(action).await;
+            world.drive().await;
+            assert_eq!(
+                world.status(action).await,
+                "verified",
+                "{integration} {operation}"
+            );
+            assert_eq!(world.verdict(action).await, "confirmed");
+        }
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = a_failed("remove", HUB, "jo").code("BadCredentials");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.say_done(action).await;
+    world.drive().await;
+    world.person_does(&task);
+    world.say_done(action).await;
+    world.drive().await;
+    insta::assert_snapshot!(world.trail().await.join("\n"), @r"
+    action.opened
+    task.escalated
+    action.done
+    sync.requested
+    sync.started
+    sync.finished
+    action.reopened
+    action.done
+    sync.requested
+    sync.started
+    sync.finished
+    action.verified
+    ");
+}
+
+#[sqlx::test(migrations = false)]
+async fn automation_that_works_at_last_needs_no_person(pool: PgPool) {
+    let world = World::new(pool).await;
+    let fate = Fate::Transient {
+        times: 2,
+        code: "PageChanged".to_owned(),
+    };
+    world
+        .apps
+        .set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(id).await, "succeeded");
+    assert_eq!(world.attempts(id).await, 3);
+    assert!(!world.is_in_app(APP, "jo"));
+    assert_eq!(
+        world
+            .count("select count(*) from reconciler.manual_actions")
+            .await,
+        0
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn used_up_attempts_escalate_and_are_never_success(pool: PgPool) {
+    let world = World::new(pool).await;
+    let fate = Fate::Transient {
+        times: 1000,
+        code: "PageChanged".to_owned(),
+    };
+    world
+        .apps
+        .set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(id).await, "escalated");
+    assert_eq!(world.attempts(id).await, 6);
+    assert_eq!(
+        world.closed_reason(id).await,
+        "automation tried as often as it may: PageChanged"
+    );
+    assert_eq!(world.status(world.action_of(id).await).await, "open");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world
+        .insert(&a_failed("remove", APP, "jo").code("BadCredentials"))
+        .await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "open");
+    assert_eq!(world.verdict(action).await, "contradicted");
+    let seen = world
+        .text(
+            "select seen from reconciler.manual_actions where id = $1",
+            action,
+        )
+        .await;
+    assert_eq!(seen, "still a member");
+    assert_eq!(
+        world
+            .count("select reopened_count::bigint from reconciler.manual_actions")
+            .await,
+        1
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invitation_that_does_not_show_yet_is_looked_for_again(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = a_failed("invite", HUB, "lee").code("BadCredentials");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.say_done(action).await;
+    for _ in 0..6 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    assert_eq!(world.verdict(action).await, "not_yet");
+    assert_eq!(world.status(action).await, "done");
+    world.person_does(&task);
+    world.drive().await;
+    assert_eq!(world.status(action).await, "verified");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invitation_that_never_shows_is_contradicted_in_the_end(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world
+        .insert(&a_failed("invite", HUB, "lee").code("BadCredentials"))
+        .await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "open");
+    assert_eq!(
+        world.count("select count(*) from reconciler.syncs").await,
+        6,
+        "the first and five re-reads"
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_deprovisioning_without_automation_behind_it_is_looked_at_once_and_escalates(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    let there = world
+        .insert(&a_failed("remove", APP, "jo").deprovisioned().without_job())
+        .await;
+    let gone = world
+        .insert(&a_failed("remove", APP, "lee").deprovisioned().without_job())
+        .await;
+    world.step().await;
+    assert_eq!(world.state(there).await, "escalated");
+    assert_eq!(world.state(gone).await, "succeeded");
+    assert_eq!(world.apps.counters().requests(Call::Remove), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_deprovisioning_with_a_failed_job_is_retried_first(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world
+        .insert(&a_failed("remove", APP, "jo").deprovisioned())
+        .await;
+    world.drive().await;
+    assert_eq!(world.state(id).await, "succeeded");
+    assert!(!world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operation_that_the_app_lacks_escalates_without_an_attempt(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = a_failed("invite", APP, "lee").of_application("6sense_tenant");
+    let id = world.insert(&task).await;
+    world.step().await;
+    assert_eq!(world.state(id).await, "escalated");
+    assert!(
+        world
+            .closed_reason(id)
+            .await
+            .starts_with("the app has no automation for this")
+    );
+    assert_eq!(world.apps.counters().requests(Call::Invite), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn where_the_app_cannot_be_read_the_word_must_do(pool: PgPool) {
+    let world = World::new(pool).await;
+    let unreadable = cerby_reconciler::catalogue::all()
+        .iter()
+        .find(|app| !app.can_sync)
+        .unwrap();
+    let task = a_failed("remove", APP, "jo")
+        .code("BadCredentials")
+        .of_application(&unreadable.application);
+    let id = world.insert(&task).await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "attested");
+    assert_eq!(world.apps.counters().requests(Call::StartCheck), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_supersedes_an_invite_that_waits_for_its_next_attempt(pool: PgPool) {
+    let world = World::new(pool).await;
+    let fate = Fate::Transient {
+        times: 1000,
+        code: "PageChanged".to_owned(),
+    };
+    world
+        .apps
+        .set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    let remove = world
+        .insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1))
+        .await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!(
+        world.count("select superseded_by from reconciler.automation_tasks where superseded_by is not null").await,
+        remove
+    );
+    assert_eq!(world.state(remove).await, "succeeded");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_waits_for_an_invite_in_flight_and_then_undoes_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(invite).await, "running");
+    let remove = world
+        .insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1))
+        .await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!(world.state(remove).await, "succeeded");
+    assert!(
+        !world.is_in_app(APP, "lee"),
+        "nobody who was removed comes back"
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invite_that_arrives_late_never_brings_back_who_was_removed(pool: PgPool) {
+    let world = World::new(pool).await;
+    let remove = world
+        .insert(&a_failed("remove", APP, "jo").requested_minutes_ago(5))
+        .await;
+    world.drive().await;
+    assert_eq!(world.state(remove).await, "succeeded");
+    let invite = world
+        .insert(&a_failed("invite", APP, "jo").requested_minutes_ago(9))
+        .await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert!(!world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world
+        .insert(&a_failed("invite", APP, "lee").code("BadCredentials"))
+        .await;
+    world.drive().await;
+    let action = world.action_of(invite).await;
+    let remove = world
+        .insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1))
+        .await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "superseded");
+    assert_eq!(world.state(remove).await, "succeeded");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_rehire_waits_until_the_removal_is_proven(pool: PgPool) {
+    let world = World::new(pool).await;
+    let removal = a_failed("remove", APP, "jo")
+        .code("BadCredentials")
+        .requested_minutes_ago(9);
+    let remove = world.insert(&removal).await;
+    let invite = world
+        .insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1))
+        .await;
+    world.drive().await;
+    let action = world.action_of(remove).await;
+    assert_eq!(world.state(invite).await, "pending");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 0);
+
+    world.person_does(&removal);
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "verified");
+    assert_eq!(world.state(invite).await, "succeeded");
+    assert!(world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_lost_answer_is_looked_into_before_anything_is_repeated(pool: PgPool) {
+    for (call, operation, member) in [
+        (Call::Invite, "invite", "lee"),
+        (Call::Remove, "remove", "jo"),
+        (Call::ChangeRole, "change_role", "kim"),
+    ] {
+        let world = World::new(pool.clone()).await;
+        world.apps.inject(Injection {
+            call,
+            nth: 0,
+            fault: HttpFault::LostReply,
+        });
+        let id = world
+            .insert(&Task {
+                source: format!("{call:?}"),
+                ..a_failed(operation, APP, member)
+            })
+            .await;
+        world.drive().await;
+        assert_eq!(world.state(id).await, "succeeded", "{call:?}");
+        assert_eq!(
+            world.apps.counters().requests(call),
+            1,
+            "{call:?} was not repeated"
+        );
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_failure_that_was_a_success_and_a_success_that_was_none_are_both_seen_through(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    world.apps.set_fate(
+        WORKSPACE,
+        APP,
+        "jo",
+        Operation::Remove,
+        Fate::FailedThoughDone("PageChanged".to_owned()),
+    );
+    world.apps.set_fate(
+        WORKSPACE,
+        APP,
+        "kim",
+        Operation::Remove,
+        Fate::FinishedThoughNotDone,
+    );
+    let jo = world.insert(&a_failed("remove", APP, "jo")).await;
+    let kim = world.insert(&a_failed("remove", APP, "kim")).await;
+    world.drive().await;
+    assert_eq!(
+        (world.state(jo).await, world.attempts(jo).await),
+        ("succeeded".to_owned(), 1)
+    );
+    assert_eq!(
+        (world.state(kim).await, world.attempts(kim).await),
+        ("succeeded".to_owned(), 2)
+    );
+    assert!(!world.is_in_app(APP, "kim"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_outage_of_the_backend_uses_no_attempt(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.apps.set_outage(true);
+    for _ in 0..20 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    assert_eq!(
+        (world.state(id).await, world.attempts(id).await),
+        ("pending".to_owned(), 0)
+    );
+    world.apps.set_outage(false);
+    world.drive().await;
+    assert_eq!(
+        (world.state(id).await, world.attempts(id).await),
+        ("succeeded".to_owned(), 1)
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn fifty_done_actions_of_one_app_make_one_sync(pool: PgPool) {
+    let world = World::new(pool).await;
+    let names: Vec<&'static str> = (0..50).map(|n| &*format!("gone{n}").leak()).collect();
+    let mut actions = Vec::new();
+    for member in &names {
+        let person =
+            cerby_reconciler::simulator::Member::new(member, &format!("{member}@example.com"));
+        assert!(world.apps.person_invites(WORKSPACE, HUB, person));
+        // The word of an app that Cerby has not read yet.
+        let task = a_failed("change_role", HUB, member).code("BadCredentials");
+        actions.push(world.insert(&task).await);
+    }
+    world.drive().await;
+    for task in &actions {
+        let action = world.action_of(*task).await;
+        assert!(world.apps.person_changes_role(
+            WORKSPACE,
+            HUB,
+            member_of(&names, &actions, *task),
+            &["EDITOR"]
+        ));
+        world.say_done(action).await;
+    }
+    world.drive().await;
+    assert_eq!(
+        world
+            .count("select count(*) from reconciler.manual_actions where status = 'verified'")
+            .await,
+        50
+    );
+    assert_eq!(
+        world.count("select count(*) from reconciler.syncs").await,
+        1
+    );
+}
+
+fn member_of(names: &[&'static str], tasks: &[i64], task: i64) -> &'static str {
+    names[tasks.iter().position(|id| *id == task).unwrap()]
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
+    let world = World::new(pool).await;
+    let first = a_failed("remove", HUB, "jo").code("BadCredentials");
+    let second = a_failed("remove", HUB, "kim").code("BadCredentials");
+    let (jo, kim) = (world.insert(&first).await, world.insert(&second).await);
+    world.drive().await;
+    let (jo, kim) = (world.action_of(jo).await, world.action_of(kim).await);
+    world.person_does(&first);
+    world.say_done(jo).await;
+    world.step().await; // starts the sync: what it reads is fixed now
+    world.person_does(&second);
+    world.say_done(kim).await;
+    world.drive().await;
+    assert_eq!(world.status(jo).await, "verified");
+    assert_eq!(world.status(kim).await, "verified");
+    assert_eq!(
+        world
+            .count("select count(*) from reconciler.syncs where state = 'finished'")
+            .await,
+        2
+    );
+    let proof = "select count(*) from reconciler.manual_actions a
+                 where not exists (select from reconciler.syncs s
+                                   where s.started_at > a.done_at and s.finished_at >= a.verdict_at - interval '1 s')";
+    assert_eq!(
+        world.count(proof).await,
+        0,
+        "every verdict rests on a reading that started after the deed"
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_open_action_whose_wanted_state_is_already_true_is_not_needed(pool: PgPool) {
+    let world = World::new(pool).await;
+    let first = a_failed("remove", HUB, "jo").code("BadCredentials");
+    let second = a_failed("remove", HUB, "kim").code("BadCredentials");
+    let (jo, kim) = (world.insert(&first).await, world.insert(&second).await);
+    world.drive().await;
+    world.person_does(&first);
+    world.person_does(&second);
+    world.say_done(world.action_of(jo).await).await;
+    world.drive().await;
+    assert_eq!(world.status(world.action_of(kim).await).await, "not_needed");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_report_that_removes_more_than_was_asked_for_waits_for_a_person(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = a_failed("remove", APP, "jo").code("BadCredentials");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.person_does(&task);
+    assert!(
+        world.apps.person_removes(WORKSPACE, APP, "kim"),
+        "somebody nobody asked for is gone too"
+    );
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(
+        world
+            .count("select count(*) from reconciler.syncs where state = 'held'")
+            .await,
+        1
+    );
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+    assert_eq!(
+        world.status(action).await,
+        "done",
+        "nothing is believed meanwhile"
+    );
+
+    let decided = sqlx::query(
+        "update reconciler.syncs set decision = 'approved', decision_reason = 'kim left too' where state = 'held'",
+    );
+    decided.execute(&world.pool).await.unwrap();
+    world.drive().await;
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    assert_eq!(world.status(action).await, "verified");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_truncated_reading_is_never_applied(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = a_failed("remove", APP, "jo").code("BadCredentials");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    world.person_does(&task);
+    world.apps.limit_reading(WORKSPACE, APP, Some(0));
+    world.say_done(world.action_of(id).await).await;
+    for _ in 0..50 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+    assert_eq!(world.status(world.action_of(id).await).await, "done");
+    assert_eq!(
+        world.verdict(world.action_of(id).await).await,
+        "unverifiable"
+    );
+}

@@ -1,0 +1,384 @@
+//! A world for stories: a database of its own, the simulator over real HTTP, and the daemon's stages driven
+//! by hand, with time that passes when the test says so.
+
+#![expect(dead_code, reason = "each test binary uses a part of it")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cerby_reconciler::backend::Client;
+use cerby_reconciler::config::Config;
+use cerby_reconciler::flow::{RetryStage, SyncStage};
+use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
+use cerby_reconciler::worker::Stage;
+use cerby_reconciler::{intake, retry, schema};
+use sqlx::{PgPool, Row};
+
+pub(crate) const WORKSPACE: &str = "acme";
+pub(crate) const APP: &str = "an-app";
+pub(crate) const HUB: &str = "a-hub";
+
+/// Rounds without an end mean that something waits for ever.
+const ROUNDS: usize = 400;
+
+pub(crate) struct World {
+    pub(crate) pool: PgPool,
+    pub(crate) apps: Simulator,
+    pub(crate) config: Config,
+    pub(crate) tasks: Arc<RetryStage>,
+    pub(crate) syncs: Arc<SyncStage>,
+}
+
+/// A failed task to insert; the rest of the contract has ordinary values.
+#[derive(Clone)]
+pub(crate) struct Task {
+    pub(crate) source: String,
+    pub(crate) integration: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) application: &'static str,
+    pub(crate) member: &'static str,
+    pub(crate) operation: &'static str,
+    pub(crate) roles: Vec<&'static str>,
+    pub(crate) trigger: &'static str,
+    pub(crate) job: Option<&'static str>,
+    pub(crate) code: Option<&'static str>,
+    /// Minutes ago.
+    pub(crate) requested: i32,
+}
+
+pub(crate) fn a_failed(
+    operation: &'static str,
+    integration: &'static str,
+    member: &'static str,
+) -> Task {
+    Task {
+        source: format!("{operation}-{integration}-{member}"),
+        integration,
+        kind: if integration == HUB {
+            "business_hub"
+        } else {
+            "app"
+        },
+        application: "asana_tenant",
+        member,
+        operation,
+        roles: if operation == "remove" {
+            vec![]
+        } else {
+            vec!["EDITOR"]
+        },
+        trigger: "manual",
+        job: Some("job-that-failed"),
+        code: Some("LoginTimeout"),
+        requested: 10,
+    }
+}
+
+impl Task {
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    pub(crate) fn requested_minutes_ago(mut self, minutes: i32) -> Self {
+        self.requested = minutes;
+        self.source = format!("{}-{minutes}", self.source);
+        self
+    }
+
+    pub(crate) fn deprovisioned(mut self) -> Self {
+        self.trigger = "user_deprovisioned";
+        self
+    }
+
+    pub(crate) fn without_job(mut self) -> Self {
+        self.job = None;
+        self.code = None;
+        self
+    }
+
+    pub(crate) fn of_application(mut self, application: &'static str) -> Self {
+        self.application = application;
+        self
+    }
+}
+
+/// Settings of the daemon for a simulator: no jitter, no settling, everything else as delivered.
+pub(crate) fn config(database_url: &str, apps: &Simulator) -> Config {
+    let variables = [
+        ("RECONCILER__DATABASE__URL", database_url.to_owned()),
+        ("RECONCILER__BACKEND__BASE_URL", apps.base_url()),
+        ("RECONCILER__BACKEND__API_KEY", apps.api_key()),
+        ("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "2".to_owned()),
+        ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
+        ("RECONCILER__RETRY__SETTLE_S", "0".to_owned()),
+    ];
+    let variables = variables
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    Config::from_sources(None, Some(variables)).unwrap()
+}
+
+/// An app and a business hub with two members each, `jo` and `kim`, who are viewers.
+pub(crate) fn apps() -> Apps {
+    let member = |id: &str| Member::new(id, &format!("{id}@example.com")).with(&["VIEWER"]);
+    let mut apps = Apps::new()
+        .integration(Integration::new(
+            WORKSPACE,
+            APP,
+            "Asana",
+            Kind::App,
+            "asana_tenant",
+        ))
+        .integration(Integration::new(
+            WORKSPACE,
+            HUB,
+            "Asana hub",
+            Kind::BusinessHub,
+            "asana_tenant",
+        ));
+    for integration in [APP, HUB] {
+        for id in ["jo", "kim"] {
+            apps = apps.member(WORKSPACE, integration, member(id));
+        }
+    }
+    apps
+}
+
+impl World {
+    pub(crate) async fn new(pool: PgPool) -> Self {
+        Self::with(pool, apps(), Settings::default()).await
+    }
+
+    pub(crate) async fn with(pool: PgPool, apps: Apps, settings: Settings) -> Self {
+        schema::migrate(&pool).await.unwrap();
+        let apps = Simulator::start(apps, settings).await.unwrap();
+        let config = config("postgres://unused", &apps);
+        let backend = Client::new(&config.backend).unwrap();
+        let tasks = RetryStage::new(&config, pool.clone(), backend.clone());
+        let syncs = SyncStage::new(&config, pool.clone(), backend);
+        Self {
+            pool,
+            apps,
+            config,
+            tasks,
+            syncs,
+        }
+    }
+
+    /// The backend's plain insert; the task's id.
+    pub(crate) async fn insert(&self, task: &Task) -> i64 {
+        sqlx::query_scalar(
+            "insert into reconciler.automation_tasks
+                 (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name,
+                  application, member_id, member_email, operation, entitlements, trigger, requested_at,
+                  failure_code)
+             values ($1, $2, $3, $4, $5, $4, $6, $7, $7 || '@example.com', $8, $9, $10,
+                     now() - make_interval(mins => $11), $12)
+             returning id",
+        )
+        .bind(WORKSPACE)
+        .bind(&task.source)
+        .bind(task.job)
+        .bind(task.integration)
+        .bind(task.kind)
+        .bind(task.application)
+        .bind(task.member)
+        .bind(task.operation)
+        .bind(&task.roles)
+        .bind(task.trigger)
+        .bind(task.requested)
+        .bind(task.code)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// Gives new rows their place.
+    pub(crate) async fn order(&self) {
+        let policy = retry::Policy::new(&self.config);
+        while intake::order_arrivals(&self.pool, &policy, 500)
+            .await
+            .unwrap()
+            > 0
+        {}
+    }
+
+    /// Works on everything that is due, once; how much that was.
+    pub(crate) async fn step(&self) -> usize {
+        self.order().await;
+        let tasks = self.tasks.claim(100).await.unwrap();
+        let syncs = self.syncs.claim(100).await.unwrap();
+        let count = tasks.len() + syncs.len();
+        for task in tasks {
+            self.tasks.work(task).await;
+        }
+        for sync in syncs {
+            self.syncs.work(sync).await;
+        }
+        count
+    }
+
+    /// Makes everything due that waits for a time.
+    pub(crate) async fn let_time_pass(&self) {
+        sqlx::query(
+            "update reconciler.automation_tasks set next_attempt_at = now() where turn = 'head'",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        sqlx::query(
+            "update reconciler.syncs set next_step_at = now()
+             where state in ('requested', 'started', 'report_ready', 'applying')",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Lets time pass and work be done until only people can go on.
+    pub(crate) async fn drive(&self) {
+        for _ in 0..ROUNDS {
+            if !self.is_busy().await {
+                return;
+            }
+            self.let_time_pass().await;
+            self.step().await;
+        }
+        panic!("still busy after {ROUNDS} rounds: {:?}", self.trail().await);
+    }
+
+    async fn is_busy(&self) -> bool {
+        sqlx::query_scalar(
+            "select exists (select from reconciler.automation_tasks where turn in ('arrived', 'head'))
+                 or exists (select from reconciler.syncs
+                            where state in ('requested', 'started', 'report_ready', 'applying'))",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    pub(crate) async fn text(&self, query: &'static str, id: i64) -> String {
+        let value: Option<String> = sqlx::query_scalar(query)
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        value.unwrap_or_default()
+    }
+
+    pub(crate) async fn state(&self, task: i64) -> String {
+        self.text(
+            "select state from reconciler.automation_tasks where id = $1",
+            task,
+        )
+        .await
+    }
+
+    pub(crate) async fn attempts(&self, task: i64) -> i32 {
+        sqlx::query_scalar("select attempts from reconciler.automation_tasks where id = $1")
+            .bind(task)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn closed_reason(&self, task: i64) -> String {
+        self.text(
+            "select closed_reason from reconciler.automation_tasks where id = $1",
+            task,
+        )
+        .await
+    }
+
+    /// The one action of a task.
+    pub(crate) async fn action_of(&self, task: i64) -> i64 {
+        sqlx::query_scalar("select id from reconciler.manual_actions where task_id = $1")
+            .bind(task)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn status(&self, action: i64) -> String {
+        self.text(
+            "select status from reconciler.manual_actions where id = $1",
+            action,
+        )
+        .await
+    }
+
+    pub(crate) async fn verdict(&self, action: i64) -> String {
+        self.text(
+            "select verdict from reconciler.manual_actions where id = $1",
+            action,
+        )
+        .await
+    }
+
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// The person's word, as in psql.
+    pub(crate) async fn say_done(&self, action: i64) {
+        let written =
+            sqlx::query("update reconciler.manual_actions set status = 'done' where id = $1")
+                .bind(action)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+        assert_eq!(written.rows_affected(), 1);
+    }
+
+    /// Makes the change in the app as a person would.
+    pub(crate) fn person_does(&self, task: &Task) {
+        let (integration, member) = (task.integration, task.member);
+        let changed = match task.operation {
+            "invite" => {
+                let person =
+                    Member::new(member, &format!("{member}@example.com")).with(&task.roles);
+                self.apps.person_invites(WORKSPACE, integration, person)
+            }
+            "remove" => self.apps.person_removes(WORKSPACE, integration, member),
+            _ => self
+                .apps
+                .person_changes_role(WORKSPACE, integration, member, &task.roles),
+        };
+        assert!(changed, "{} of {member} changed nothing", task.operation);
+    }
+
+    pub(crate) fn is_in_app(&self, integration: &str, member: &str) -> bool {
+        self.apps.member(WORKSPACE, integration, member).is_some()
+    }
+
+    /// What happened, as words.
+    pub(crate) async fn trail(&self) -> Vec<String> {
+        sqlx::query("select what from reconciler.events order by id")
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    }
+}
+
+/// Waits for something that is about to happen, at most 30 seconds.
+pub(crate) async fn eventually<F: Future<Output = bool>>(
+    what: &str,
+    mut happened: impl FnMut() -> F,
+) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !happened().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never happened: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
