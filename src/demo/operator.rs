@@ -1,9 +1,10 @@
 //! A scripted operator: reads manual actions through plain SQL, makes the change in the app, says done.
 //!
 //! Once, and only once, it says so without having made the change, and makes it when the action comes back.
+//! Once it makes a change and forgets to say so: the next reading of the app finds it.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{FromRow, PgPool};
 
@@ -13,6 +14,9 @@ use crate::simulator::{Member, Simulator};
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// Every so many actions are claimed before they are worked on.
 const CLAIMS_EVERY: i64 = 3;
+
+/// What is not found by a reading in this time is said after all.
+const REMEMBERS_AFTER: Duration = Duration::from_secs(5);
 
 /// What it has done so far.
 #[derive(Debug, Default)]
@@ -33,6 +37,7 @@ pub(super) struct Operator<'a> {
     apps: &'a Simulator,
     takes: Duration,
     lied_about: Option<i64>,
+    forgot: Option<(i64, Instant)>,
     record: Record,
 }
 
@@ -49,6 +54,12 @@ struct Action {
     entitlements: Vec<String>,
 }
 
+impl Action {
+    fn is_readable(&self) -> bool {
+        catalogue::find(&self.application).is_none_or(|app| app.can_sync)
+    }
+}
+
 impl<'a> Operator<'a> {
     /// An operator who takes so long for each action.
     pub(super) fn new(pool: &'a PgPool, apps: &'a Simulator, takes: Duration) -> Self {
@@ -57,6 +68,7 @@ impl<'a> Operator<'a> {
             apps,
             takes,
             lied_about: None,
+            forgot: None,
             record: Record::default(),
         }
     }
@@ -69,9 +81,18 @@ impl<'a> Operator<'a> {
     /// Works until the database does not answer.
     pub(super) async fn work(&mut self) -> sqlx::Result<Infallible> {
         loop {
-            for action in self.open_actions().await? {
+            let actions = self.open_actions().await?;
+            for (index, action) in actions.iter().enumerate() {
+                if self.has_forgotten(action) {
+                    continue;
+                }
                 tokio::time::sleep(self.takes).await;
-                self.handle(&action).await?;
+                if self.may_forget(action, &actions[index + 1..]) {
+                    self.change(action);
+                    self.forgot = Some((action.id, Instant::now()));
+                } else {
+                    self.handle(action).await?;
+                }
             }
             self.approve_held_reports().await?;
             tokio::time::sleep(LOOKS_EVERY).await;
@@ -109,7 +130,6 @@ impl<'a> Operator<'a> {
 
     /// A lie is worth telling where it can be found out: a removal from an app that can be read.
     fn may_lie_about(&self, action: &Action) -> bool {
-        let readable = catalogue::find(&action.application).is_none_or(|app| app.can_sync);
         let there = self.apps.member(
             &action.workspace_id,
             &action.integration_id,
@@ -117,8 +137,25 @@ impl<'a> Operator<'a> {
         );
         self.lied_about.is_none()
             && action.operation == "remove"
-            && readable
+            && action.is_readable()
             && there.is_some_and(|member| member.invitation.is_none())
+    }
+
+    /// Forgetting does no harm where a later action makes the daemon read the same app.
+    fn may_forget(&self, action: &Action, later: &[Action]) -> bool {
+        let same_app = |other: &Action| {
+            (&other.workspace_id, &other.integration_id)
+                == (&action.workspace_id, &action.integration_id)
+        };
+        self.forgot.is_none()
+            && self.lied_about.is_some_and(|id| id != action.id)
+            && action.is_readable()
+            && later.iter().any(same_app)
+    }
+
+    fn has_forgotten(&self, action: &Action) -> bool {
+        self.forgot
+            .is_some_and(|(id, since)| id == action.id && since.elapsed() < REMEMBERS_AFTER)
     }
 
     fn change(&self, action: &Action) {

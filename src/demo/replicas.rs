@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use super::guard::Guard;
 
 const COUNT: usize = 2;
+const ALARMS: [&str; 3] = [r#""level":"ERROR""#, "panicked at", "upkeep.healed"];
 const POLL: Duration = Duration::from_millis(50);
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
@@ -74,14 +75,13 @@ impl Replicas {
         wrong
     }
 
-    /// Log lines that say that someone must act on the service, or that upkeep mended something.
+    /// Log lines that say that someone must act on the service, that a worker panicked, or that upkeep
+    /// mended something.
     pub(super) fn alarming_lines(&self) -> Vec<String> {
         let logs = self.all.iter().map(|replica| replica.log_text());
         logs.flat_map(|log| {
             log.lines()
-                .filter(|line| {
-                    line.contains(r#""level":"ERROR""#) || line.contains("upkeep.healed")
-                })
+                .filter(|line| ALARMS.iter().any(|alarm| line.contains(alarm)))
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         })
