@@ -259,6 +259,11 @@ async fn escalate(
     after_attempt: bool,
 ) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    if retry::store::is_overtaken(&mut tx, task).await? {
+        let recorded = look_again(&mut tx, task).await?;
+        tx.commit().await?;
+        return Ok(recorded);
+    }
     let closed_reason = retry::store::closed_reason(reason, &failure);
     let recorded =
         retry::store::close(&mut tx, task, "escalated", &closed_reason, after_attempt).await?;
@@ -305,6 +310,19 @@ async fn escalate(
         "a manual action is open"
     );
     Ok(Ok(()))
+}
+
+/// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The next
+/// claim sees the mark, and ends the task once nothing of it is on its way.
+async fn look_again(connection: &mut sqlx::PgConnection, task: &ClaimedTask) -> Recorded {
+    match &task.running {
+        Some((job, _)) => retry::store::watch(connection, task, job, Duration::ZERO, false).await,
+        None => {
+            let why = "a later intent arrived meanwhile";
+            let nothing = retry::Lost::Nothing;
+            retry::store::wait(connection, task, Duration::ZERO, why, nothing).await
+        }
+    }
 }
 
 async fn opening(

@@ -142,7 +142,8 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records a failed attempt and when the next one is due.
+/// Records a failed attempt and when the next one is due: at once if a later intent marked the task meanwhile,
+/// so that nothing waits behind it for long.
 pub async fn retry(
     connection: &mut PgConnection,
     task: &ClaimedTask,
@@ -156,7 +157,9 @@ pub async fn retry(
              uncertain_since = case when $6 then clock_timestamp() end,
              trying_since = coalesce(trying_since, clock_timestamp()),
              attempts = attempts + case when running_job_id is null then 1 else 0 end,
-             next_attempt_at = clock_timestamp() + $4, last_error = $5,
+             next_attempt_at = clock_timestamp()
+                               + case when superseded_by is not null and $7 then interval '0' else $4 end,
+             last_error = $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
         task.id,
@@ -165,6 +168,7 @@ pub async fn retry(
         interval(after),
         error,
         lost != Lost::Nothing,
+        task.superseded_by.is_none(),
     )
     .execute(connection)
     .await?;
@@ -172,6 +176,7 @@ pub async fn retry(
 }
 
 /// Records a wait: the age limit moves with it, and no attempt is used unless an answer was lost.
+/// A later intent that marked the task meanwhile cuts it short.
 pub async fn wait(
     connection: &mut PgConnection,
     task: &ClaimedTask,
@@ -185,7 +190,9 @@ pub async fn wait(
              uncertain_since = case when $6 then clock_timestamp() else uncertain_since end,
              attempts = attempts + case when $7 then 1 else 0 end,
              trying_since = trying_since + $4,
-             next_attempt_at = clock_timestamp() + $4, last_error = $5,
+             next_attempt_at = clock_timestamp()
+                               + case when superseded_by is not null and $8 then interval '0' else $4 end,
+             last_error = $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
         task.id,
@@ -195,10 +202,31 @@ pub async fn wait(
         why,
         lost != Lost::Nothing,
         lost == Lost::Answer,
+        task.superseded_by.is_none(),
     )
     .execute(connection)
     .await?;
     Ok(fenced(written.rows_affected()))
+}
+
+/// Whether a later intent marked this task after it was claimed. Locks the row: none can mark it until the
+/// transaction ends.
+pub async fn is_overtaken(
+    connection: &mut PgConnection,
+    task: &ClaimedTask,
+) -> Result<bool, StoreError> {
+    let marked = sqlx::query_scalar!(
+        r#"select superseded_by is not null as "marked!"
+           from reconciler.automation_tasks
+           where id = $1 and workspace_id = $2 and lease_token = $3
+           for no key update"#,
+        task.id,
+        task.key.workspace,
+        task.lease.token,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(task.superseded_by.is_none() && marked == Some(true))
 }
 
 /// Closes a task as `succeeded`, `escalated` or `superseded`.
