@@ -97,39 +97,29 @@ impl Client {
     ) -> Result<String, BackendError> {
         let attributes = json!({"entitlements": as_objects(entitlements)});
         let body = json!({"data": {"type": "update_user_entitlement", "attributes": attributes}});
-        self.start_job(
-            Method::PATCH,
-            &key.workspace,
-            &self.of_member(key),
-            Some(body),
-        )
-        .await
+        self.start_job(Method::PATCH, &key.workspace, &self.of_member(key), Some(body)).await
     }
 
     /// Starts a removal; answers with the job's id.
     pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
-        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None)
-            .await
+        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None).await
     }
 
     /// One member as the backend knows them; `None` only if the integration exists and they do not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
-        let answer = self
-            .get::<One<User>>(&key.workspace, &self.of_member(key))
-            .await;
+        let answer = self.get::<One<User>>(&key.workspace, &self.of_member(key)).await;
         match answer {
             Ok(one) => match one.data.seen() {
                 Ok(seen) => Ok(Some(seen)),
-                Err(_) => Err(BackendError::Nonsense(
-                    "a member without id, email and name".to_owned(),
-                )),
+                Err(_) => {
+                    Err(BackendError::Nonsense("a member without id, email and name".to_owned()))
+                }
             },
             Err(BackendError::NotFound { code }) if code == "user_not_found" => Ok(None),
             // The published 404 does not say what was not found: an integration that is gone proves no absence.
-            Err(BackendError::NotFound { .. }) => self
-                .integration(&key.workspace, &key.integration)
-                .await
-                .map(|()| None),
+            Err(BackendError::NotFound { .. }) => {
+                self.integration(&key.workspace, &key.integration).await.map(|()| None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -140,10 +130,7 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<(), BackendError> {
-        let path = self
-            .paths
-            .integration
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.integration.replace("{integration}", &encoded(integration));
         self.get::<One<Value>>(workspace, &path).await.map(drop)
     }
 
@@ -153,18 +140,12 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<Reading, BackendError> {
-        let path = self
-            .paths
-            .users
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.users.replace("{integration}", &encoded(integration));
         let mut reading = Reading::default();
         let mut known = HashSet::new();
         for number in 1..=self.max_pages {
             let page = self.page(workspace, &path, number).await?;
-            let more = page
-                .links
-                .as_ref()
-                .is_some_and(|links| links.next.is_some());
+            let more = page.links.as_ref().is_some_and(|links| links.next.is_some());
             let empty = page.data.is_empty();
             let repeats = take(&mut reading, &mut known, page);
             if repeats {
@@ -193,9 +174,7 @@ impl Client {
     /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
-        self.get::<One<JobObject>>(workspace, &path)
-            .await
-            .map(|one| one.data.into())
+        self.get::<One<JobObject>>(workspace, &path).await.map(|one| one.data.into())
     }
 
     /// Starts a sync; answers with the job's id.
@@ -204,10 +183,7 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<String, BackendError> {
-        let path = self
-            .paths
-            .sync
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.sync.replace("{integration}", &encoded(integration));
         self.start_job(Method::POST, workspace, &path, None).await
     }
 
@@ -217,10 +193,7 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<String, BackendError> {
-        let path = self
-            .paths
-            .update_checks
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.update_checks.replace("{integration}", &encoded(integration));
         self.start_job(Method::POST, workspace, &path, None).await
     }
 
@@ -230,17 +203,13 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<Option<UpdateReport>, BackendError> {
-        let path = self
-            .paths
-            .update_report
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.update_report.replace("{integration}", &encoded(integration));
         match self.get::<One<ReportObject>>(workspace, &path).await {
             Ok(one) => Ok(Some(one.data.into())),
             Err(BackendError::NotFound { code }) if code == "report_not_found" => Ok(None),
-            Err(BackendError::NotFound { .. }) => self
-                .integration(workspace, integration)
-                .await
-                .map(|()| None),
+            Err(BackendError::NotFound { .. }) => {
+                self.integration(workspace, integration).await.map(|()| None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -252,10 +221,7 @@ impl Client {
         integration: &str,
         report: &str,
     ) -> Result<String, BackendError> {
-        let path = self
-            .paths
-            .apply_report
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.apply_report.replace("{integration}", &encoded(integration));
         let path = path.replace("{report}", &encoded(report));
         self.start_job(Method::POST, workspace, &path, None).await
     }
@@ -274,9 +240,7 @@ impl Client {
         let job: One<Identified> = self.send(request).await?;
         // Dots alone would be a path, not a segment; the row takes 200 characters.
         if matches!(job.data.id.as_str(), "" | "." | "..") || job.data.id.len() > 200 {
-            return Err(BackendError::Nonsense(
-                "a job id that cannot be one".to_owned(),
-            ));
+            return Err(BackendError::Nonsense("a job id that cannot be one".to_owned()));
         }
         Ok(job.data.id)
     }
@@ -304,19 +268,15 @@ impl Client {
     }
 
     fn of_member(&self, key: &MemberKey) -> String {
-        self.of_integration(&self.paths.user, key)
-            .replace("{member}", &encoded(&key.member))
+        self.of_integration(&self.paths.user, key).replace("{member}", &encoded(&key.member))
     }
 }
 
 /// Adds a page; whether it repeated somebody.
 fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool {
     reading.pages += 1;
-    let total = page
-        .meta
-        .and_then(|meta| meta.page)
-        .and_then(|page| page.total)
-        .map(|total| total as u64);
+    let total =
+        page.meta.and_then(|meta| meta.page).and_then(|page| page.total).map(|total| total as u64);
     if reading.pages > 1 && total != reading.total {
         reading.gaps.push(Gap::TotalChanged);
     }
@@ -344,10 +304,7 @@ fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool 
 
 /// The last look at a reading: do the counts agree?
 fn closed(mut reading: Reading) -> Reading {
-    if reading
-        .total
-        .is_some_and(|total| total != reading.members.len() as u64)
-    {
+    if reading.total.is_some_and(|total| total != reading.members.len() as u64) {
         reading.gaps.push(Gap::TotalDiffers);
     }
     reading

@@ -40,9 +40,8 @@ pub(super) async fn serve(
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(readyz))
         .with_state(Health { pool, ready });
-    let served = axum::serve(listener, routes)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .await;
+    let served =
+        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(error = %error, "the listener of the probes broke");
     }
@@ -58,9 +57,6 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
     let answer = sqlx::query("select 1").execute(&health.pool);
     match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, answer).await {
         Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        ),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }
