@@ -1,6 +1,7 @@
 //! The client: one method per call of `docs/backend-api.yaml`.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -13,6 +14,7 @@ use super::answer;
 use super::wire::{Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Reading, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
+use crate::emit;
 use crate::membership::{Entitlements, MemberKey, SeenMember};
 
 /// Speaks to the backend with bounded time and bounded bodies, over reused connections.
@@ -25,6 +27,8 @@ pub struct Client {
     max_pages: u32,
     max_bytes: usize,
     request_timeout: Duration,
+    /// Workspaces whose refusal of our key was told: once each, since only a restart brings another key.
+    key_refusals: Arc<Mutex<HashSet<(String, u16)>>>,
 }
 
 impl Client {
@@ -59,6 +63,7 @@ impl Client {
             max_pages: backend.max_pages,
             max_bytes: usize::try_from(backend.max_response_kib * 1024).unwrap_or(usize::MAX),
             request_timeout: backend.request_timeout(),
+            key_refusals: Arc::default(),
         })
     }
 
@@ -168,7 +173,7 @@ impl Client {
         let request = self
             .request(Method::GET, workspace, path)
             .query(&[("page[number]", number), ("page[size]", self.page_size)]);
-        self.send(request).await
+        self.send(workspace, request).await
     }
 
     /// A job, as it stands.
@@ -237,7 +242,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let job: One<Identified> = self.send(request).await?;
+        let job: One<Identified> = self.send(workspace, request).await?;
         // Dots alone would be a path, not a segment; the row takes 200 characters.
         if matches!(job.data.id.as_str(), "" | "." | "..") || job.data.id.len() > 200 {
             return Err(BackendError::Nonsense("a job id that cannot be one".to_owned()));
@@ -250,7 +255,7 @@ impl Client {
         workspace: &str,
         path: &str,
     ) -> Result<T, BackendError> {
-        self.send(self.request(Method::GET, workspace, path)).await
+        self.send(workspace, self.request(Method::GET, workspace, path)).await
     }
 
     fn request(&self, method: Method, workspace: &str, path: &str) -> RequestBuilder {
@@ -258,9 +263,29 @@ impl Client {
         self.http.request(method, format!("{base}{path}"))
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, BackendError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        workspace: &str,
+        request: RequestBuilder,
+    ) -> Result<T, BackendError> {
         let response = request.send().await.map_err(answer::from_reqwest)?;
-        answer::read(response, self.max_bytes).await
+        let answer = answer::read(response, self.max_bytes).await;
+        if let Err(BackendError::KeyRefused { status }) = &answer {
+            self.tell_refusal(workspace, *status);
+        }
+        answer
+    }
+
+    fn tell_refusal(&self, workspace: &str, status: u16) {
+        let mut told = self.key_refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert((workspace.to_owned(), status)) {
+            emit!(
+                BACKEND_REFUSES_KEY,
+                workspace.id = workspace,
+                status,
+                "tasks wait and use no attempt"
+            );
+        }
     }
 
     fn of_integration(&self, template: &str, key: &MemberKey) -> String {

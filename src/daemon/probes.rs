@@ -14,6 +14,9 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::emit;
+use crate::telemetry::chain;
+
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
@@ -43,7 +46,7 @@ pub(super) async fn serve(
     let served =
         axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
-        tracing::error!(error = %error, "the listener of the probes broke");
+        emit!(PROBES_BROKEN, error = %chain(&error), "the listener of the probes broke");
     }
     // A keep-alive connection must not hold up the stop, nor end this loop before it.
     stop.cancelled().await;

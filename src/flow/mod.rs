@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::emit;
 use crate::lease::LeaseLost;
 use crate::store::StoreError;
 use crate::telemetry::chain;
@@ -24,5 +25,5 @@ const RECORDING: Duration = Duration::from_secs(2);
 
 /// An outcome that could not be written: the lease ends by itself and the next claim looks again.
 fn not_recorded(what: &str, id: impl std::fmt::Display, error: &StoreError) {
-    tracing::info!(error = %chain(error), "the outcome of {what} {id} was not recorded; its lease will end");
+    emit!(OUTCOME_NOT_RECORDED, subject = what, %id, error = %chain(error), "its lease will end");
 }
