@@ -137,6 +137,15 @@ impl World {
 
     pub(crate) async fn with(pool: PgPool, apps: Apps, settings: Settings) -> Self {
         schema::migrate(&pool).await.unwrap();
+        Self::start(pool, apps, settings).await
+    }
+
+    /// With a pool that may not migrate.
+    pub(crate) async fn on_migrated(pool: PgPool) -> Self {
+        Self::start(pool, apps(), Settings::default()).await
+    }
+
+    async fn start(pool: PgPool, apps: Apps, settings: Settings) -> Self {
         let apps = Simulator::start(apps, settings).await.unwrap();
         let config = config("postgres://unused", &apps);
         let backend = Client::new(&config.backend).unwrap();
