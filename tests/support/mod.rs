@@ -4,6 +4,8 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+pub(crate) mod replica;
+
 use std::sync::Arc;
 use std::time::Duration;
 
