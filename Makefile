@@ -8,7 +8,7 @@ SQLX_SCOPE := --quiet --locked --all-targets
 IMAGE ?= cerby-reconciler
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prepare prepare-check image
+.PHONY: help demo test bench check prepare prepare-check image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: ## See it work, with a simulated backend and a private PostgreSQL
 
 test: ## Run all tests, on a private PostgreSQL unless DATABASE_URL is set
 	cargo run --quiet --locked -- with-postgres -- cargo test --locked
+
+bench: ## Measure what one replica costs at rest
+	cargo bench --quiet --locked --bench footprint
 
 check: ## Check formatting, lints and documentation
 	cargo fmt --check

@@ -64,12 +64,8 @@ impl From<Row> for App {
 static APPS: LazyLock<Vec<App>> =
     LazyLock::new(|| read(include_str!("catalogue.csv")).expect("the embedded catalogue is valid"));
 
-static BY_APPLICATION: LazyLock<HashMap<&'static str, &'static App>> = LazyLock::new(|| {
-    all()
-        .iter()
-        .map(|app| (app.application.as_str(), app))
-        .collect()
-});
+static BY_APPLICATION: LazyLock<HashMap<&'static str, &'static App>> =
+    LazyLock::new(|| all().iter().map(|app| (app.application.as_str(), app)).collect());
 
 /// The app with this id, if the catalogue has it.
 pub fn find(application: &str) -> Option<&'static App> {
@@ -95,9 +91,7 @@ fn read(text: &str) -> csv::Result<Vec<App>> {
 
 fn slug(name: &str) -> String {
     let lower = name.to_lowercase();
-    let words = lower
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty());
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let slug = words.collect::<Vec<_>>().join("_");
     // Some rows name an app by its id already.
     match slug.ends_with("_tenant") {
@@ -126,10 +120,7 @@ mod tests {
     #[test]
     fn an_app_tells_what_its_automation_cannot_do() {
         let app = find("6sense_tenant").expect("in the catalogue");
-        assert_eq!(
-            (app.can_sync, app.can_invite, app.can_remove),
-            (true, false, true)
-        );
+        assert_eq!((app.can_sync, app.can_invite, app.can_remove), (true, false, true));
         assert_eq!((app.can_change_role, app.manages_assets), (true, false));
     }
 

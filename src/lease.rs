@@ -27,9 +27,5 @@ pub struct LeaseLost;
 
 /// Whether a write that named its token hit its row.
 pub fn fenced(rows_affected: u64) -> Result<(), LeaseLost> {
-    if rows_affected == 1 {
-        Ok(())
-    } else {
-        Err(LeaseLost)
-    }
+    if rows_affected == 1 { Ok(()) } else { Err(LeaseLost) }
 }

@@ -179,14 +179,10 @@ impl Wanted {
             Some(id) => *id == self.member,
             None => {
                 let same = |name: &Option<String>, other: &str| {
-                    name.as_deref()
-                        .is_some_and(|name| name.eq_ignore_ascii_case(other))
+                    name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(other))
                 };
                 same(&seen.email, &self.email)
-                    || self
-                        .username
-                        .as_deref()
-                        .is_some_and(|name| same(&seen.username, name))
+                    || self.username.as_deref().is_some_and(|name| same(&seen.username, name))
             }
         }
     }
@@ -271,10 +267,7 @@ mod tests {
             wanted.compare(Some(&seen(Membership::Joined, &["B", "A"]))),
             Observation::AsWanted
         );
-        assert_ne!(
-            wanted.compare(Some(&seen(Membership::Joined, &["A"]))),
-            Observation::AsWanted
-        );
+        assert_ne!(wanted.compare(Some(&seen(Membership::Joined, &["A"]))), Observation::AsWanted);
         assert_ne!(
             wanted.compare(Some(&seen(Membership::Joined, &["A", "B", "C"]))),
             Observation::AsWanted

@@ -22,34 +22,21 @@ pub struct Pulse {
 impl Pulse {
     /// A rhythm of `usual` for the loop `name`.
     pub fn new(name: &'static str, usual: Duration) -> Self {
-        Self {
-            name,
-            usual,
-            failures: 0,
-        }
+        Self { name, usual, failures: 0 }
     }
 
     /// The next pause: the usual one ± 10 %, doubled by every failure in a row.
     pub fn next(&self) -> Duration {
-        let grown = self
-            .usual
-            .saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
-        let pause = if self.failures == 0 {
-            self.usual
-        } else {
-            grown.min(LONGEST_PAUSE.max(self.usual))
-        };
+        let grown = self.usual.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+        let pause =
+            if self.failures == 0 { self.usual } else { grown.min(LONGEST_PAUSE.max(self.usual)) };
         pause.mul_f64(rand::rng().random_range(0.9..1.1))
     }
 
     /// The loop's statement worked.
     pub fn well(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
-            emit!(
-                DATABASE_RECOVERED,
-                r#loop = self.name,
-                "statements work again"
-            );
+            emit!(DATABASE_RECOVERED, r#loop = self.name, "statements work again");
         }
     }
 

@@ -60,20 +60,13 @@ pub enum SchemaError {
 
 /// The version that this program needs.
 pub fn needed_version() -> i64 {
-    MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
 pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
-    let options: PgConnectOptions = database
-        .url()?
-        .expose_secret()
-        .parse()
-        .map_err(|_| SchemaError::Url)?;
+    let options: PgConnectOptions =
+        database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
     let options = options.application_name("cerby-reconciler").options([
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "60s"),

@@ -22,11 +22,7 @@ const PROCEDURES: [&str; 6] = [
 
 fn demo(temporary: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"));
-    command
-        .arg("demo")
-        .args(arguments)
-        .env("TMPDIR", temporary)
-        .stdin(Stdio::null());
+    command.arg("demo").args(arguments).env("TMPDIR", temporary).stdin(Stdio::null());
     command
 }
 
@@ -47,23 +43,12 @@ fn it_ends_well_with_all_six_procedures_and_one_lie_found_out() {
     for procedure in PROCEDURES {
         let counts = &end["procedures"][procedure];
         for count in ["tasks", "succeeded", "escalated", "verified"] {
-            assert!(
-                counts[count].as_u64().expect("a count") > 0,
-                "{procedure}: {counts}"
-            );
+            assert!(counts[count].as_u64().expect("a count") > 0, "{procedure}: {counts}");
         }
     }
-    assert_eq!(
-        (&end["lies"], &end["reopened_actions"]),
-        (&1.into(), &1.into())
-    );
+    assert_eq!((&end["lies"], &end["reopened_actions"]), (&1.into(), &1.into()));
     assert!(end["deprovisioned"]["with_job"].as_u64().expect("a count") > 0);
-    assert!(
-        end["deprovisioned"]["without_job"]
-            .as_u64()
-            .expect("a count")
-            > 0
-    );
+    assert!(end["deprovisioned"]["without_job"].as_u64().expect("a count") > 0);
     assert_eq!(files_in(temporary.path()), Vec::<PathBuf>::new());
 }
 
@@ -160,9 +145,8 @@ fn descendants(root: u32) -> Vec<Process> {
     let mut ids = vec![root.cast_signed()];
     let mut found = Vec::new();
     loop {
-        let (children, rest) = others
-            .into_iter()
-            .partition::<Vec<_>, _>(|process| ids.contains(&process.parent));
+        let (children, rest) =
+            others.into_iter().partition::<Vec<_>, _>(|process| ids.contains(&process.parent));
         if children.is_empty() {
             return found;
         }
@@ -174,7 +158,5 @@ fn descendants(root: u32) -> Vec<Process> {
 
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("it is there");
-    entries
-        .map(|entry| entry.expect("readable").path())
-        .collect()
+    entries.map(|entry| entry.expect("readable").path()).collect()
 }

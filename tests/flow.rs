@@ -9,11 +9,7 @@ use sqlx::PgPool;
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
 
 fn everyone_who_can_be(operation: &'static str, integration: &'static str) -> Task {
-    a_failed(
-        operation,
-        integration,
-        if operation == "invite" { "lee" } else { "jo" },
-    )
+    a_failed(operation, integration, if operation == "invite" { "lee" } else { "jo" })
 }
 
 #[sqlx::test(migrations = false)]
@@ -24,22 +20,14 @@ async fn all_six_procedures_end_verified_after_a_person_did_them(pool: PgPool) {
             let task = everyone_who_can_be(operation, integration).code("NotEnoughSeats");
             let id = world.insert(&task).await;
             world.drive().await;
-            assert_eq!(
-                world.state(id).await,
-                "escalated",
-                "{integration} {operation}"
-            );
+            assert_eq!(world.state(id).await, "escalated", "{integration} {operation}");
             assert_eq!(world.attempts(id).await, 0, "nothing heals this by trying");
 
             let action = world.action_of(id).await;
             world.person_does(&task);
             world.say_done(action).await;
             world.drive().await;
-            assert_eq!(
-                world.status(action).await,
-                "verified",
-                "{integration} {operation}"
-            );
+            assert_eq!(world.status(action).await, "verified", "{integration} {operation}");
             assert_eq!(world.verdict(action).await, "confirmed");
         }
     }
@@ -76,70 +64,43 @@ async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn automation_that_works_at_last_needs_no_person(pool: PgPool) {
     let world = World::new(pool).await;
-    let fate = Fate::Transient {
-        times: 2,
-        code: "PageChanged".to_owned(),
-    };
-    world
-        .apps
-        .set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
+    let fate = Fate::Transient { times: 2, code: "PageChanged".to_owned() };
+    world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
     let id = world.insert(&a_failed("remove", APP, "jo")).await;
     world.drive().await;
     assert_eq!(world.state(id).await, "succeeded");
     assert_eq!(world.attempts(id).await, 3);
     assert!(!world.is_in_app(APP, "jo"));
-    assert_eq!(
-        world
-            .count("select count(*) from reconciler.manual_actions")
-            .await,
-        0
-    );
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
 }
 
 #[sqlx::test(migrations = false)]
 async fn used_up_attempts_escalate_and_are_never_success(pool: PgPool) {
     let world = World::new(pool).await;
-    let fate = Fate::Transient {
-        times: 1000,
-        code: "PageChanged".to_owned(),
-    };
-    world
-        .apps
-        .set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
+    let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
+    world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
     let id = world.insert(&a_failed("remove", APP, "jo")).await;
     world.drive().await;
     assert_eq!(world.state(id).await, "escalated");
     assert_eq!(world.attempts(id).await, 6);
-    assert_eq!(
-        world.closed_reason(id).await,
-        "automation tried as often as it may: PageChanged"
-    );
+    assert_eq!(world.closed_reason(id).await, "automation tried as often as it may: PageChanged");
     assert_eq!(world.status(world.action_of(id).await).await, "open");
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
     let world = World::new(pool).await;
-    let id = world
-        .insert(&a_failed("remove", APP, "jo").code("BadCredentials"))
-        .await;
+    let id = world.insert(&a_failed("remove", APP, "jo").code("BadCredentials")).await;
     world.drive().await;
     let action = world.action_of(id).await;
     world.say_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "open");
     assert_eq!(world.verdict(action).await, "contradicted");
-    let seen = world
-        .text(
-            "select seen from reconciler.manual_actions where id = $1",
-            action,
-        )
-        .await;
+    let seen = world.text("select seen from reconciler.manual_actions where id = $1", action).await;
     assert_eq!(seen, "still a member");
     assert_eq!(
-        world
-            .count("select reopened_count::bigint from reconciler.manual_actions")
-            .await,
+        world.count("select reopened_count::bigint from reconciler.manual_actions").await,
         1
     );
 }
@@ -166,9 +127,7 @@ async fn an_invitation_that_does_not_show_yet_is_looked_for_again(pool: PgPool) 
 #[sqlx::test(migrations = false)]
 async fn an_invitation_that_never_shows_is_contradicted_in_the_end(pool: PgPool) {
     let world = World::new(pool).await;
-    let id = world
-        .insert(&a_failed("invite", HUB, "lee").code("BadCredentials"))
-        .await;
+    let id = world.insert(&a_failed("invite", HUB, "lee").code("BadCredentials")).await;
     world.drive().await;
     let action = world.action_of(id).await;
     world.say_done(action).await;
@@ -186,12 +145,8 @@ async fn a_deprovisioning_without_automation_behind_it_is_looked_at_once_and_esc
     pool: PgPool,
 ) {
     let world = World::new(pool).await;
-    let there = world
-        .insert(&a_failed("remove", APP, "jo").deprovisioned().without_job())
-        .await;
-    let gone = world
-        .insert(&a_failed("remove", APP, "lee").deprovisioned().without_job())
-        .await;
+    let there = world.insert(&a_failed("remove", APP, "jo").deprovisioned().without_job()).await;
+    let gone = world.insert(&a_failed("remove", APP, "lee").deprovisioned().without_job()).await;
     world.step().await;
     assert_eq!(world.state(there).await, "escalated");
     assert_eq!(world.state(gone).await, "succeeded");
@@ -201,9 +156,7 @@ async fn a_deprovisioning_without_automation_behind_it_is_looked_at_once_and_esc
 #[sqlx::test(migrations = false)]
 async fn a_deprovisioning_with_a_failed_job_is_retried_first(pool: PgPool) {
     let world = World::new(pool).await;
-    let id = world
-        .insert(&a_failed("remove", APP, "jo").deprovisioned())
-        .await;
+    let id = world.insert(&a_failed("remove", APP, "jo").deprovisioned()).await;
     world.drive().await;
     assert_eq!(world.state(id).await, "succeeded");
     assert!(!world.is_in_app(APP, "jo"));
@@ -216,22 +169,14 @@ async fn an_operation_that_the_app_lacks_escalates_without_an_attempt(pool: PgPo
     let id = world.insert(&task).await;
     world.step().await;
     assert_eq!(world.state(id).await, "escalated");
-    assert!(
-        world
-            .closed_reason(id)
-            .await
-            .starts_with("the app has no automation for this")
-    );
+    assert!(world.closed_reason(id).await.starts_with("the app has no automation for this"));
     assert_eq!(world.apps.counters().requests(Call::Invite), 0);
 }
 
 #[sqlx::test(migrations = false)]
 async fn where_the_app_cannot_be_read_the_word_must_do(pool: PgPool) {
     let world = World::new(pool).await;
-    let unreadable = cerby_reconciler::catalogue::all()
-        .iter()
-        .find(|app| !app.can_sync)
-        .unwrap();
+    let unreadable = cerby_reconciler::catalogue::all().iter().find(|app| !app.can_sync).unwrap();
     let task = a_failed("remove", APP, "jo")
         .code("BadCredentials")
         .of_application(&unreadable.application);
@@ -247,18 +192,11 @@ async fn where_the_app_cannot_be_read_the_word_must_do(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_removal_supersedes_an_invite_that_waits_for_its_next_attempt(pool: PgPool) {
     let world = World::new(pool).await;
-    let fate = Fate::Transient {
-        times: 1000,
-        code: "PageChanged".to_owned(),
-    };
-    world
-        .apps
-        .set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
+    let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
+    world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
     let invite = world.insert(&a_failed("invite", APP, "lee")).await;
     world.order().await;
-    let remove = world
-        .insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1))
-        .await;
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.drive().await;
     assert_eq!(world.state(invite).await, "superseded");
     assert_eq!(
@@ -277,29 +215,20 @@ async fn a_removal_waits_for_an_invite_in_flight_and_then_undoes_it(pool: PgPool
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(invite).await, "running");
-    let remove = world
-        .insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1))
-        .await;
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.drive().await;
     assert_eq!(world.state(invite).await, "superseded");
     assert_eq!(world.state(remove).await, "succeeded");
-    assert!(
-        !world.is_in_app(APP, "lee"),
-        "nobody who was removed comes back"
-    );
+    assert!(!world.is_in_app(APP, "lee"), "nobody who was removed comes back");
 }
 
 #[sqlx::test(migrations = false)]
 async fn an_invite_that_arrives_late_never_brings_back_who_was_removed(pool: PgPool) {
     let world = World::new(pool).await;
-    let remove = world
-        .insert(&a_failed("remove", APP, "jo").requested_minutes_ago(5))
-        .await;
+    let remove = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(5)).await;
     world.drive().await;
     assert_eq!(world.state(remove).await, "succeeded");
-    let invite = world
-        .insert(&a_failed("invite", APP, "jo").requested_minutes_ago(9))
-        .await;
+    let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(9)).await;
     world.drive().await;
     assert_eq!(world.state(invite).await, "superseded");
     assert!(!world.is_in_app(APP, "jo"));
@@ -308,14 +237,10 @@ async fn an_invite_that_arrives_late_never_brings_back_who_was_removed(pool: PgP
 #[sqlx::test(migrations = false)]
 async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
     let world = World::new(pool).await;
-    let invite = world
-        .insert(&a_failed("invite", APP, "lee").code("BadCredentials"))
-        .await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("BadCredentials")).await;
     world.drive().await;
     let action = world.action_of(invite).await;
-    let remove = world
-        .insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1))
-        .await;
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "superseded");
     assert_eq!(world.state(remove).await, "succeeded");
@@ -324,13 +249,9 @@ async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_rehire_waits_until_the_removal_is_proven(pool: PgPool) {
     let world = World::new(pool).await;
-    let removal = a_failed("remove", APP, "jo")
-        .code("BadCredentials")
-        .requested_minutes_ago(9);
+    let removal = a_failed("remove", APP, "jo").code("BadCredentials").requested_minutes_ago(9);
     let remove = world.insert(&removal).await;
-    let invite = world
-        .insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1))
-        .await;
+    let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1)).await;
     world.drive().await;
     let action = world.action_of(remove).await;
     assert_eq!(world.state(invite).await, "pending");
@@ -352,24 +273,13 @@ async fn a_lost_answer_is_looked_into_before_anything_is_repeated(pool: PgPool) 
         (Call::ChangeRole, "change_role", "kim"),
     ] {
         let world = World::new(pool.clone()).await;
-        world.apps.inject(Injection {
-            call,
-            nth: 0,
-            fault: HttpFault::LostReply,
-        });
+        world.apps.inject(Injection { call, nth: 0, fault: HttpFault::LostReply });
         let id = world
-            .insert(&Task {
-                source: format!("{call:?}"),
-                ..a_failed(operation, APP, member)
-            })
+            .insert(&Task { source: format!("{call:?}"), ..a_failed(operation, APP, member) })
             .await;
         world.drive().await;
         assert_eq!(world.state(id).await, "succeeded", "{call:?}");
-        assert_eq!(
-            world.apps.counters().requests(call),
-            1,
-            "{call:?} was not repeated"
-        );
+        assert_eq!(world.apps.counters().requests(call), 1, "{call:?} was not repeated");
     }
 }
 
@@ -385,24 +295,12 @@ async fn a_failure_that_was_a_success_and_a_success_that_was_none_are_both_seen_
         Operation::Remove,
         Fate::FailedThoughDone("PageChanged".to_owned()),
     );
-    world.apps.set_fate(
-        WORKSPACE,
-        APP,
-        "kim",
-        Operation::Remove,
-        Fate::FinishedThoughNotDone,
-    );
+    world.apps.set_fate(WORKSPACE, APP, "kim", Operation::Remove, Fate::FinishedThoughNotDone);
     let jo = world.insert(&a_failed("remove", APP, "jo")).await;
     let kim = world.insert(&a_failed("remove", APP, "kim")).await;
     world.drive().await;
-    assert_eq!(
-        (world.state(jo).await, world.attempts(jo).await),
-        ("succeeded".to_owned(), 1)
-    );
-    assert_eq!(
-        (world.state(kim).await, world.attempts(kim).await),
-        ("succeeded".to_owned(), 2)
-    );
+    assert_eq!((world.state(jo).await, world.attempts(jo).await), ("succeeded".to_owned(), 1));
+    assert_eq!((world.state(kim).await, world.attempts(kim).await), ("succeeded".to_owned(), 2));
     assert!(!world.is_in_app(APP, "kim"));
 }
 
@@ -415,16 +313,10 @@ async fn an_outage_of_the_backend_uses_no_attempt(pool: PgPool) {
         world.let_time_pass().await;
         world.step().await;
     }
-    assert_eq!(
-        (world.state(id).await, world.attempts(id).await),
-        ("pending".to_owned(), 0)
-    );
+    assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
     world.apps.set_outage(false);
     world.drive().await;
-    assert_eq!(
-        (world.state(id).await, world.attempts(id).await),
-        ("succeeded".to_owned(), 1)
-    );
+    assert_eq!((world.state(id).await, world.attempts(id).await), ("succeeded".to_owned(), 1));
 }
 
 #[sqlx::test(migrations = false)]
@@ -458,14 +350,11 @@ async fn fifty_done_actions_of_one_app_make_one_sync(pool: PgPool) {
             .await,
         50
     );
-    assert_eq!(
-        world.count("select count(*) from reconciler.syncs").await,
-        1
-    );
+    assert_eq!(world.count("select count(*) from reconciler.syncs").await, 1);
 }
 
 fn member_of(names: &[&'static str], tasks: &[i64], task: i64) -> &'static str {
-    names[tasks.iter().position(|id| *id == task).unwrap()]
+    names[tasks.iter().position(|id| *id == task).expect("one of them")]
 }
 
 #[sqlx::test(migrations = false)]
@@ -485,9 +374,7 @@ async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
     assert_eq!(world.status(jo).await, "verified");
     assert_eq!(world.status(kim).await, "verified");
     assert_eq!(
-        world
-            .count("select count(*) from reconciler.syncs where state = 'finished'")
-            .await,
+        world.count("select count(*) from reconciler.syncs where state = 'finished'").await,
         2
     );
     let proof = "select count(*) from reconciler.manual_actions a
@@ -528,18 +415,9 @@ async fn a_report_that_removes_more_than_was_asked_for_waits_for_a_person(pool: 
     );
     world.say_done(action).await;
     world.drive().await;
-    assert_eq!(
-        world
-            .count("select count(*) from reconciler.syncs where state = 'held'")
-            .await,
-        1
-    );
+    assert_eq!(world.count("select count(*) from reconciler.syncs where state = 'held'").await, 1);
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
-    assert_eq!(
-        world.status(action).await,
-        "done",
-        "nothing is believed meanwhile"
-    );
+    assert_eq!(world.status(action).await, "done", "nothing is believed meanwhile");
 
     let decided = sqlx::query(
         "update reconciler.syncs set decision = 'approved', decision_reason = 'kim left too' where state = 'held'",
@@ -565,8 +443,45 @@ async fn a_truncated_reading_is_never_applied(pool: PgPool) {
     }
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
     assert_eq!(world.status(world.action_of(id).await).await, "done");
-    assert_eq!(
-        world.verdict(world.action_of(id).await).await,
-        "unverifiable"
-    );
+    assert_eq!(world.verdict(world.action_of(id).await).await, "unverifiable");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_that_arrives_while_an_older_invite_is_worked_on_asks_nobody_for_the_invite(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("NotEnoughSeats")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    let claims = world.tasks.claim(1).await.unwrap();
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    for claim in claims {
+        world.tasks.work(claim).await;
+    }
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!(world.state(remove).await, "succeeded");
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_does_not_wait_for_the_next_attempt_of_an_invite_that_it_overtook(pool: PgPool) {
+    let world = World::new(pool).await;
+    let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
+    world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await; // a job runs
+    world.let_time_pass().await;
+    let claims = world.tasks.claim(1).await.unwrap();
+    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    for claim in claims {
+        world.tasks.work(claim).await; // the job has failed, another attempt would follow
+    }
+    world.step().await;
+    assert_eq!(world.state(invite).await, "superseded");
 }

@@ -17,26 +17,18 @@ use sqlx::{Connection, PgConnection, Row};
 const OWNER: &str = "PRIVATE_POSTGRES_OWNER";
 
 async fn start() -> PrivatePostgres {
-    PrivatePostgres::start(Options::default())
-        .await
-        .expect("a private server")
+    PrivatePostgres::start(Options::default()).await.expect("a private server")
 }
 
 async fn ask(url: &str, query: &'static str) -> String {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
-    let row = sqlx::query(query)
-        .fetch_one(&mut connection)
-        .await
-        .expect("a row");
+    let row = sqlx::query(query).fetch_one(&mut connection).await.expect("a row");
     row.get(0)
 }
 
 async fn run(url: &str, statement: &'static str) {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
-    sqlx::query(statement)
-        .execute(&mut connection)
-        .await
-        .expect("a result");
+    sqlx::query(statement).execute(&mut connection).await.expect("a result");
 }
 
 fn server_pid(data_dir: &Path) -> Pid {
@@ -71,9 +63,7 @@ async fn answers_with_the_promised_settings() {
 
 #[tokio::test]
 async fn flushes_when_durable() {
-    let server = PrivatePostgres::start(Options { durable: true })
-        .await
-        .unwrap();
+    let server = PrivatePostgres::start(Options { durable: true }).await.unwrap();
     assert_eq!(ask(&server.url(), "show fsync").await, "on");
     server.stop().await.unwrap();
 }

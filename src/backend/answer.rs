@@ -31,9 +31,7 @@ async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Backe
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(from_reqwest)? {
         if body.len() + chunk.len() > max_bytes {
-            return Err(BackendError::Nonsense(format!(
-                "more than {max_bytes} bytes"
-            )));
+            return Err(BackendError::Nonsense(format!("more than {max_bytes} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -58,10 +56,7 @@ fn not_as_promised(
     let inner = inner.and_then(|status| StatusCode::from_u16(status).ok());
     match inner.filter(|inner| inner.is_client_error() || inner.is_server_error()) {
         Some(inner) => refusal(inner, retry_after, body),
-        None => BackendError::Refused {
-            status: status.as_u16(),
-            code,
-        },
+        None => BackendError::Refused { status: status.as_u16(), code },
     }
 }
 
@@ -70,26 +65,17 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Ba
     match status.as_u16() {
         429 => BackendError::RateLimited { retry_after },
         status @ (401 | 403) => BackendError::KeyRefused { status },
-        status @ (502..=504) => BackendError::Unavailable {
-            status,
-            retry_after,
-        },
+        status @ (502..=504) => BackendError::Unavailable { status, retry_after },
         404 => BackendError::NotFound { code: code() },
         status @ 500.. => BackendError::Broken { status },
-        status => BackendError::Refused {
-            status,
-            code: code(),
-        },
+        status => BackendError::Refused { status, code: code() },
     }
 }
 
 fn error_object(body: &[u8]) -> Option<(String, Option<u16>)> {
     let errors: Errors = serde_json::from_slice(body).ok()?;
     let first = errors.errors.into_iter().next()?;
-    let code = first
-        .code
-        .as_deref()
-        .map_or_else(|| "no code".to_owned(), plain);
+    let code = first.code.as_deref().map_or_else(|| "no code".to_owned(), plain);
     Some((code, first.status.and_then(|status| status.number())))
 }
 
@@ -111,10 +97,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = headers
         .get(DATE)
         .and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok())
-        .map_or_else(
-            || DateTime::<Utc>::from(SystemTime::now()),
-            |date| date.to_utc(),
-        );
+        .map_or_else(|| DateTime::<Utc>::from(SystemTime::now()), |date| date.to_utc());
     Some((until - now).to_std().unwrap_or(Duration::ZERO))
 }
 

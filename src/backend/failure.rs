@@ -97,19 +97,12 @@ impl Remedy {
 impl Failure {
     /// A failure that we found ourselves.
     pub fn ours(code: &str) -> Self {
-        Self {
-            code: Some(code.to_owned()),
-            ..Self::default()
-        }
+        Self { code: Some(code.to_owned()), ..Self::default() }
     }
 
     /// What may be done about it, for this operation.
     pub fn class(&self, operation: Operation) -> FailureClass {
-        match self
-            .code
-            .as_deref()
-            .map(|code| class_of_code(code, operation))
-        {
+        match self.code.as_deref().map(|code| class_of_code(code, operation)) {
             Some(Some(class)) => class,
             _ if self.user_required == Some(true) || self.can_retry == Some(false) => {
                 FailureClass::Person(Remedy::Review)
@@ -173,10 +166,7 @@ mod tests {
     #[test]
     fn none_of_the_published_codes_heals_by_waiting() {
         for code in PUBLISHED {
-            let failure = Failure {
-                can_retry: Some(true),
-                ..Failure::ours(code)
-            };
+            let failure = Failure { can_retry: Some(true), ..Failure::ours(code) };
             let class = failure.class(Operation::Invite);
             assert!(
                 matches!(class, FailureClass::Person(_) | FailureClass::Credential(_)),
@@ -196,12 +186,7 @@ mod tests {
         ];
         for (can_retry, user_required, expected) in table {
             for code in [None, Some("CaptchaShown".to_owned())] {
-                let failure = Failure {
-                    code,
-                    can_retry,
-                    user_required,
-                    ..Failure::default()
-                };
+                let failure = Failure { code, can_retry, user_required, ..Failure::default() };
                 assert_eq!(failure.class(Operation::Remove), expected);
             }
         }

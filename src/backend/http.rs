@@ -1,6 +1,7 @@
 //! The client: one method per call of `docs/backend-api.yaml`.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -13,6 +14,7 @@ use super::answer;
 use super::wire::{Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Reading, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
+use crate::emit;
 use crate::membership::{Entitlements, MemberKey, SeenMember};
 
 /// Speaks to the backend with bounded time and bounded bodies, over reused connections.
@@ -25,6 +27,8 @@ pub struct Client {
     max_pages: u32,
     max_bytes: usize,
     request_timeout: Duration,
+    /// Workspaces whose refusal of our key was told: once each, since only a restart brings another key.
+    key_refusals: Arc<Mutex<HashSet<(String, u16)>>>,
 }
 
 impl Client {
@@ -59,6 +63,7 @@ impl Client {
             max_pages: backend.max_pages,
             max_bytes: usize::try_from(backend.max_response_kib * 1024).unwrap_or(usize::MAX),
             request_timeout: backend.request_timeout(),
+            key_refusals: Arc::default(),
         })
     }
 
@@ -97,39 +102,29 @@ impl Client {
     ) -> Result<String, BackendError> {
         let attributes = json!({"entitlements": as_objects(entitlements)});
         let body = json!({"data": {"type": "update_user_entitlement", "attributes": attributes}});
-        self.start_job(
-            Method::PATCH,
-            &key.workspace,
-            &self.of_member(key),
-            Some(body),
-        )
-        .await
+        self.start_job(Method::PATCH, &key.workspace, &self.of_member(key), Some(body)).await
     }
 
     /// Starts a removal; answers with the job's id.
     pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
-        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None)
-            .await
+        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None).await
     }
 
     /// One member as the backend knows them; `None` only if the integration exists and they do not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
-        let answer = self
-            .get::<One<User>>(&key.workspace, &self.of_member(key))
-            .await;
+        let answer = self.get::<One<User>>(&key.workspace, &self.of_member(key)).await;
         match answer {
             Ok(one) => match one.data.seen() {
                 Ok(seen) => Ok(Some(seen)),
-                Err(_) => Err(BackendError::Nonsense(
-                    "a member without id, email and name".to_owned(),
-                )),
+                Err(_) => {
+                    Err(BackendError::Nonsense("a member without id, email and name".to_owned()))
+                }
             },
             Err(BackendError::NotFound { code }) if code == "user_not_found" => Ok(None),
             // The published 404 does not say what was not found: an integration that is gone proves no absence.
-            Err(BackendError::NotFound { .. }) => self
-                .integration(&key.workspace, &key.integration)
-                .await
-                .map(|()| None),
+            Err(BackendError::NotFound { .. }) => {
+                self.integration(&key.workspace, &key.integration).await.map(|()| None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -140,10 +135,7 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<(), BackendError> {
-        let path = self
-            .paths
-            .integration
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.integration.replace("{integration}", &encoded(integration));
         self.get::<One<Value>>(workspace, &path).await.map(drop)
     }
 
@@ -153,18 +145,12 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<Reading, BackendError> {
-        let path = self
-            .paths
-            .users
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.users.replace("{integration}", &encoded(integration));
         let mut reading = Reading::default();
         let mut known = HashSet::new();
         for number in 1..=self.max_pages {
             let page = self.page(workspace, &path, number).await?;
-            let more = page
-                .links
-                .as_ref()
-                .is_some_and(|links| links.next.is_some());
+            let more = page.links.as_ref().is_some_and(|links| links.next.is_some());
             let empty = page.data.is_empty();
             let repeats = take(&mut reading, &mut known, page);
             if repeats {
@@ -187,15 +173,13 @@ impl Client {
         let request = self
             .request(Method::GET, workspace, path)
             .query(&[("page[number]", number), ("page[size]", self.page_size)]);
-        self.send(request).await
+        self.send(workspace, request).await
     }
 
     /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
-        self.get::<One<JobObject>>(workspace, &path)
-            .await
-            .map(|one| one.data.into())
+        self.get::<One<JobObject>>(workspace, &path).await.map(|one| one.data.into())
     }
 
     /// Starts a sync; answers with the job's id.
@@ -204,10 +188,7 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<String, BackendError> {
-        let path = self
-            .paths
-            .sync
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.sync.replace("{integration}", &encoded(integration));
         self.start_job(Method::POST, workspace, &path, None).await
     }
 
@@ -217,10 +198,7 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<String, BackendError> {
-        let path = self
-            .paths
-            .update_checks
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.update_checks.replace("{integration}", &encoded(integration));
         self.start_job(Method::POST, workspace, &path, None).await
     }
 
@@ -230,17 +208,13 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<Option<UpdateReport>, BackendError> {
-        let path = self
-            .paths
-            .update_report
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.update_report.replace("{integration}", &encoded(integration));
         match self.get::<One<ReportObject>>(workspace, &path).await {
             Ok(one) => Ok(Some(one.data.into())),
             Err(BackendError::NotFound { code }) if code == "report_not_found" => Ok(None),
-            Err(BackendError::NotFound { .. }) => self
-                .integration(workspace, integration)
-                .await
-                .map(|()| None),
+            Err(BackendError::NotFound { .. }) => {
+                self.integration(workspace, integration).await.map(|()| None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -252,10 +226,7 @@ impl Client {
         integration: &str,
         report: &str,
     ) -> Result<String, BackendError> {
-        let path = self
-            .paths
-            .apply_report
-            .replace("{integration}", &encoded(integration));
+        let path = self.paths.apply_report.replace("{integration}", &encoded(integration));
         let path = path.replace("{report}", &encoded(report));
         self.start_job(Method::POST, workspace, &path, None).await
     }
@@ -271,12 +242,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let job: One<Identified> = self.send(request).await?;
+        let job: One<Identified> = self.send(workspace, request).await?;
         // Dots alone would be a path, not a segment; the row takes 200 characters.
         if matches!(job.data.id.as_str(), "" | "." | "..") || job.data.id.len() > 200 {
-            return Err(BackendError::Nonsense(
-                "a job id that cannot be one".to_owned(),
-            ));
+            return Err(BackendError::Nonsense("a job id that cannot be one".to_owned()));
         }
         Ok(job.data.id)
     }
@@ -286,7 +255,7 @@ impl Client {
         workspace: &str,
         path: &str,
     ) -> Result<T, BackendError> {
-        self.send(self.request(Method::GET, workspace, path)).await
+        self.send(workspace, self.request(Method::GET, workspace, path)).await
     }
 
     fn request(&self, method: Method, workspace: &str, path: &str) -> RequestBuilder {
@@ -294,9 +263,29 @@ impl Client {
         self.http.request(method, format!("{base}{path}"))
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, BackendError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        workspace: &str,
+        request: RequestBuilder,
+    ) -> Result<T, BackendError> {
         let response = request.send().await.map_err(answer::from_reqwest)?;
-        answer::read(response, self.max_bytes).await
+        let answer = answer::read(response, self.max_bytes).await;
+        if let Err(BackendError::KeyRefused { status }) = &answer {
+            self.tell_refusal(workspace, *status);
+        }
+        answer
+    }
+
+    fn tell_refusal(&self, workspace: &str, status: u16) {
+        let mut told = self.key_refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert((workspace.to_owned(), status)) {
+            emit!(
+                BACKEND_REFUSES_KEY,
+                workspace.id = workspace,
+                status,
+                "tasks wait and use no attempt"
+            );
+        }
     }
 
     fn of_integration(&self, template: &str, key: &MemberKey) -> String {
@@ -304,19 +293,15 @@ impl Client {
     }
 
     fn of_member(&self, key: &MemberKey) -> String {
-        self.of_integration(&self.paths.user, key)
-            .replace("{member}", &encoded(&key.member))
+        self.of_integration(&self.paths.user, key).replace("{member}", &encoded(&key.member))
     }
 }
 
 /// Adds a page; whether it repeated somebody.
 fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool {
     reading.pages += 1;
-    let total = page
-        .meta
-        .and_then(|meta| meta.page)
-        .and_then(|page| page.total)
-        .map(|total| total as u64);
+    let total =
+        page.meta.and_then(|meta| meta.page).and_then(|page| page.total).map(|total| total as u64);
     if reading.pages > 1 && total != reading.total {
         reading.gaps.push(Gap::TotalChanged);
     }
@@ -344,10 +329,7 @@ fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool 
 
 /// The last look at a reading: do the counts agree?
 fn closed(mut reading: Reading) -> Reading {
-    if reading
-        .total
-        .is_some_and(|total| total != reading.members.len() as u64)
-    {
+    if reading.total.is_some_and(|total| total != reading.members.len() as u64) {
         reading.gaps.push(Gap::TotalDiffers);
     }
     reading

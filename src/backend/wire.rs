@@ -134,10 +134,7 @@ impl From<JobObject> for Job {
             }),
             _ => Progress::Running,
         };
-        Self {
-            created_at: attributes.created_at,
-            progress,
-        }
+        Self { created_at: attributes.created_at, progress }
     }
 }
 
@@ -218,10 +215,6 @@ fn lenient_time<'de, D: Deserializer<'de>>(
         DateTime::parse_from_rfc3339(&text)
             .map(|time| time.to_utc())
             .ok()
-            .or_else(|| {
-                text.parse::<NaiveDateTime>()
-                    .map(|time| time.and_utc())
-                    .ok()
-            })
+            .or_else(|| text.parse::<NaiveDateTime>().map(|time| time.and_utc()).ok())
     }))
 }

@@ -26,40 +26,19 @@ pub(super) fn check(config: &Config) -> Result<(), Vec<String>> {
 
 fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
     let at_least_one = [
-        (
-            "worker.max_tasks_in_flight",
-            config.worker.max_tasks_in_flight as i64,
-        ),
-        (
-            "worker.max_syncs_in_flight",
-            config.worker.max_syncs_in_flight as i64,
-        ),
-        (
-            "worker.max_unreleased_claims",
-            i64::from(config.worker.max_unreleased_claims),
-        ),
+        ("worker.max_tasks_in_flight", config.worker.max_tasks_in_flight as i64),
+        ("worker.max_syncs_in_flight", config.worker.max_syncs_in_flight as i64),
+        ("worker.max_unreleased_claims", i64::from(config.worker.max_unreleased_claims)),
         ("intake.batch", config.intake.batch),
         ("backend.max_pages", i64::from(config.backend.max_pages)),
-        (
-            "backend.max_response_kib",
-            config.backend.max_response_kib as i64,
-        ),
-        (
-            "backend.request_timeout_s",
-            config.backend.request_timeout_s as i64,
-        ),
-        (
-            "backend.connect_timeout_s",
-            config.backend.connect_timeout_s as i64,
-        ),
+        ("backend.max_response_kib", config.backend.max_response_kib as i64),
+        ("backend.request_timeout_s", config.backend.request_timeout_s as i64),
+        ("backend.connect_timeout_s", config.backend.connect_timeout_s as i64),
         ("sync.max_failures", i64::from(config.sync.max_failures)),
         ("upkeep.every_s", config.upkeep.every_s as i64),
         ("upkeep.batch", i64::from(config.upkeep.batch)),
         ("wakeup.poll_ms", config.wakeup.poll_ms as i64),
-        (
-            "retention.finished_tasks_days",
-            i64::from(config.retention.finished_tasks_days),
-        ),
+        ("retention.finished_tasks_days", i64::from(config.retention.finished_tasks_days)),
     ];
     for (key, value) in at_least_one {
         must(value >= 1, format!("{key} = {value}: must be at least 1"));
@@ -78,37 +57,25 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         format!("backend.page_size = {page_size}: must be 1 to 100"),
     );
     let days = config.retention.events_days;
-    must(
-        days >= 30,
-        format!("retention.events_days = {days}: must be at least 30"),
-    );
+    must(days >= 30, format!("retention.events_days = {days}: must be at least 30"));
     let percent = config.guard.max_unexpected_percent;
-    must(
-        percent <= 100,
-        format!("guard.max_unexpected_percent = {percent}: must be 0 to 100"),
-    );
+    must(percent <= 100, format!("guard.max_unexpected_percent = {percent}: must be 0 to 100"));
 }
 
 fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
     if let Some(url) = &config.backend.base_url {
         let filled = url.replace("{workspace}", "workspace");
         let parsed = reqwest::Url::parse(&filled);
-        let http = parsed
-            .as_ref()
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let http = parsed.as_ref().is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         must(
             http,
             "backend.base_url must be an http or https URL such as \
              https://{workspace}.example/api/v1"
                 .to_owned(),
         );
-        let bare = parsed
-            .as_ref()
-            .is_ok_and(|url| url.username().is_empty() && url.password().is_none());
-        must(
-            bare || !http,
-            "backend.base_url must not carry a user or password".to_owned(),
-        );
+        let bare =
+            parsed.as_ref().is_ok_and(|url| url.username().is_empty() && url.password().is_none());
+        must(bare || !http, "backend.base_url must not carry a user or password".to_owned());
     }
     let paths = &config.backend.paths;
     let templates: [(&str, &str, &[&str]); 8] = [
@@ -119,11 +86,7 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("sync", &paths.sync, &["{integration}"]),
         ("update_checks", &paths.update_checks, &["{integration}"]),
         ("update_report", &paths.update_report, &["{integration}"]),
-        (
-            "apply_report",
-            &paths.apply_report,
-            &["{integration}", "{report}"],
-        ),
+        ("apply_report", &paths.apply_report, &["{integration}", "{report}"]),
     ];
     for (key, template, placeholders) in templates {
         let complete =
@@ -187,10 +150,7 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
 
 fn delays(name: &str, backoff: &Backoff, must: &mut impl FnMut(bool, String)) {
     let key = |field: &str| format!("retry.{name}.{field}");
-    must(
-        backoff.attempts >= 1,
-        format!("{} = 0: must be at least 1", key("attempts")),
-    );
+    must(backoff.attempts >= 1, format!("{} = 0: must be at least 1", key("attempts")));
     must(
         backoff.first_s >= 0.0 && backoff.first_s <= backoff.max_s,
         format!(
@@ -207,19 +167,11 @@ fn delays(name: &str, backoff: &Backoff, must: &mut impl FnMut(bool, String)) {
     );
     must(
         (0.0..1.0).contains(&backoff.jitter),
-        format!(
-            "{} = {}: must be 0 or more and less than 1",
-            key("jitter"),
-            backoff.jitter
-        ),
+        format!("{} = {}: must be 0 or more and less than 1", key("jitter"), backoff.jitter),
     );
     must(
         backoff.max_s.is_finite() && backoff.max_s <= 30.0 * 86_400.0,
-        format!(
-            "{} = {}: must be at most 30 days",
-            key("max_s"),
-            backoff.max_s
-        ),
+        format!("{} = {}: must be at most 30 days", key("max_s"), backoff.max_s),
     );
 }
 

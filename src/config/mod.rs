@@ -20,10 +20,7 @@ const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// Everything that can be set, one struct per table of `config/default.toml`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each table is described in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each table is described in config/default.toml")]
 pub struct Config {
     pub database: Database,
     pub backend: Backend,
@@ -214,11 +211,7 @@ impl Config {
     }
 
     fn read_secret_files(&mut self) -> Result<(), ConfigError> {
-        read_secret(
-            "database.url",
-            &mut self.database.url,
-            self.database.url_file.as_deref(),
-        )?;
+        read_secret("database.url", &mut self.database.url, self.database.url_file.as_deref())?;
         read_secret(
             "backend.api_key",
             &mut self.backend.api_key,
@@ -250,22 +243,14 @@ fn read_secret(
 impl Database {
     /// The connection URL, or what to set.
     pub fn url(&self) -> Result<&SecretString, ConfigError> {
-        required(
-            self.url.as_ref(),
-            "database.url",
-            "RECONCILER__DATABASE__URL",
-        )
+        required(self.url.as_ref(), "database.url", "RECONCILER__DATABASE__URL")
     }
 }
 
 impl Backend {
     /// The base URL's template, or what to set.
     pub fn base_url(&self) -> Result<&str, ConfigError> {
-        required(
-            self.base_url.as_deref(),
-            "backend.base_url",
-            "RECONCILER__BACKEND__BASE_URL",
-        )
+        required(self.base_url.as_deref(), "backend.base_url", "RECONCILER__BACKEND__BASE_URL")
     }
 
     /// The key for `X-API-Key`, or what to set.
@@ -276,9 +261,7 @@ impl Backend {
             "RECONCILER__BACKEND__API_KEY or RECONCILER__BACKEND__API_KEY_FILE",
         )?;
         if key.expose_secret().is_empty() {
-            return Err(ConfigError::Wrong(vec![
-                "backend.api_key is empty".to_owned(),
-            ]));
+            return Err(ConfigError::Wrong(vec!["backend.api_key is empty".to_owned()]));
         }
         Ok(key)
     }

@@ -36,16 +36,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let ready = Arc::new(AtomicBool::new(true));
     let listener = probes::bind(config.http.listen).await?;
-    let listen = listener
-        .local_addr()
-        .context("the listener has no address")?;
+    let listen = listener.local_addr().context("the listener has no address")?;
     let mut loops = JoinSet::new();
-    loops.spawn(probes::serve(
-        listener,
-        pool.clone(),
-        Arc::clone(&ready),
-        stop.clone(),
-    ));
+    loops.spawn(probes::serve(listener, pool.clone(), Arc::clone(&ready), stop.clone()));
     start_loops(&config, &pool, &backend, &stop, &mut loops);
     emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
           start_ms = began.elapsed().as_millis() as u64, "up");
@@ -62,12 +55,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(ended) = unasked {
         bail!("a loop ended by itself: {ended:?}");
     }
-    drain(
-        &mut loops,
-        &mut signals,
-        Duration::from_secs(config.shutdown.grace_s),
-    )
-    .await?;
+    drain(&mut loops, &mut signals, Duration::from_secs(config.shutdown.grace_s)).await?;
     pool.close().await;
     Ok(())
 }
@@ -107,12 +95,7 @@ fn start_loops(
     };
     loops.spawn(syncs.run(stop.clone()));
     let upkeep_pulse = Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s));
-    loops.spawn(upkeep::run(
-        pool.clone(),
-        config.clone(),
-        upkeep_pulse,
-        stop.clone(),
-    ));
+    loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_pulse, stop.clone()));
 }
 
 async fn order_arrivals(

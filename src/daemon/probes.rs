@@ -14,6 +14,9 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::emit;
+use crate::telemetry::chain;
+
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
@@ -40,11 +43,10 @@ pub(super) async fn serve(
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(readyz))
         .with_state(Health { pool, ready });
-    let served = axum::serve(listener, routes)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .await;
+    let served =
+        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
-        tracing::error!(error = %error, "the listener of the probes broke");
+        emit!(PROBES_BROKEN, error = %chain(&error), "the listener of the probes broke");
     }
     // A keep-alive connection must not hold up the stop, nor end this loop before it.
     stop.cancelled().await;
@@ -58,9 +60,6 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
     let answer = sqlx::query("select 1").execute(&health.pool);
     match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, answer).await {
         Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        ),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }

@@ -48,15 +48,9 @@ fn body(entitlements: &[String]) -> String {
 
 fn psql(scene: &Scene) -> String {
     let beside = scene.server.bin_dir().join("psql");
-    if beside.is_file() {
-        beside.display().to_string()
-    } else {
-        "psql".to_owned()
-    }
+    if beside.is_file() { beside.display().to_string() } else { "psql".to_owned() }
 }
 
 fn program() -> String {
-    std::env::current_exe().map_or("cerby-reconciler".to_owned(), |path| {
-        path.display().to_string()
-    })
+    std::env::current_exe().map_or("cerby-reconciler".to_owned(), |path| path.display().to_string())
 }

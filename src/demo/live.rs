@@ -27,11 +27,7 @@ pub(super) async fn show(
     let scene = &*scene;
     let on_screen = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     let shown = async {
-        if on_screen {
-            on_the_screen(scene).await
-        } else {
-            match as_lines(scene).await? {}
-        }
+        if on_screen { on_the_screen(scene).await } else { match as_lines(scene).await? {} }
     };
     tokio::select! {
         shown = shown => shown,

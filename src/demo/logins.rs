@@ -35,9 +35,7 @@ async fn create(owner: &PgPool, port: u16, login: &str, role: &str) -> anyhow::R
         .execute(owner)
         .await
         .with_context(|| format!("the login {login} cannot be made"))?;
-    Ok(format!(
-        "postgres://{login}:{password}@127.0.0.1:{port}/postgres"
-    ))
+    Ok(format!("postgres://{login}:{password}@127.0.0.1:{port}/postgres"))
 }
 
 /// A few connections.

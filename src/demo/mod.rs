@@ -49,11 +49,7 @@ pub struct Options {
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut signals = Signals::hear().context("signals cannot be heard")?;
-    let tempo = if options.once {
-        Tempo::compressed()
-    } else {
-        Tempo::watchable()
-    };
+    let tempo = if options.once { Tempo::compressed() } else { Tempo::watchable() };
     // A signal during the start drops what was started, and a drop stops it.
     let mut running = tokio::select! {
         running = Running::start(&tempo, options.seed) => running?,

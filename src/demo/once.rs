@@ -59,11 +59,7 @@ async fn play_and_measure(
             Err(anyhow::anyhow!("not all had ended after {} s", LIMIT.as_secs()))
         }
     };
-    let mut errors: Vec<_> = ended
-        .err()
-        .iter()
-        .map(|error| format!("{error:#}"))
-        .collect();
+    let mut errors: Vec<_> = ended.err().iter().map(|error| format!("{error:#}")).collect();
     // Only when the replicas have stopped does nothing change any more.
     errors.extend(replicas.stop().await);
     errors.extend(replicas.alarming_lines());

@@ -63,14 +63,7 @@ impl Action {
 impl<'a> Operator<'a> {
     /// An operator who takes so long for each action.
     pub(super) fn new(pool: &'a PgPool, apps: &'a Simulator, takes: Duration) -> Self {
-        Self {
-            pool,
-            apps,
-            takes,
-            lied_about: None,
-            forgot: None,
-            record: Record::default(),
-        }
+        Self { pool, apps, takes, lied_about: None, forgot: None, record: Record::default() }
     }
 
     /// What it has done.
@@ -130,11 +123,8 @@ impl<'a> Operator<'a> {
 
     /// A lie is worth telling where it can be found out: a removal from an app that can be read.
     fn may_lie_about(&self, action: &Action) -> bool {
-        let there = self.apps.member(
-            &action.workspace_id,
-            &action.integration_id,
-            &action.member_id,
-        );
+        let there =
+            self.apps.member(&action.workspace_id, &action.integration_id, &action.member_id);
         self.lied_about.is_none()
             && action.operation == "remove"
             && action.is_readable()
@@ -154,8 +144,7 @@ impl<'a> Operator<'a> {
     }
 
     fn has_forgotten(&self, action: &Action) -> bool {
-        self.forgot
-            .is_some_and(|(id, since)| id == action.id && since.elapsed() < REMEMBERS_AFTER)
+        self.forgot.is_some_and(|(id, since)| id == action.id && since.elapsed() < REMEMBERS_AFTER)
     }
 
     fn change(&self, action: &Action) {
@@ -170,12 +159,8 @@ impl<'a> Operator<'a> {
                 };
                 self.apps.person_invites(workspace, integration, person)
             }
-            "remove" => self
-                .apps
-                .person_removes(workspace, integration, &action.member_id),
-            _ => self
-                .apps
-                .person_changes_role(workspace, integration, &action.member_id, &roles),
+            "remove" => self.apps.person_removes(workspace, integration, &action.member_id),
+            _ => self.apps.person_changes_role(workspace, integration, &action.member_id, &roles),
         };
     }
 

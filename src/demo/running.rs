@@ -43,10 +43,7 @@ impl Running {
         let scene = Scene::set(tempo, seed).await?;
         view::progress("starting two replicas of the daemon");
         let environment = environment(tempo, &scene.logins, &scene.simulator);
-        Ok(Self {
-            replicas: Replicas::start(scene.dir.path(), &environment).await?,
-            scene,
-        })
+        Ok(Self { replicas: Replicas::start(scene.dir.path(), &environment).await?, scene })
     }
 
     /// Stops everything and removes every file.
@@ -100,9 +97,7 @@ impl Scene {
             pool.close().await;
         }
         self.server.stop().await?;
-        self.dir
-            .close()
-            .context("the demo's directory cannot be removed")
+        self.dir.close().context("the demo's directory cannot be removed")
     }
 }
 
@@ -150,10 +145,7 @@ fn environment(tempo: &Tempo, logins: &Logins, simulator: &Simulator) -> Vec<(St
         ("HTTP__LISTEN", "127.0.0.1:0".to_owned()),
         ("TELEMETRY__FORMAT", "json".to_owned()),
     ];
-    let times = tempo
-        .configuration
-        .iter()
-        .map(|(key, value)| (*key, (*value).to_owned()));
+    let times = tempo.configuration.iter().map(|(key, value)| (*key, (*value).to_owned()));
     fixed
         .into_iter()
         .chain(times)

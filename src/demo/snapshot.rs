@@ -89,9 +89,7 @@ impl Snapshot {
     pub(super) fn unfinished(&self) -> i64 {
         let unfinished = ["pending", "running", "open", "in_progress", "done"];
         let all = self.tasks.iter().chain(&self.actions);
-        all.filter(|count| unfinished.contains(&count.state.as_str()))
-            .map(|count| count.rows)
-            .sum()
+        all.filter(|count| unfinished.contains(&count.state.as_str())).map(|count| count.rows).sum()
     }
 
     /// All counts in one line.
@@ -102,11 +100,7 @@ impl Snapshot {
                 .filter(|count| count.rows > 0)
                 .map(|count| format!("{} {}", count.rows, count.state));
             let words = words.collect::<Vec<_>>().join(", ");
-            if words.is_empty() {
-                "none".to_owned()
-            } else {
-                words
-            }
+            if words.is_empty() { "none".to_owned() } else { words }
         };
         format!(
             "tasks: {} | manual actions: {} | syncs: {}",

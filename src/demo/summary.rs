@@ -135,37 +135,19 @@ impl Summary {
                 usize::try_from(self.tasks).ok() != Some(arrived),
                 format!("{} of {arrived} tasks arrived", self.tasks),
             ),
-            (
-                self.unfinished > 0,
-                format!("{} rows are unfinished", self.unfinished),
-            ),
-            (
-                !every_procedure,
-                "a procedure did not occur at all".to_owned(),
-            ),
-            (
-                self.lies != 1,
-                format!("the operator lied {} times, not once", self.lies),
-            ),
+            (self.unfinished > 0, format!("{} rows are unfinished", self.unfinished)),
+            (!every_procedure, "a procedure did not occur at all".to_owned()),
+            (self.lies != 1, format!("the operator lied {} times, not once", self.lies)),
             (
                 i64::try_from(self.lies).ok() != Some(self.reopened_actions),
-                format!(
-                    "{} actions were reopened for {} lies",
-                    self.reopened_actions, self.lies
-                ),
+                format!("{} actions were reopened for {} lies", self.reopened_actions, self.lies),
             ),
-            (
-                self.duplicate_effects > 0,
-                format!("{} duplicate effects", self.duplicate_effects),
-            ),
+            (self.duplicate_effects > 0, format!("{} duplicate effects", self.duplicate_effects)),
             (
                 self.forbidden_effects > 0,
                 format!("{} effects after a removal", self.forbidden_effects),
             ),
-            (
-                self.overlapping_jobs > 0,
-                format!("{} jobs overlapped", self.overlapping_jobs),
-            ),
+            (self.overlapping_jobs > 0, format!("{} jobs overlapped", self.overlapping_jobs)),
             (
                 !differences.present.is_empty(),
                 format!("members who must not be: {}", named(&differences.present)),
@@ -191,9 +173,7 @@ impl Summary {
             self.tasks, states.succeeded, states.escalated, states.superseded, states.unfinished
         );
         let actions = self.action_states.iter();
-        let actions: Vec<_> = actions
-            .map(|(status, count)| format!("{count} {status}"))
-            .collect();
+        let actions: Vec<_> = actions.map(|(status, count)| format!("{count} {status}")).collect();
         println!("manual actions: {}", actions.join(", "));
         println!(
             "\n{:<26}{:>6}{:>11}{:>11}{:>12}{:>10}{:>10}{:>12}",
@@ -245,9 +225,7 @@ impl Summary {
 }
 
 async fn tasks(owner: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from reconciler.automation_tasks")
-        .fetch_one(owner)
-        .await
+    sqlx::query_scalar("select count(*) from reconciler.automation_tasks").fetch_one(owner).await
 }
 
 async fn task_states(owner: &PgPool) -> sqlx::Result<TaskStates> {
@@ -287,10 +265,7 @@ async fn procedures(owner: &PgPool) -> sqlx::Result<BTreeMap<String, Procedure>>
     )
     .fetch_all(owner)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.name.clone(), row))
-        .collect())
+    Ok(rows.into_iter().map(|row| (row.name.clone(), row)).collect())
 }
 
 async fn deprovisioned(owner: &PgPool) -> sqlx::Result<Deprovisioned> {

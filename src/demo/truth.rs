@@ -128,10 +128,7 @@ mod tests {
             let one = |operation: &Operation| effect(0, *operation, Author::Automation);
             operations.iter().map(one).collect()
         };
-        assert_eq!(
-            repeated_invitations(&effects(&[Invite, ChangeRole, Invite])),
-            1
-        );
+        assert_eq!(repeated_invitations(&effects(&[Invite, ChangeRole, Invite])), 1);
         assert_eq!(repeated_invitations(&effects(&[Invite, Remove, Invite])), 0);
     }
 
@@ -146,10 +143,7 @@ mod tests {
             ended_at: Some(at(2)),
         };
         let count = |seconds, operation, author| {
-            forbidden_effects(
-                &[effect(seconds, operation, author)],
-                std::slice::from_ref(&removal),
-            )
+            forbidden_effects(&[effect(seconds, operation, author)], std::slice::from_ref(&removal))
         };
         assert_eq!(count(1, Invite, Author::Automation), 0, "was under way");
         assert_eq!(count(3, Invite, Author::Automation), 1);

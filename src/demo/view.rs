@@ -26,9 +26,7 @@ pub(super) struct Screen {
 impl Screen {
     /// Takes the terminal.
     pub(super) fn open() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminal: ratatui::try_init()?,
-        })
+        Ok(Self { terminal: ratatui::try_init()? })
     }
 
     /// Draws where everything stands.
@@ -127,10 +125,7 @@ fn simulator_counts(snapshot: &Snapshot) -> Vec<Count> {
         ("requests", counters.requests.values().sum()),
         ("invitations by automation", sum(|effects| effects.invites)),
         ("removals by automation", sum(|effects| effects.removals)),
-        (
-            "role changes by automation",
-            sum(|effects| effects.role_changes),
-        ),
+        ("role changes by automation", sum(|effects| effects.role_changes)),
         ("repeated effects", counters.duplicate_effects),
     ];
     counts
@@ -188,10 +183,7 @@ mod tests {
     #[test]
     fn it_is_drawn_on_every_size_of_terminal() {
         let snapshot = Snapshot {
-            tasks: vec![Count {
-                state: "pending".to_owned(),
-                rows: 42,
-            }],
+            tasks: vec![Count { state: "pending".to_owned(), rows: 42 }],
             actions: Vec::new(),
             syncs: Vec::new(),
             events: Vec::new(),
@@ -200,9 +192,7 @@ mod tests {
         };
         for (width, height) in [(1, 1), (20, 5), (80, 24), (200, 60)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            terminal
-                .draw(|frame| draw(frame, &snapshot, &["psql".to_owned()]))
-                .unwrap();
+            terminal.draw(|frame| draw(frame, &snapshot, &["psql".to_owned()])).unwrap();
             if width >= 80 {
                 assert!(terminal.backend().to_string().contains("42  pending"));
             }

@@ -25,25 +25,21 @@ pub(super) struct Ending {
 /// The world that these tasks came from.
 pub(super) fn before(tasks: &[InboundTask]) -> World {
     let integrations = integrations(tasks);
-    let world = integrations
-        .values()
-        .fold(World::new(), |world, integration| {
-            with_bystanders(world.integration((*integration).clone()), integration)
-        });
-    intents(tasks)
-        .iter()
-        .fold(world, |world, (place, intents)| {
-            let first = intents[0];
-            let person = person(first);
-            if first.operation == "invite" {
-                return world.person(&place.0.workspace, person);
-            }
-            world.person(&place.0.workspace, person.clone()).member(
-                &place.0.workspace,
-                &place.0.integration,
-                person.with(&[FORMER_ROLE]),
-            )
-        })
+    let world = integrations.values().fold(World::new(), |world, integration| {
+        with_bystanders(world.integration((*integration).clone()), integration)
+    });
+    intents(tasks).iter().fold(world, |world, (place, intents)| {
+        let first = intents[0];
+        let person = person(first);
+        if first.operation == "invite" {
+            return world.person(&place.0.workspace, person);
+        }
+        world.person(&place.0.workspace, person.clone()).member(
+            &place.0.workspace,
+            &place.0.integration,
+            person.with(&[FORMER_ROLE]),
+        )
+    })
 }
 
 /// How each member must end: as the latest intent wants it, whatever order the tasks arrive in.
@@ -76,10 +72,7 @@ fn intents(tasks: &[InboundTask]) -> BTreeMap<(Place, String), Vec<&InboundTask>
 }
 
 fn integrations(tasks: &[InboundTask]) -> BTreeMap<Place, Integration> {
-    tasks
-        .iter()
-        .map(|task| (place(task), integration(task)))
-        .collect()
+    tasks.iter().map(|task| (place(task), integration(task))).collect()
 }
 
 fn place(task: &InboundTask) -> Place {
@@ -137,11 +130,7 @@ mod tests {
         tasks.reverse();
         assert_eq!(super::endings(&tasks), endings);
         assert!(endings.iter().any(|ending| !ending.present));
-        assert!(
-            endings
-                .iter()
-                .any(|ending| ending.present && !ending.roles.is_empty())
-        );
+        assert!(endings.iter().any(|ending| ending.present && !ending.roles.is_empty()));
     }
 
     #[test]

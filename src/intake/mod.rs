@@ -51,10 +51,7 @@ pub async fn order_arrivals(
             standing: Standing::Arrived,
         });
     }
-    let orders: Vec<Order> = intents
-        .values()
-        .map(|intents| order::order(intents))
-        .collect();
+    let orders: Vec<Order> = intents.values().map(|intents| order::order(intents)).collect();
 
     write(&mut tx, &orders).await?;
     write_first_due(&mut tx, policy, &arrived).await?;
@@ -76,17 +73,11 @@ fn oldest_by_member(arrived: &[Arrived]) -> BTreeMap<MemberKey, DateTime<Utc>> {
 /// Losers leave and heads step back before a turn is given: the database allows one head per member.
 async fn write(connection: &mut sqlx::PgConnection, orders: &[Order]) -> Result<(), StoreError> {
     let all = |part: fn(&Order) -> &Vec<order::Superseded>| -> Vec<_> {
-        orders
-            .iter()
-            .flat_map(|order| part(order).iter().copied())
-            .collect()
+        orders.iter().flat_map(|order| part(order).iter().copied()).collect()
     };
     store::close_superseded(connection, &all(|order| &order.closed)).await?;
     store::mark_superseded(connection, &all(|order| &order.marked)).await?;
-    let waiting: Vec<_> = orders
-        .iter()
-        .flat_map(|order| order.waiting.iter().copied())
-        .collect();
+    let waiting: Vec<_> = orders.iter().flat_map(|order| order.waiting.iter().copied()).collect();
     store::let_wait(connection, &waiting).await?;
     let heads: Vec<_> = orders.iter().filter_map(|order| order.head).collect();
     store::give_turn(connection, &heads).await
@@ -116,10 +107,7 @@ async fn write_first_due(
 }
 
 fn ended_actions(orders: &[Order]) -> Vec<(i64, i64)> {
-    orders
-        .iter()
-        .flat_map(|order| order.ended_actions.iter().copied())
-        .collect()
+    orders.iter().flat_map(|order| order.ended_actions.iter().copied()).collect()
 }
 
 fn log(arrived: &[Arrived], orders: &[Order], actions: &[(i64, i64)]) {

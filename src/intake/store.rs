@@ -111,11 +111,8 @@ struct Keys {
 
 impl Keys {
     fn of<'a>(keys: impl Iterator<Item = &'a MemberKey>) -> Self {
-        let mut arrays = Self {
-            workspaces: Vec::new(),
-            integrations: Vec::new(),
-            members: Vec::new(),
-        };
+        let mut arrays =
+            Self { workspaces: Vec::new(), integrations: Vec::new(), members: Vec::new() };
         for key in keys {
             arrays.workspaces.push(key.workspace.clone());
             arrays.integrations.push(key.integration.clone());
@@ -196,20 +193,16 @@ pub(super) async fn known_intents(
     .await?;
     let mut known: BTreeMap<MemberKey, Vec<Intent>> = BTreeMap::new();
     for row in rows {
-        let bad = |source| StoreError::BadRow {
-            table: "automation_tasks",
-            id: row.id,
-            source,
-        };
+        let bad = |source| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
         let intent = Intent {
             task: row.id,
             operation: row.operation.parse().map_err(bad)?,
             requested_at: row.requested_at,
             standing: match (row.turn.as_deref(), row.state.as_str()) {
                 (Some("waiting"), _) => Standing::Waiting,
-                (Some(_), _) if row.in_flight => Standing::InFlight {
-                    superseded_by: row.superseded_by,
-                },
+                (Some(_), _) if row.in_flight => {
+                    Standing::InFlight { superseded_by: row.superseded_by }
+                }
                 (Some(_), _) => Standing::Head,
                 (None, "succeeded") => Standing::Effective,
                 (None, "escalated") => of_action(row.action_id, row.action_status.as_deref()),

@@ -16,26 +16,12 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("done", include_str!("instructions/done.txt")),
         ("app_invite", include_str!("instructions/app_invite.txt")),
         ("app_remove", include_str!("instructions/app_remove.txt")),
-        (
-            "app_change_role",
-            include_str!("instructions/app_change_role.txt"),
-        ),
-        (
-            "business_hub_invite",
-            include_str!("instructions/business_hub_invite.txt"),
-        ),
-        (
-            "business_hub_remove",
-            include_str!("instructions/business_hub_remove.txt"),
-        ),
-        (
-            "business_hub_change_role",
-            include_str!("instructions/business_hub_change_role.txt"),
-        ),
+        ("app_change_role", include_str!("instructions/app_change_role.txt")),
+        ("business_hub_invite", include_str!("instructions/business_hub_invite.txt")),
+        ("business_hub_remove", include_str!("instructions/business_hub_remove.txt")),
+        ("business_hub_change_role", include_str!("instructions/business_hub_change_role.txt")),
     ] {
-        templates
-            .add_template(name, text)
-            .expect("the templates are compiled by every test");
+        templates.add_template(name, text).expect("the templates are compiled by every test");
     }
     templates
 });
@@ -76,11 +62,7 @@ pub fn render(opening: &Opening) -> String {
 }
 
 fn roles(entitlements: &[String]) -> String {
-    entitlements
-        .iter()
-        .map(|role| printable(role))
-        .collect::<Vec<_>>()
-        .join(" and ")
+    entitlements.iter().map(|role| printable(role)).collect::<Vec<_>>().join(" and ")
 }
 
 fn remedy(opening: &Opening) -> Option<&'static str> {
@@ -95,9 +77,7 @@ fn remedy(opening: &Opening) -> Option<&'static str> {
 /// Names are typed by anybody: without control characters and without marks that turn the direction of text,
 /// one name cannot pretend to be another or break a terminal.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() && !turns_direction(*c))
-        .collect()
+    text.chars().filter(|c| !c.is_control() && !turns_direction(*c)).collect()
 }
 
 fn turns_direction(c: char) -> bool {
@@ -123,10 +103,7 @@ mod tests {
             trigger: Trigger::Manual,
             reason: "only a person can mend this failure",
             failure: Failure::ours("NotEnoughSeats"),
-            app: AppName {
-                name: "YouTube Studio".to_owned(),
-                kind,
-            },
+            app: AppName { name: "YouTube Studio".to_owned(), kind },
             person: Person {
                 email: "jo@example.com".to_owned(),
                 username: Some("jo-studio".to_owned()),
@@ -141,17 +118,10 @@ mod tests {
         for kind in [IntegrationKind::App, IntegrationKind::BusinessHub] {
             for operation in [Operation::Invite, Operation::Remove, Operation::ChangeRole] {
                 let text = render(&opening(kind, operation));
-                for needed in [
-                    "Jo Doe",
-                    "jo@example.com",
-                    "YouTube Studio",
-                    "NotEnoughSeats",
-                    "add licences",
-                ] {
-                    assert!(
-                        text.contains(needed),
-                        "{kind} {operation} lacks {needed}:\n{text}"
-                    );
+                for needed in
+                    ["Jo Doe", "jo@example.com", "YouTube Studio", "NotEnoughSeats", "add licences"]
+                {
+                    assert!(text.contains(needed), "{kind} {operation} lacks {needed}:\n{text}");
                 }
             }
         }

@@ -46,12 +46,7 @@ pub enum Command {
         #[arg(long)]
         note: Option<String>,
         /// Your name, where several people share one database login
-        #[arg(
-            long = "as",
-            env = "USER",
-            value_name = "NAME",
-            default_value = "unknown"
-        )]
+        #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
         name: String,
     },
 }
@@ -73,18 +68,8 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let pool = schema::connect(&config.database).await?;
     schema::check(&pool).await?;
     match command {
-        Command::List {
-            status,
-            all,
-            workspace,
-            limit,
-            json,
-        } => {
-            let statuses = if all || !status.is_empty() {
-                status
-            } else {
-                unfinished()
-            };
+        Command::List { status, all, workspace, limit, json } => {
+            let statuses = if all || !status.is_empty() { status } else { unfinished() };
             let lines = store::list(&pool, &statuses, workspace.as_deref(), limit).await?;
             if json {
                 return print_json(&lines);
@@ -113,33 +98,15 @@ fn print_table(lines: &[Line]) {
         println!("no such actions");
         return;
     }
-    let heads = [
-        "ID",
-        "STATUS",
-        "DUE",
-        "OPERATION",
-        "APP",
-        "MEMBER",
-        "WORKSPACE",
-        "WHY",
-    ]
-    .map(str::to_owned);
-    let rows: Vec<[String; 8]> = std::iter::once(heads)
-        .chain(lines.iter().map(cells))
-        .collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let heads = ["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WORKSPACE", "WHY"]
+        .map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(heads).chain(lines.iter().map(cells)).collect();
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 8] = std::array::from_fn(width);
     for row in &rows {
-        let padded: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let padded: Vec<_> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         println!("{}", padded.join("  ").trim_end());
     }
 }
@@ -154,11 +121,7 @@ fn cells(line: &Line) -> [String; 8] {
     [
         line.id.to_string(),
         format!("{}{again}", line.status),
-        if line.overdue {
-            format!("{due} OVERDUE")
-        } else {
-            due.to_string()
-        },
+        if line.overdue { format!("{due} OVERDUE") } else { due.to_string() },
         line.operation.clone(),
         printable(&line.integration_name),
         printable(&line.member_email),
@@ -168,13 +131,9 @@ fn cells(line: &Line) -> [String; 8] {
 }
 
 async fn show(pool: &PgPool, id: i64) -> anyhow::Result<()> {
-    let card = store::find(pool, id)
-        .await?
-        .with_context(|| format!("there is no manual action {id}"))?;
-    println!(
-        "Manual action {id} of workspace {}: {}\n",
-        card.workspace_id, card.status
-    );
+    let card =
+        store::find(pool, id).await?.with_context(|| format!("there is no manual action {id}"))?;
+    println!("Manual action {id} of workspace {}: {}\n", card.workspace_id, card.status);
     // Rendered from names that anybody may type: made printable when it was rendered.
     println!("{}\n", card.instructions);
     for (name, value) in facts(&card) {
@@ -211,11 +170,7 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
         ("verdict at", card.verdict_at.map(time)),
         ("seen", card.seen.clone()),
     ];
-    facts.extend(
-        texts
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, printable(&text?)))),
-    );
+    facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, printable(&text?)))));
     facts
 }
 

@@ -22,10 +22,7 @@ pub(super) async fn run(file: Option<&Path>, workspace: Option<&str>) -> ExitCod
             return ExitCode::FAILURE;
         }
     };
-    let mut well = say(
-        "configuration",
-        &Ok("every key is known and fits the others".to_owned()),
-    );
+    let mut well = say("configuration", &Ok("every key is known and fits the others".to_owned()));
     let pool = match schema::connect(&config.database).await {
         Ok(pool) => {
             well &= say("database", &Ok("PostgreSQL answers".to_owned()));
@@ -42,11 +39,7 @@ pub(super) async fn run(file: Option<&Path>, workspace: Option<&str>) -> ExitCod
         None => known_workspace(pool.as_ref()).await,
     };
     well &= backend_verdict(&config, workspace).await;
-    if well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn say(part: &str, verdict: &Result<String, String>) -> bool {

@@ -18,13 +18,7 @@ use crate::telemetry::{self, chain};
 #[command(version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     /// A TOML file over the defaults; the environment (RECONCILER__…) goes over both
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_name = "FILE",
-        env = "RECONCILER_CONFIG"
-    )]
+    #[arg(long, short, global = true, value_name = "FILE", env = "RECONCILER_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -116,10 +110,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => {
-            let telemetry = Telemetry {
-                format: LogFormat::Auto,
-                filter: "info".to_owned(),
-            };
+            let telemetry = Telemetry { format: LogFormat::Auto, filter: "info".to_owned() };
             if telemetry::start(&telemetry).is_ok() {
                 emit!(SERVICE_FAILED, error = %chain(&error), "not started");
             }
@@ -149,11 +140,6 @@ async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
 
 fn show_config(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    print!(
-        "{}",
-        config
-            .effective()
-            .context("the configuration cannot be printed")?
-    );
+    print!("{}", config.effective().context("the configuration cannot be printed")?);
     Ok(())
 }

@@ -74,10 +74,7 @@ pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()
             .expect("a valid template"),
     );
     let imported = import_showing(&bar, &pool, &text).await?;
-    println!(
-        "{} inserted, {} known already",
-        imported.inserted, imported.known
-    );
+    println!("{} inserted, {} known already", imported.inserted, imported.known);
     Ok(())
 }
 
@@ -111,14 +108,9 @@ async fn import_showing(
         inserted += insert_batch(&mut tx, batch).await?;
         progress.inc(batch.len() as u64);
     }
-    tx.commit()
-        .await
-        .context("the import was not committed: nothing was inserted")?;
+    tx.commit().await.context("the import was not committed: nothing was inserted")?;
     progress.finish_and_clear();
-    Ok(Imported {
-        inserted,
-        known: tasks.len() as u64 - inserted,
-    })
+    Ok(Imported { inserted, known: tasks.len() as u64 - inserted })
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Numbered>> {
@@ -132,9 +124,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Numbered>> {
         let parsed = serde_path_to_error::deserialize(&mut json)
             .map_err(|error| at_column(&error))
             .and_then(|task| {
-                json.end()
-                    .map(|()| task)
-                    .map_err(|_| "more than one object".to_owned())
+                json.end().map(|()| task).map_err(|_| "more than one object".to_owned())
             });
         match parsed {
             Ok(task) => tasks.push(Numbered { number, task }),
@@ -146,15 +136,8 @@ fn parse(text: &str) -> anyhow::Result<Vec<Numbered>> {
     }
     let (count, more) = (bad.len(), bad.len().saturating_sub(BAD_LINES_SHOWN));
     bad.truncate(BAD_LINES_SHOWN);
-    let rest = if more > 0 {
-        format!("\n  … and {more} more")
-    } else {
-        String::new()
-    };
-    bail!(
-        "{count} bad lines, nothing was inserted:\n  {}{rest}",
-        bad.join("\n  ")
-    );
+    let rest = if more > 0 { format!("\n  … and {more} more") } else { String::new() };
+    bail!("{count} bad lines, nothing was inserted:\n  {}{rest}", bad.join("\n  "));
 }
 
 /// serde's words name a missing or unknown column themselves; for a bad value the path does.

@@ -10,9 +10,7 @@ pub(super) fn words(error: &sqlx::Error) -> String {
     let Some(refusal) = error.as_database_error() else {
         return chain(error);
     };
-    let hint = refusal
-        .try_downcast_ref::<PgDatabaseError>()
-        .and_then(PgDatabaseError::hint);
+    let hint = refusal.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
     match hint {
         Some(hint) => format!("{}\n{hint}", refusal.message()),
         None => refusal.message().to_owned(),

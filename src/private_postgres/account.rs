@@ -22,15 +22,10 @@ impl Account {
         if !Uid::effective().is_root() {
             return Ok(Self { switch_to: None });
         }
-        let user = STAND_INS
-            .iter()
-            .find_map(|name| User::from_name(name).ok().flatten())
-            .context(
-                "PostgreSQL does not run as root, and no user `postgres` or `nobody` exists",
-            )?;
-        Ok(Self {
-            switch_to: Some((user.uid.as_raw(), user.gid.as_raw())),
-        })
+        let user = STAND_INS.iter().find_map(|name| User::from_name(name).ok().flatten()).context(
+            "PostgreSQL does not run as root, and no user `postgres` or `nobody` exists",
+        )?;
+        Ok(Self { switch_to: Some((user.uid.as_raw(), user.gid.as_raw())) })
     }
 
     pub(super) fn is_switched(self) -> bool {
@@ -54,10 +49,7 @@ impl Account {
             .for_each(|(name, _)| {
                 command.env_remove(name);
             });
-        command
-            .current_dir(home)
-            .env("HOME", home)
-            .env("LC_ALL", "C");
+        command.current_dir(home).env("HOME", home).env("LC_ALL", "C");
         if let Some((uid, gid)) = self.switch_to {
             command.uid(uid).gid(gid);
         }

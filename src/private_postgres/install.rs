@@ -68,10 +68,7 @@ pub(super) fn server() -> anyhow::Result<()> {
         !manager.as_root || Uid::effective().is_root() || sudo_works(),
         "PostgreSQL is missing and installing it needs root: {ADVICE}"
     );
-    eprintln!(
-        "PostgreSQL is missing: installing it with {}",
-        manager.program
-    );
+    eprintln!("PostgreSQL is missing: installing it with {}", manager.program);
     if !manager.update.is_empty() && !run(manager, manager.update)? {
         eprintln!("{} could not update its index", manager.program);
     }
@@ -95,11 +92,7 @@ fn run(manager: &Manager, arguments: &[&str]) -> anyhow::Result<bool> {
 }
 
 fn privileges(manager: &Manager) -> Vec<&'static str> {
-    if manager.as_root && !Uid::effective().is_root() {
-        vec!["sudo", "-n"]
-    } else {
-        Vec::new()
-    }
+    if manager.as_root && !Uid::effective().is_root() { vec!["sudo", "-n"] } else { Vec::new() }
 }
 
 fn sudo_works() -> bool {
@@ -113,7 +106,5 @@ fn sudo_works() -> bool {
 
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .any(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).any(|file| file.is_file())
 }

@@ -282,11 +282,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .context("cannot run postgres")?;
-        Ok(Self {
-            process,
-            port,
-            log_start,
-        })
+        Ok(Self { process, port, log_start })
     }
 
     async fn wait_until_ready(&mut self, files: &Files) -> anyhow::Result<Launch> {
@@ -319,10 +315,7 @@ impl Server {
         let deadline = Instant::now() + STOP_LIMIT;
         self.signal(shutdown.signal())?;
         while self.process.try_wait()?.is_none() {
-            ensure!(
-                Instant::now() < deadline,
-                "PostgreSQL did not stop within {STOP_LIMIT:?}"
-            );
+            ensure!(Instant::now() < deadline, "PostgreSQL did not stop within {STOP_LIMIT:?}");
             tokio::time::sleep(POLL).await;
         }
         Ok(())
@@ -375,9 +368,7 @@ fn temp_parent(account: Account) -> PathBuf {
     let usual = std::env::temp_dir();
     let plain = |path: &str| {
         path.len() < LONGEST_DIR
-            && path
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
+            && path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
     };
     match usual.to_str() {
         Some(path) if plain(path) && !account.is_switched() => usual,

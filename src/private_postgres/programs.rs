@@ -105,9 +105,7 @@ fn major_version(mut command: Command) -> Option<u32> {
 /// The number in `postgres (PostgreSQL) 17.5 (Debian 17.5-1)` and `initdb (PostgreSQL) 19beta1`.
 fn parse_major(text: &str) -> Option<u32> {
     let (_, version) = text.split_once("(PostgreSQL) ")?;
-    let end = version
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(version.len());
+    let end = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
     version[..end].parse().ok()
 }
 
@@ -116,10 +114,7 @@ fn candidates() -> Vec<PathBuf> {
     let packaged = LAYOUTS
         .iter()
         .flat_map(|(parent, prefix, rest)| newest_first(Path::new(parent), prefix, rest));
-    env::split_paths(&path)
-        .chain(configured_dir())
-        .chain(packaged)
-        .collect()
+    env::split_paths(&path).chain(configured_dir()).chain(packaged).collect()
 }
 
 fn configured_dir() -> Option<PathBuf> {
@@ -170,10 +165,7 @@ mod tests {
 
     #[test]
     fn reads_the_major_version() {
-        assert_eq!(
-            parse_major("postgres (PostgreSQL) 17.5 (Debian 17.5-1)\n"),
-            Some(17)
-        );
+        assert_eq!(parse_major("postgres (PostgreSQL) 17.5 (Debian 17.5-1)\n"), Some(17));
         assert_eq!(parse_major("initdb (PostgreSQL) 19beta1\n"), Some(19));
         assert_eq!(parse_major("postgres (PostgreSQL) 9.6.24\n"), Some(9));
         assert_eq!(parse_major("something else"), None);

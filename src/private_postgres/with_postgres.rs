@@ -53,9 +53,7 @@ async fn run(mut command: Command) -> anyhow::Result<i32> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let program = command.as_std().get_program().to_owned();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run {}", program.display()))?;
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
     loop {
         tokio::select! {
             status = child.wait() => return Ok(exit_code(status?)),

@@ -42,26 +42,16 @@ mod tests {
 
     #[test]
     fn delays_grow_by_the_factor_up_to_the_longest() {
-        let seconds: Vec<_> = (0..6)
-            .map(|attempts| delay(&removal(), attempts).as_secs())
-            .collect();
+        let seconds: Vec<_> =
+            (0..6).map(|attempts| delay(&removal(), attempts).as_secs()).collect();
         assert_eq!(seconds, [15, 60, 240, 900, 900, 900]);
     }
 
     #[test]
     fn jitter_stays_within_its_part_and_varies() {
-        let policy = Backoff {
-            jitter: 0.2,
-            ..removal()
-        };
+        let policy = Backoff { jitter: 0.2, ..removal() };
         let delays: Vec<_> = (0..200).map(|_| delay(&policy, 1).as_secs_f64()).collect();
-        assert!(
-            delays.iter().all(|s| (48.0..=72.0).contains(s)),
-            "{delays:?}"
-        );
-        assert!(
-            delays.iter().any(|s| (s - delays[0]).abs() > 0.1),
-            "no jitter at all"
-        );
+        assert!(delays.iter().all(|s| (48.0..=72.0).contains(s)), "{delays:?}");
+        assert!(delays.iter().any(|s| (s - delays[0]).abs() > 0.1), "no jitter at all");
     }
 }

@@ -64,11 +64,7 @@ async fn watch(
     since: DateTime<Utc>,
 ) -> Next {
     let age = elapsed(since, task.claimed_at);
-    let still = |after| Next::Watch {
-        job: job.to_owned(),
-        after,
-        started: false,
-    };
+    let still = |after| Next::Watch { job: job.to_owned(), after, started: false };
     let (failure, lost) = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => match answer.progress {
             Progress::Running => match decide::next_look(policy, age) {
@@ -83,9 +79,9 @@ async fn watch(
         Err(_) => return still(policy.longest_look()),
     };
     match look(backend, task).await {
-        Ok(Observation::AsWanted) if task.superseded_by.is_none() => Next::Succeed {
-            reason: "seen as wanted after an attempt",
-        },
+        Ok(Observation::AsWanted) if task.superseded_by.is_none() => {
+            Next::Succeed { reason: "seen as wanted after an attempt" }
+        }
         Ok(_) | Err(BackendError::NotFound { .. }) if lost => {
             decide::after_lost_job(policy, task, failure, task.claimed_at)
         }

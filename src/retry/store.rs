@@ -73,10 +73,7 @@ pub async fn claim(
             let trigger: Trigger = row.trigger.parse().map_err(bad)?;
             Ok(ClaimedTask {
                 id: row.id,
-                lease: Lease {
-                    token: row.lease_token,
-                    ends,
-                },
+                lease: Lease { token: row.lease_token, ends },
                 wanted: Wanted {
                     operation: row.operation.parse().map_err(bad)?,
                     member: row.member_id.clone(),
@@ -306,11 +303,7 @@ pub async fn face(connection: &mut PgConnection, task: &ClaimedTask) -> Result<F
     )
     .fetch_one(connection)
     .await?;
-    let bad = |source| StoreError::BadRow {
-        table: "automation_tasks",
-        id: task.id,
-        source,
-    };
+    let bad = |source| StoreError::BadRow { table: "automation_tasks", id: task.id, source };
     Ok(Face {
         integration_name: row.integration_name,
         kind: row.integration_kind.parse().map_err(bad)?,

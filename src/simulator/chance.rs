@@ -10,9 +10,7 @@ impl Draw {
     /// The same names give the same draw, on every machine and in every release.
     pub(super) fn new(seed: u64, names: &[&str]) -> Self {
         let start = mix(seed ^ 0xcbf2_9ce4_8422_2325);
-        Self(mix(names
-            .iter()
-            .fold(start, |hash, name| mix(absorb(hash, name)))))
+        Self(mix(names.iter().fold(start, |hash, name| mix(absorb(hash, name)))))
     }
 
     /// An independent draw for the same names.
@@ -47,9 +45,9 @@ impl Draw {
 
 fn absorb(hash: u64, name: &str) -> u64 {
     // The terminator keeps ("ab", "c") apart from ("a", "bc").
-    name.bytes().chain([0xff]).fold(hash, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    name.bytes()
+        .chain([0xff])
+        .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn mix(value: u64) -> u64 {
@@ -73,9 +71,7 @@ mod tests {
 
     #[test]
     fn draws_are_spread_evenly() {
-        let low = (0..10_000)
-            .filter(|n| Draw::new(1, &[&n.to_string()]).unit() < 0.1)
-            .count();
+        let low = (0..10_000).filter(|n| Draw::new(1, &[&n.to_string()]).unit() < 0.1).count();
         assert!((900..1100).contains(&low), "{low} of 10000 below 0.1");
     }
 

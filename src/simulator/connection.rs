@@ -92,13 +92,7 @@ impl Listener for Door {
             let (stream, address) = Listener::accept(&mut self.0).await;
             // A client that is gone already is not worth an answer.
             if stream.set_nodelay(true).is_ok() {
-                return (
-                    Connection {
-                        stream,
-                        breaker: Breaker::default(),
-                    },
-                    address,
-                );
+                return (Connection { stream, breaker: Breaker::default() }, address);
             }
         }
     }

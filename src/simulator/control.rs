@@ -28,14 +28,8 @@ struct Wanted {
 pub(super) fn router() -> Router<Handle> {
     Router::new()
         .route("/simulator/counters", get(counters))
-        .route(
-            "/simulator/{workspace}/integrations/{id}/members",
-            get(members),
-        )
-        .route(
-            "/simulator/{workspace}/integrations/{id}/members/{member}/{change}",
-            post(change),
-        )
+        .route("/simulator/{workspace}/integrations/{id}/members", get(members))
+        .route("/simulator/{workspace}/integrations/{id}/members/{member}/{change}", post(change))
 }
 
 async fn counters(Shared(handle): Shared<Handle>) -> Json<Value> {
@@ -66,9 +60,7 @@ async fn change(
     };
     let wanted = wanted(&body)?;
     let place = Place::new(workspace, id);
-    let person = handle
-        .state()
-        .person(&place.workspace, &member, &wanted.entitlements);
+    let person = handle.state().person(&place.workspace, &member, &wanted.entitlements);
     let person = Member {
         email: wanted.email.unwrap_or(person.email),
         username: wanted.username.or(person.username),
@@ -80,11 +72,7 @@ async fn change(
         true => Ok(Json(json!({"changed": true}))),
         false => {
             let detail = "The app is so already, or there is nobody to change.";
-            Err(Refusal::new(
-                StatusCode::CONFLICT,
-                "nothing_to_change",
-                detail,
-            ))
+            Err(Refusal::new(StatusCode::CONFLICT, "nothing_to_change", detail))
         }
     }
 }

@@ -81,11 +81,7 @@ pub enum Fate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Works,
-    Fails {
-        code: String,
-        lasting: bool,
-        done: bool,
-    },
+    Fails { code: String, lasting: bool, done: bool },
     Pretends,
     NeverEnds,
 }
@@ -139,11 +135,7 @@ impl Fate {
 }
 
 fn fails(code: &str, lasting: bool, done: bool) -> Outcome {
-    Outcome::Fails {
-        code: code.to_owned(),
-        lasting,
-        done,
-    }
+    Outcome::Fails { code: code.to_owned(), lasting, done }
 }
 
 /// Which of the shares, laid end to end from 0, the point falls into.
@@ -168,12 +160,7 @@ pub(super) struct Fates {
 
 impl Fates {
     pub(super) fn new(seed: u64, plan: FaultPlan) -> Self {
-        Self {
-            seed,
-            plan,
-            set: HashMap::new(),
-            attempts: HashMap::new(),
-        }
+        Self { seed, plan, set: HashMap::new(), attempts: HashMap::new() }
     }
 
     /// Attempts are counted from here anew.
@@ -195,12 +182,7 @@ impl Fates {
         let attempt = *attempts;
         *attempts += 1;
         let number = attempt.to_string();
-        let names = [
-            step,
-            place.workspace.as_str(),
-            place.integration.as_str(),
-            member,
-        ];
+        let names = [step, place.workspace.as_str(), place.integration.as_str(), member];
         let each = [names.as_slice(), &[number.as_str()]].concat();
         let outcome = match self.set.get(&subject) {
             Some(fate) => fate.outcome(attempt),
@@ -211,10 +193,7 @@ impl Fates {
     }
 
     fn sync_fate(&self, names: &[&str]) -> Fate {
-        let plan = FaultPlan {
-            transient: self.plan.sync_fails,
-            ..FaultPlan::none()
-        };
+        let plan = FaultPlan { transient: self.plan.sync_fails, ..FaultPlan::none() };
         Fate::dealt(&plan, self.seed, names)
     }
 }

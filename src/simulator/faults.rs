@@ -154,13 +154,8 @@ pub enum RetryAfter {
 }
 
 impl RetryAfter {
-    const ALL: [Self; 5] = [
-        Self::Absent,
-        Self::Seconds(2),
-        Self::Date(2),
-        Self::Past,
-        Self::TenYears,
-    ];
+    const ALL: [Self; 5] =
+        [Self::Absent, Self::Seconds(2), Self::Date(2), Self::Past, Self::TenYears];
 
     /// The header's value, if there is one.
     pub(super) fn header(self, now: chrono::DateTime<chrono::Utc>) -> Option<String> {
@@ -254,13 +249,7 @@ pub(super) struct Troubles {
 
 impl Troubles {
     pub(super) fn new(seed: u64, plan: FaultPlan) -> Self {
-        Self {
-            seed,
-            plan,
-            injections: Vec::new(),
-            by_path: HashMap::new(),
-            outage: false,
-        }
+        Self { seed, plan, injections: Vec::new(), by_path: HashMap::new(), outage: false }
     }
 
     pub(super) fn inject(&mut self, injection: Injection) {
@@ -275,19 +264,13 @@ impl Troubles {
         method: &Method,
         path: &str,
     ) -> Option<HttpFault> {
-        let count = self
-            .by_path
-            .entry((method.clone(), path.to_owned()))
-            .or_default();
+        let count = self.by_path.entry((method.clone(), path.to_owned())).or_default();
         let nth_of_path = *count;
         *count += 1;
         if self.outage {
             return Some(HttpFault::Status(503));
         }
-        let scripted = self
-            .injections
-            .iter()
-            .find(|each| each.call == call && each.nth == nth);
+        let scripted = self.injections.iter().find(|each| each.call == call && each.nth == nth);
         scripted
             .map(|injection| injection.fault)
             .or_else(|| self.plan.http_fault(self.seed, method, path, nth_of_path))

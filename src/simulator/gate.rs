@@ -28,10 +28,7 @@ pub(super) async fn gate(
     next: Next,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let key = request
-        .headers()
-        .get("x-api-key")
-        .map(|key| key.as_bytes().to_vec());
+    let key = request.headers().get("x-api-key").map(|key| key.as_bytes().to_vec());
     let Some(call) = Call::of(&method, &path) else {
         return next.run(request).await;
     };
@@ -56,50 +53,23 @@ async fn suffer(
     request: Request,
     next: Next,
 ) -> Response {
-    let whole = Treatment {
-        is_heard: true,
-        repeats_page: false,
-    };
+    let whole = Treatment { is_heard: true, repeats_page: false };
     match fault {
         None => run(request, next, whole).await,
         Some(HttpFault::RepeatedPage) => {
-            run(
-                request,
-                next,
-                Treatment {
-                    repeats_page: true,
-                    ..whole
-                },
-            )
-            .await
+            run(request, next, Treatment { repeats_page: true, ..whole }).await
         }
         Some(HttpFault::Delay(late)) => {
             handle.unless_stopped(tokio::time::sleep(late)).await;
             run(request, next, whole).await
         }
         Some(HttpFault::LostReply) => {
-            let response = run(
-                request,
-                next,
-                Treatment {
-                    is_heard: false,
-                    ..whole
-                },
-            )
-            .await;
+            let response = run(request, next, Treatment { is_heard: false, ..whole }).await;
             breaker.close();
             response
         }
         Some(HttpFault::Stall) => {
-            let response = run(
-                request,
-                next,
-                Treatment {
-                    is_heard: false,
-                    ..whole
-                },
-            )
-            .await;
+            let response = run(request, next, Treatment { is_heard: false, ..whole }).await;
             handle.unless_stopped(std::future::pending()).await;
             response
         }
@@ -118,11 +88,7 @@ async fn suffer(
         Some(HttpFault::RateLimited(after)) => {
             let retry_after = after.header(super::now());
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS);
-            Refusal {
-                retry_after,
-                ..refusal
-            }
-            .into_response()
+            Refusal { retry_after, ..refusal }.into_response()
         }
     }
 }

@@ -31,36 +31,25 @@ pub(super) fn router(handle: Handle) -> Router {
         .route(integration, get(get_integration))
         .route(&under("user"), get(list_members))
         .route(&under("users"), get(list_members).post(invite))
-        .route(
-            &under("users/{member}"),
-            patch(change_role).get(get_member).delete(remove),
-        )
+        .route(&under("users/{member}"), patch(change_role).get(get_member).delete(remove))
         .route(&under("sync"), post(start_sync))
         .route(&under("update-checks"), post(start_check))
         .route(&under("update-report"), get(get_report))
         .route(&under("update-report/{report}/apply"), post(apply_report))
         .route("/{workspace}/api/v1/jobs/{id}", get(get_job))
         .layer(middleware::from_fn_with_state(handle.clone(), gate))
-        .route(
-            "/openapi.yaml",
-            get(|| async { include_str!("../../docs/backend-api.yaml") }),
-        )
+        .route("/openapi.yaml", get(|| async { include_str!("../../docs/backend-api.yaml") }))
         .merge(control::router())
         .with_state(handle)
 }
 
 fn site<'a>(state: &'a State, place: &Place) -> Result<&'a Site, Refusal> {
-    state
-        .site(place)
-        .ok_or_else(|| Refusal::not_found("integration_not_found"))
+    state.site(place).ok_or_else(|| Refusal::not_found("integration_not_found"))
 }
 
 async fn get_integration(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -> Answer {
     let state = handle.state();
-    Ok(Json(shapes::integration(site(
-        &state,
-        &Place::new(workspace, id),
-    )?)))
+    Ok(Json(shapes::integration(site(&state, &Place::new(workspace, id))?)))
 }
 
 async fn get_member(
@@ -75,9 +64,7 @@ async fn get_member(
 
 async fn get_job(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -> Answer {
     let state = handle.state();
-    let job = state
-        .job(&workspace, &id)
-        .ok_or_else(|| Refusal::not_found("job_not_found"))?;
+    let job = state.job(&workspace, &id).ok_or_else(|| Refusal::not_found("job_not_found"))?;
     let status = job.status(Instant::now());
     Ok(Json(shapes::job(job, site(&state, &job.place)?, status)))
 }
@@ -95,16 +82,8 @@ async fn list_members(
     let number = positive(&query, "page[number]", 1)?;
     let size = positive(&query, "page[size]", 25)?.min(cap);
     let skipped = size.saturating_mul(number - 1);
-    let data: Vec<Value> = known
-        .values()
-        .skip(skipped)
-        .take(size)
-        .map(shapes::member)
-        .collect();
-    let path = format!(
-        "/{}/api/v1/integrations/{}/users",
-        place.workspace, place.integration
-    );
+    let data: Vec<Value> = known.values().skip(skipped).take(size).map(shapes::member).collect();
+    let path = format!("/{}/api/v1/integrations/{}/users", place.workspace, place.integration);
     let link = |number: usize| format!("{path}?page%5Bnumber%5D={number}&page%5Bsize%5D={size}");
     let next = match treatment.repeats_page {
         true => Some(link(number)),
@@ -146,26 +125,12 @@ async fn invite(
         Some("account_collaborator") => super::HubRole::Collaborator,
         _ => return Err(Refusal::bad_request("The role is missing or unknown.")),
     };
-    let ids = attributes["userIds"]
-        .as_array()
-        .filter(|ids| !ids.is_empty());
-    let ids = ids.and_then(|ids| {
-        ids.iter()
-            .map(Value::as_str)
-            .collect::<Option<BTreeSet<_>>>()
-    });
+    let ids = attributes["userIds"].as_array().filter(|ids| !ids.is_empty());
+    let ids = ids.and_then(|ids| ids.iter().map(Value::as_str).collect::<Option<BTreeSet<_>>>());
     let ids = ids.ok_or_else(|| Refusal::bad_request("userIds has to hold ids."))?;
-    let people = ids
-        .into_iter()
-        .map(|id| state.person(&place.workspace, id, &held));
+    let people = ids.into_iter().map(|id| state.person(&place.workspace, id, &held));
     let people = people.map(|person| Member { role, ..person }).collect();
-    Ok(change(
-        &mut state,
-        &place,
-        Operation::Invite,
-        people,
-        treatment,
-    ))
+    Ok(change(&mut state, &place, Operation::Invite, people, treatment))
 }
 
 async fn change_role(
@@ -179,13 +144,7 @@ async fn change_role(
     permit(&state, &place, |can| can.change_role)?;
     let held = entitlements(&attributes(&body, "update_user_entitlement")?)?;
     let person = state.person(&place.workspace, &member, &held);
-    Ok(change(
-        &mut state,
-        &place,
-        Operation::ChangeRole,
-        vec![person],
-        treatment,
-    ))
+    Ok(change(&mut state, &place, Operation::ChangeRole, vec![person], treatment))
 }
 
 async fn remove(
@@ -197,13 +156,7 @@ async fn remove(
     let place = Place::new(workspace, id);
     permit(&state, &place, |can| can.remove)?;
     let person = state.person(&place.workspace, &member, &BTreeSet::new());
-    Ok(change(
-        &mut state,
-        &place,
-        Operation::Remove,
-        vec![person],
-        treatment,
-    ))
+    Ok(change(&mut state, &place, Operation::Remove, vec![person], treatment))
 }
 
 fn change(
@@ -219,12 +172,7 @@ fn change(
     });
     let (changes, draws): (Vec<_>, Vec<_>) = dealt.unzip();
     let work = Work::Change { operation, changes };
-    Json(shapes::new_job(&state.start(
-        place,
-        work,
-        draws[0],
-        treatment.is_heard,
-    )))
+    Json(shapes::new_job(&state.start(place, work, draws[0], treatment.is_heard)))
 }
 
 fn permit(
@@ -276,12 +224,7 @@ async fn start_sync(
     let reading = site(&state, &place)?.read(moment, None);
     let (outcome, draw) = state.fates.next(&place, "", "sync");
     let work = Work::Sync { reading, outcome };
-    Ok(Json(shapes::new_job(&state.start(
-        &place,
-        work,
-        draw,
-        treatment.is_heard,
-    ))))
+    Ok(Json(shapes::new_job(&state.start(&place, work, draw, treatment.is_heard))))
 }
 
 async fn start_check(
@@ -297,22 +240,14 @@ async fn start_check(
     let reading = site.read(moment, site.reading_limit);
     let (outcome, draw) = state.fates.next(&place, "", "check");
     let work = Work::Check { reading, outcome };
-    Ok(Json(shapes::new_job(&state.start(
-        &place,
-        work,
-        draw,
-        treatment.is_heard,
-    ))))
+    Ok(Json(shapes::new_job(&state.start(&place, work, draw, treatment.is_heard))))
 }
 
 async fn get_report(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -> Answer {
     let state = handle.state();
     let report = site(&state, &Place::new(workspace, id))?.report.as_ref();
     let report = report.ok_or_else(|| Refusal::not_found("report_not_found"))?;
-    Ok(Json(shapes::report(
-        report,
-        state.settings.page_size_cap.max(1),
-    )))
+    Ok(Json(shapes::report(report, state.settings.page_size_cap.max(1))))
 }
 
 async fn apply_report(
@@ -324,27 +259,17 @@ async fn apply_report(
     let place = Place::new(workspace, id);
     permit_sync(&state, &place, Kind::App)?;
     let site = site(&state, &place)?;
-    let report = site
-        .report
-        .as_ref()
-        .ok_or_else(|| Refusal::not_found("report_not_found"))?;
+    let report = site.report.as_ref().ok_or_else(|| Refusal::not_found("report_not_found"))?;
     let is_current = site.is_unchanged_since(&report.reading);
     if report.id != wanted || report.is_applied || !is_current {
         let detail = "The report is applied, replaced, or the app has changed since.";
-        return Err(Refusal::new(
-            StatusCode::CONFLICT,
-            "report_outdated",
-            detail,
-        ));
+        return Err(Refusal::new(StatusCode::CONFLICT, "report_outdated", detail));
     }
     if let Some(job) = &report.apply_job {
         return Ok(Json(shapes::new_job(job)));
     }
     let (outcome, draw) = state.fates.next(&place, "", "apply");
-    let work = Work::Apply {
-        report: wanted,
-        outcome,
-    };
+    let work = Work::Apply { report: wanted, outcome };
     let job = state.start(&place, work, draw, treatment.is_heard);
     let report = state.site_mut(&place).and_then(|site| site.report.as_mut());
     if let Some(report) = report {

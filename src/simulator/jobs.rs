@@ -11,40 +11,19 @@ use super::world::{Member, Place};
 /// What a job does when it ends.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    Change {
-        operation: Operation,
-        changes: Vec<(Member, Outcome)>,
-    },
-    Sync {
-        reading: Reading,
-        outcome: Outcome,
-    },
-    Check {
-        reading: Reading,
-        outcome: Outcome,
-    },
-    Apply {
-        report: String,
-        outcome: Outcome,
-    },
+    Change { operation: Operation, changes: Vec<(Member, Outcome)> },
+    Sync { reading: Reading, outcome: Outcome },
+    Check { reading: Reading, outcome: Outcome },
+    Apply { report: String, outcome: Outcome },
 }
 
 impl Work {
     /// The published word for this kind of work, or ours.
     pub(super) fn workflow(&self) -> &'static str {
         match self {
-            Self::Change {
-                operation: Operation::Invite,
-                ..
-            } => "provide_access",
-            Self::Change {
-                operation: Operation::Remove,
-                ..
-            } => "revoke_access",
-            Self::Change {
-                operation: Operation::ChangeRole,
-                ..
-            } => "update_access",
+            Self::Change { operation: Operation::Invite, .. } => "provide_access",
+            Self::Change { operation: Operation::Remove, .. } => "revoke_access",
+            Self::Change { operation: Operation::ChangeRole, .. } => "update_access",
             Self::Sync { .. } | Self::Check { .. } => "get_business",
             Self::Apply { .. } => "apply_update_report",
         }
@@ -52,9 +31,9 @@ impl Work {
 
     pub(super) fn never_ends(&self) -> bool {
         match self {
-            Self::Change { changes, .. } => changes
-                .iter()
-                .any(|(_, outcome)| *outcome == Outcome::NeverEnds),
+            Self::Change { changes, .. } => {
+                changes.iter().any(|(_, outcome)| *outcome == Outcome::NeverEnds)
+            }
             Self::Sync { outcome, .. }
             | Self::Check { outcome, .. }
             | Self::Apply { outcome, .. } => *outcome == Outcome::NeverEnds,
@@ -92,20 +71,12 @@ impl JobError {
         let Outcome::Fails { code, lasting, .. } = outcome else {
             return None;
         };
-        Some(Self {
-            code: code.clone(),
-            can_retry: !lasting,
-            user_required: *lasting,
-        })
+        Some(Self { code: code.clone(), can_retry: !lasting, user_required: *lasting })
     }
 
     /// The app said no, and would say it again.
     pub(super) fn refused(code: &str) -> Self {
-        Self {
-            code: code.to_owned(),
-            can_retry: false,
-            user_required: false,
-        }
+        Self { code: code.to_owned(), can_retry: false, user_required: false }
     }
 }
 

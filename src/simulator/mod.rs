@@ -92,8 +92,7 @@ impl Handle {
     }
 
     fn person_changes(&self, place: &Place, operation: Operation, who: &Member) -> Option<Change> {
-        self.state()
-            .change(Author::Person, place, operation, who, Instant::now())
+        self.state().change(Author::Person, place, operation, who, Instant::now())
     }
 
     async fn unless_stopped(&self, future: impl Future<Output = ()>) {
@@ -117,20 +116,13 @@ impl Simulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State::new(world, settings)?));
-        let handle = Handle {
-            state,
-            stopping: CancellationToken::new(),
-        };
+        let handle = Handle { state, stopping: CancellationToken::new() };
         let service = http::router(handle.clone());
         let service = service.into_make_service_with_connect_info::<Breaker>();
         let stopped = handle.stopping.clone().cancelled_owned();
         let serve = axum::serve(Door(listener), service).with_graceful_shutdown(stopped);
         let server = tokio::spawn(serve.into_future());
-        Ok(Self {
-            handle,
-            address,
-            server,
-        })
+        Ok(Self { handle, address, server })
     }
 
     /// The base URL of the API as a template; `{workspace}` stands for the workspace.
@@ -151,21 +143,13 @@ impl Simulator {
     /// The member as the app has it.
     pub fn member(&self, workspace: &str, integration: &str, member: &str) -> Option<Member> {
         let state = self.handle.state();
-        state
-            .site(&Place::new(workspace, integration))?
-            .real
-            .get(member)
-            .cloned()
+        state.site(&Place::new(workspace, integration))?.real.get(member).cloned()
     }
 
     /// The member as Cerby knows it.
     pub fn known(&self, workspace: &str, integration: &str, member: &str) -> Option<Member> {
         let state = self.handle.state();
-        state
-            .site(&Place::new(workspace, integration))?
-            .known
-            .get(member)
-            .cloned()
+        state.site(&Place::new(workspace, integration))?.known.get(member).cloned()
     }
 
     /// Somebody logs in to the app and sends an invitation. Tells whether that changed anything.
@@ -200,9 +184,7 @@ impl Simulator {
         member: &Member,
     ) -> bool {
         let place = Place::new(workspace, integration);
-        self.handle
-            .person_changes(&place, operation, member)
-            .is_some_and(Change::is_made)
+        self.handle.person_changes(&place, operation, member).is_some_and(Change::is_made)
     }
 
     /// Lets a member of the app join (`None`), or its invitation be pending or expired. Tells
@@ -217,9 +199,7 @@ impl Simulator {
         let mut state = self.handle.state();
         let site = state.site_mut(&Place::new(workspace, integration));
         let member = site.and_then(|site| site.real.get_mut(member));
-        member
-            .map(|member| member.invitation = invitation)
-            .is_some()
+        member.map(|member| member.invitation = invitation).is_some()
     }
 
     /// What becomes of the coming attempts of this operation on this member.
@@ -232,10 +212,7 @@ impl Simulator {
         fate: Fate,
     ) {
         let place = Place::new(workspace, integration);
-        self.handle
-            .state()
-            .fates
-            .set(place, member, operation.name(), fate);
+        self.handle.state().fates.set(place, member, operation.name(), fate);
     }
 
     /// What becomes of the coming syncs, checks and applies of this integration, each counted for
@@ -243,9 +220,7 @@ impl Simulator {
     pub fn set_sync_fate(&self, workspace: &str, integration: &str, fate: Fate) {
         let mut state = self.handle.state();
         for step in ["sync", "check", "apply"] {
-            state
-                .fates
-                .set(Place::new(workspace, integration), "", step, fate.clone());
+            state.fates.set(Place::new(workspace, integration), "", step, fate.clone());
         }
     }
 
@@ -281,8 +256,7 @@ impl Simulator {
     pub fn members(&self, workspace: &str, integration: &str) -> BTreeSet<String> {
         let state = self.handle.state();
         let site = state.site(&Place::new(workspace, integration));
-        site.map(|site| site.real.keys().cloned().collect())
-            .unwrap_or_default()
+        site.map(|site| site.real.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// Ends every connection once its reply is out, and stops listening.
@@ -292,10 +266,7 @@ impl Simulator {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the simulated backend has a clock of its own"
-)]
+#[expect(clippy::disallowed_methods, reason = "the simulated backend has a clock of its own")]
 fn now() -> chrono::DateTime<chrono::Utc> {
     chrono::Utc::now()
 }

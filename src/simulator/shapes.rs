@@ -21,12 +21,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            detail,
-            retry_after: None,
-        }
+        Self { status, code, detail, retry_after: None }
     }
 
     pub(super) fn bad_request(detail: &'static str) -> Self {
@@ -39,11 +34,7 @@ impl Refusal {
     }
 
     pub(super) fn not_found(code: &'static str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            code,
-            "There is nothing with this id.",
-        )
+        Self::new(StatusCode::NOT_FOUND, code, "There is nothing with this id.")
     }
 
     pub(super) fn body(&self) -> Value {
@@ -67,9 +58,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
-        let value = self
-            .retry_after
-            .and_then(|text| HeaderValue::from_str(&text).ok());
+        let value = self.retry_after.and_then(|text| HeaderValue::from_str(&text).ok());
         if let Some(value) = value {
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
@@ -99,11 +88,7 @@ pub(super) fn integration(site: &Site) -> Value {
 }
 
 pub(super) fn member(member: &Member) -> Value {
-    let entitlements: Vec<Value> = member
-        .entitlements
-        .iter()
-        .map(|id| entitlement(id))
-        .collect();
+    let entitlements: Vec<Value> = member.entitlements.iter().map(|id| entitlement(id)).collect();
     json!({
         "id": member.id,
         "type": "user",
@@ -209,9 +194,5 @@ fn listed(member: &Member) -> Value {
 }
 
 fn ids(member: &Member) -> Vec<Value> {
-    member
-        .entitlements
-        .iter()
-        .map(|id| json!({"id": id}))
-        .collect()
+    member.entitlements.iter().map(|id| json!({"id": id})).collect()
 }

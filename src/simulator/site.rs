@@ -102,10 +102,7 @@ impl Site {
             }
             Some(_) => return Change::Already,
         };
-        let invited = Member {
-            invitation: Some(Invitation::Pending),
-            ..person.clone()
-        };
+        let invited = Member { invitation: Some(Invitation::Pending), ..person.clone() };
         self.real.insert(person.id.clone(), invited);
         self.revision += 1;
         change
@@ -135,15 +132,8 @@ impl Site {
 
     pub(super) fn read(&self, at: u64, limit: Option<usize>) -> Reading {
         let kept = self.real.iter().take(limit.unwrap_or(usize::MAX));
-        let members = kept
-            .map(|(id, member)| (id.clone(), member.clone()))
-            .collect();
-        Reading {
-            at,
-            revision: self.revision,
-            members,
-            total: self.real.len(),
-        }
+        let members = kept.map(|(id, member)| (id.clone(), member.clone())).collect();
+        Reading { at, revision: self.revision, members, total: self.real.len() }
     }
 
     /// Whether the app is still as it was when it was read.
@@ -177,10 +167,7 @@ impl Site {
                 (None, Some(read)) => Some(Difference::New(read.clone())),
                 (Some(known), None) => Some(Difference::Removed(known.clone())),
                 (Some(known), Some(read)) if known.entitlements != read.entitlements => {
-                    Some(Difference::Role {
-                        known: known.clone(),
-                        read: read.clone(),
-                    })
+                    Some(Difference::Role { known: known.clone(), read: read.clone() })
                 }
                 _ => None,
             })

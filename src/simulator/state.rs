@@ -73,12 +73,8 @@ impl State {
             fates: Fates::new(settings.seed, settings.faults.clone()),
             counters: Counters::default(),
             effects: Vec::new(),
-            sites: sites
-                .map(|each| (each.place(), Site::new(each, now)))
-                .collect(),
-            people: people
-                .map(|(workspace, who)| ((workspace, who.id.clone()), who))
-                .collect(),
+            sites: sites.map(|each| (each.place(), Site::new(each, now))).collect(),
+            people: people.map(|(workspace, who)| ((workspace, who.id.clone()), who)).collect(),
             jobs: HashMap::new(),
             due: BTreeMap::new(),
             running: HashMap::new(),
@@ -86,19 +82,13 @@ impl State {
             moment: 0,
             settings,
         };
-        world
-            .members
-            .into_iter()
-            .try_for_each(|(place, member)| state.settle(&place, member))?;
+        world.members.into_iter().try_for_each(|(place, member)| state.settle(&place, member))?;
         Ok(state)
     }
 
     fn settle(&mut self, place: &Place, member: Member) -> io::Result<()> {
         let Some(site) = self.sites.get_mut(place) else {
-            let text = format!(
-                "no integration {} in {}",
-                place.integration, place.workspace
-            );
+            let text = format!("no integration {} in {}", place.integration, place.workspace);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
         site.known.insert(member.id.clone(), member.clone());
@@ -115,9 +105,7 @@ impl State {
     }
 
     pub(super) fn job(&self, workspace: &str, id: &str) -> Option<&Job> {
-        self.jobs
-            .get(id)
-            .filter(|job| job.place.workspace == workspace)
+        self.jobs.get(id).filter(|job| job.place.workspace == workspace)
     }
 
     /// The person of the workspace with this id, holding these entitlements.
@@ -127,15 +115,9 @@ impl State {
         id: &str,
         entitlements: &BTreeSet<String>,
     ) -> Member {
-        let known = self
-            .people
-            .get(&(workspace.to_owned(), id.to_owned()))
-            .cloned();
+        let known = self.people.get(&(workspace.to_owned(), id.to_owned())).cloned();
         let person = known.unwrap_or_else(|| Member::new(id, &format!("{id}@{workspace}.example")));
-        Member {
-            entitlements: entitlements.clone(),
-            ..person
-        }
+        Member { entitlements: entitlements.clone(), ..person }
     }
 
     /// The next moment in the order of everything that happens.
@@ -162,8 +144,7 @@ impl State {
         let created = Instant::now();
         let never_ends = work.never_ends();
         if !never_ends {
-            self.due
-                .insert((created + takes, moment), Due::End(id.clone()));
+            self.due.insert((created + takes, moment), Due::End(id.clone()));
         }
         let job = Job {
             id: id.clone(),
@@ -183,10 +164,7 @@ impl State {
 
     fn count_start(&mut self, job: &Job) {
         for member in job.work.members().filter(|_| job.is_counted) {
-            let running = self
-                .running
-                .entry((job.place.clone(), member.to_owned()))
-                .or_default();
+            let running = self.running.entry((job.place.clone(), member.to_owned())).or_default();
             *running += 1;
             self.counters.concurrent(*running);
         }
@@ -214,10 +192,7 @@ impl State {
 
     fn accept(&mut self, key: &MemberKey, invitation: u64) {
         let is_latest = self.invitations.get(key) == Some(&invitation);
-        let member = self
-            .sites
-            .get_mut(&key.0)
-            .and_then(|site| site.real.get_mut(&key.1));
+        let member = self.sites.get_mut(&key.0).and_then(|site| site.real.get_mut(&key.1));
         if let Some(member) = member.filter(|_| is_latest)
             && member.invitation == Some(Invitation::Pending)
         {
@@ -350,13 +325,7 @@ impl State {
 
     fn note(&mut self, author: Author, (place, member): &MemberKey, operation: Operation) {
         let (place, member) = (place.clone(), member.clone());
-        self.effects.push(Effect {
-            at: super::now(),
-            place,
-            member,
-            operation,
-            author,
-        });
+        self.effects.push(Effect { at: super::now(), place, member, operation, author });
     }
 
     fn schedule_acceptance(&mut self, key: MemberKey, at: Instant) {

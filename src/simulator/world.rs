@@ -18,10 +18,7 @@ pub struct Place {
 impl Place {
     /// The place of this integration.
     pub fn new(workspace: impl Into<String>, integration: impl Into<String>) -> Self {
-        Self {
-            workspace: workspace.into(),
-            integration: integration.into(),
-        }
+        Self { workspace: workspace.into(), integration: integration.into() }
     }
 }
 
@@ -49,12 +46,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Everything: what an app outside the catalogue is taken to support.
-    pub const ALL: Self = Self {
-        sync: true,
-        invite: true,
-        remove: true,
-        change_role: true,
-    };
+    pub const ALL: Self = Self { sync: true, invite: true, remove: true, change_role: true };
 
     fn of(application: &str) -> Self {
         catalogue::find(application).map_or(Self::ALL, |app| Self {
@@ -218,8 +210,7 @@ impl World {
     /// Adds a member whom both the app and Cerby know. Its integration must be part of the world
     /// when the simulator starts.
     pub fn member(mut self, workspace: &str, integration: &str, member: Member) -> Self {
-        self.members
-            .push((Place::new(workspace, integration), member));
+        self.members.push((Place::new(workspace, integration), member));
         self
     }
 

@@ -72,11 +72,7 @@ pub fn rule(limits: &config::Guard, max_age: Duration, facts: &Facts) -> Ruling 
 }
 
 fn hold_unless(approved: bool, reason: String) -> Ruling {
-    if approved {
-        Ruling::Apply
-    } else {
-        Ruling::Hold(reason)
-    }
+    if approved { Ruling::Apply } else { Ruling::Hold(reason) }
 }
 
 #[cfg(test)]
@@ -85,10 +81,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: config::Guard = config::Guard {
-        max_unexpected_removals: 3,
-        max_unexpected_percent: 10,
-    };
+    const LIMITS: config::Guard =
+        config::Guard { max_unexpected_removals: 3, max_unexpected_percent: 10 };
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn facts() -> Facts {
@@ -114,93 +108,30 @@ mod tests {
     fn reports_are_ruled_by_this_table() {
         let table = [
             ("expected removals only", facts(), "apply"),
-            (
-                "up to the count",
-                Facts {
-                    removed: 3,
-                    unexpected: 3,
-                    ..facts()
-                },
-                "apply",
-            ),
-            (
-                "over the count",
-                Facts {
-                    removed: 4,
-                    unexpected: 4,
-                    ..facts()
-                },
-                "hold",
-            ),
+            ("up to the count", Facts { removed: 3, unexpected: 3, ..facts() }, "apply"),
+            ("over the count", Facts { removed: 4, unexpected: 4, ..facts() }, "hold"),
             (
                 "small steps add up",
-                Facts {
-                    unexpected: 1,
-                    unexpected_before: 3,
-                    ..facts()
-                },
+                Facts { unexpected: 1, unexpected_before: 3, ..facts() },
                 "hold",
             ),
             (
                 "over the percentage of a small app",
-                Facts {
-                    unexpected: 1,
-                    read_of_total: Some((4, 4)),
-                    ..facts()
-                },
+                Facts { unexpected: 1, read_of_total: Some((4, 4)), ..facts() },
                 "hold",
             ),
-            (
-                "approved",
-                Facts {
-                    removed: 9,
-                    unexpected: 9,
-                    approved: true,
-                    ..facts()
-                },
-                "apply",
-            ),
-            (
-                "completeness unknown",
-                Facts {
-                    read_of_total: None,
-                    ..facts()
-                },
-                "hold",
-            ),
-            (
-                "nothing removed",
-                Facts {
-                    removed: 0,
-                    read_of_total: None,
-                    ..facts()
-                },
-                "apply",
-            ),
-            (
-                "incomplete",
-                Facts {
-                    read_of_total: Some((20, 100)),
-                    ..facts()
-                },
-                "refuse",
-            ),
+            ("approved", Facts { removed: 9, unexpected: 9, approved: true, ..facts() }, "apply"),
+            ("completeness unknown", Facts { read_of_total: None, ..facts() }, "hold"),
+            ("nothing removed", Facts { removed: 0, read_of_total: None, ..facts() }, "apply"),
+            ("incomplete", Facts { read_of_total: Some((20, 100)), ..facts() }, "refuse"),
             (
                 "incomplete although approved",
-                Facts {
-                    read_of_total: Some((20, 100)),
-                    approved: true,
-                    ..facts()
-                },
+                Facts { read_of_total: Some((20, 100)), approved: true, ..facts() },
                 "refuse",
             ),
             (
                 "stale although approved",
-                Facts {
-                    age: 2 * HOUR,
-                    approved: true,
-                    ..facts()
-                },
+                Facts { age: 2 * HOUR, approved: true, ..facts() },
                 "refuse",
             ),
         ];

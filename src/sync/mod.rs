@@ -93,21 +93,14 @@ pub struct Policy {
 impl Policy {
     /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
-        Self {
-            sync: config.sync.clone(),
-            job: config.job.clone(),
-            guard: config.guard.clone(),
-        }
+        Self { sync: config.sync.clone(), job: config.job.clone(), guard: config.guard.clone() }
     }
 
     /// The delay before a failed step is tried again.
     pub fn retry_after(&self, failures: i32) -> Duration {
         let doubled = 2_u64.saturating_pow(u32::try_from(failures).unwrap_or(0).min(32));
         Duration::from_secs(
-            self.sync
-                .retry_first_s
-                .saturating_mul(doubled)
-                .min(self.sync.retry_max_s),
+            self.sync.retry_first_s.saturating_mul(doubled).min(self.sync.retry_max_s),
         )
     }
 

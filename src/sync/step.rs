@@ -28,9 +28,7 @@ impl Step<'_> {
     /// Works on the sync for one step.
     pub async fn run(&self) -> Result<Next, StoreError> {
         if self.sync.decision == Some(HeldDecision::Rejected) {
-            return Ok(Next::Fail {
-                reason: "a person rejected the report".to_owned(),
-            });
+            return Ok(Next::Fail { reason: "a person rejected the report".to_owned() });
         }
         match (self.sync.state, &self.sync.running) {
             (SyncState::ReportReady, _) => self.report().await,
@@ -53,12 +51,7 @@ impl Step<'_> {
             Procedure::Sync => self.backend.start_sync(workspace, integration).await,
         };
         match started {
-            Ok(job) => Next::Watch {
-                job,
-                after: self.first_look(),
-                started: true,
-                applies: None,
-            },
+            Ok(job) => Next::Watch { job, after: self.first_look(), started: true, applies: None },
             Err(error) => failed(&error),
         }
     }
@@ -73,10 +66,7 @@ impl Step<'_> {
                 Progress::Running => Ok(self.still(job, self.next_look(age))),
                 Progress::Failed(failure) => {
                     let code = failure.code.unwrap_or_else(|| "no code".to_owned());
-                    Ok(again(&format!(
-                        "the backend's job failed: {}",
-                        plain(&code)
-                    )))
+                    Ok(again(&format!("the backend's job failed: {}", plain(&code))))
                 }
                 Progress::Finished => self.after_job().await,
             },
@@ -96,25 +86,17 @@ impl Step<'_> {
     }
 
     async fn report(&self) -> Result<Next, StoreError> {
-        let found = match self
-            .backend
-            .report(&self.sync.workspace, &self.sync.integration)
-            .await
-        {
+        let found = match self.backend.report(&self.sync.workspace, &self.sync.integration).await {
             Ok(found) => found,
             Err(error) => return Ok(failed(&error)),
         };
         let approved = self.sync.decision == Some(HeldDecision::Approved);
         match found {
             Some(report) if approved && self.sync.report.as_ref() != Some(&report.id) => {
-                Ok(Next::Fail {
-                    reason: "the approved report was replaced by another".to_owned(),
-                })
+                Ok(Next::Fail { reason: "the approved report was replaced by another".to_owned() })
             }
             Some(report) if !report.applied => self.guarded(report, approved).await,
-            None if approved => Ok(Next::Fail {
-                reason: "the approved report is gone".to_owned(),
-            }),
+            None if approved => Ok(Next::Fail { reason: "the approved report is gone".to_owned() }),
             _ => Ok(self.read().await),
         }
     }
@@ -128,12 +110,9 @@ impl Step<'_> {
         let facts = facts(self.sync, &report, &known, approved);
         let max_age = Duration::from_secs(self.policy.sync.report_max_age_s);
         match guard::rule(&self.policy.guard, max_age, &facts) {
-            Ruling::Apply => Ok(self
-                .apply(AppliedReport {
-                    report,
-                    unexpected: facts.unexpected,
-                })
-                .await),
+            Ruling::Apply => {
+                Ok(self.apply(AppliedReport { report, unexpected: facts.unexpected }).await)
+            }
             Ruling::Hold(reason) => Ok(Next::Hold { report, reason }),
             Ruling::Refuse(reason) if approved => Ok(Next::Fail { reason }),
             Ruling::Refuse(reason) => Ok(again(&reason)),
@@ -148,17 +127,10 @@ impl Step<'_> {
             };
         }
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
-        match self
-            .backend
-            .apply_report(workspace, integration, &applied.report.id)
-            .await
-        {
-            Ok(job) => Next::Watch {
-                job,
-                after: self.first_look(),
-                started: true,
-                applies: Some(applied),
-            },
+        match self.backend.apply_report(workspace, integration, &applied.report.id).await {
+            Ok(job) => {
+                Next::Watch { job, after: self.first_look(), started: true, applies: Some(applied) }
+            }
             Err(BackendError::Refused { status: 409, .. }) => {
                 again("the app changed after the report")
             }
@@ -167,23 +139,14 @@ impl Step<'_> {
     }
 
     async fn read(&self) -> Next {
-        match self
-            .backend
-            .members(&self.sync.workspace, &self.sync.integration)
-            .await
-        {
+        match self.backend.members(&self.sync.workspace, &self.sync.integration).await {
             Ok(reading) => Next::Judge { reading },
             Err(error) => failed(&error),
         }
     }
 
     fn still(&self, job: &str, after: Duration) -> Next {
-        Next::Watch {
-            job: job.to_owned(),
-            after,
-            started: false,
-            applies: None,
-        }
+        Next::Watch { job: job.to_owned(), after, started: false, applies: None }
     }
 
     fn first_look(&self) -> Duration {
@@ -219,28 +182,19 @@ fn is_empty(report: &UpdateReport) -> bool {
 }
 
 fn again(why: &str) -> Next {
-    Next::Again {
-        why: why.to_owned(),
-        waits: false,
-    }
+    Next::Again { why: why.to_owned(), waits: false }
 }
 
 /// An integration that is gone cannot be read; a backend that does not answer is waited for.
 fn failed(error: &BackendError) -> Next {
     match error {
-        BackendError::NotFound { .. } => Next::Fail {
-            reason: "the backend does not know the integration".to_owned(),
-        },
-        BackendError::Refused { .. } | BackendError::Nonsense(_) | BackendError::Broken { .. } => {
-            Next::Again {
-                why: chain(error).to_string(),
-                waits: false,
-            }
+        BackendError::NotFound { .. } => {
+            Next::Fail { reason: "the backend does not know the integration".to_owned() }
         }
-        _ => Next::Again {
-            why: chain(error).to_string(),
-            waits: true,
-        },
+        BackendError::Refused { .. } | BackendError::Nonsense(_) | BackendError::Broken { .. } => {
+            Next::Again { why: chain(error).to_string(), waits: false }
+        }
+        _ => Next::Again { why: chain(error).to_string(), waits: true },
     }
 }
 

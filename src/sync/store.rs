@@ -53,10 +53,7 @@ pub async fn claim(
         .into_iter()
         .map(|row| ClaimedSync {
             id: row.id,
-            lease: Lease {
-                token: row.lease_token,
-                ends,
-            },
+            lease: Lease { token: row.lease_token, ends },
             workspace: row.workspace_id,
             integration: row.integration_id,
             application: row.application,
@@ -115,9 +112,7 @@ pub async fn watch(
     started: bool,
     applies: Option<&AppliedReport>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
-    let report = applies
-        .map(|applied| report_json(&applied.report))
-        .transpose()?;
+    let report = applies.map(|applied| report_json(&applied.report)).transpose()?;
     let written = sqlx::query!(
         "update reconciler.syncs
          set running_job_id = $4,
@@ -257,10 +252,7 @@ pub async fn removal_facts(
     .fetch_one(pool)
     .await?;
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(RemovalFacts {
-        expected: count(row.expected),
-        unexpected_in_24_h: count(row.unexpected),
-    })
+    Ok(RemovalFacts { expected: count(row.expected), unexpected_in_24_h: count(row.unexpected) })
 }
 
 /// An unfinished action of the integration, as far as a verdict needs it.

@@ -42,11 +42,8 @@ pub struct Judgement {
 
 /// Judges one action by one reading. `last_reading` says that the schedule of readings ends with this one.
 pub fn judge(wanted: &Wanted, reading: &Reading, last_reading: bool) -> Judgement {
-    let matching: Vec<&SeenMember> = reading
-        .members
-        .iter()
-        .filter(|seen| wanted.is_about(seen))
-        .collect();
+    let matching: Vec<&SeenMember> =
+        reading.members.iter().filter(|seen| wanted.is_about(seen)).collect();
     let seen = match matching.as_slice() {
         [] if !reading.is_complete() => {
             return Judgement {
@@ -69,10 +66,7 @@ pub fn judge(wanted: &Wanted, reading: &Reading, last_reading: bool) -> Judgemen
         (Observation::Absent, Operation::Invite) if !last_reading => Verdict::NotYet,
         _ => Verdict::Contradicted,
     };
-    Judgement {
-        verdict,
-        seen: observation.describe(),
-    }
+    Judgement { verdict, seen: observation.describe() }
 }
 
 fn gaps(reading: &Reading) -> String {
@@ -110,12 +104,7 @@ mod tests {
     }
 
     fn reading(members: Vec<SeenMember>, gaps: Vec<Gap>) -> Reading {
-        Reading {
-            members,
-            gaps,
-            pages: 1,
-            total: None,
-        }
+        Reading { members, gaps, pages: 1, total: None }
     }
 
     #[test]
@@ -165,10 +154,7 @@ mod tests {
         let mut unmatched = member("x", Membership::Joined, "X");
         unmatched.member = None;
         unmatched.email = Some("JO@example.com".to_owned());
-        let reading = reading(
-            vec![member("m1", Membership::Joined, "X"), unmatched],
-            Vec::new(),
-        );
+        let reading = reading(vec![member("m1", Membership::Joined, "X"), unmatched], Vec::new());
         assert_eq!(
             judge(&wanted(Operation::Remove), &reading, false).verdict,
             Verdict::Unverifiable

@@ -91,6 +91,10 @@ events! {
         ["sync.id, integration.id, reason"], "Look at the integration: the app could not be read. Done actions stay unproven and are read again later.";
     LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
         ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
+    OUTCOME_NOT_RECORDED = "outcome.not_recorded" INFO, "The database did not take an outcome; the row's lease ends by itself and the next claim looks again.",
+        ["subject, id, error"], "Nothing, unless the database stays unreachable.";
+    PROBES_BROKEN = "probes.broken" ERROR, "The listener of the probes broke; the daemon works on without it.",
+        ["error"], "Restart the daemon; look at what else uses its address.";
     UPKEEP_HEALED = "upkeep.healed" INFO, "Members whose waiting task had no turn, or done actions without a sync, were set going again.",
         ["members, actions"], "Report it: this repairs what should not happen.";
     UPKEEP_DELETED = "upkeep.deleted" INFO, "Rows past their retention were deleted.",

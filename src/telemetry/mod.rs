@@ -34,12 +34,7 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
         .with_env_filter(EnvFilter::try_new(&telemetry.filter)?)
         .with_ansi(!json && std::io::stdout().is_terminal());
     if json {
-        lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .finish()
-            .try_init()?;
+        lines.json().flatten_event(true).with_current_span(false).finish().try_init()?;
     } else {
         lines.finish().try_init()?;
     }
@@ -80,10 +75,7 @@ mod tests {
     #[test]
     fn a_chain_names_every_cause_once() {
         let error = Outer(io::Error::other("connection reset"));
-        assert_eq!(
-            chain(&error).to_string(),
-            "the backend did not answer: connection reset"
-        );
+        assert_eq!(chain(&error).to_string(), "the backend did not answer: connection reset");
     }
 
     #[test]

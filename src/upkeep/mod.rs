@@ -20,8 +20,7 @@ pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: Cancellat
             Ok(()) => pulse.well(),
             Err(error) => pulse.failed(&error),
         }
-        stop.run_until_cancelled(tokio::time::sleep(pulse.next()))
-            .await;
+        stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
     }
 }
 

@@ -55,9 +55,7 @@ impl<S: Stage> Worker<S> {
         let places = Arc::new(Semaphore::new(self.max_in_flight));
         let in_flight = TaskTracker::new();
         while !stop.is_cancelled() {
-            let Some(Ok(place)) = stop
-                .run_until_cancelled(places.clone().acquire_owned())
-                .await
+            let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await
             else {
                 break;
             };
@@ -82,10 +80,8 @@ impl<S: Stage> Worker<S> {
                 break;
             }
             for claim in claims {
-                let place = places
-                    .clone()
-                    .try_acquire_owned()
-                    .expect("only this loop takes places");
+                let place =
+                    places.clone().try_acquire_owned().expect("only this loop takes places");
                 let stage = Arc::clone(&self.stage);
                 let span = stage.span(&claim);
                 let new_work = Arc::clone(&self.new_work);

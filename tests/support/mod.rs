@@ -2,6 +2,9 @@
 //! by hand, with time that passes when the test says so.
 
 #![expect(dead_code, reason = "each test binary uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
+pub(crate) mod replica;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,19 +57,11 @@ pub(crate) fn a_failed(
     Task {
         source: format!("{operation}-{integration}-{member}"),
         integration,
-        kind: if integration == HUB {
-            "business_hub"
-        } else {
-            "app"
-        },
+        kind: if integration == HUB { "business_hub" } else { "app" },
         application: "asana_tenant",
         member,
         operation,
-        roles: if operation == "remove" {
-            vec![]
-        } else {
-            vec!["EDITOR"]
-        },
+        roles: if operation == "remove" { vec![] } else { vec!["EDITOR"] },
         trigger: "manual",
         job: Some("job-that-failed"),
         code: Some("LoginTimeout"),
@@ -113,9 +108,7 @@ pub(crate) fn config(database_url: &str, apps: &Simulator) -> Config {
         ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
         ("RECONCILER__RETRY__SETTLE_S", "0".to_owned()),
     ];
-    let variables = variables
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
+    let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
     Config::from_sources(None, Some(variables)).unwrap()
 }
 
@@ -123,13 +116,7 @@ pub(crate) fn config(database_url: &str, apps: &Simulator) -> Config {
 pub(crate) fn apps() -> Apps {
     let member = |id: &str| Member::new(id, &format!("{id}@example.com")).with(&["VIEWER"]);
     let mut apps = Apps::new()
-        .integration(Integration::new(
-            WORKSPACE,
-            APP,
-            "Asana",
-            Kind::App,
-            "asana_tenant",
-        ))
+        .integration(Integration::new(WORKSPACE, APP, "Asana", Kind::App, "asana_tenant"))
         .integration(Integration::new(
             WORKSPACE,
             HUB,
@@ -152,18 +139,21 @@ impl World {
 
     pub(crate) async fn with(pool: PgPool, apps: Apps, settings: Settings) -> Self {
         schema::migrate(&pool).await.unwrap();
+        Self::start(pool, apps, settings).await
+    }
+
+    /// With a pool that may not migrate.
+    pub(crate) async fn on_migrated(pool: PgPool) -> Self {
+        Self::start(pool, apps(), Settings::default()).await
+    }
+
+    async fn start(pool: PgPool, apps: Apps, settings: Settings) -> Self {
         let apps = Simulator::start(apps, settings).await.unwrap();
         let config = config("postgres://unused", &apps);
         let backend = Client::new(&config.backend).unwrap();
         let tasks = RetryStage::new(&config, pool.clone(), backend.clone());
         let syncs = SyncStage::new(&config, pool.clone(), backend);
-        Self {
-            pool,
-            apps,
-            config,
-            tasks,
-            syncs,
-        }
+        Self { pool, apps, config, tasks, syncs }
     }
 
     /// The backend's plain insert; the task's id.
@@ -197,11 +187,7 @@ impl World {
     /// Gives new rows their place.
     pub(crate) async fn order(&self) {
         let policy = retry::Policy::new(&self.config);
-        while intake::order_arrivals(&self.pool, &policy, 500)
-            .await
-            .unwrap()
-            > 0
-        {}
+        while intake::order_arrivals(&self.pool, &policy, 500).await.unwrap() > 0 {}
     }
 
     /// Works on everything that is due, once; how much that was.
@@ -260,20 +246,13 @@ impl World {
     }
 
     pub(crate) async fn text(&self, query: &'static str, id: i64) -> String {
-        let value: Option<String> = sqlx::query_scalar(query)
-            .bind(id)
-            .fetch_one(&self.pool)
-            .await
-            .unwrap();
+        let value: Option<String> =
+            sqlx::query_scalar(query).bind(id).fetch_one(&self.pool).await.unwrap();
         value.unwrap_or_default()
     }
 
     pub(crate) async fn state(&self, task: i64) -> String {
-        self.text(
-            "select state from reconciler.automation_tasks where id = $1",
-            task,
-        )
-        .await
+        self.text("select state from reconciler.automation_tasks where id = $1", task).await
     }
 
     pub(crate) async fn attempts(&self, task: i64) -> i32 {
@@ -285,11 +264,7 @@ impl World {
     }
 
     pub(crate) async fn closed_reason(&self, task: i64) -> String {
-        self.text(
-            "select closed_reason from reconciler.automation_tasks where id = $1",
-            task,
-        )
-        .await
+        self.text("select closed_reason from reconciler.automation_tasks where id = $1", task).await
     }
 
     /// The one action of a task.
@@ -302,26 +277,15 @@ impl World {
     }
 
     pub(crate) async fn status(&self, action: i64) -> String {
-        self.text(
-            "select status from reconciler.manual_actions where id = $1",
-            action,
-        )
-        .await
+        self.text("select status from reconciler.manual_actions where id = $1", action).await
     }
 
     pub(crate) async fn verdict(&self, action: i64) -> String {
-        self.text(
-            "select verdict from reconciler.manual_actions where id = $1",
-            action,
-        )
-        .await
+        self.text("select verdict from reconciler.manual_actions where id = $1", action).await
     }
 
     pub(crate) async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query)
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
     /// The person's word, as in psql.
@@ -345,9 +309,7 @@ impl World {
                 self.apps.person_invites(WORKSPACE, integration, person)
             }
             "remove" => self.apps.person_removes(WORKSPACE, integration, member),
-            _ => self
-                .apps
-                .person_changes_role(WORKSPACE, integration, member, &task.roles),
+            _ => self.apps.person_changes_role(WORKSPACE, integration, member, &task.roles),
         };
         assert!(changed, "{} of {member} changed nothing", task.operation);
     }
@@ -375,10 +337,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(
 ) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !happened().await {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "never happened: {what}"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

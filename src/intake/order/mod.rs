@@ -82,16 +82,10 @@ pub fn order(intents: &[Intent]) -> Order {
             (Standing::InFlight { superseded_by }, winner) => {
                 order.head = Some(intent.task);
                 if let (Some(by), None) = (winner, superseded_by) {
-                    order.marked.push(Superseded {
-                        task: intent.task,
-                        by,
-                    });
+                    order.marked.push(Superseded { task: intent.task, by });
                 }
             }
-            (_, Some(by)) => order.closed.push(Superseded {
-                task: intent.task,
-                by,
-            }),
+            (_, Some(by)) => order.closed.push(Superseded { task: intent.task, by }),
             (_, None) => queue.push(intent),
         }
     }

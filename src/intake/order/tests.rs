@@ -3,19 +3,12 @@ use proptest::prelude::*;
 use super::*;
 use Operation::{ChangeRole, Invite, Remove};
 
-const FLYING: Standing = Standing::InFlight {
-    superseded_by: None,
-};
+const FLYING: Standing = Standing::InFlight { superseded_by: None };
 
 /// An intent wanted in the minute `task`.
 fn intent(task: i64, operation: Operation, standing: Standing) -> Intent {
     let requested_at = DateTime::from_timestamp(task * 60, 0).expect("a time of this century");
-    Intent {
-        task,
-        operation,
-        requested_at,
-        standing,
-    }
+    Intent { task, operation, requested_at, standing }
 }
 
 fn new(task: i64, operation: Operation) -> Intent {
@@ -25,13 +18,7 @@ fn new(task: i64, operation: Operation) -> Intent {
 #[test]
 fn a_single_new_task_gets_its_turn() {
     let order = order(&[new(1, Invite)]);
-    assert_eq!(
-        order,
-        Order {
-            head: Some(1),
-            ..Order::default()
-        }
-    );
+    assert_eq!(order, Order { head: Some(1), ..Order::default() });
 }
 
 #[test]
@@ -46,73 +33,35 @@ fn a_later_removal_supersedes_everything_older_whatever_the_order_of_arrival() {
         assert_eq!(order.head, Some(3));
         let mut closed = order.closed;
         closed.sort_by_key(|loser| loser.task);
-        assert_eq!(
-            closed,
-            [Superseded { task: 1, by: 3 }, Superseded { task: 2, by: 3 }]
-        );
+        assert_eq!(closed, [Superseded { task: 1, by: 3 }, Superseded { task: 2, by: 3 }]);
     }
 }
 
 #[test]
 fn a_later_invite_waits_behind_an_unfinished_removal() {
     let order = order(&[intent(1, Remove, Standing::Head), new(2, Invite)]);
-    assert_eq!(
-        order,
-        Order {
-            head: Some(1),
-            waiting: vec![2],
-            ..Order::default()
-        }
-    );
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
 }
 
 #[test]
 fn a_change_of_role_waits_behind_an_unfinished_invite() {
     let order = order(&[intent(1, Invite, Standing::Head), new(2, ChangeRole)]);
-    assert_eq!(
-        order,
-        Order {
-            head: Some(1),
-            waiting: vec![2],
-            ..Order::default()
-        }
-    );
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
 }
 
 #[test]
 fn a_task_in_flight_keeps_its_turn_until_it_settles_and_is_only_marked() {
     let order = order(&[intent(1, Invite, FLYING), new(2, Remove)]);
     let marked = vec![Superseded { task: 1, by: 2 }];
-    assert_eq!(
-        order,
-        Order {
-            head: Some(1),
-            waiting: vec![2],
-            marked,
-            ..Order::default()
-        }
-    );
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], marked, ..Order::default() });
 }
 
 #[test]
 fn an_open_manual_action_holds_the_turn_until_a_removal_ends_it() {
     let held = order(&[intent(1, Invite, Standing::Action(7)), new(2, ChangeRole)]);
-    assert_eq!(
-        held,
-        Order {
-            waiting: vec![2],
-            ..Order::default()
-        }
-    );
+    assert_eq!(held, Order { waiting: vec![2], ..Order::default() });
     let ended = order(&[intent(1, Invite, Standing::Action(7)), new(2, Remove)]);
-    assert_eq!(
-        ended,
-        Order {
-            head: Some(2),
-            ended_actions: vec![(7, 2)],
-            ..Order::default()
-        }
-    );
+    assert_eq!(ended, Order { head: Some(2), ended_actions: vec![(7, 2)], ..Order::default() });
 }
 
 #[test]
@@ -126,25 +75,14 @@ fn an_older_invite_that_arrives_after_a_removal_took_effect_is_closed() {
 fn an_older_removal_that_arrives_after_a_rehire_took_effect_is_closed() {
     for standing in [Standing::Effective, FLYING, Standing::Action(9)] {
         let order = order(&[intent(2, Invite, standing), new(1, Remove)]);
-        assert_eq!(
-            order.closed,
-            [Superseded { task: 1, by: 2 }],
-            "{standing:?}"
-        );
+        assert_eq!(order.closed, [Superseded { task: 1, by: 2 }], "{standing:?}");
     }
 }
 
 #[test]
 fn an_older_removal_that_arrives_before_the_rehire_was_tried_goes_first() {
     let order = order(&[intent(2, Invite, Standing::Head), new(1, Remove)]);
-    assert_eq!(
-        order,
-        Order {
-            head: Some(1),
-            waiting: vec![2],
-            ..Order::default()
-        }
-    );
+    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
 }
 
 #[test]

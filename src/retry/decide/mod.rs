@@ -33,9 +33,7 @@ pub fn after_look(
         return AfterLook::Record(unsettled.map_or(Next::Supersede, settle));
     }
     if *seen == Observation::AsWanted {
-        return AfterLook::Record(Next::Succeed {
-            reason: already(task),
-        });
+        return AfterLook::Record(Next::Succeed { reason: already(task) });
     }
     if task.unreleased_claims > policy.max_unreleased_claims {
         return AfterLook::Record(escalate(EscalationReason::WorkersDied, &task.first_failure));
@@ -78,11 +76,7 @@ pub fn after_failure(
         FailureClass::Transient | FailureClass::AlreadySo => used_up(policy, task, now),
     };
     match reason {
-        Some(reason) => Next::Escalate {
-            reason,
-            failure,
-            after_attempt: true,
-        },
+        Some(reason) => Next::Escalate { reason, failure, after_attempt: true },
         None => Next::Retry {
             after: backoff::delay(policy.of(task.wanted.operation), task.attempts),
             failure,
@@ -99,18 +93,10 @@ pub fn after_lost_job(
     now: DateTime<Utc>,
 ) -> Next {
     if task.superseded_by.is_some() {
-        return Next::Wait {
-            after: policy.settle(),
-            why: UNSETTLED.to_owned(),
-            lost: Lost::Job,
-        };
+        return Next::Wait { after: policy.settle(), why: UNSETTLED.to_owned(), lost: Lost::Job };
     }
     match after_failure(policy, task, failure, now) {
-        Next::Retry { after, failure, .. } => Next::Retry {
-            after,
-            failure,
-            lost: Lost::Job,
-        },
+        Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },
         other => other,
     }
 }
@@ -141,10 +127,7 @@ pub fn after_unanswered_run(
             after_failure(policy, task, Failure::ours(code), now)
         }
         BackendError::Refused { code, .. } => {
-            let failure = Failure {
-                can_retry: Some(false),
-                ..Failure::ours(code)
-            };
+            let failure = Failure { can_retry: Some(false), ..Failure::ours(code) };
             after_failure(policy, task, failure, now)
         }
         // The look found the integration a moment ago, so it is the member that went: look again.
@@ -225,27 +208,18 @@ fn used_up(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Es
     if task.attempts >= limits.attempts {
         return Some(EscalationReason::AttemptsUsed);
     }
-    let tried = task
-        .trying_since
-        .map_or(Duration::ZERO, |since| elapsed(since, now));
+    let tried = task.trying_since.map_or(Duration::ZERO, |since| elapsed(since, now));
     (tried >= Duration::from_secs(limits.within_s)).then_some(EscalationReason::TimeUsed)
 }
 
 /// How much longer an attempt of unknown outcome may still take effect.
 fn unsettled_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
     let since = task.uncertain_since?;
-    policy
-        .settle()
-        .checked_sub(elapsed(since, now))
-        .filter(|left| !left.is_zero())
+    policy.settle().checked_sub(elapsed(since, now)).filter(|left| !left.is_zero())
 }
 
 fn settle(after: Duration) -> Next {
-    Next::Wait {
-        after,
-        why: UNSETTLED.to_owned(),
-        lost: Lost::Nothing,
-    }
+    Next::Wait { after, why: UNSETTLED.to_owned(), lost: Lost::Nothing }
 }
 
 fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -> Next {
@@ -259,19 +233,11 @@ fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -
         BackendError::RateLimited { .. } => asked.unwrap_or(usual),
         _ => asked.map_or(usual, |asked| asked.max(usual)),
     };
-    Next::Wait {
-        after,
-        why: crate::telemetry::chain(error).to_string(),
-        lost,
-    }
+    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost }
 }
 
 fn escalate(reason: EscalationReason, failure: &Failure) -> Next {
-    Next::Escalate {
-        reason,
-        failure: failure.clone(),
-        after_attempt: false,
-    }
+    Next::Escalate { reason, failure: failure.clone(), after_attempt: false }
 }
 
 fn already(task: &ClaimedTask) -> &'static str {

@@ -1,1 +1,266 @@
+use std::time::Instant;
 
+use super::*;
+use crate::config::Config;
+use crate::lease::Lease;
+use crate::membership::{MemberKey, Membership, Trigger, Wanted};
+
+fn policy() -> Policy {
+    Policy::new(&Config::from_sources(None, Some(Default::default())).unwrap())
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+fn seconds_ago(seconds: i64) -> Option<DateTime<Utc>> {
+    Some(now() - chrono::TimeDelta::seconds(seconds))
+}
+
+fn task(operation: Operation) -> ClaimedTask {
+    ClaimedTask {
+        id: 1,
+        lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(45) },
+        key: MemberKey { workspace: "acme".into(), integration: "i".into(), member: "m".into() },
+        wanted: Wanted {
+            operation,
+            member: "m".into(),
+            email: "m@example.com".into(),
+            username: None,
+            entitlements: ["EDITOR".to_owned()].into(),
+        },
+        hub_role: None,
+        application: "an_app_nobody_catalogued".into(),
+        trigger: Trigger::Manual,
+        has_job: true,
+        first_failure: Failure::ours("LoginTimeout"),
+        attempts: 0,
+        trying_since: None,
+        running: None,
+        uncertain_since: None,
+        superseded_by: None,
+        unreleased_claims: 1,
+        claimed_at: now(),
+    }
+}
+
+const THERE: Observation = Observation::StillThere(Membership::Joined);
+
+/// The record as one word and its reason.
+fn word(after: AfterLook) -> String {
+    match after {
+        AfterLook::Run => "run".to_owned(),
+        AfterLook::Record(next) => word_of(&next),
+    }
+}
+
+fn word_of(next: &Next) -> String {
+    match next {
+        Next::Succeed { .. } => "succeed".to_owned(),
+        Next::Watch { .. } => "watch".to_owned(),
+        Next::Retry { .. } => "retry".to_owned(),
+        Next::Wait { lost: Lost::Nothing, .. } => "wait".to_owned(),
+        Next::Wait { lost, .. } => format!("wait, lost {lost:?}"),
+        Next::Escalate { reason, .. } => format!("escalate {reason:?}"),
+        Next::Supersede => "supersede".to_owned(),
+    }
+}
+
+#[test]
+fn a_look_before_a_removal_is_decided_by_this_table() {
+    let of = || task(Operation::Remove);
+    let gone = Observation::AsWanted;
+    let person = Failure::ours("BadCredentials");
+    let table: [(&str, ClaimedTask, &Observation, &str); 14] = [
+        ("still there", of(), &THERE, "run"),
+        ("already gone", of(), &gone, "succeed"),
+        ("superseded", ClaimedTask { superseded_by: Some(2), ..of() }, &THERE, "supersede"),
+        ("superseded and gone", ClaimedTask { superseded_by: Some(2), ..of() }, &gone, "supersede"),
+        (
+            "superseded with something on its way",
+            ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(1), ..of() },
+            &gone,
+            "wait",
+        ),
+        (
+            "superseded and settled",
+            ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(121), ..of() },
+            &gone,
+            "supersede",
+        ),
+        ("unsettled", ClaimedTask { uncertain_since: seconds_ago(1), ..of() }, &THERE, "wait"),
+        ("settled", ClaimedTask { uncertain_since: seconds_ago(121), ..of() }, &THERE, "run"),
+        (
+            "only a person can",
+            ClaimedTask { first_failure: person.clone(), ..of() },
+            &THERE,
+            "escalate OnlyAPersonCan",
+        ),
+        (
+            "only a person could, and it was tried since",
+            ClaimedTask { first_failure: person, attempts: 1, ..of() },
+            &THERE,
+            "run",
+        ),
+        ("deprovisioned", ClaimedTask { has_job: false, ..of() }, &THERE, "escalate Deprovisioned"),
+        ("attempts used", ClaimedTask { attempts: 6, ..of() }, &THERE, "escalate AttemptsUsed"),
+        (
+            "time used",
+            ClaimedTask { attempts: 1, trying_since: seconds_ago(3600), ..of() },
+            &THERE,
+            "escalate TimeUsed",
+        ),
+        (
+            "kills its workers",
+            ClaimedTask { unreleased_claims: 4, ..of() },
+            &THERE,
+            "escalate WorkersDied",
+        ),
+    ];
+    for (case, task, seen, expected) in table {
+        assert_eq!(word(after_look(&policy(), &task, seen, now())), expected, "{case}");
+    }
+}
+
+#[test]
+fn whatever_uses_up_the_attempts_nothing_but_the_wanted_state_is_success() {
+    for attempts in 0..12 {
+        for seen in [THERE, Observation::Absent, Observation::InvitationExpired] {
+            let task = ClaimedTask { attempts, ..task(Operation::Remove) };
+            assert_ne!(word(after_look(&policy(), &task, &seen, now())), "succeed");
+        }
+    }
+}
+
+#[test]
+fn a_failed_attempt_is_decided_by_this_table() {
+    let table = [
+        ("LoginTimeout", 1, "retry"),
+        ("LoginTimeout", 6, "escalate AttemptsUsed"),
+        ("NotEnoughSeats", 1, "escalate OnlyAPersonCan"),
+        ("BadCredentials", 1, "escalate OnlyAPersonCan"),
+        ("operation_not_supported", 1, "escalate NoAutomation"),
+        ("MemberNotFound", 1, "retry"),
+    ];
+    for (code, attempts, expected) in table {
+        let task = ClaimedTask { attempts, ..task(Operation::Remove) };
+        let next = after_failure(&policy(), &task, Failure::ours(code), now());
+        assert_eq!(word_of(&next), expected, "{code} after {attempts}");
+    }
+}
+
+#[test]
+fn a_job_lost_sight_of_is_never_followed_at_once() {
+    let superseded = ClaimedTask { superseded_by: Some(2), ..task(Operation::Invite) };
+    let failure = || Failure::ours("JobNeverEnded");
+    assert_eq!(
+        word_of(&after_lost_job(&policy(), &superseded, failure(), now())),
+        "wait, lost Job"
+    );
+    let next = after_lost_job(&policy(), &task(Operation::Invite), failure(), now());
+    assert!(matches!(next, Next::Retry { lost: Lost::Job, .. }), "{next:?}");
+}
+
+#[test]
+fn a_change_of_role_for_somebody_who_is_not_there_is_a_failure_and_never_asked_for() {
+    let next = after_look(&policy(), &task(Operation::ChangeRole), &Observation::Absent, now());
+    assert_eq!(word(next), "retry");
+}
+
+#[test]
+fn a_backend_that_does_not_answer_uses_no_attempt() {
+    let unanswered = || {
+        [
+            BackendError::RateLimited { retry_after: None },
+            BackendError::KeyRefused { status: 401 },
+            BackendError::Unavailable { status: 503, retry_after: None },
+        ]
+    };
+    let task = task(Operation::Remove);
+    for error in unanswered() {
+        assert_eq!(word_of(&after_unanswered_look(&policy(), &task, &error)), "wait", "{error}");
+        assert_eq!(
+            word_of(&after_unanswered_run(&policy(), &task, &error, now())),
+            "wait",
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_operation_whose_answer_was_lost_counts_and_leaves_the_outcome_open() {
+    let task = task(Operation::Invite);
+    for error in [
+        BackendError::Nonsense("HTML".to_owned()),
+        BackendError::Broken { status: 500 },
+        BackendError::Unavailable { status: 504, retry_after: None },
+    ] {
+        let next = after_unanswered_run(&policy(), &task, &error, now());
+        assert_eq!(word_of(&next), "wait, lost Answer", "{error}");
+    }
+}
+
+#[test]
+fn what_the_backend_refuses_is_decided_by_this_table() {
+    let refused = |status, code: &str| BackendError::Refused { status, code: code.to_owned() };
+    let table = [
+        (refused(400, "operation_not_supported"), "escalate NoAutomation"),
+        (refused(400, "Bad request"), "escalate OnlyAPersonCan"),
+        (refused(409, "Conflict"), "retry"),
+        (BackendError::NotFound { code: "Not found".to_owned() }, "retry"),
+    ];
+    for (error, expected) in table {
+        let next = after_unanswered_run(&policy(), &task(Operation::Invite), &error, now());
+        assert_eq!(word_of(&next), expected, "{error}");
+    }
+}
+
+#[test]
+fn retry_after_is_honoured_up_to_an_hour_and_never_shortens_the_usual_wait() {
+    let wait = |error: BackendError| match after_unanswered_look(
+        &policy(),
+        &task(Operation::Remove),
+        &error,
+    ) {
+        Next::Wait { after, .. } => after.as_secs(),
+        next => panic!("{next:?}"),
+    };
+    let limited = |seconds: Option<u64>| BackendError::RateLimited {
+        retry_after: seconds.map(Duration::from_secs),
+    };
+    assert_eq!(wait(limited(None)), 300);
+    assert_eq!(wait(limited(Some(7))), 7);
+    assert_eq!(wait(limited(Some(10 * 365 * 86_400))), 3600);
+    let unavailable = |seconds| BackendError::Unavailable {
+        status: 503,
+        retry_after: Some(Duration::from_secs(seconds)),
+    };
+    assert_eq!(wait(unavailable(900)), 900);
+    assert!((12..=18).contains(&wait(unavailable(0))), "not at once");
+}
+
+#[test]
+fn looks_at_a_job_grow_apart_until_it_is_given_up() {
+    let look = |age| next_look(&policy(), Duration::from_secs(age)).map(|after| after.as_secs());
+    assert_eq!(look(0), Some(5));
+    assert_eq!(look(40), Some(20));
+    assert_eq!(look(600), Some(60));
+    assert_eq!(look(1800), None);
+}
+
+#[test]
+fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
+    let due = |failure: &Failure, has_job, application| {
+        let arrival = Arrival { operation: Operation::Invite, application, has_job, failure };
+        first_due(&policy(), &arrival).as_secs()
+    };
+    let transient = Failure::ours("LoginTimeout");
+    assert!((48..=72).contains(&due(&transient, true, "an_app_nobody_catalogued")));
+    assert_eq!(due(&Failure::ours("NotEnoughSeats"), true, "an_app_nobody_catalogued"), 0);
+    assert_eq!(due(&transient, false, "an_app_nobody_catalogued"), 0);
+    assert_eq!(
+        due(&transient, true, "6sense_tenant"),
+        0,
+        "the catalogue knows no way to invite there"
+    );
+}

@@ -1,0 +1,29 @@
+//! The arrows between the stages, each one transaction, and the two [`Stage`]s that bind them to the loop.
+//!
+//! ```text
+//! retry ── escalate ──▶ manual action ── done (by trigger) ──▶ sync ── settle ──▶ manual action
+//!   └───── succeed, supersede ──▶ the member's next task gets its turn
+//! ```
+
+use std::time::Duration;
+
+use crate::emit;
+use crate::lease::LeaseLost;
+use crate::store::StoreError;
+use crate::telemetry::chain;
+
+mod retry_stage;
+mod sync_stage;
+
+pub use retry_stage::RetryStage;
+pub use sync_stage::SyncStage;
+
+type Recorded = Result<Result<(), LeaseLost>, StoreError>;
+
+/// The part of a lease that is left for recording.
+const RECORDING: Duration = Duration::from_secs(2);
+
+/// An outcome that could not be written: the lease ends by itself and the next claim looks again.
+fn not_recorded(what: &str, id: impl std::fmt::Display, error: &StoreError) {
+    emit!(OUTCOME_NOT_RECORDED, subject = what, %id, error = %chain(error), "its lease will end");
+}

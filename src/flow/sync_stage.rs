@@ -1,0 +1,315 @@
+//! What is recorded of a sync after a step, and what its reading means for the actions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::{RECORDING, Recorded, not_recorded};
+use crate::backend::{Client, Reading};
+use crate::config::Config;
+use crate::emit;
+use crate::lease::LeaseLost;
+use crate::store::{DAEMON, StoreError, begin_as};
+use crate::sync::verdict::{Verdict, judge};
+use crate::sync::{self, ClaimedSync};
+use crate::worker::{Stage, within};
+
+/// Syncs with a step due.
+pub struct SyncStage {
+    /// The queue.
+    pub pool: PgPool,
+    /// The backend.
+    pub backend: Client,
+    /// Readings, jobs and the guard.
+    pub policy: sync::Policy,
+    /// How long a claim is ours.
+    pub lease: Duration,
+}
+
+impl SyncStage {
+    /// The stage as configured.
+    pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
+        Arc::new(Self {
+            pool,
+            backend,
+            policy: sync::Policy::new(config),
+            lease: Duration::from_secs(config.worker.sync_lease_s),
+        })
+    }
+
+    async fn step_and_record(&self, sync: &ClaimedSync) -> Recorded {
+        if sync.state == sync::SyncState::Requested && start_sync(self, sync).await?.is_err() {
+            return Ok(Err(LeaseLost));
+        }
+        let step = sync::step::Step {
+            backend: &self.backend,
+            policy: &self.policy,
+            pool: &self.pool,
+            sync,
+        };
+        let left = sync.lease.left().saturating_sub(RECORDING);
+        let next = match within(left, step.run()).await {
+            Some(next) => next?,
+            None => sync::Next::Again {
+                why: "the reading took longer than worker.sync_lease_s".to_owned(),
+                waits: false,
+            },
+        };
+        record_sync(self, sync, next).await
+    }
+}
+
+impl Stage for SyncStage {
+    type Claim = ClaimedSync;
+
+    async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
+        sync::store::claim(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), self.lease).await
+    }
+
+    async fn work(&self, sync: ClaimedSync) {
+        match self.step_and_record(&sync).await {
+            Ok(Ok(())) => {}
+            Ok(Err(LeaseLost)) => {
+                emit!(LEASE_LOST, sync.id = sync.id, "the sync was claimed again meanwhile")
+            }
+            Err(error) => not_recorded("sync", sync.id, &error),
+        }
+    }
+
+    async fn hand_back(&self, syncs: Vec<ClaimedSync>) {
+        if let Err(error) = sync::store::hand_back(&self.pool, &syncs).await {
+            not_recorded("syncs", syncs.len(), &error);
+        }
+    }
+
+    fn span(&self, sync: &ClaimedSync) -> tracing::Span {
+        tracing::info_span!("sync.step", sync.id = sync.id, integration.id = sync.integration)
+    }
+}
+
+/// The reading must be younger than every deed it judges, so its start is written before it is asked for.
+async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let started = sync::store::start(&mut tx, sync).await?;
+    if started.is_ok() {
+        tx.commit().await?;
+        emit!(SYNC_STARTED, sync.id = sync.id, integration.id = sync.integration,
+              procedure = ?sync.procedure, "reading the app");
+    }
+    Ok(started)
+}
+
+async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) -> Recorded {
+    match next {
+        sync::Next::Watch { job, after, started, applies } => {
+            let mut tx = begin_as(&stage.pool, DAEMON).await?;
+            let recorded =
+                sync::store::watch(&mut tx, sync, &job, after, started, applies.as_ref()).await?;
+            tx.commit().await?;
+            Ok(recorded)
+        }
+        sync::Next::Again { why, waits } => again(stage, sync, why, waits).await,
+        sync::Next::Hold { report, reason } => {
+            let mut tx = begin_as(&stage.pool, DAEMON).await?;
+            let recorded = sync::store::hold(&mut tx, sync, &report, &reason).await?;
+            tx.commit().await?;
+            if recorded.is_ok() {
+                emit!(
+                    SYNC_HELD,
+                    sync.id = sync.id,
+                    integration.id = sync.integration,
+                    reason,
+                    "a person decides"
+                );
+            }
+            Ok(recorded)
+        }
+        sync::Next::Fail { reason } => fail(stage, sync, &reason).await,
+        sync::Next::Judge { reading } => settle(stage, sync, &reading).await,
+        sync::Next::Attest => attest(stage, sync).await,
+    }
+}
+
+async fn again(stage: &SyncStage, sync: &ClaimedSync, why: String, waits: bool) -> Recorded {
+    let failures = sync.failures + 1;
+    if !waits && failures >= stage.policy.sync.max_failures {
+        return fail(stage, sync, &why).await;
+    }
+    let after = stage.policy.retry_after(sync.failures);
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
+    tx.commit().await?;
+    if recorded.is_ok() {
+        emit!(
+            SYNC_STEP_FAILED,
+            sync.id = sync.id,
+            integration.id = sync.integration,
+            failures,
+            wait_s = after.as_secs_f64(),
+            error = why,
+            "reading again later"
+        );
+    }
+    Ok(recorded)
+}
+
+/// A sync without a reading proves nothing: its done actions stay done and are read again later.
+async fn fail(stage: &SyncStage, sync: &ClaimedSync, reason: &str) -> Recorded {
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let started_at = match sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
+        Ok(started_at) => started_at,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    let seen = format!("the app could not be read: {reason}");
+    let mut readings = None;
+    for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
+        if action.status == "done" {
+            let verdict = Verdict::Unverifiable.as_str();
+            sync::store::write_verdict(&mut tx, action.id, "done", verdict, &seen).await?;
+            readings = Some(readings.unwrap_or(i32::MAX).min(action.readings));
+        }
+    }
+    if let Some(readings) = readings {
+        sync::store::request(&mut tx, sync, stage.policy.reread_after(readings)).await?;
+    }
+    tx.commit().await?;
+    emit!(
+        SYNC_FAILED,
+        sync.id = sync.id,
+        integration.id = sync.integration,
+        reason,
+        "the app could not be read"
+    );
+    Ok(Ok(()))
+}
+
+/// Closes done actions of an app that cannot be read by the person's word.
+async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let reason = "the catalogue says that this app cannot be read";
+    let started_at = match sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
+        Ok(started_at) => started_at,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    let mut attested = Vec::new();
+    for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
+        if action.status == "done" {
+            let verdict = Verdict::Unverifiable.as_str();
+            sync::store::write_verdict(&mut tx, action.id, "attested", verdict, reason).await?;
+            attested.push(action.id);
+        }
+    }
+    tx.commit().await?;
+    for action in attested {
+        emit!(ACTION_ATTESTED, action.id = action, sync.id = sync.id, "the person's word must do");
+    }
+    Ok(Ok(()))
+}
+
+/// A line to log once the transaction that it speaks of is committed.
+enum Said {
+    Verified(i64),
+    NotNeeded(i64),
+    Contradicted { action: i64, seen: String, reopened: i32 },
+    NotYet { action: i64, verdict: Verdict, seen: String, wait: Duration },
+}
+
+/// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
+async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Recorded {
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let proof = json!({
+        "members": reading.members.len(), "pages": reading.pages, "total": reading.total, "gaps": reading.gaps,
+    });
+    let finished =
+        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(proof)).await?;
+    let started_at = match finished {
+        Ok(started_at) => started_at,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
+    let mut said = Vec::new();
+    let mut reread: Option<Duration> = None;
+    for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
+        let judgement = judge(&action.wanted, reading, action.readings >= last);
+        let done = action.status == "done";
+        let status = match (done, judgement.verdict) {
+            (true, Verdict::Confirmed) => "verified",
+            (true, Verdict::Contradicted) => "open",
+            (true, Verdict::NotYet | Verdict::Unverifiable) => "done",
+            (false, Verdict::Confirmed) => "not_needed",
+            (false, _) => continue,
+        };
+        let verdict = judgement.verdict.as_str();
+        sync::store::write_verdict(&mut tx, action.id, status, verdict, &judgement.seen).await?;
+        said.push(match status {
+            "verified" => Said::Verified(action.id),
+            "not_needed" => Said::NotNeeded(action.id),
+            "open" => Said::Contradicted {
+                action: action.id,
+                seen: judgement.seen,
+                reopened: action.reopened + 1,
+            },
+            _ => {
+                let wait = stage.policy.reread_after(action.readings);
+                reread = Some(reread.map_or(wait, |earlier| earlier.min(wait)));
+                Said::NotYet {
+                    action: action.id,
+                    verdict: judgement.verdict,
+                    seen: judgement.seen,
+                    wait,
+                }
+            }
+        });
+    }
+    if let Some(after) = reread {
+        sync::store::request(&mut tx, sync, after).await?;
+    }
+    tx.commit().await?;
+    emit!(
+        SYNC_FINISHED,
+        sync.id = sync.id,
+        integration.id = sync.integration,
+        members = reading.members.len(),
+        complete = reading.is_complete(),
+        "the app was read"
+    );
+    say(sync.id, said);
+    Ok(Ok(()))
+}
+
+fn say(sync: i64, said: Vec<Said>) {
+    for line in said {
+        match line {
+            Said::Verified(action) => {
+                emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "proven")
+            }
+            Said::NotNeeded(action) => {
+                emit!(
+                    ACTION_NOT_NEEDED,
+                    action.id = action,
+                    sync.id = sync,
+                    "found as wanted already"
+                );
+            }
+            Said::Contradicted { action, seen, reopened } => emit!(
+                ACTION_CONTRADICTED,
+                action.id = action,
+                sync.id = sync,
+                seen,
+                reopened_count = reopened,
+                "called done, but the app shows otherwise"
+            ),
+            Said::NotYet { action, verdict, seen, wait } => emit!(
+                ACTION_NOT_YET,
+                action.id = action,
+                sync.id = sync,
+                verdict = verdict.as_str(),
+                seen,
+                wait_s = wait.as_secs_f64(),
+                "not proven yet"
+            ),
+        }
+    }
+}

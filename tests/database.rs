@@ -1,0 +1,322 @@
+//! What the database itself allows and refuses: the contract, the rules of actions, and who may do what.
+
+#![cfg(feature = "simulator")]
+
+mod support;
+
+use cerby_reconciler::schema;
+use sqlx::{PgPool, Postgres, Transaction};
+use support::{APP, World, a_failed};
+
+const INSERT: &str = "insert into reconciler.automation_tasks
+    (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
+     member_email, operation, entitlements, trigger, requested_at)
+    values ('acme', 's1', 'i1', 'app', 'An app', 'an_app', 'm1', 'jo@example.com', 'remove', '{}', 'manual', now())";
+
+/// A transaction in another role, as that role's login would have it.
+async fn acting_as(pool: &PgPool, role: &str) -> Transaction<'static, Postgres> {
+    let mut tx = pool.begin().await.expect("a connection");
+    let switch = format!("set local session authorization {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(switch)).execute(&mut *tx).await.expect("the role exists");
+    tx
+}
+
+async fn refusal(tx: &mut Transaction<'static, Postgres>, statement: &str) -> String {
+    let statement = sqlx::AssertSqlSafe(statement.to_owned());
+    let refused =
+        sqlx::raw_sql(statement).execute(&mut **tx).await.expect_err("it must be refused");
+    refused.as_database_error().expect("the database's word").message().to_owned()
+}
+
+async fn migrated(pool: PgPool) -> PgPool {
+    schema::migrate(&pool).await.expect("migrations run");
+    pool
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_row_that_breaks_the_contract_is_refused_with_the_columns_name(pool: PgPool) {
+    let pool = migrated(pool).await;
+    let table = [
+        ("'remove'", "'delete'", "operation"),
+        ("'manual'", "'because'", "trigger"),
+        ("'app'", "'thing'", "integration_kind"),
+        ("'jo@example.com'", "'jo'", "member_email"),
+        ("'acme'", "'a b'", "workspace_id"),
+        ("'m1'", "''", "member_id"),
+        ("'m1'", "'..'", "member_id"),
+        ("'s1'", "null", "source_id"),
+        ("'remove', '{}'", "'change_role', '{}'", "entitlements"),
+        ("'{}'", "array['A', null]", "entitlements"),
+        ("now()", "now() + interval '2 days'", "requested_at"),
+        ("now()", "'infinity'", "requested_at"),
+        ("'remove', '{}', 'manual'", "'invite', '{}', 'user_deprovisioned'", "trigger"),
+    ];
+    for (right, wrong, column) in table {
+        let mut tx = acting_as(&pool, "reconciler_backend").await;
+        let message = refusal(&mut tx, &INSERT.replacen(right, wrong, 1)).await;
+        assert!(message.contains(column), "{wrong}: {message}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn inserting_a_source_again_changes_nothing(pool: PgPool) {
+    let pool = migrated(pool).await;
+    let mut tx = acting_as(&pool, "reconciler_backend").await;
+    for rows in [1, 0] {
+        let statement = format!("{INSERT} on conflict do nothing");
+        let written =
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
+        assert_eq!(written.rows_affected(), rows);
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn nobody_may_more_than_their_role_needs(pool: PgPool) {
+    let pool = migrated(pool).await;
+    let table = [
+        ("reconciler_backend", "select * from reconciler.automation_tasks"),
+        ("reconciler_backend", "update reconciler.automation_tasks set state = 'succeeded'"),
+        (
+            "reconciler_backend",
+            "insert into reconciler.automation_tasks (state) values ('succeeded')",
+        ),
+        ("reconciler_backend", "select * from reconciler.manual_actions"),
+        ("reconciler_operator", "update reconciler.manual_actions set verdict = 'confirmed'"),
+        ("reconciler_operator", "insert into reconciler.manual_actions (status) values ('open')"),
+        ("reconciler_operator", "delete from reconciler.manual_actions"),
+        ("reconciler_operator", "update reconciler.automation_tasks set state = 'cancelled'"),
+        ("reconciler_operator", "insert into reconciler.events (what) values ('x')"),
+        ("reconciler_viewer", "update reconciler.manual_actions set note = 'x'"),
+        ("reconciler_viewer", "select reconciler.promote_waiting('a', 'b', 'c')"),
+        ("reconciler_daemon", "update reconciler.events set actor = 'somebody'"),
+        ("reconciler_daemon", "delete from reconciler.events"),
+        ("reconciler_daemon", "delete from reconciler.manual_actions"),
+        ("reconciler_daemon", "create table reconciler.mine (id int)"),
+    ];
+    for (role, statement) in table {
+        let mut tx = acting_as(&pool, role).await;
+        let message = refusal(&mut tx, statement).await;
+        assert!(message.starts_with("permission denied"), "{role}: {statement}: {message}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_trail_cannot_be_rewritten_even_by_its_owner(pool: PgPool) {
+    let pool = migrated(pool).await;
+    for statement in ["update reconciler.events set actor = 'x'", "truncate reconciler.events"] {
+        let mut tx = pool.begin().await.unwrap();
+        assert!(refusal(&mut tx, statement).await.starts_with("events are append-only"));
+    }
+    let mut tx = pool.begin().await.unwrap();
+    let message = refusal(&mut tx, "select reconciler.delete_old_events('1 day', 10)").await;
+    assert!(message.contains("at least 30 days"), "{message}");
+}
+
+/// A world with one open action.
+async fn with_an_action(pool: PgPool) -> (World, i64) {
+    let world = World::new(pool).await;
+    let id = world.insert(&a_failed("remove", APP, "jo").code("BadCredentials")).await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    (world, action)
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operator_claims_and_does_an_action_and_the_database_says_who_and_when(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let mut tx = acting_as(&world.pool, "reconciler_operator").await;
+    for status in ["in_progress", "done"] {
+        sqlx::query(
+            "update reconciler.manual_actions set status = $1, note = 'by hand' where id = $2",
+        )
+        .bind(status)
+        .bind(action)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    }
+    let who: (String, String, bool) = sqlx::query_as(
+        "select assignee, done_by, done_at between now() and clock_timestamp() from reconciler.manual_actions",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(who, ("reconciler_operator".to_owned(), "reconciler_operator".to_owned(), true));
+    tx.commit().await.unwrap();
+    let actors: Vec<(String, String)> = sqlx::query_as(
+        "select actor, what from reconciler.events where subject = 'action' order by id",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let actors: Vec<_> = actors.iter().map(|(actor, what)| format!("{actor} {what}")).collect();
+    assert_eq!(
+        actors,
+        [
+            "daemon action.opened",
+            "reconciler_operator action.in_progress",
+            "reconciler_operator action.done"
+        ]
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operator_cannot_pretend_to_be_the_daemon_or_somebody_else(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let mut tx = acting_as(&world.pool, "reconciler_operator").await;
+    sqlx::query("select set_config('reconciler.actor', 'daemon', true)")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let message = refusal(
+        &mut tx,
+        &format!("update reconciler.manual_actions set status = 'verified' where id = {action}"),
+    )
+    .await;
+    assert_eq!(message, format!("manual action {action} is open and cannot become verified"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn transitions_that_make_no_sense_are_refused_in_clear_words(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let table = [
+        ("status = 'verified'", "is open and cannot become verified"),
+        ("status = 'superseded'", "is open and cannot become superseded"),
+        ("status = null", "null value in column \"status\""),
+        ("status = 'nonsense'", "is open and cannot become nonsense"),
+        ("status = 'dismissed'", "needs a note that says why"),
+    ];
+    for (change, words) in table {
+        let mut tx = acting_as(&world.pool, "reconciler_operator").await;
+        let statement =
+            format!("update reconciler.manual_actions set {change} where id = {action}");
+        let message = refusal(&mut tx, &statement).await;
+        assert!(message.contains(words), "{change}: {message}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_dismissed_action_has_ended_and_gives_the_next_task_its_turn(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1)).await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "pending");
+    sqlx::query("update reconciler.manual_actions set status = 'dismissed', note = 'a test account' where id = $1")
+        .bind(action)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let mut tx = world.pool.begin().await.unwrap();
+    let again = format!("update reconciler.manual_actions set status = 'open' where id = {action}");
+    assert!(refusal(&mut tx, &again).await.contains("is dismissed and cannot become open"));
+    drop(tx);
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "succeeded");
+}
+
+#[sqlx::test(migrations = false)]
+async fn only_a_held_report_can_be_decided_on_once_and_with_a_reason(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    world.say_done(action).await;
+    let mut tx = acting_as(&world.pool, "reconciler_operator").await;
+    let message = refusal(
+        &mut tx,
+        "update reconciler.syncs set decision = 'approved', decision_reason = 'x'",
+    )
+    .await;
+    assert!(message.contains("is not waiting for a decision: it is requested"), "{message}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operator_pauses_with_a_reason_and_cannot_set_what_the_daemon_finds(pool: PgPool) {
+    let (world, _) = with_an_action(pool).await;
+    let table = [
+        ("gate = 'paused'", "needs a gate_reason"),
+        ("gate = 'credentials', gate_reason = 'x'", "can be set to open or paused"),
+    ];
+    for (change, words) in table {
+        let mut tx = acting_as(&world.pool, "reconciler_operator").await;
+        let message =
+            refusal(&mut tx, &format!("update reconciler.integrations set {change}")).await;
+        assert!(message.contains(words), "{change}: {message}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
+    schema::migrate(&pool).await.unwrap();
+    let login = format!("daemon_{}", std::process::id());
+    let create = format!("create role {login} login password 'secret' in role reconciler_daemon");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&pool).await.unwrap();
+    let options = (*pool.connect_options()).clone().username(&login).password("secret");
+    let daemon = PgPool::connect_with(options).await.unwrap();
+
+    let world = World::on_migrated(daemon.clone()).await;
+    let task = a_failed("remove", APP, "jo").code("BadCredentials");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    let action = world.action_of(id).await;
+    world.person_does(&task);
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "verified");
+    let retention = &world.config.retention;
+    cerby_reconciler::upkeep::round(&daemon, retention, 100).await.unwrap();
+
+    daemon.close().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop role {login}"))).execute(&pool).await.unwrap();
+}
+
+#[sqlx::test(migrations = false)]
+async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let stuck = world.insert(&a_failed("remove", APP, "kim")).await;
+    world.order().await;
+    world.say_done(action).await;
+    for damage in [
+        "update reconciler.automation_tasks set turn = 'waiting' where turn = 'head'",
+        "delete from reconciler.syncs",
+    ] {
+        sqlx::query(damage).execute(&world.pool).await.unwrap();
+    }
+    cerby_reconciler::upkeep::round(&world.pool, &world.config.retention, 100).await.unwrap();
+    world.drive().await;
+    assert_eq!(world.state(stuck).await, "succeeded");
+    assert_eq!(world.verdict(action).await, "contradicted");
+}
+
+#[sqlx::test(migrations = false)]
+async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPool) {
+    let (world, _) = with_an_action(pool).await;
+    let old = world.insert(&a_failed("remove", APP, "kim")).await;
+    world.drive().await;
+    let young = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.drive().await;
+    let age = "update reconciler.automation_tasks set closed_at = now() - interval '91 days' where id <> $1";
+    sqlx::query(age).bind(young).execute(&world.pool).await.unwrap();
+    cerby_reconciler::upkeep::round(&world.pool, &world.config.retention, 100).await.unwrap();
+    let left: Vec<i64> =
+        sqlx::query_scalar("select id from reconciler.automation_tasks order by id")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert!(!left.contains(&old) && left.contains(&young), "{left:?}");
+    assert_eq!(left.len(), 2, "the task of the unfinished action stays");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_overdue_action_is_told_once(pool: PgPool) {
+    let (world, _) = with_an_action(pool).await;
+    sqlx::query("update reconciler.manual_actions set due_at = now() - interval '1 s'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        cerby_reconciler::manual_action::store::remind(&world.pool, 10).await.unwrap().len(),
+        1
+    );
+    assert_eq!(
+        cerby_reconciler::manual_action::store::remind(&world.pool, 10).await.unwrap().len(),
+        0
+    );
+}

@@ -1,0 +1,148 @@
+//! Who may write a row: leases, fencing and what follows a crash.
+
+#![cfg(feature = "simulator")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cerby_reconciler::lease::LeaseLost;
+use cerby_reconciler::retry::store as tasks;
+use cerby_reconciler::simulator::Call;
+use cerby_reconciler::store::{DAEMON, begin_as};
+use cerby_reconciler::worker::Stage;
+use sqlx::PgPool;
+use support::{APP, World, a_failed};
+
+const LEASE: Duration = Duration::from_secs(45);
+
+/// A world with one task whose attempt is due.
+async fn with_a_due_task(pool: PgPool) -> (World, i64) {
+    let world = World::new(pool).await;
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    (world, id)
+}
+
+/// Ends every lease as if its holder had died a while ago.
+async fn let_leases_end(world: &World) {
+    let ended = "update reconciler.automation_tasks set lease_until = now() - interval '1 s' where lease_until is not null";
+    sqlx::query(ended).execute(&world.pool).await.unwrap();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_claimed_task_is_nobody_elses_until_its_lease_ends(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    let first = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert!(tasks::claim(&world.pool, 10, LEASE).await.unwrap().is_empty());
+    let_leases_end(&world).await;
+    let second = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    assert_eq!(second[0].id, id);
+    assert!(second[0].lease.token > first[0].lease.token);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    let stalled = tasks::claim(&world.pool, 10, LEASE).await.unwrap().remove(0);
+    let_leases_end(&world).await;
+    let owner = tasks::claim(&world.pool, 10, LEASE).await.unwrap().remove(0);
+
+    let mut tx = begin_as(&world.pool, DAEMON).await.unwrap();
+    let late = [
+        tasks::close(&mut tx, &stalled, "succeeded", "late", false).await.unwrap(),
+        tasks::watch(&mut tx, &stalled, "late-job", LEASE, true).await.unwrap(),
+        tasks::retry(&mut tx, &stalled, LEASE, "late", cerby_reconciler::retry::Lost::Nothing)
+            .await
+            .unwrap(),
+        tasks::wait(&mut tx, &stalled, LEASE, "late", cerby_reconciler::retry::Lost::Answer)
+            .await
+            .unwrap(),
+    ];
+    assert_eq!(late, [Err(LeaseLost); 4]);
+    tx.commit().await.unwrap();
+    assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
+
+    let mut tx = begin_as(&world.pool, DAEMON).await.unwrap();
+    assert_eq!(tasks::close(&mut tx, &owner, "succeeded", "mine", false).await.unwrap(), Ok(()));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_whose_worker_died_is_of_unknown_outcome(pool: PgPool) {
+    let (world, _) = with_a_due_task(pool).await;
+    let first = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    assert_eq!(first[0].uncertain_since, None);
+    let_leases_end(&world).await;
+    let second = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    assert!(second[0].uncertain_since.is_some());
+    assert_eq!(second[0].unreleased_claims, 2);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_task_that_kills_its_workers_goes_to_a_person(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    for _ in 0..3 {
+        assert_eq!(tasks::claim(&world.pool, 10, LEASE).await.unwrap().len(), 1);
+        let_leases_end(&world).await;
+    }
+    world.step().await;
+    assert_eq!(world.state(id).await, "escalated");
+    assert_eq!(world.apps.counters().requests(Call::Remove), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn claims_handed_back_are_due_at_once_and_leave_no_doubt(pool: PgPool) {
+    let (world, _) = with_a_due_task(pool).await;
+    let claims = world.tasks.claim(10).await.unwrap();
+    world.tasks.hand_back(claims).await;
+    let again = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    assert_eq!((again[0].uncertain_since, again[0].unreleased_claims), (None, 1));
+}
+
+#[sqlx::test(migrations = false)]
+async fn claimers_at_the_same_time_never_share_a_task_and_leave_none(pool: PgPool) {
+    let world = World::new(pool).await;
+    for n in 0..200 {
+        let member: &'static str = format!("member{n}").leak();
+        world.insert(&a_failed("remove", APP, member)).await;
+    }
+    world.order().await;
+    world.let_time_pass().await;
+    let claimers = (0..8).map(|_| {
+        let pool = world.pool.clone();
+        tokio::spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let claims = tasks::claim(&pool, 7, LEASE).await.expect("the database answers");
+                if claims.is_empty() {
+                    return mine;
+                }
+                mine.extend(claims.into_iter().map(|task| task.id));
+            }
+        })
+    });
+    let mut all = Vec::new();
+    for claimer in claimers.collect::<Vec<_>>() {
+        all.extend(claimer.await.unwrap());
+    }
+    assert_eq!(all.len(), 200);
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), 200);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_paused_integration_is_left_alone_and_goes_on_when_it_is_resumed(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    let gate = |gate: &'static str| {
+        sqlx::query("update reconciler.integrations set gate = $1, gate_reason = 'maintenance'")
+            .bind(gate)
+    };
+    gate("paused").execute(&world.pool).await.unwrap();
+    assert_eq!(world.step().await, 0);
+    assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
+    gate("open").execute(&world.pool).await.unwrap();
+    world.drive().await;
+    assert_eq!(world.state(id).await, "succeeded");
+}

@@ -1,0 +1,106 @@
+//! The built program as a process: `serve` with its log lines as they come.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use cerby_reconciler::simulator::Simulator;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::eventually;
+
+pub(crate) struct Replica {
+    process: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Replica {
+    /// Starts `serve` with seconds in place of minutes, and waits until it says that it is up.
+    pub(crate) async fn start(
+        database_url: &str,
+        apps: &Simulator,
+        changes: &[(&str, &str)],
+    ) -> Self {
+        let replica = Self::spawn(database_url, apps, changes);
+        eventually("service.started", async || replica.count("service.started") == 1).await;
+        replica
+    }
+
+    fn spawn(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"));
+        command
+            .arg("serve")
+            .env("RECONCILER__DATABASE__URL", database_url)
+            .env("RECONCILER__BACKEND__BASE_URL", apps.base_url())
+            .env("RECONCILER__BACKEND__API_KEY", apps.api_key())
+            .env("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "1")
+            .env("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1")
+            .env("RECONCILER__WORKER__LEASE_S", "4")
+            .env("RECONCILER__WORKER__SYNC_LEASE_S", "5")
+            .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", "8")
+            .env("RECONCILER__WAKEUP__POLL_MS", "100")
+            .env("RECONCILER__RETRY__SETTLE_S", "1")
+            .env("RECONCILER__JOB__FIRST_LOOK_S", "0.05")
+            .env("RECONCILER__JOB__MAX_LOOK_S", "0.2")
+            .env("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        for operation in ["INVITE", "REMOVE", "CHANGE_ROLE"] {
+            command.env(format!("RECONCILER__RETRY__{operation}__FIRST_S"), "0.1");
+            command.env(format!("RECONCILER__RETRY__{operation}__MAX_S"), "1");
+        }
+        command.envs(changes.iter().copied());
+        let mut process = command.spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+        let written = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = output.next_line().await {
+                let line =
+                    serde_json::from_str(&line).expect("every line on stdout is one JSON object");
+                written.lock().unwrap().push(line);
+            }
+        });
+        Self { process, lines }
+    }
+
+    /// How often an event was logged.
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line["event"] == event).count()
+    }
+
+    /// The log so far, for a failed assertion.
+    pub(crate) fn log(&self) -> String {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.process.id().expect("it runs");
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// The exit code, once it has ended by itself; `None` if a signal ended it.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        self.process.wait().await.unwrap().code()
+    }
+
+    /// The status line of a GET on the listener.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let address = {
+            let lines = self.lines.lock().unwrap();
+            let started = lines.iter().find(|line| line["event"] == "service.started").unwrap();
+            started["http.listen"].as_str().unwrap().to_owned()
+        };
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
