@@ -5,6 +5,7 @@
 mod support;
 
 use cerby_reconciler::simulator::{Call, Fate, HttpFault, Injection, Operation};
+use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
 

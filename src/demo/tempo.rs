@@ -50,6 +50,10 @@ impl Tempo {
 }
 
 const COMPRESSED: &[(&str, &str)] = &[
+    // A busy machine makes everything slow, which is no failure of the database.
+    ("DATABASE__ACQUIRE_TIMEOUT_S", "30"),
+    ("DATABASE__MAX_CONNECTIONS", "16"),
+    ("WORKER__MAX_TASKS_IN_FLIGHT", "12"),
     ("BACKEND__CONNECT_TIMEOUT_S", "1"),
     ("BACKEND__REQUEST_TIMEOUT_S", "2"),
     ("WORKER__LEASE_S", "8"),
@@ -84,6 +88,7 @@ const COMPRESSED: &[(&str, &str)] = &[
 ];
 
 const WATCHABLE: &[(&str, &str)] = &[
+    ("DATABASE__ACQUIRE_TIMEOUT_S", "30"),
     ("BACKEND__CONNECT_TIMEOUT_S", "2"),
     ("BACKEND__REQUEST_TIMEOUT_S", "5"),
     ("WORKER__LEASE_S", "15"),
