@@ -1,7 +1,7 @@
 //! The demo for people: it shows the flow until somebody ends it.
 
 use std::convert::Infallible;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::help;
@@ -68,15 +68,17 @@ async fn on_the_screen(scene: &Scene) -> anyhow::Result<()> {
 }
 
 async fn as_lines(scene: &Scene) -> anyhow::Result<Infallible> {
-    println!("the demo is running; end it with Ctrl-C");
+    // Nobody may be reading any more, which ends the demo and is no reason to panic.
+    let mut out = std::io::stdout();
+    writeln!(out, "the demo is running; end it with Ctrl-C")?;
     for line in help::lines(scene, None) {
-        println!("  {line}");
+        writeln!(out, "  {line}")?;
     }
     let mut last = String::new();
     loop {
         let line = Snapshot::take(scene).await?.line();
         if line != last {
-            println!("{line}");
+            writeln!(out, "{line}")?;
             last = line;
         }
         tokio::time::sleep(LINE_EVERY).await;
