@@ -63,31 +63,48 @@ pub fn needed_version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
+/// What a connection is for: a daemon's statements are short, a migration's may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Everyday statements, with limits on how long they run, idle and wait.
+    Work,
+    /// Migrations, without limits; a second migration waits for the first however long it takes.
+    Migration,
+}
+
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
-pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
+pub async fn connect(database: &Database, purpose: Purpose) -> Result<PgPool, SchemaError> {
     let options: PgConnectOptions =
         database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
-    let options = options.application_name("cerby-reconciler").options([
-        ("statement_timeout", "30s"),
-        ("idle_in_transaction_session_timeout", "60s"),
-        ("lock_timeout", "10s"),
-    ]);
+    let mut options = options.application_name("cerby-reconciler");
+    if purpose == Purpose::Work {
+        options = options.options([
+            ("statement_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("lock_timeout", "10s"),
+        ]);
+    }
     let pool = PgPoolOptions::new()
         .max_connections(database.max_connections)
         .acquire_timeout(Duration::from_secs(database.acquire_timeout_s))
         .connect_with(options)
         .await
         .map_err(SchemaError::Unreachable)?;
+    check_server(&pool).await?;
+    Ok(pool)
+}
+
+async fn check_server(pool: &PgPool) -> Result<(), SchemaError> {
     let (number, text): (i32, String) = sqlx::query_as(
         "select current_setting('server_version_num')::int, current_setting('server_version')",
     )
-    .fetch_one(&pool)
+    .fetch_one(pool)
     .await
     .map_err(SchemaError::Unreachable)?;
     if number < 140_000 {
         return Err(SchemaError::ServerTooOld(text));
     }
-    Ok(pool)
+    Ok(())
 }
 
 /// Runs the outstanding migrations. A second run at the same time waits for the first.

@@ -5,6 +5,7 @@
 mod support;
 
 use cerby_reconciler::simulator::{Call, Fate, HttpFault, Injection, Operation};
+use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
 
@@ -220,6 +221,41 @@ async fn a_removal_waits_for_an_invite_in_flight_and_then_undoes_it(pool: PgPool
     assert_eq!(world.state(invite).await, "superseded");
     assert_eq!(world.state(remove).await, "succeeded");
     assert!(!world.is_in_app(APP, "lee"), "nobody who was removed comes back");
+}
+
+#[sqlx::test(migrations = false)]
+async fn nobody_is_asked_to_invite_whose_removal_arrived_while_the_invite_was_worked_on(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("BadCredentials")).await;
+    world.order().await;
+    let claimed = world.tasks.claim(10).await.unwrap().remove(0);
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    world.tasks.work(claimed).await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
+    world.drive().await;
+    assert_eq!(world.state(remove).await, "succeeded");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_that_failed_after_it_was_superseded_makes_way_at_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
+    world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
+    world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await; // the job runs
+    world.let_time_pass().await;
+    let claimed = world.tasks.claim(10).await.unwrap().remove(0);
+    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    world.tasks.work(claimed).await;
+    let due = "select count(*) from reconciler.automation_tasks where turn = 'head' and next_attempt_at <= now()";
+    assert_eq!(world.count(due).await, 1);
 }
 
 #[sqlx::test(migrations = false)]

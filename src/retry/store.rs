@@ -139,7 +139,7 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records a failed attempt and when the next one is due.
+/// Records a failed attempt and when the next one is due: at once if it was superseded meanwhile, to be closed.
 pub async fn retry(
     connection: &mut PgConnection,
     task: &ClaimedTask,
@@ -153,7 +153,9 @@ pub async fn retry(
              uncertain_since = case when $6 then clock_timestamp() end,
              trying_since = coalesce(trying_since, clock_timestamp()),
              attempts = attempts + case when running_job_id is null then 1 else 0 end,
-             next_attempt_at = clock_timestamp() + $4, last_error = $5,
+             next_attempt_at = clock_timestamp()
+                               + case when superseded_by is null then $4 else interval '0' end,
+             last_error = $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
         task.id,
@@ -198,21 +200,32 @@ pub async fn wait(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Closes a task as `succeeded`, `escalated` or `superseded`.
+/// What the row says once it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// Attempts, the last one included.
+    pub attempts: u32,
+    /// The later intent that superseded it while it was worked on.
+    pub superseded_by: Option<i64>,
+}
+
+/// Closes a task as `succeeded`, `escalated` or `superseded`. `failed_attempt` counts an attempt that the
+/// backend refused before it made a job.
 pub async fn close(
     connection: &mut PgConnection,
     task: &ClaimedTask,
     state: &str,
     reason: &str,
     failed_attempt: bool,
-) -> Result<Result<(), LeaseLost>, StoreError> {
-    let written = sqlx::query!(
+) -> Result<Result<Closed, LeaseLost>, StoreError> {
+    let closed = sqlx::query!(
         "update reconciler.automation_tasks
          set state = $4, turn = null, closed_at = clock_timestamp(), closed_reason = $5,
              attempts = attempts + case when $6 and running_job_id is null then 1 else 0 end,
              running_job_id = null, running_since = null, uncertain_since = null,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'
+         returning attempts, superseded_by",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -220,9 +233,13 @@ pub async fn close(
         reason,
         failed_attempt,
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(fenced(written.rows_affected()))
+    let closed = closed.map(|row| Closed {
+        attempts: u32::try_from(row.attempts).unwrap_or(0),
+        superseded_by: row.superseded_by,
+    });
+    Ok(closed.ok_or(LeaseLost))
 }
 
 /// Gives the member's next task its turn; whether there was one.
