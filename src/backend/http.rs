@@ -13,6 +13,7 @@ use super::answer;
 use super::wire::{Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Reading, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
+use crate::emit;
 use crate::membership::{Entitlements, MemberKey, SeenMember};
 
 /// Speaks to the backend with bounded time and bounded bodies, over reused connections.
@@ -57,7 +58,8 @@ impl Client {
             paths: backend.paths.clone(),
             page_size: backend.page_size,
             max_pages: backend.max_pages,
-            max_bytes: usize::try_from(backend.max_response_kib * 1024).unwrap_or(usize::MAX),
+            max_bytes: usize::try_from(backend.max_response_kib.saturating_mul(1024))
+                .unwrap_or(usize::MAX),
             request_timeout: backend.request_timeout(),
         })
     }
@@ -168,7 +170,7 @@ impl Client {
         let request = self
             .request(Method::GET, workspace, path)
             .query(&[("page[number]", number), ("page[size]", self.page_size)]);
-        self.send(request).await
+        self.send(workspace, request).await
     }
 
     /// A job, as it stands.
@@ -241,7 +243,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let job: One<Identified> = self.send(request).await?;
+        let job: One<Identified> = self.send(workspace, request).await?;
         as_segment(&job.data.id, "job")?;
         Ok(job.data.id)
     }
@@ -251,7 +253,7 @@ impl Client {
         workspace: &str,
         path: &str,
     ) -> Result<T, BackendError> {
-        self.send(self.request(Method::GET, workspace, path)).await
+        self.send(workspace, self.request(Method::GET, workspace, path)).await
     }
 
     fn request(&self, method: Method, workspace: &str, path: &str) -> RequestBuilder {
@@ -259,9 +261,17 @@ impl Client {
         self.http.request(method, format!("{base}{path}"))
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, BackendError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        workspace: &str,
+        request: RequestBuilder,
+    ) -> Result<T, BackendError> {
         let response = request.send().await.map_err(answer::from_reqwest)?;
-        answer::read(response, self.max_bytes).await
+        let answer = answer::read(response, self.max_bytes).await;
+        if let Err(BackendError::KeyRefused { status }) = &answer {
+            emit!(BACKEND_REFUSES_KEY, workspace.id = workspace, status, "the key is refused");
+        }
+        answer
     }
 
     fn of_integration(&self, template: &str, key: &MemberKey) -> String {
