@@ -65,8 +65,12 @@ pub fn needed_version() -> i64 {
 
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
 pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
-    let options: PgConnectOptions =
-        database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
+    let url = database.url()?.expose_secret();
+    // The driver itself takes any scheme.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(SchemaError::Url);
+    }
+    let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
     let options = options.application_name("cerby-reconciler").options([
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "60s"),
