@@ -74,8 +74,12 @@ pub enum Purpose {
 
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
 pub async fn connect(database: &Database, purpose: Purpose) -> Result<PgPool, SchemaError> {
-    let options: PgConnectOptions =
-        database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
+    let url = database.url()?.expose_secret();
+    // The driver itself takes any scheme.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(SchemaError::Url);
+    }
+    let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
     let mut options = options.application_name("cerby-reconciler");
     if purpose == Purpose::Work {
         options = options.options([

@@ -134,10 +134,20 @@ fn parse(text: &str) -> anyhow::Result<Vec<Numbered>> {
 /// serde's words name a missing or unknown column themselves; for a bad value the path does.
 fn at_column(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
+    let text = without_value(text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text));
     match error.path().to_string().as_str() {
-        "." => text.to_owned(),
+        "." => text,
         column => format!("column {column}: {text}"),
+    }
+}
+
+/// `invalid type: string "jo@example.com", expected a boolean` without what could be anybody's.
+fn without_value(text: &str) -> String {
+    match (text.find(['"', '`']), text.rsplit_once(", expected ")) {
+        (Some(value), Some((_, expected))) if text.starts_with("invalid ") => {
+            format!("{}, expected {expected}", text[..value].trim_end())
+        }
+        _ => text.to_owned(),
     }
 }
 
