@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::config::{ConfigError, Database};
 
@@ -122,16 +122,32 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
         create_schemas: Cow::Borrowed(&[Cow::Borrowed("reconciler")]),
         ..Migrator::DEFAULT
     };
-    migrator.run(pool).await.map_err(SchemaError::Migration)?;
+    // A session of its own: dropped with whatever it holds, however this ends.
+    let mut session = pool.acquire().await.map_err(SchemaError::Unreachable)?.detach();
+    wait_for_other_runs(&mut session).await.map_err(SchemaError::Unreadable)?;
+    migrator.run(&mut session).await.map_err(SchemaError::Migration)?;
     // The table is the migrator's own, so no migration can speak of it; everybody who starts checks it.
     sqlx::query(
         "grant select on reconciler.schema_migrations
          to reconciler_daemon, reconciler_operator, reconciler_viewer",
     )
-    .execute(pool)
+    .execute(&mut session)
     .await
     .map_err(SchemaError::Unreadable)?;
+    session.close().await.map_err(SchemaError::Unreadable)?;
     Ok(needed_version())
+}
+
+/// Waits as long as another run takes, and then keeps the next one out until the session ends: the migrator's
+/// own lock would not cover the grant. A migration may take its time, but not wait long for a busy table.
+async fn wait_for_other_runs(session: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("set statement_timeout = 0").execute(&mut *session).await?;
+    sqlx::query("set lock_timeout = 0").execute(&mut *session).await?;
+    sqlx::query("select pg_advisory_lock(hashtextextended('reconciler.schema_migrations', 0))")
+        .execute(&mut *session)
+        .await?;
+    sqlx::query("reset lock_timeout").execute(&mut *session).await?;
+    Ok(())
 }
 
 /// Whether the schema is the one that this program needs.
