@@ -234,9 +234,9 @@ async fn nobody_is_asked_to_invite_whose_removal_arrived_while_the_invite_was_wo
     let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.order().await;
     world.tasks.work(claimed).await;
-    assert_eq!(world.state(invite).await, "superseded");
     assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
     world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
     assert_eq!(world.state(remove).await, "succeeded");
 }
 

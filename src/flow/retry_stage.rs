@@ -218,7 +218,7 @@ async fn escalate(
     };
     if closed.superseded_by.is_some() {
         tx.rollback().await?;
-        return supersede(stage, task).await;
+        return look_again(stage, task).await;
     }
     let opening = opening(&mut tx, task, reason, failure).await?;
     let due_in = manual_action::due_in(&stage.deadlines, task.wanted.operation);
@@ -242,6 +242,18 @@ async fn escalate(
         "a manual action is open"
     );
     Ok(Ok(()))
+}
+
+/// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The next claim
+/// sees the mark, and ends the task once nothing of it is on its way.
+async fn look_again(stage: &RetryStage, task: &ClaimedTask) -> Recorded {
+    match &task.running {
+        Some((job, _)) => watch_task(stage, task, job, Duration::ZERO, false).await,
+        None => {
+            let why = "a later intent arrived meanwhile".to_owned();
+            wait(stage, task, Duration::ZERO, why, retry::Lost::Nothing).await
+        }
+    }
 }
 
 /// An unfinished action of this member is in the way: the task keeps its turn and asks again.

@@ -69,7 +69,11 @@ pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()
     let text = read(file)?;
     let pool = schema::connect(&config.database, Purpose::Work).await?;
     schema::check(&pool).await?;
-    let imported = import(&pool, &text).await?;
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} rows {elapsed}")
+            .expect("a valid template"),
+    );
+    let imported = import_showing(&bar, &pool, &text).await?;
     println!("{} inserted, {} known already", imported.inserted, imported.known);
     Ok(())
 }
@@ -88,11 +92,16 @@ fn read(file: &Path) -> anyhow::Result<String> {
 
 /// Inserts every line of `text` in one transaction, or none. Names each bad line by number and column.
 pub async fn import(pool: &sqlx::PgPool, text: &str) -> anyhow::Result<Imported> {
+    import_showing(&ProgressBar::hidden(), pool, text).await
+}
+
+async fn import_showing(
+    progress: &ProgressBar,
+    pool: &sqlx::PgPool,
+    text: &str,
+) -> anyhow::Result<Imported> {
     let tasks = parse(text)?;
-    let progress = ProgressBar::new(tasks.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} rows {elapsed}")
-            .expect("a valid template"),
-    );
+    progress.set_length(tasks.len() as u64);
     let mut tx = begin_as(pool, "import").await?;
     let mut inserted = 0;
     for batch in tasks.chunks(BATCH) {

@@ -171,6 +171,7 @@ pub async fn retry(
 }
 
 /// Records a wait: the age limit moves with it, and no attempt is used unless an answer was lost.
+/// A later intent that marked the task meanwhile cuts it short.
 pub async fn wait(
     connection: &mut PgConnection,
     task: &ClaimedTask,
@@ -184,7 +185,9 @@ pub async fn wait(
              uncertain_since = case when $6 then clock_timestamp() else uncertain_since end,
              attempts = attempts + case when $7 then 1 else 0 end,
              trying_since = trying_since + $4,
-             next_attempt_at = clock_timestamp() + $4, last_error = $5,
+             next_attempt_at = clock_timestamp()
+                               + case when superseded_by is not null and $8 then interval '0' else $4 end,
+             last_error = $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
         task.id,
@@ -194,6 +197,7 @@ pub async fn wait(
         why,
         lost != Lost::Nothing,
         lost == Lost::Answer,
+        task.superseded_by.is_none(),
     )
     .execute(connection)
     .await?;
