@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::config::{ConfigError, Database};
 
@@ -63,31 +63,52 @@ pub fn needed_version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
+/// What a connection is for: a daemon's statements are short, a migration's may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Everyday statements, with limits on how long they run, idle and wait.
+    Work,
+    /// Migrations, without limits; a second migration waits for the first however long it takes.
+    Migration,
+}
+
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
-pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
-    let options: PgConnectOptions =
-        database.url()?.expose_secret().parse().map_err(|_| SchemaError::Url)?;
-    let options = options.application_name("cerby-reconciler").options([
-        ("statement_timeout", "30s"),
-        ("idle_in_transaction_session_timeout", "60s"),
-        ("lock_timeout", "10s"),
-    ]);
+pub async fn connect(database: &Database, purpose: Purpose) -> Result<PgPool, SchemaError> {
+    let url = database.url()?.expose_secret();
+    // The driver itself takes any scheme.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(SchemaError::Url);
+    }
+    let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
+    let mut options = options.application_name("cerby-reconciler");
+    if purpose == Purpose::Work {
+        options = options.options([
+            ("statement_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("lock_timeout", "10s"),
+        ]);
+    }
     let pool = PgPoolOptions::new()
         .max_connections(database.max_connections)
         .acquire_timeout(Duration::from_secs(database.acquire_timeout_s))
         .connect_with(options)
         .await
         .map_err(SchemaError::Unreachable)?;
+    check_server(&pool).await?;
+    Ok(pool)
+}
+
+async fn check_server(pool: &PgPool) -> Result<(), SchemaError> {
     let (number, text): (i32, String) = sqlx::query_as(
         "select current_setting('server_version_num')::int, current_setting('server_version')",
     )
-    .fetch_one(&pool)
+    .fetch_one(pool)
     .await
     .map_err(SchemaError::Unreachable)?;
     if number < 140_000 {
         return Err(SchemaError::ServerTooOld(text));
     }
-    Ok(pool)
+    Ok(())
 }
 
 /// Runs the outstanding migrations. A second run at the same time waits for the first.
@@ -101,16 +122,32 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
         create_schemas: Cow::Borrowed(&[Cow::Borrowed("reconciler")]),
         ..Migrator::DEFAULT
     };
-    migrator.run(pool).await.map_err(SchemaError::Migration)?;
+    // A session of its own: dropped with whatever it holds, however this ends.
+    let mut session = pool.acquire().await.map_err(SchemaError::Unreachable)?.detach();
+    wait_for_other_runs(&mut session).await.map_err(SchemaError::Unreadable)?;
+    migrator.run(&mut session).await.map_err(SchemaError::Migration)?;
     // The table is the migrator's own, so no migration can speak of it; everybody who starts checks it.
     sqlx::query(
         "grant select on reconciler.schema_migrations
          to reconciler_daemon, reconciler_operator, reconciler_viewer",
     )
-    .execute(pool)
+    .execute(&mut session)
     .await
     .map_err(SchemaError::Unreadable)?;
+    session.close().await.map_err(SchemaError::Unreadable)?;
     Ok(needed_version())
+}
+
+/// Waits as long as another run takes, and then keeps the next one out until the session ends: the migrator's
+/// own lock would not cover the grant. A migration may take its time, but not wait long for a busy table.
+async fn wait_for_other_runs(session: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("set statement_timeout = 0").execute(&mut *session).await?;
+    sqlx::query("set lock_timeout = 0").execute(&mut *session).await?;
+    sqlx::query("select pg_advisory_lock(hashtextextended('reconciler.schema_migrations', 0))")
+        .execute(&mut *session)
+        .await?;
+    sqlx::query("reset lock_timeout").execute(&mut *session).await?;
+    Ok(())
 }
 
 /// Whether the schema is the one that this program needs.

@@ -224,6 +224,41 @@ async fn a_removal_waits_for_an_invite_in_flight_and_then_undoes_it(pool: PgPool
 }
 
 #[sqlx::test(migrations = false)]
+async fn nobody_is_asked_to_invite_whose_removal_arrived_while_the_invite_was_worked_on(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("BadCredentials")).await;
+    world.order().await;
+    let claimed = world.tasks.claim(10).await.unwrap().remove(0);
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    world.tasks.work(claimed).await;
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!(world.state(remove).await, "succeeded");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_that_failed_after_it_was_superseded_makes_way_at_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
+    world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
+    world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await; // the job runs
+    world.let_time_pass().await;
+    let claimed = world.tasks.claim(10).await.unwrap().remove(0);
+    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    world.tasks.work(claimed).await;
+    let due = "select count(*) from reconciler.automation_tasks where turn = 'head' and next_attempt_at <= now()";
+    assert_eq!(world.count(due).await, 1);
+}
+
+#[sqlx::test(migrations = false)]
 async fn an_invite_that_arrives_late_never_brings_back_who_was_removed(pool: PgPool) {
     let world = World::new(pool).await;
     let remove = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(5)).await;
@@ -445,44 +480,4 @@ async fn a_truncated_reading_is_never_applied(pool: PgPool) {
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
     assert_eq!(world.status(world.action_of(id).await).await, "done");
     assert_eq!(world.verdict(world.action_of(id).await).await, "unverifiable");
-}
-
-#[sqlx::test(migrations = false)]
-async fn a_removal_that_arrives_while_an_older_invite_is_worked_on_asks_nobody_for_the_invite(
-    pool: PgPool,
-) {
-    let world = World::new(pool).await;
-    let invite = world.insert(&a_failed("invite", APP, "lee").code("NotEnoughSeats")).await;
-    world.order().await;
-    world.let_time_pass().await;
-    let claims = world.tasks.claim(1).await.unwrap();
-    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
-    world.order().await;
-    for claim in claims {
-        world.tasks.work(claim).await;
-    }
-    world.drive().await;
-    assert_eq!(world.state(invite).await, "superseded");
-    assert_eq!(world.state(remove).await, "succeeded");
-    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
-}
-
-#[sqlx::test(migrations = false)]
-async fn a_removal_does_not_wait_for_the_next_attempt_of_an_invite_that_it_overtook(pool: PgPool) {
-    let world = World::new(pool).await;
-    let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
-    world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
-    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
-    world.order().await;
-    world.let_time_pass().await;
-    world.step().await; // a job runs
-    world.let_time_pass().await;
-    let claims = world.tasks.claim(1).await.unwrap();
-    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
-    world.order().await;
-    for claim in claims {
-        world.tasks.work(claim).await; // the job has failed, another attempt would follow
-    }
-    world.step().await;
-    assert_eq!(world.state(invite).await, "superseded");
 }

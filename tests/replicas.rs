@@ -1,6 +1,7 @@
 //! The built program as processes: shared work, stops, crashes, a database that restarts.
 
 #![cfg(feature = "simulator")]
+#![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 mod support;
 

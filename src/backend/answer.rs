@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::BackendError;
 use super::wire::Errors;
@@ -21,10 +22,17 @@ pub(super) async fn read<T: DeserializeOwned>(
     if !status.is_success() {
         return Err(refusal(status, retry_after, &body));
     }
-    match serde_json::from_slice::<T>(&body) {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(not_as_promised(status, retry_after, &body, &error)),
+    if let Some((code, inner)) = error_object(&body) {
+        return Err(refusal_in_a_success(status, retry_after, &body, code, inner));
     }
+    serde_json::from_slice::<T>(&body).map_err(|error| {
+        BackendError::Nonsense(format!(
+            "{:?} error at line {} column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        ))
+    })
 }
 
 async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, BackendError> {
@@ -38,21 +46,14 @@ async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Backe
     Ok(body)
 }
 
-/// An error body in a 200 is a refusal (a peer took it for success); other bodies are nonsense.
-fn not_as_promised(
+/// An error body in a 200 is a refusal, even beside data (a peer took it for success).
+fn refusal_in_a_success(
     status: StatusCode,
     retry_after: Option<Duration>,
     body: &[u8],
-    error: &serde_json::Error,
+    code: String,
+    inner: Option<u16>,
 ) -> BackendError {
-    let Some((code, inner)) = error_object(body) else {
-        return BackendError::Nonsense(format!(
-            "{:?} error at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        ));
-    };
     let inner = inner.and_then(|status| StatusCode::from_u16(status).ok());
     match inner.filter(|inner| inner.is_client_error() || inner.is_server_error()) {
         Some(inner) => refusal(inner, retry_after, body),
@@ -75,8 +76,12 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Ba
 fn error_object(body: &[u8]) -> Option<(String, Option<u16>)> {
     let errors: Errors = serde_json::from_slice(body).ok()?;
     let first = errors.errors.into_iter().next()?;
-    let code = first.code.as_deref().map_or_else(|| "no code".to_owned(), plain);
-    Some((code, first.status.and_then(|status| status.number())))
+    let code = first["code"].as_str().map_or_else(|| "no code".to_owned(), plain);
+    let status = match &first["status"] {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+    };
+    Some((code, status))
 }
 
 /// A code fit for logs and rows: short, and of letters, digits, blanks and `_-.` only.

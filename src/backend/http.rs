@@ -61,7 +61,8 @@ impl Client {
             paths: backend.paths.clone(),
             page_size: backend.page_size,
             max_pages: backend.max_pages,
-            max_bytes: usize::try_from(backend.max_response_kib * 1024).unwrap_or(usize::MAX),
+            max_bytes: usize::try_from(backend.max_response_kib.saturating_mul(1024))
+                .unwrap_or(usize::MAX),
             request_timeout: backend.request_timeout(),
             key_refusals: Arc::default(),
         })
@@ -136,7 +137,7 @@ impl Client {
         integration: &str,
     ) -> Result<(), BackendError> {
         let path = self.paths.integration.replace("{integration}", &encoded(integration));
-        self.get::<One<Value>>(workspace, &path).await.map(drop)
+        self.get::<One<Identified>>(workspace, &path).await.map(drop)
     }
 
     /// All members, page by page, with whatever makes the reading incomplete.
@@ -210,7 +211,11 @@ impl Client {
     ) -> Result<Option<UpdateReport>, BackendError> {
         let path = self.paths.update_report.replace("{integration}", &encoded(integration));
         match self.get::<One<ReportObject>>(workspace, &path).await {
-            Ok(one) => Ok(Some(one.data.into())),
+            Ok(one) => {
+                let report = UpdateReport::from(one.data);
+                as_segment(&report.id, "report")?;
+                Ok(Some(report))
+            }
             Err(BackendError::NotFound { code }) if code == "report_not_found" => Ok(None),
             Err(BackendError::NotFound { .. }) => {
                 self.integration(workspace, integration).await.map(|()| None)
@@ -243,10 +248,7 @@ impl Client {
             request = request.json(&body);
         }
         let job: One<Identified> = self.send(workspace, request).await?;
-        // Dots alone would be a path, not a segment; the row takes 200 characters.
-        if matches!(job.data.id.as_str(), "" | "." | "..") || job.data.id.len() > 200 {
-            return Err(BackendError::Nonsense("a job id that cannot be one".to_owned()));
-        }
+        as_segment(&job.data.id, "job")?;
         Ok(job.data.id)
     }
 
@@ -337,6 +339,14 @@ fn closed(mut reading: Reading) -> Reading {
 
 fn as_objects(entitlements: &Entitlements) -> Vec<Value> {
     entitlements.iter().map(|id| json!({"id": id})).collect()
+}
+
+/// Refuses an id that no path can carry: dots alone would be a path, not a segment; the row takes 200 characters.
+fn as_segment(id: &str, kind: &str) -> Result<(), BackendError> {
+    if matches!(id, "" | "." | "..") || id.len() > 200 {
+        return Err(BackendError::Nonsense(format!("a {kind} id that cannot be one")));
+    }
+    Ok(())
 }
 
 /// A value as one segment of a path: nothing in it can add a segment or a query.

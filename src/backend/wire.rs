@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::{Failure, Gap, Job, Progress, UpdateReport};
 use crate::membership::{Membership, SeenMember};
@@ -176,34 +177,10 @@ impl From<ReportObject> for UpdateReport {
     }
 }
 
-/// `errors[]`; the status comes as a string or as a number.
+/// `errors[]`; whatever is in it, it is no success. The status comes as a string or as a number.
 #[derive(Debug, Deserialize)]
 pub(super) struct Errors {
-    pub(super) errors: Vec<ErrorObject>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ErrorObject {
-    #[serde(default)]
-    pub(super) code: Option<String>,
-    #[serde(default)]
-    pub(super) status: Option<Status>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Status {
-    Number(u16),
-    Text(String),
-}
-
-impl Status {
-    pub(super) fn number(&self) -> Option<u16> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(text) => text.trim().parse().ok(),
-        }
-    }
+    pub(super) errors: Vec<Value>,
 }
 
 /// Zoned or naive (taken as UTC); anything else is no time rather than no answer.

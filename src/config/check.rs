@@ -2,8 +2,10 @@
 
 use super::{Backoff, Config};
 
+const DAY_S: f64 = 86_400.0;
+
 /// All that is wrong, so that one look mends all of it.
-pub(super) fn check(config: &Config) -> Result<(), Vec<String>> {
+pub(super) fn check(config: &Config) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut must = |holds: bool, text: String| {
         if !holds {
@@ -21,7 +23,7 @@ pub(super) fn check(config: &Config) -> Result<(), Vec<String>> {
     ] {
         delays(name, backoff, &mut must);
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    wrong
 }
 
 fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
@@ -76,6 +78,13 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
         let bare =
             parsed.as_ref().is_ok_and(|url| url.username().is_empty() && url.password().is_none());
         must(bare || !http, "backend.base_url must not carry a user or password".to_owned());
+        let path_last =
+            parsed.as_ref().is_ok_and(|url| url.query().is_none() && url.fragment().is_none());
+        must(
+            path_last || !http,
+            "backend.base_url must end with its path: paths are put behind it, so no ? and no #"
+                .to_owned(),
+        );
     }
     let paths = &config.backend.paths;
     let templates: [(&str, &str, &[&str]); 8] = [
@@ -104,20 +113,20 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
 fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
     let (lease, request) = (config.worker.lease_s, config.backend.request_timeout_s);
     must(
-        lease > 2 * request,
+        lease > request.saturating_mul(2),
         format!(
             "worker.lease_s = {lease}: must be longer than two requests \
              (2 × backend.request_timeout_s = {}), or an answer could outlive its lease",
-            2 * request
+            request.saturating_mul(2)
         ),
     );
     let sync_lease = config.worker.sync_lease_s;
     must(
-        sync_lease > 3 * request,
+        sync_lease > request.saturating_mul(3),
         format!(
             "worker.sync_lease_s = {sync_lease}: must be longer than three requests \
              (3 × backend.request_timeout_s = {})",
-            3 * request
+            request.saturating_mul(3)
         ),
     );
     let connect = config.backend.connect_timeout_s;
@@ -141,6 +150,10 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
             "job.first_look_s = {}: must be 0 to job.max_look_s = {}",
             job.first_look_s, job.max_look_s
         ),
+    );
+    must(
+        job.max_look_s <= DAY_S,
+        format!("job.max_look_s = {}: must be at most a day = {DAY_S}", job.max_look_s),
     );
     must(
         !config.sync.rereads_s.is_empty(),
@@ -170,7 +183,7 @@ fn delays(name: &str, backoff: &Backoff, must: &mut impl FnMut(bool, String)) {
         format!("{} = {}: must be 0 or more and less than 1", key("jitter"), backoff.jitter),
     );
     must(
-        backoff.max_s.is_finite() && backoff.max_s <= 30.0 * 86_400.0,
+        backoff.max_s.is_finite() && backoff.max_s <= 30.0 * DAY_S,
         format!("{} = {}: must be at most 30 days", key("max_s"), backoff.max_s),
     );
 }

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod read;
 mod show;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -118,6 +119,7 @@ tables! {
     ManualAction { due_remove_s: u64, due_change_role_s: u64, due_invite_s: u64, }
     /// How apps are read again.
     Sync {
+        #[serde(deserialize_with = "read::seconds")]
         rereads_s: Vec<u64>,
         retry_first_s: u64,
         retry_max_s: u64,
@@ -131,7 +133,11 @@ tables! {
     /// Healing, reminders and retention.
     Upkeep { every_s: u64, batch: i32, }
     /// The listener of the probes.
-    Http { listen: SocketAddr, expose_probes: bool, }
+    Http {
+        #[serde(deserialize_with = "read::address")]
+        listen: SocketAddr,
+        expose_probes: bool,
+    }
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }
     /// How logs are written.
@@ -156,6 +162,25 @@ pub enum ConfigError {
     /// A file or variable could not be read, or a key is unknown or of the wrong type.
     #[error("configuration is not readable")]
     Unreadable(#[source] config::ConfigError),
+    /// The file could not be read.
+    #[error("the configuration file {path} cannot be read")]
+    File {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML. The line itself is left out: it could be a secret's.
+    #[error("the configuration file {path} is not TOML at line {line}: {why}")]
+    NotToml {
+        /// The file.
+        path: String,
+        /// Where.
+        line: usize,
+        /// Why not.
+        why: String,
+    },
     /// A secret's file could not be read.
     #[error("{key} names a file that cannot be read: {path}")]
     SecretFile {
@@ -186,23 +211,22 @@ impl Config {
         let mut sources =
             config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(path) = file {
+            read::check_file(path)?;
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
+        // Values stay text until their key says what they are: a secret may look like a number.
         let environment = Environment::with_prefix("RECONCILER")
             .prefix_separator("__")
             .separator("__")
-            .try_parsing(true)
-            .list_separator(",")
-            .with_list_parse_key("sync.rereads_s")
-            .source(variables);
+            .source(Some(variables.map_or_else(read::environment, Ok)?));
         let mut config: Self = sources
             .add_source(environment)
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(ConfigError::Unreadable)?;
-        config.read_secret_files()?;
-        check::check(&config).map_err(ConfigError::Wrong)?;
-        Ok(config)
+        let mut wrong = config.read_secret_files()?;
+        wrong.extend(check::check(&config));
+        if wrong.is_empty() { Ok(config) } else { Err(ConfigError::Wrong(wrong)) }
     }
 
     /// The configuration in force as TOML, secrets redacted.
@@ -210,40 +234,24 @@ impl Config {
         toml::to_string_pretty(self)
     }
 
-    fn read_secret_files(&mut self) -> Result<(), ConfigError> {
-        read_secret("database.url", &mut self.database.url, self.database.url_file.as_deref())?;
-        read_secret(
-            "backend.api_key",
-            &mut self.backend.api_key,
-            self.backend.api_key_file.as_deref(),
-        )
+    /// Reads the secrets that are in files; tells which are given twice.
+    fn read_secret_files(&mut self) -> Result<Vec<String>, ConfigError> {
+        let (database, backend) = (&mut self.database, &mut self.backend);
+        let url = read::secret("database.url", &mut database.url, database.url_file.as_deref())?;
+        let key =
+            read::secret("backend.api_key", &mut backend.api_key, backend.api_key_file.as_deref())?;
+        Ok(url.into_iter().chain(key).collect())
     }
-}
-
-fn read_secret(
-    key: &'static str,
-    secret: &mut Option<SecretString>,
-    file: Option<&str>,
-) -> Result<(), ConfigError> {
-    let Some(path) = file else { return Ok(()) };
-    if secret.is_some() {
-        return Err(ConfigError::Wrong(vec![format!(
-            "{key} and {key}_file are both set: give one of them"
-        )]));
-    }
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::SecretFile {
-        key,
-        path: path.to_owned(),
-        source,
-    })?;
-    *secret = Some(text.trim().to_owned().into());
-    Ok(())
 }
 
 impl Database {
     /// The connection URL, or what to set.
     pub fn url(&self) -> Result<&SecretString, ConfigError> {
-        required(self.url.as_ref(), "database.url", "RECONCILER__DATABASE__URL")
+        required(
+            self.url.as_ref(),
+            "database.url",
+            "RECONCILER__DATABASE__URL or RECONCILER__DATABASE__URL_FILE",
+        )
     }
 }
 

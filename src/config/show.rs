@@ -27,11 +27,16 @@ pub(super) fn api_key<S: Serializer>(
     }
 }
 
+/// Where a password with unusual characters may have ended up in another part, nothing is shown.
 fn without_password(url: &str) -> String {
     let Ok(mut parsed) = reqwest::Url::parse(url) else {
         return REDACTED.to_owned();
     };
-    if parsed.password().is_some() && parsed.set_password(Some(REDACTED)).is_err() {
+    let ordinary = matches!(parsed.scheme(), "postgres" | "postgresql")
+        && parsed.fragment().is_none()
+        && !parsed.path().contains('@')
+        && !parsed.query().is_some_and(|query| query.contains('@'));
+    if !ordinary || parsed.password().is_some() && parsed.set_password(Some(REDACTED)).is_err() {
         return REDACTED.to_owned();
     }
     parsed.set_query(None);

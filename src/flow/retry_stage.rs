@@ -93,22 +93,7 @@ async fn record_task(stage: &RetryStage, task: &ClaimedTask, next: retry::Next) 
         retry::Next::Retry { after, failure, lost } => {
             retry_task(stage, task, after, &failure, lost).await
         }
-        retry::Next::Wait { after, why, lost } => {
-            let mut tx = begin_as(&stage.pool, DAEMON).await?;
-            let recorded = retry::store::wait(&mut tx, task, after, &why, lost).await?;
-            if recorded.is_ok() {
-                tx.commit().await?;
-                emit!(
-                    BACKEND_NO_ANSWER,
-                    task.id = task.id,
-                    integration.id = task.key.integration,
-                    wait_s = after.as_secs_f64(),
-                    error = why,
-                    "waiting, which is not trying"
-                );
-            }
-            Ok(recorded)
-        }
+        retry::Next::Wait { after, why, lost } => wait(stage, task, after, why, lost).await,
         retry::Next::Escalate { reason, failure, after_attempt } => {
             escalate(stage, task, &reason, failure, after_attempt).await
         }
@@ -117,41 +102,42 @@ async fn record_task(stage: &RetryStage, task: &ClaimedTask, next: retry::Next) 
 
 async fn succeed(stage: &RetryStage, task: &ClaimedTask, reason: &'static str) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
-    let recorded = retry::store::close(&mut tx, task, "succeeded", reason, false).await?;
-    if recorded.is_ok() {
-        append(&mut tx, task, "task.succeeded", json!({"reason": reason})).await?;
-        retry::store::promote(&mut tx, &task.key).await?;
-        tx.commit().await?;
-        emit!(
-            TASK_SUCCEEDED,
-            task.id = task.id,
-            integration.id = task.key.integration,
-            operation = task.wanted.operation.as_str(),
-            attempts = task.attempts,
-            reason,
-            "task succeeded"
-        );
+    if let Err(lost) = retry::store::close(&mut tx, task, "succeeded", reason, false).await? {
+        return Ok(Err(lost));
     }
-    Ok(recorded)
+    append(&mut tx, task, "task.succeeded", json!({"reason": reason})).await?;
+    retry::store::promote(&mut tx, &task.key).await?;
+    tx.commit().await?;
+    emit!(
+        TASK_SUCCEEDED,
+        task.id = task.id,
+        integration.id = task.key.integration,
+        operation = task.wanted.operation.as_str(),
+        attempts = task.attempts,
+        reason,
+        "task succeeded"
+    );
+    Ok(Ok(()))
 }
 
 async fn supersede(stage: &RetryStage, task: &ClaimedTask) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
     let reason = "a later intent won while this one was in flight";
-    let recorded = retry::store::close(&mut tx, task, "superseded", reason, false).await?;
-    if recorded.is_ok() {
-        append(&mut tx, task, "task.superseded", json!({"superseded_by": task.superseded_by}))
-            .await?;
-        retry::store::promote(&mut tx, &task.key).await?;
-        tx.commit().await?;
-        emit!(
-            TASK_SUPERSEDED,
-            task.id = task.id,
-            superseded_by = task.superseded_by,
-            "a later intent won"
-        );
-    }
-    Ok(recorded)
+    let closed = match retry::store::close(&mut tx, task, "superseded", reason, false).await? {
+        Ok(closed) => closed,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    append(&mut tx, task, "task.superseded", json!({"superseded_by": closed.superseded_by}))
+        .await?;
+    retry::store::promote(&mut tx, &task.key).await?;
+    tx.commit().await?;
+    emit!(
+        TASK_SUPERSEDED,
+        task.id = task.id,
+        superseded_by = closed.superseded_by,
+        "a later intent won"
+    );
+    Ok(Ok(()))
 }
 
 async fn watch_task(
@@ -215,7 +201,8 @@ async fn retry_task(
     Ok(recorded)
 }
 
-/// Ends the automatic path: the task closes and its manual action opens, or neither does.
+/// Ends the automatic path: the task closes and its manual action opens, or neither does. Nobody is asked for
+/// what a later intent superseded while the task was worked on.
 async fn escalate(
     stage: &RetryStage,
     task: &ClaimedTask,
@@ -224,33 +211,23 @@ async fn escalate(
     after_attempt: bool,
 ) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
-    if retry::store::is_overtaken(&mut tx, task).await? {
-        let recorded = look_again(&mut tx, task).await?;
-        tx.commit().await?;
-        return Ok(recorded);
-    }
-    let closed_reason = retry::store::closed_reason(reason, &failure);
-    let recorded =
-        retry::store::close(&mut tx, task, "escalated", &closed_reason, after_attempt).await?;
-    if recorded.is_err() {
-        return Ok(recorded);
+    let why = retry::store::closed_reason(reason, &failure);
+    let closed = match retry::store::close(&mut tx, task, "escalated", &why, after_attempt).await? {
+        Ok(closed) => closed,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    if closed.superseded_by.is_some() {
+        tx.rollback().await?;
+        return look_again(stage, task).await;
     }
     let opening = opening(&mut tx, task, reason, failure).await?;
     let due_in = manual_action::due_in(&stage.deadlines, task.wanted.operation);
-    let Some(action) = manual_action::store::open(&mut tx, &opening, task.attempts, due_in).await?
-    else {
-        // An unfinished action of this member is in the way: the task keeps its turn and asks again.
+    let opened = manual_action::store::open(&mut tx, &opening, closed.attempts, due_in).await?;
+    let Some(action) = opened else {
         tx.rollback().await?;
-        let mut tx = begin_as(&stage.pool, DAEMON).await?;
-        let why = "another manual action of this member is unfinished";
-        let recorded =
-            retry::store::wait(&mut tx, task, Duration::from_secs(60), why, retry::Lost::Nothing)
-                .await?;
-        tx.commit().await?;
-        return Ok(recorded);
+        return wait_for_the_other_action(stage, task).await;
     };
-    append(&mut tx, task, "task.escalated", json!({"action_id": action, "reason": closed_reason}))
-        .await?;
+    append(&mut tx, task, "task.escalated", json!({"action_id": action, "reason": why})).await?;
     tx.commit().await?;
     emit!(
         TASK_ESCALATED,
@@ -261,23 +238,51 @@ async fn escalate(
         operation = task.wanted.operation.as_str(),
         reason = reason.sentence(),
         failure.code = opening.failure.code,
-        attempts = task.attempts,
+        attempts = closed.attempts,
         "a manual action is open"
     );
     Ok(Ok(()))
 }
 
-/// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The
-/// next claim sees the mark, and ends the task once nothing of it is on its way.
-async fn look_again(connection: &mut sqlx::PgConnection, task: &ClaimedTask) -> Recorded {
+/// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The next claim
+/// sees the mark, and ends the task once nothing of it is on its way.
+async fn look_again(stage: &RetryStage, task: &ClaimedTask) -> Recorded {
     match &task.running {
-        Some((job, _)) => retry::store::watch(connection, task, job, Duration::ZERO, false).await,
+        Some((job, _)) => watch_task(stage, task, job, Duration::ZERO, false).await,
         None => {
-            let why = "a later intent arrived meanwhile";
-            let nothing = retry::Lost::Nothing;
-            retry::store::wait(connection, task, Duration::ZERO, why, nothing).await
+            let why = "a later intent arrived meanwhile".to_owned();
+            wait(stage, task, Duration::ZERO, why, retry::Lost::Nothing).await
         }
     }
+}
+
+/// An unfinished action of this member is in the way: the task keeps its turn and asks again.
+async fn wait_for_the_other_action(stage: &RetryStage, task: &ClaimedTask) -> Recorded {
+    let why = "another manual action of this member is unfinished".to_owned();
+    wait(stage, task, Duration::from_secs(60), why, retry::Lost::Nothing).await
+}
+
+async fn wait(
+    stage: &RetryStage,
+    task: &ClaimedTask,
+    after: Duration,
+    why: String,
+    lost: retry::Lost,
+) -> Recorded {
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let recorded = retry::store::wait(&mut tx, task, after, &why, lost).await?;
+    tx.commit().await?;
+    if recorded.is_ok() {
+        emit!(
+            TASK_WAITING,
+            task.id = task.id,
+            integration.id = task.key.integration,
+            wait_s = after.as_secs_f64(),
+            reason = why,
+            "waiting, which is not trying"
+        );
+    }
+    Ok(recorded)
 }
 
 async fn opening(

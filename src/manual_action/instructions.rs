@@ -132,6 +132,7 @@ mod tests {
         insta::assert_snapshot!(render(&opening(IntegrationKind::App, Operation::Remove)), @r"
         Remove Jo Doe (jo@example.com) from YouTube Studio by hand.
         Why: only a person can mend this failure. The app has no free seat: add licences there first. The failure is NotEnoughSeats.
+
         1. Log in to YouTube Studio with your admin account.
         2. Open the user management or the settings of the collaboration space.
         3. Remove jo-studio (jo@example.com). If only an invitation is pending, revoke it.

@@ -11,7 +11,7 @@ use sqlx::{Acquire, PgConnection};
 
 use super::refusal;
 use crate::config::Config;
-use crate::schema;
+use crate::schema::{self, Purpose};
 use crate::store::begin_as;
 
 const BATCH: usize = 500;
@@ -67,7 +67,7 @@ pub struct Imported {
 pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let text = read(file)?;
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Purpose::Work).await?;
     schema::check(&pool).await?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} rows {elapsed}")
@@ -143,10 +143,20 @@ fn parse(text: &str) -> anyhow::Result<Vec<Numbered>> {
 /// serde's words name a missing or unknown column themselves; for a bad value the path does.
 fn at_column(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
+    let text = without_value(text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text));
     match error.path().to_string().as_str() {
-        "." => text.to_owned(),
+        "." => text,
         column => format!("column {column}: {text}"),
+    }
+}
+
+/// `invalid type: string "jo@example.com", expected a boolean` without what could be anybody's.
+fn without_value(text: &str) -> String {
+    match (text.find(['"', '`']), text.rsplit_once(", expected ")) {
+        (Some(value), Some((_, expected))) if text.starts_with("invalid ") => {
+            format!("{}, expected {expected}", text[..value].trim_end())
+        }
+        _ => text.to_owned(),
     }
 }
 

@@ -139,8 +139,7 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records a failed attempt and when the next one is due: at once if a later intent marked the task meanwhile,
-/// so that nothing waits behind it for long.
+/// Records a failed attempt and when the next one is due: at once if it was superseded meanwhile, to be closed.
 pub async fn retry(
     connection: &mut PgConnection,
     task: &ClaimedTask,
@@ -155,7 +154,7 @@ pub async fn retry(
              trying_since = coalesce(trying_since, clock_timestamp()),
              attempts = attempts + case when running_job_id is null then 1 else 0 end,
              next_attempt_at = clock_timestamp()
-                               + case when superseded_by is not null and $7 then interval '0' else $4 end,
+                               + case when superseded_by is null then $4 else interval '0' end,
              last_error = $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
@@ -165,7 +164,6 @@ pub async fn retry(
         interval(after),
         error,
         lost != Lost::Nothing,
-        task.superseded_by.is_none(),
     )
     .execute(connection)
     .await?;
@@ -206,41 +204,32 @@ pub async fn wait(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Whether a later intent marked this task after it was claimed. Locks the row: none can mark it until the
-/// transaction ends.
-pub async fn is_overtaken(
-    connection: &mut PgConnection,
-    task: &ClaimedTask,
-) -> Result<bool, StoreError> {
-    let marked = sqlx::query_scalar!(
-        r#"select superseded_by is not null as "marked!"
-           from reconciler.automation_tasks
-           where id = $1 and workspace_id = $2 and lease_token = $3
-           for no key update"#,
-        task.id,
-        task.key.workspace,
-        task.lease.token,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(task.superseded_by.is_none() && marked == Some(true))
+/// What the row says once it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// Attempts, the last one included.
+    pub attempts: u32,
+    /// The later intent that superseded it while it was worked on.
+    pub superseded_by: Option<i64>,
 }
 
-/// Closes a task as `succeeded`, `escalated` or `superseded`.
+/// Closes a task as `succeeded`, `escalated` or `superseded`. `failed_attempt` counts an attempt that the
+/// backend refused before it made a job.
 pub async fn close(
     connection: &mut PgConnection,
     task: &ClaimedTask,
     state: &str,
     reason: &str,
     failed_attempt: bool,
-) -> Result<Result<(), LeaseLost>, StoreError> {
-    let written = sqlx::query!(
+) -> Result<Result<Closed, LeaseLost>, StoreError> {
+    let closed = sqlx::query!(
         "update reconciler.automation_tasks
          set state = $4, turn = null, closed_at = clock_timestamp(), closed_reason = $5,
              attempts = attempts + case when $6 and running_job_id is null then 1 else 0 end,
              running_job_id = null, running_since = null, uncertain_since = null,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'
+         returning attempts, superseded_by",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -248,9 +237,13 @@ pub async fn close(
         reason,
         failed_attempt,
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(fenced(written.rows_affected()))
+    let closed = closed.map(|row| Closed {
+        attempts: u32::try_from(row.attempts).unwrap_or(0),
+        superseded_by: row.superseded_by,
+    });
+    Ok(closed.ok_or(LeaseLost))
 }
 
 /// Gives the member's next task its turn; whether there was one.

@@ -51,8 +51,8 @@ events! {
         [""], "Nothing.";
     BACKEND_REFUSES_KEY = "backend.refuses_key" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. Tasks wait and use no attempt.",
         ["workspace.id, status"], "Renew the key, or give its user the owner role of the integration, and restart.";
-    BACKEND_NO_ANSWER = "backend.no_answer" INFO, "The backend could not be reached or gave no usable answer; the task waits and uses no attempt unless the operation was already sent.",
-        ["task.id, integration.id, wait_s, error"], "If it goes on, look at the backend.";
+    TASK_WAITING = "task.waiting" INFO, "The task waits, which is not trying: the backend gave no usable answer, limits the rate, or an attempt of unknown outcome may still take effect.",
+        ["task.id, integration.id, wait_s, reason"], "If many tasks wait for the same reason, look at the backend.";
     TASK_ORDERED = "task.ordered" DEBUG, "A new row has its place among the member's tasks.",
         ["task.id"], "Nothing.";
     TASK_SUPERSEDED = "task.superseded" INFO, "A later intent made this task pointless; it is closed.",

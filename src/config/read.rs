@@ -1,0 +1,84 @@
+//! From files and variables to values; what cannot be read is told without what could be a secret.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use secrecy::SecretString;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use super::ConfigError;
+
+/// The variables that are ours, as text.
+pub(super) fn environment() -> Result<HashMap<String, String>, ConfigError> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        name.to_uppercase().starts_with("RECONCILER__").then_some((name, value))
+    });
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(ConfigError::Wrong(vec![format!("{name} is not UTF-8 text")])),
+    })
+    .collect()
+}
+
+/// Whether the file can be read as TOML. The parser's own message quotes the line, so it is not passed on.
+pub(super) fn check_file(path: &Path) -> Result<(), ConfigError> {
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::File { path: name(), source })?;
+    match text.parse::<toml::Table>() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let end = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(end).filter(|byte| *byte == b'\n').count() + 1;
+            Err(ConfigError::NotToml { path: name(), line, why: error.message().to_owned() })
+        }
+    }
+}
+
+/// Reads a secret from its file; tells if it was given beside the file.
+pub(super) fn secret(
+    key: &'static str,
+    secret: &mut Option<SecretString>,
+    file: Option<&str>,
+) -> Result<Option<String>, ConfigError> {
+    let Some(path) = file else { return Ok(None) };
+    if secret.is_some() {
+        return Ok(Some(format!("{key} and {key}_file are both set: give one of them")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::SecretFile {
+        key,
+        path: path.to_owned(),
+        source,
+    })?;
+    *secret = Some(text.trim().to_owned().into());
+    Ok(None)
+}
+
+/// A list, or in a variable numbers with commas between them.
+pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be a list of seconds such as [60, 3600] or 60,3600")]
+    enum Given {
+        List(Vec<u64>),
+        Text(String),
+    }
+    match Given::deserialize(deserializer)? {
+        Given::List(list) => Ok(list),
+        Given::Text(text) => {
+            text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map_err(
+                |_| D::Error::custom(format!("{text:?} is not a list of seconds such as 60,3600")),
+            )
+        }
+    }
+}
+
+/// An address with its port.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!("{text:?} is not an address with its port such as 127.0.0.1:8087"))
+    })
+}

@@ -1,0 +1,873 @@
+//! The client of the backend against a server that sends what real servers send.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cerby_reconciler::backend::{BackendError, Client, Failure, Gap, Progress};
+use cerby_reconciler::config::Config;
+use cerby_reconciler::membership::{MemberKey, Membership};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const KEY: &str = "a-key-nobody-may-see";
+const BODY: &str = "words-nobody-may-see";
+
+/// A request as it came in.
+#[derive(Debug, Clone)]
+struct Heard {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Heard {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
+    fn page(&self) -> usize {
+        let number = self.target.split("page%5Bnumber%5D=").nth(1);
+        let number = number.and_then(|rest| rest.split('&').next());
+        number.and_then(|number| number.parse().ok()).expect("a page number in the query")
+    }
+}
+
+#[derive(Clone)]
+enum Reply {
+    /// Status, more headers, body.
+    Whole(u16, &'static str, String),
+    /// The head and a part of the body, and then nothing until the client gives up.
+    Part,
+    /// A reset in place of an answer.
+    Reset,
+}
+
+fn json_reply(status: u16, body: &Value) -> Reply {
+    Reply::Whole(status, "", body.to_string())
+}
+
+fn ok(body: &Value) -> Reply {
+    json_reply(200, body)
+}
+
+fn error(http: u16, code: &str, status: Value) -> Reply {
+    let error = json!({"code": code, "title": BODY, "detail": BODY, "status": status});
+    json_reply(http, &json!({"errors": [error]}))
+}
+
+type Script = dyn Fn(&Heard) -> Reply + Send + Sync;
+
+/// An HTTP server that says what a test wants said, byte for byte.
+struct Server {
+    address: SocketAddr,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(script: impl Fn(&Heard) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let script: Arc<Script> = Arc::new(script);
+        let heard = Arc::<Mutex<Vec<Heard>>>::default();
+        let connections = Arc::<AtomicUsize>::default();
+        let server =
+            Self { address, heard: Arc::clone(&heard), connections: Arc::clone(&connections) };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(converse(stream, Arc::clone(&script), Arc::clone(&heard)));
+            }
+        });
+        server
+    }
+
+    async fn always(reply: Reply) -> Self {
+        Self::start(move |_| reply.clone()).await
+    }
+
+    fn client(&self) -> Client {
+        client(self.address, &[])
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.heard().iter().map(Heard::line).collect()
+    }
+}
+
+async fn converse(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<Heard>>>) {
+    while let Some(request) = read_request(&mut stream).await {
+        let reply = script(&request);
+        heard.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        let text = match reply {
+            Reply::Whole(status, headers, body) => format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+                body.len()
+            ),
+            Reply::Part => {
+                let part = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{{\"{BODY}");
+                let _ = stream.write_all(part.as_bytes()).await;
+                let _ = stream.read(&mut [0]).await;
+                return;
+            }
+            Reply::Reset => {
+                let _ = stream.set_zero_linger();
+                return;
+            }
+        };
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Heard> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = head.lines();
+    let mut first = lines.next()?.split(' ');
+    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length: usize = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    while bytes.len() < end + length {
+        stream.read_buf(&mut bytes).await.ok()?;
+    }
+    let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
+    Some(Heard { method, target, headers, body })
+}
+
+fn client(address: SocketAddr, settings: &[(&str, &str)]) -> Client {
+    let base_url = format!("http://{address}/{{workspace}}/api/v1");
+    let given = [("BASE_URL", base_url.as_str()), ("API_KEY", KEY)];
+    let variables = given
+        .iter()
+        .chain(settings)
+        .map(|(name, value)| (format!("RECONCILER__BACKEND__{name}"), (*value).to_owned()));
+    let config = Config::from_sources(None, Some(variables.collect())).expect("a configuration");
+    Client::new(&config.backend).expect("a client")
+}
+
+fn somebody() -> MemberKey {
+    MemberKey {
+        workspace: "acme".to_owned(),
+        integration: "app-1".to_owned(),
+        member: "jo".to_owned(),
+    }
+}
+
+/// Everything that a log line or a row could say of an error.
+fn told(error: &BackendError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, " {error} {error:?}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The error of a call, after a look that it tells neither key nor body.
+fn refused<T: std::fmt::Debug>(outcome: Result<T, BackendError>) -> BackendError {
+    let error = outcome.expect_err("the reply is no answer");
+    let text = told(&error);
+    assert!(!text.contains(KEY), "the key is told: {text}");
+    assert!(!text.contains(BODY), "the body is told: {text}");
+    error
+}
+
+async fn removal_answered_with(reply: Reply) -> BackendError {
+    refused(Server::always(reply).await.client().remove(&somebody()).await)
+}
+
+async fn job_answered_with(attributes: Value) -> Progress {
+    let body = json!({"data": {"id": "j1", "type": "job", "attributes": attributes}});
+    let server = Server::always(ok(&body)).await;
+    server.client().job("acme", "j1").await.expect("a job").progress
+}
+
+fn member(id: &str) -> Value {
+    json!({"id": id, "type": "user", "attributes": {"email": format!("{id}@example.com")}})
+}
+
+/// A page of members; `total` and more pages as told.
+fn page(members: &[Value], more: bool, total: Value) -> Reply {
+    let next = more.then_some("/there/is/more");
+    ok(&json!({"data": members, "links": {"next": next}, "meta": {"page": {"total": total}}}))
+}
+
+// ---- errors ----
+
+#[tokio::test]
+async fn the_status_of_an_error_may_be_text_or_a_number() {
+    for status in [json!("409"), json!(409), json!(" 409 ")] {
+        for http in [200, 409] {
+            let error = removal_answered_with(error(http, "conflict", status.clone())).await;
+            let BackendError::Refused { status: 409, ref code } = error else {
+                panic!("{http} {status}: {error:?}");
+            };
+            assert_eq!(code, "conflict");
+            assert!(!error.is_uncertain());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_body_with_200_is_never_success() {
+    for (status, expected) in [
+        (json!(401), "the backend refuses our key with status 401"),
+        (json!("403"), "the backend refuses our key with status 403"),
+        (json!(404), "the backend does not know it: a_code"),
+        (json!("429"), "the backend limits the rate of requests"),
+        (json!(500), "the backend broke with status 500"),
+        (json!(503), "the backend is unavailable with status 503"),
+        (json!(422), "the backend refused with status 422: a_code"),
+        (json!(200), "the backend refused with status 200: a_code"),
+        (json!("a text"), "the backend refused with status 200: a_code"),
+        (Value::Null, "the backend refused with status 200: a_code"),
+    ] {
+        let told = removal_answered_with(error(200, "a_code", status.clone())).await.to_string();
+        assert_eq!(told, expected, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn errors_beside_data_in_a_200_are_errors() {
+    let errors = json!([{"code": "integration_not_found", "status": 404, "detail": BODY}]);
+    for data in [Value::Null, json!([]), json!({"id": "x", "attributes": {"status": "ready"}})] {
+        let body = json!({"data": data, "errors": errors});
+        let server = Server::always(ok(&body)).await;
+        let client = server.client();
+        let outcomes = [
+            refused(client.integration("acme", "app-1").await),
+            refused(client.members("acme", "app-1").await),
+            refused(client.member(&somebody()).await),
+            refused(client.job("acme", "j1").await),
+            refused(client.remove(&somebody()).await),
+            refused(client.report("acme", "app-1").await),
+        ];
+        for error in outcomes {
+            assert!(matches!(error, BackendError::NotFound { .. }), "{data}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_says_nothing_is_still_no_success() {
+    for errors in [json!([{}]), json!(["words"]), json!([null]), json!([{"code": 7, "status": []}])]
+    {
+        let server = Server::always(ok(&json!({"data": [], "errors": errors}))).await;
+        let error = refused(server.client().members("acme", "app-1").await);
+        assert_eq!(error.to_string(), "the backend refused with status 200: no code", "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn an_integration_without_an_id_is_no_proof_that_it_exists() {
+    for data in [Value::Null, json!({}), json!([]), json!("gone")] {
+        let server = Server::start(move |heard| {
+            if heard.target.contains("/users") {
+                error(404, "not_found", json!(404))
+            } else {
+                ok(&json!({"data": data}))
+            }
+        })
+        .await;
+        let error = refused(server.client().member(&somebody()).await);
+        assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_the_promised_json_is_nonsense_with_an_unknown_effect() {
+    for body in [
+        format!("<html><body>{BODY}</body></html>"),
+        String::new(),
+        format!("{{\"data\": {{\"id\": \"{BODY}"),
+        format!("\"{BODY}\""),
+        "null".to_owned(),
+        json!({"data": {"id": 7, "title": BODY}}).to_string(),
+        json!({"data": {"id": ""}}).to_string(),
+        json!({"data": {"id": ".."}}).to_string(),
+        json!({"data": {"id": BODY.repeat(20)}}).to_string(),
+        json!({"errors": []}).to_string(),
+        "\u{0}\u{1}".to_owned(),
+    ] {
+        let error = removal_answered_with(Reply::Whole(200, "", body.clone())).await;
+        assert!(matches!(error, BackendError::Nonsense(_)), "{body}: {error:?}");
+        assert!(error.is_uncertain(), "the removal may have begun");
+    }
+}
+
+#[tokio::test]
+async fn a_gateways_page_is_an_outage_and_not_an_answer() {
+    let html = format!("<html><body>{BODY}</body></html>");
+    for (status, uncertain) in [(502, true), (503, false), (504, true)] {
+        let reply = Reply::Whole(status, "retry-after: 7\r\n", html.clone());
+        let error = removal_answered_with(reply).await;
+        assert!(
+            matches!(error, BackendError::Unavailable { status: got, .. } if got == status),
+            "{error:?}"
+        );
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(error.is_uncertain(), uncertain, "{status}");
+    }
+    let error = removal_answered_with(Reply::Whole(500, "", html)).await;
+    assert!(matches!(error, BackendError::Broken { status: 500 }), "{error:?}");
+    assert!(error.is_uncertain());
+}
+
+#[tokio::test]
+async fn a_refused_key_is_told_apart() {
+    for status in [401, 403] {
+        let error = removal_answered_with(error(status, "unauthorized", json!(status))).await;
+        assert!(
+            matches!(error, BackendError::KeyRefused { status: got } if got == status),
+            "{error:?}"
+        );
+        assert!(!error.is_uncertain());
+    }
+}
+
+#[tokio::test]
+async fn codes_come_without_what_a_log_could_stumble_over() {
+    let code = format!("a_code\n\u{1b}[31m\"{{}}{}", "x".repeat(200));
+    let error = removal_answered_with(error(409, &code, json!(409))).await;
+    let BackendError::Refused { code, .. } = error else { panic!("{error:?}") };
+    assert!(code.len() <= 64 && code.starts_with("a_code31mxxx"), "{code}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
+    let elsewhere = Server::always(ok(&json!({"data": {"id": "j1"}}))).await;
+    for status in [301, 302, 303, 307, 308] {
+        let location: &'static str = format!("location: http://{}/\r\n", elsewhere.address).leak();
+        let error = removal_answered_with(Reply::Whole(status, location, BODY.to_owned())).await;
+        assert!(
+            matches!(error, BackendError::Refused { status: got, .. } if got == status),
+            "{error:?}"
+        );
+    }
+    assert_eq!(elsewhere.connections.load(Ordering::SeqCst), 0);
+}
+
+// ---- the way there and back ----
+
+#[tokio::test]
+async fn an_answer_larger_than_allowed_is_not_read_to_its_end() {
+    let body = json!({"data": {"id": "j1"}, "filler": "x".repeat(2048)});
+    let server = Server::always(ok(&body)).await;
+    let strict = client(server.address, &[("MAX_RESPONSE_KIB", "1")]);
+    let error = refused(strict.remove(&somebody()).await);
+    assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+    assert!(error.to_string().contains("1024 bytes"), "{error}");
+    assert_eq!(server.client().remove(&somebody()).await.unwrap(), "j1");
+}
+
+#[tokio::test]
+async fn a_body_slower_than_the_timeout_is_a_lost_answer() {
+    let server = Server::always(Reply::Part).await;
+    let hasty = client(server.address, &[("REQUEST_TIMEOUT_S", "1"), ("CONNECT_TIMEOUT_S", "1")]);
+    let error = refused(hasty.remove(&somebody()).await);
+    assert!(matches!(&error, BackendError::NoAnswer(cause) if cause.is_timeout()), "{error:?}");
+    assert!(error.is_uncertain());
+}
+
+#[tokio::test]
+async fn a_reset_before_the_answer_is_a_lost_answer_and_is_not_asked_again() {
+    let server = Server::always(Reply::Reset).await;
+    let error = refused(server.client().remove(&somebody()).await);
+    assert!(matches!(error, BackendError::NoAnswer(_)), "{error:?}");
+    assert!(error.is_uncertain());
+    assert_eq!(server.heard().len(), 1, "a second removal would be invisible to the queue");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_certain_to_have_done_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = refused(client(address, &[]).remove(&somebody()).await);
+    assert!(matches!(error, BackendError::Unreachable(_)), "{error:?}");
+    assert!(!error.is_uncertain());
+}
+
+#[tokio::test]
+async fn connections_are_reused() {
+    let server = Server::always(ok(&json!({"data": {"id": "j1"}}))).await;
+    let client = server.client();
+    for _ in 0..5 {
+        client.remove(&somebody()).await.unwrap();
+        client.clone().start_sync("other", "app-2").await.unwrap();
+    }
+    assert_eq!(server.heard().len(), 10);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_abandoned_call_leaves_the_client_usable() {
+    let server = Server::start(|heard| {
+        if heard.method == "DELETE" { Reply::Part } else { ok(&json!({"data": {"id": "j1"}})) }
+    })
+    .await;
+    let client = server.client();
+    {
+        let key = somebody();
+        let mut removal = pin!(client.remove(&key));
+        poll_fn(|context| {
+            assert!(removal.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+    assert_eq!(client.start_sync("acme", "app-1").await.unwrap(), "j1");
+}
+
+// ---- 429 ----
+
+async fn rate_limit_of(headers: &'static str) -> Option<Duration> {
+    let error = removal_answered_with(Reply::Whole(429, headers, BODY.to_owned())).await;
+    assert!(matches!(error, BackendError::RateLimited { .. }), "{error:?}");
+    assert!(!error.is_uncertain());
+    error.retry_after()
+}
+
+#[tokio::test]
+async fn a_rate_limit_tells_what_the_backend_asks_for_and_no_more() {
+    let table = [
+        ("", None),
+        ("retry-after: 42\r\n", Some(42)),
+        ("retry-after:  42 \r\n", Some(42)),
+        ("retry-after: 0\r\n", Some(0)),
+        ("retry-after: 315360000\r\n", Some(315_360_000)),
+        (
+            "date: Wed, 21 Oct 2015 07:28:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:29:30 GMT\r\n",
+            Some(90),
+        ),
+        (
+            "date: Wed, 21 Oct 2015 07:28:00 GMT\r\nretry-after: Tue, 21 Oct 2025 07:28:00 GMT\r\n",
+            Some(315_619_200),
+        ),
+        (
+            "date: Wed, 21 Oct 2015 07:28:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:27:00 GMT\r\n",
+            Some(0),
+        ),
+        ("retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", Some(0)),
+        ("date: yesterday\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", Some(0)),
+        ("retry-after: -5\r\n", None),
+        ("retry-after: soon\r\n", None),
+        ("retry-after: \r\n", None),
+        ("retry-after: 99999999999999999999999\r\n", None),
+    ];
+    for (headers, seconds) in table {
+        assert_eq!(rate_limit_of(headers).await, seconds.map(Duration::from_secs), "{headers:?}");
+    }
+}
+
+// ---- one member ----
+
+#[tokio::test]
+async fn nobody_is_absent_unless_the_integration_exists() {
+    for code in ["not_found", "integration_not_found", "no such thing"] {
+        for (exists, gone) in [(true, false), (false, true)] {
+            let server = Server::start(move |heard| match heard.target.ends_with("/users/jo") {
+                false if exists => ok(&json!({"data": {"id": "app-1", "attributes": {}}})),
+                _ => error(404, code, json!(404)),
+            })
+            .await;
+            let answer = server.client().member(&somebody()).await;
+            if gone {
+                let error = refused(answer);
+                assert!(matches!(error, BackendError::NotFound { .. }), "{error:?}");
+            } else {
+                assert_eq!(answer.unwrap(), None);
+            }
+            let lines = server.lines();
+            assert_eq!(lines[1], "GET /acme/api/v1/integrations/app-1", "{lines:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_404_that_names_the_user_is_absence_without_a_second_question() {
+    let server = Server::always(error(404, "user_not_found", json!("404"))).await;
+    assert_eq!(server.client().member(&somebody()).await.unwrap(), None);
+    assert_eq!(server.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn an_outage_while_the_integration_is_looked_for_proves_no_absence() {
+    let server = Server::start(|heard| match heard.target.ends_with("/users/jo") {
+        true => error(404, "not_found", json!(404)),
+        false => Reply::Whole(503, "", String::new()),
+    })
+    .await;
+    let error = refused(server.client().member(&somebody()).await);
+    assert!(matches!(error, BackendError::Unavailable { status: 503, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_member_is_read_with_roles_and_standing() {
+    for (invitation, standing) in [
+        (Value::Null, Membership::Joined),
+        (json!("accepted"), Membership::Joined),
+        (json!("pending"), Membership::Invited),
+        (json!("a word of tomorrow"), Membership::Invited),
+        (json!("expired"), Membership::InvitationExpired),
+    ] {
+        let attributes = json!({
+            "email": "jo@example.com", "username": "", "invitation": invitation,
+            "entitlements": [{"id": "B", "type": "entitlement"}, {"id": "A"}], "news": [1, 2],
+        });
+        let body = json!({"data": {"id": "jo", "type": "user", "attributes": attributes}});
+        let seen = Server::always(ok(&body)).await.client().member(&somebody()).await.unwrap();
+        let seen = seen.unwrap();
+        assert_eq!(seen.membership, standing, "{invitation}");
+        assert_eq!(seen.member.as_deref(), Some("jo"));
+        assert_eq!(seen.username, None, "an empty name is none");
+        assert_eq!(seen.entitlements, ["A".to_owned(), "B".to_owned()].into());
+    }
+}
+
+#[tokio::test]
+async fn one_member_whom_nothing_tells_is_nonsense() {
+    let body = json!({"data": {"id": " ", "attributes": {"email": "", "username": null}}});
+    let error = refused(Server::always(ok(&body)).await.client().member(&somebody()).await);
+    assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+}
+
+// ---- all members ----
+
+async fn reading(
+    script: impl Fn(&Heard) -> Reply + Send + Sync + 'static,
+) -> (cerby_reconciler::backend::Reading, Vec<String>) {
+    let server = Server::start(script).await;
+    let client = client(server.address, &[("MAX_PAGES", "5"), ("PAGE_SIZE", "2")]);
+    (client.members("acme", "app-1").await.expect("a reading"), server.lines())
+}
+
+#[tokio::test]
+async fn a_whole_list_is_complete() {
+    let (read, lines) = reading(|heard| match heard.page() {
+        1 => page(&[member("a"), member("b")], true, json!(3)),
+        _ => page(&[member("c")], false, json!(3.0)),
+    })
+    .await;
+    assert!(read.is_complete(), "{:?}", read.gaps);
+    assert_eq!((read.members.len(), read.pages, read.total), (3, 2, Some(3)));
+    let users = "GET /acme/api/v1/integrations/app-1/users";
+    assert_eq!(
+        lines,
+        [1, 2].map(|page| format!("{users}?page%5Bnumber%5D={page}&page%5Bsize%5D=2"))
+    );
+}
+
+#[tokio::test]
+async fn a_list_without_links_and_counts_is_one_page() {
+    let (read, _) = reading(|_| ok(&json!({"data": [member("a")]}))).await;
+    assert!(read.is_complete());
+    assert_eq!((read.members.len(), read.total), (1, None));
+}
+
+#[tokio::test]
+async fn a_page_that_repeats_ends_the_reading_incomplete() {
+    let (read, lines) = reading(|_| page(&[member("a"), member("b")], true, json!(100))).await;
+    assert!(read.gaps.contains(&Gap::RepeatedMember), "{:?}", read.gaps);
+    assert_eq!(lines.len(), 2, "asking on would bring the same again");
+}
+
+#[tokio::test]
+async fn pages_that_never_end_are_read_as_often_as_allowed() {
+    let (read, lines) =
+        reading(|heard| page(&[member(&heard.page().to_string())], true, json!(5))).await;
+    assert_eq!(read.gaps, [Gap::EndlessPages]);
+    assert_eq!(lines.len(), 5);
+}
+
+#[tokio::test]
+async fn an_empty_page_with_a_next_one_is_no_end() {
+    let (read, lines) = reading(|heard| match heard.page() {
+        1 => page(&[member("a")], true, json!(1)),
+        _ => page(&[], true, json!(1)),
+    })
+    .await;
+    assert!(!read.is_complete());
+    assert_eq!(lines.len(), 2);
+}
+
+#[tokio::test]
+async fn counts_that_do_not_agree_make_a_reading_incomplete() {
+    let (read, _) = reading(|_| page(&[member("a")], false, json!(2))).await;
+    assert_eq!(read.gaps, [Gap::TotalDiffers]);
+    let (read, _) = reading(|_| page(&[], false, json!(7))).await;
+    assert_eq!(read.gaps, [Gap::TotalDiffers]);
+    for last in [json!(3), Value::Null] {
+        let (read, _) = reading(move |heard| match heard.page() {
+            1 => page(&[member("a"), member("b")], true, json!(4)),
+            _ => page(&[member("c")], false, last.clone()),
+        })
+        .await;
+        assert!(read.gaps.contains(&Gap::TotalChanged), "{:?}", read.gaps);
+    }
+}
+
+#[tokio::test]
+async fn members_whom_little_tells_are_kept_and_whom_nothing_tells_are_gaps() {
+    let (read, _) = reading(|_| {
+        let nobody = json!({"id": null, "attributes": {}});
+        let by_email = json!({"attributes": {"email": "jo@example.com"}});
+        let by_name = json!({"id": "", "attributes": {"username": "jo"}});
+        let by_id = json!({"id": "jo", "attributes": {"email": null}});
+        page(&[by_email, by_name, by_id], false, json!(3)).clone_with(&nobody)
+    })
+    .await;
+    assert_eq!(read.members.len(), 3);
+    assert!(read.gaps.contains(&Gap::UnreadableMember), "{:?}", read.gaps);
+}
+
+impl Reply {
+    /// The same page with one more member.
+    fn clone_with(&self, member: &Value) -> Self {
+        let Self::Whole(status, headers, body) = self else { panic!("not a page") };
+        let mut page: Value = serde_json::from_str(body).expect("a page");
+        page["data"].as_array_mut().expect("members").push(member.clone());
+        page["meta"]["page"]["total"] = json!(4);
+        Self::Whole(*status, headers, page.to_string())
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_fails_the_whole_reading() {
+    let server = Server::start(|heard| match heard.page() {
+        1 => page(&[member("a")], true, json!(2)),
+        _ => Reply::Whole(200, "", format!("<html>{BODY}</html>")),
+    })
+    .await;
+    let error = refused(server.client().members("acme", "app-1").await);
+    assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+}
+
+// ---- jobs and reports ----
+
+#[tokio::test]
+async fn a_job_is_over_only_when_it_says_so() {
+    for status in ["created", "started", "running", "retrying", "FINISHED", "done", ""] {
+        let progress = job_answered_with(json!({"status": status, "errorDetails": {}})).await;
+        assert_eq!(progress, Progress::Running, "{status}");
+    }
+    let finished = job_answered_with(json!({"status": "finished", "errorDetails": null})).await;
+    assert_eq!(finished, Progress::Finished);
+}
+
+#[tokio::test]
+async fn a_failed_job_brings_what_details_it_has() {
+    for details in [json!({"status": "error"}), json!({"status": "error", "errorDetails": null})] {
+        assert_eq!(job_answered_with(details).await, Progress::Failed(Failure::default()));
+    }
+    let details = json!({
+        "errorType": "LoginTimeout", "screenshotUrl": "https://x.example/1", "userRequired": true,
+        "message": "words", "tomorrow": {},
+    });
+    let failed = json!({"status": "error", "canRetry": false, "errorDetails": details});
+    let expected = Failure {
+        code: Some("LoginTimeout".to_owned()),
+        message: Some("words".to_owned()),
+        screenshot_url: Some("https://x.example/1".to_owned()),
+        can_retry: Some(false),
+        user_required: Some(true),
+    };
+    assert_eq!(job_answered_with(failed).await, Progress::Failed(expected));
+}
+
+#[tokio::test]
+async fn times_come_with_a_zone_without_one_or_not_at_all() {
+    let utc = Some("2024-08-29T19:31:21.563Z".parse().unwrap());
+    for (text, expected) in [
+        (json!("2024-08-29T19:31:21.563000+00:00"), utc),
+        (json!("2024-08-29T21:31:21.563+02:00"), utc),
+        (json!("2024-08-29T19:31:21.563Z"), utc),
+        (json!("2024-08-29T19:31:21.563"), utc),
+        (json!("2024-08-29T19:31:21.563000"), utc),
+        (json!("last Thursday"), None),
+        (json!(""), None),
+        (Value::Null, None),
+    ] {
+        let attributes = json!({"status": "running", "createdAt": text});
+        let body = json!({"data": {"id": "j1", "attributes": attributes}});
+        let job = Server::always(ok(&body)).await.client().job("acme", "j1").await.unwrap();
+        assert_eq!(job.created_at, expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_report_is_told_from_no_integration() {
+    let none = Server::always(error(404, "report_not_found", json!(404))).await;
+    assert_eq!(none.client().report("acme", "app-1").await.unwrap(), None);
+    assert_eq!(none.heard().len(), 1);
+
+    let bare = Server::start(|heard| match heard.target.ends_with("/update-report") {
+        true => error(404, "not_found", json!(404)),
+        false => ok(&json!({"data": {"id": "app-1"}})),
+    })
+    .await;
+    assert_eq!(bare.client().report("acme", "app-1").await.unwrap(), None);
+
+    let gone = Server::always(error(404, "integration_not_found", json!(404))).await;
+    let error = refused(gone.client().report("acme", "app-1").await);
+    assert!(matches!(error, BackendError::NotFound { .. }), "{error:?}");
+}
+
+fn report(id: &str) -> Value {
+    let person = |id: &str| json!({"id": id, "email": "x@example.com", "entitlements": []});
+    json!({"data": {"id": id, "type": "update_report", "attributes": {
+        "status": "ready", "createdAt": "2024-08-29T19:31:21", "pages": 1,
+        "membersRead": 2, "membersTotal": 3,
+        "newUsers": [person("a")], "removedUsers": [person("b")],
+        "updatedRoles": [{"id": "c", "email": "c@example.com", "from": [], "to": []}],
+    }}})
+}
+
+#[tokio::test]
+async fn a_report_is_read_whole_or_not_at_all() {
+    let server = Server::always(ok(&report("r1"))).await;
+    let read = server.client().report("acme", "app-1").await.unwrap().unwrap();
+    assert_eq!((read.id.as_str(), read.applied), ("r1", false));
+    assert_eq!((read.members_read, read.members_total), (Some(2), Some(3)));
+    let ids = [read.new_members, read.removed_members, read.changed_members].concat();
+    assert_eq!(ids, ["a", "b", "c"]);
+
+    for missing in ["newUsers", "removedUsers", "updatedRoles", "status"] {
+        let mut body = report("r1");
+        body["data"]["attributes"].as_object_mut().unwrap().remove(missing);
+        let error = refused(Server::always(ok(&body)).await.client().report("acme", "app-1").await);
+        assert!(matches!(error, BackendError::Nonsense(_)), "{missing}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_whose_id_is_a_path_is_nonsense() {
+    for id in ["", ".", ".."] {
+        let server = Server::always(ok(&report(id))).await;
+        let error = refused(server.client().report("acme", "app-1").await);
+        assert!(matches!(error, BackendError::Nonsense(_)), "{id:?}: {error:?}");
+    }
+}
+
+// ---- what is sent ----
+
+#[tokio::test]
+async fn every_call_is_sent_as_the_api_document_says() {
+    let server = Server::always(ok(&json!({"data": {"id": "j1"}}))).await;
+    let client = server.client();
+    let roles = ["B".to_owned(), "A".to_owned()].into();
+    client.invite(&somebody(), "account_collaborator", &roles).await.unwrap();
+    client.change_role(&somebody(), &roles).await.unwrap();
+    client.remove(&somebody()).await.unwrap();
+    client.start_sync("acme", "app-1").await.unwrap();
+    client.start_check("acme", "app-1").await.unwrap();
+    client.apply_report("acme", "app-1", "r1").await.unwrap();
+    client.integration("acme", "app-1").await.unwrap();
+    refused(client.member(&somebody()).await);
+    refused(client.job("acme", "j1").await);
+    refused(client.report("acme", "app-1").await);
+
+    let base = "/acme/api/v1";
+    let heard = server.heard();
+    let lines: Vec<_> = heard.iter().map(|heard| heard.line().replacen(base, "", 1)).collect();
+    assert_eq!(
+        lines,
+        [
+            "POST /integrations/app-1/users",
+            "PATCH /integrations/app-1/users/jo",
+            "DELETE /integrations/app-1/users/jo",
+            "POST /integrations/app-1/sync",
+            "POST /integrations/app-1/update-checks",
+            "POST /integrations/app-1/update-report/r1/apply",
+            "GET /integrations/app-1",
+            "GET /integrations/app-1/users/jo",
+            "GET /jobs/j1",
+            "GET /integrations/app-1/update-report",
+        ]
+    );
+    let roles = json!([{"id": "A"}, {"id": "B"}]);
+    let invitation = json!({"data": {"type": "invite_tenant_users", "attributes": {
+        "role": "account_collaborator", "entitlements": roles, "userIds": ["jo"],
+    }}});
+    let change =
+        json!({"data": {"type": "update_user_entitlement", "attributes": {"entitlements": roles}}});
+    for (heard, body) in heard.iter().zip([invitation, change]) {
+        assert_eq!(serde_json::from_str::<Value>(&heard.body).unwrap(), body);
+        assert_eq!(heard.header("content-type"), Some("application/json"));
+    }
+    for heard in &heard {
+        assert_eq!(heard.header("x-api-key"), Some(KEY), "{}", heard.line());
+    }
+    assert!(heard[2..].iter().all(|heard| heard.body.is_empty()));
+}
+
+#[tokio::test]
+async fn an_id_is_one_segment_of_the_path_whatever_is_in_it() {
+    let odd = "a/b?c=d#e%2Ff g\"é{member}...\\&";
+    let encoded = "a%2Fb%3Fc%3Dd%23e%252Ff%20g%22%C3%A9%7Bmember%7D%2E%2E%2E%5C%26";
+    let key = MemberKey {
+        workspace: "acme".to_owned(),
+        integration: odd.to_owned(),
+        member: odd.to_owned(),
+    };
+    let server = Server::always(ok(&json!({"data": {"id": "j1"}}))).await;
+    let client = server.client();
+    client.remove(&key).await.unwrap();
+    client.apply_report("acme", odd, odd).await.unwrap();
+    refused(client.job("acme", odd).await);
+    let base = "/acme/api/v1";
+    assert_eq!(
+        server.lines(),
+        [
+            format!("DELETE {base}/integrations/{encoded}/users/{encoded}"),
+            format!("POST {base}/integrations/{encoded}/update-report/{encoded}/apply"),
+            format!("GET {base}/jobs/{encoded}"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn paths_are_what_the_configuration_says() {
+    let server = Server::always(ok(&json!({"data": {"id": "j1"}}))).await;
+    let users = [("PATHS__USERS", "/integrations/{integration}/user")];
+    client(server.address, &users).invite(&somebody(), "x", &[].into()).await.unwrap();
+    assert_eq!(server.lines(), ["POST /acme/api/v1/integrations/app-1/user"]);
+}
+
+#[tokio::test]
+async fn a_client_shown_for_debugging_hides_the_key() {
+    let server = Server::always(Reply::Reset).await;
+    let shown = format!("{:?}", server.client());
+    assert!(!shown.contains(KEY), "{shown}");
+}

@@ -1,0 +1,680 @@
+//! The built program as people and scripts start it.
+
+#![cfg(feature = "simulator")]
+
+mod support;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use cerby_reconciler::operator::cli::Cli;
+use cerby_reconciler::schema;
+use cerby_reconciler::simulator::Simulator;
+use clap::CommandFactory;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, PgPool};
+use support::{APP, HUB, WORKSPACE, World, a_failed};
+use tokio::io::AsyncWriteExt;
+
+const PASSWORD: &str = "a-password-nobody-may-see";
+const EMAIL: &str = "nobody-may-see@example.com";
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    /// Its standard output, after a look that it ended well.
+    fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        assert_eq!(self.stderr, "", "a good end says nothing there");
+        self.stdout
+    }
+
+    /// All it said, after a look that it refused and told no secret.
+    fn refusal(self) -> String {
+        let told = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, Some(1), "{told}");
+        assert!(!told.contains(PASSWORD), "a password is told: {told}");
+        assert!(!told.contains(EMAIL), "an email is told: {told}");
+        told
+    }
+
+    /// The only log line.
+    fn line(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{}{}", self.stdout, self.stderr);
+        serde_json::from_str(&self.stdout).expect("a line of JSON")
+    }
+}
+
+/// The program with settings of its own and nothing of the test's environment.
+struct Program {
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    fn at(database_url: impl Into<String>) -> Self {
+        Self { variables: Vec::new() }
+            .with("RECONCILER__DATABASE__URL", database_url)
+            .with("RECONCILER__DATABASE__ACQUIRE_TIMEOUT_S", "20")
+            .with("RECONCILER__BACKEND__BASE_URL", "http://127.0.0.1:9/{workspace}/api/v1")
+            .with("RECONCILER__BACKEND__API_KEY", PASSWORD)
+            .with("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
+    }
+
+    fn on(pool: &PgPool) -> Self {
+        Self::at(pool.connect_options().to_url_lossy())
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    fn with_backend(self, apps: &Simulator) -> Self {
+        self.with("RECONCILER__BACKEND__BASE_URL", apps.base_url())
+            .with("RECONCILER__BACKEND__API_KEY", apps.api_key())
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_on(arguments, "").await
+    }
+
+    async fn run_on(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"))
+            .args(arguments)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the built program");
+        let mut stdin = child.stdin.take().expect("piped");
+        let whole = async {
+            // A program that refuses before it reads closes the pipe: its exit tells.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+            child.wait_with_output().await.expect("an end")
+        };
+        let output = tokio::time::timeout(Duration::from_secs(60), whole);
+        let output = output.await.expect("an end within a minute");
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+}
+
+#[track_caller]
+fn assert_names(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+}
+
+async fn migrated(pool: &PgPool) -> Program {
+    schema::migrate(pool).await.expect("a schema");
+    Program::on(pool)
+}
+
+async fn make_newer(pool: &PgPool) {
+    sqlx::query(
+        "insert into reconciler.schema_migrations (version, description, success, checksum, execution_time)
+         values (99990101000000, 'of a later program', true, '\\x00', 0)",
+    )
+    .execute(pool)
+    .await
+    .expect("a row");
+}
+
+fn nowhere() -> Program {
+    Program::at(format!("postgres://somebody:{PASSWORD}@127.0.0.1:1/nothing"))
+        .with("RECONCILER__DATABASE__ACQUIRE_TIMEOUT_S", "1")
+}
+
+// ---- help and configuration ----
+
+#[tokio::test]
+async fn the_help_tells_what_there_is() {
+    let help = Program::at("").run(&["--help"]).await.ok();
+    insta::assert_snapshot!(help, @r"
+    Owns what happens after a membership automation failed: retries, manual actions, and proof
+
+    Usage: cerby-reconciler [OPTIONS] <COMMAND>
+
+    Commands:
+      serve    Run the daemon until SIGTERM or SIGINT
+      migrate  Bring the database's schema to this program's version
+      check    Say for configuration, database, schema and backend whether each is right
+      import   Insert failed tasks from a file of JSON lines, all or none
+      actions  List, show and work manual actions
+      config   Print the configuration in force, secrets redacted
+      demo     Play the whole flow on a private PostgreSQL with a simulated backend
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -c, --config <FILE>  A TOML file over the defaults; the environment (RECONCILER__…) goes over both [env: RECONCILER_CONFIG=]
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Three things must be set, in the file or in the environment:
+      RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE)
+      RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
+      RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
+    config/default.toml explains every key.
+    ");
+}
+
+fn assert_described(command: &clap::Command) {
+    let name = command.get_name();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    assert!(about.len() > 10, "`{name}` does not say what it does");
+    for argument in command.get_arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.len() > 10, "`{name}` does not say what {} is", argument.get_id());
+    }
+    for command in command.get_subcommands() {
+        assert_described(command);
+    }
+}
+
+#[test]
+fn every_command_and_argument_says_what_it_is() {
+    assert_described(&Cli::command());
+}
+
+#[tokio::test]
+async fn config_prints_what_is_in_force_without_secrets() {
+    let program = Program::at(format!("postgres://me:{PASSWORD}@db.example/tasks"))
+        .with("RECONCILER__RETRY__REMOVE__ATTEMPTS", "3");
+    let shown = program.run(&["config"]).await.ok();
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    assert_names(
+        &shown,
+        &[
+            "url = \"postgres://me:redacted@db.example/tasks\"",
+            "api_key = \"redacted\"",
+            "[retry.remove]",
+            "attempts = 3",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn what_config_prints_is_a_configuration_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first.toml"), folder.path().join("second.toml"));
+    std::fs::write(&first, "[worker]\nlease_s = 50\n").unwrap();
+    let program = Program { variables: Vec::new() };
+    let shown = program.run(&["config", "--config", first.to_str().unwrap()]).await.ok();
+    std::fs::write(&second, &shown).unwrap();
+    let again = program.run(&["--config", second.to_str().unwrap(), "config"]).await.ok();
+    assert_eq!(shown, again);
+    assert_names(&shown, &["lease_s = 50"]);
+}
+
+// ---- serve ----
+
+#[tokio::test]
+async fn serve_refuses_an_unknown_key_in_one_log_line() {
+    let ended = Program::at("").with("RECONCILER__BACKEND__TIMEOUT", "5").run(&["serve"]).await;
+    let line = ended.line();
+    assert_eq!(line["event"], "service.failed");
+    assert_eq!(line["level"], "ERROR");
+    assert_names(line["error"].as_str().unwrap(), &["`timeout`", "expected one of"]);
+    ended.refusal();
+}
+
+#[tokio::test]
+async fn serve_names_the_key_that_is_missing() {
+    for (missing, key) in [
+        ("RECONCILER__DATABASE__URL", "database.url"),
+        ("RECONCILER__BACKEND__BASE_URL", "backend.base_url"),
+        ("RECONCILER__BACKEND__API_KEY", "backend.api_key"),
+    ] {
+        let mut program = nowhere();
+        program.variables.retain(|(name, _)| *name != missing);
+        let ended = program.run(&["serve"]).await;
+        assert_eq!(ended.line()["event"], "service.failed");
+        assert_names(&ended.refusal(), &[key, missing]);
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn serve_refuses_a_database_without_a_schema(pool: PgPool) {
+    let ended = Program::on(&pool).run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    assert_names(&ended.refusal(), &["no schema", "cerby-reconciler migrate"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn serve_refuses_a_schema_that_is_newer_or_older_than_the_program(pool: PgPool) {
+    let program = migrated(&pool).await;
+    make_newer(&pool).await;
+    let ended = program.run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    assert_names(&ended.refusal(), &["99990101000000", "newer", "run a newer program"]);
+
+    let older = "delete from reconciler.schema_migrations
+                 where version >= (select version from reconciler.schema_migrations order by 1 desc offset 1 limit 1)";
+    sqlx::query(older).execute(&pool).await.unwrap();
+    assert_names(&program.run(&["serve"]).await.refusal(), &["cerby-reconciler migrate"]);
+}
+
+#[tokio::test]
+async fn serve_says_that_the_database_cannot_be_reached() {
+    let ended = nowhere().run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    assert_names(&ended.refusal(), &["PostgreSQL is not reachable"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_login_that_postgresql_refuses_is_told_without_the_password(pool: PgPool) {
+    let mut url: reqwest::Url = pool.connect_options().to_url_lossy();
+    url.set_username("no_such_login").unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
+    for command in [["serve"], ["migrate"], ["check"]] {
+        let told = Program::at(url.as_str()).run(&command).await.refusal();
+        assert_names(&told, &["PostgreSQL", "no_such_login"]);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_database_is_told_without_quoting_it() {
+    for url in [
+        PASSWORD,
+        "",
+        "mysql://a-password-nobody-may-see@h/d",
+        "postgres://h:a-password-nobody-may-see/d",
+    ] {
+        let told = Program::at(url).run(&["migrate"]).await.refusal();
+        assert_names(&told, &["database.url", "postgres://user:password@host"]);
+    }
+}
+
+// ---- migrate ----
+
+async fn schema_version(pool: &PgPool) -> i64 {
+    schema::check(pool).await.expect("a schema")
+}
+
+#[sqlx::test(migrations = false)]
+async fn migrate_twice_is_as_good_as_once(pool: PgPool) {
+    let program = Program::on(&pool);
+    let first = program.run(&["migrate"]).await.ok();
+    assert_eq!(first, format!("schema is at version {}\n", schema::needed_version()));
+    assert_eq!(program.run(&["migrate"]).await.ok(), first);
+    assert_eq!(schema_version(&pool).await, schema::needed_version());
+}
+
+#[sqlx::test(migrations = false)]
+async fn several_migrations_at_the_same_time_all_end_well(pool: PgPool) {
+    let program = Program::on(&pool);
+    let run = || program.run(&["migrate"]);
+    let (a, b, c, d) = tokio::join!(run(), run(), run(), run());
+    for ended in [a, b, c, d] {
+        ended.ok();
+    }
+    // Again, where nothing is left to do and nothing keeps them apart.
+    for _ in 0..10 {
+        let run = || schema::migrate(&pool);
+        let (a, b, c, d) = tokio::join!(run(), run(), run(), run());
+        for ended in [a, b, c, d] {
+            assert_eq!(ended.unwrap(), schema::needed_version());
+        }
+    }
+    assert_eq!(schema_version(&pool).await, schema::needed_version());
+}
+
+#[sqlx::test(migrations = false)]
+async fn migrate_leaves_a_newer_schema_alone(pool: PgPool) {
+    let program = migrated(&pool).await;
+    make_newer(&pool).await;
+    let told = program.run(&["migrate"]).await.refusal();
+    assert_names(&told, &["newer", "run a newer program"]);
+}
+
+// ---- check ----
+
+#[sqlx::test(migrations = false)]
+async fn check_has_a_verdict_for_every_part(pool: PgPool) {
+    let apps = Simulator::start(support::apps(), Default::default()).await.unwrap();
+    let program = migrated(&pool).await.with_backend(&apps);
+    let skipped = program.run(&["check"]).await.ok();
+    let verdicts: Vec<_> = skipped.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(
+        verdicts,
+        ["ok       configuration", "ok       database", "ok       schema", "skipped  backend"]
+    );
+    let asked = program.run(&["check", "--workspace", WORKSPACE]).await.ok();
+    assert_names(&asked, &["ok       backend: it answers and accepts the key"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn check_tells_a_wrong_key_and_a_backend_that_is_away(pool: PgPool) {
+    let apps = Simulator::start(support::apps(), Default::default()).await.unwrap();
+    let program = migrated(&pool).await.with_backend(&apps);
+    let wrong = program.with("RECONCILER__BACKEND__API_KEY", PASSWORD);
+    let told = wrong.run(&["check", "--workspace", WORKSPACE]).await.refusal();
+    assert_names(&told, &["ok       schema", "FAILED   backend", "refuses our key", "401"]);
+
+    let away = Program::on(&pool).run(&["check", "--workspace", WORKSPACE]).await.refusal();
+    assert_names(&away, &["FAILED   backend: the backend is not reachable"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn check_tells_a_schema_that_is_missing_or_newer(pool: PgPool) {
+    let program = Program::on(&pool);
+    let told = program.run(&["check"]).await.refusal();
+    assert_names(&told, &["ok       database", "FAILED   schema", "cerby-reconciler migrate"]);
+    schema::migrate(&pool).await.unwrap();
+    make_newer(&pool).await;
+    assert_names(&program.run(&["check"]).await.refusal(), &["FAILED   schema", "newer"]);
+}
+
+#[tokio::test]
+async fn check_goes_on_where_the_database_is_away_and_stops_where_the_configuration_is_wrong() {
+    let apps = Simulator::start(support::apps(), Default::default()).await.unwrap();
+    let program = nowhere().with_backend(&apps);
+    let told = program.run(&["check", "--workspace", WORKSPACE]).await.refusal();
+    assert_names(&told, &["FAILED   database", "ok       backend"]);
+
+    let wrong = nowhere().with("RECONCILER__WORKER__LEASE_S", "1").run(&["check"]).await.refusal();
+    assert_names(&wrong, &["FAILED   configuration", "worker.lease_s = 1"]);
+    assert!(!wrong.contains("database:"), "{wrong}");
+}
+
+// ---- import ----
+
+fn a_line(source: &str) -> Value {
+    json!({
+        "workspace_id": "acme", "source_id": source, "job_id": "j1", "integration_id": "app-1",
+        "integration_kind": "app", "integration_name": "Asana", "application": "asana_tenant",
+        "member_id": source, "member_email": EMAIL, "operation": "remove", "trigger": "manual",
+        "requested_at": "2024-08-29T19:31:21Z", "failure_code": "LoginTimeout",
+    })
+}
+
+fn lines(count: usize) -> Vec<Value> {
+    (0..count).map(|number| a_line(&format!("s{number}"))).collect()
+}
+
+fn text(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+async fn tasks(pool: &PgPool) -> i64 {
+    let count = sqlx::query_scalar("select count(*) from reconciler.automation_tasks");
+    count.fetch_one(pool).await.expect("a count")
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_import_of_the_same_file_twice_inserts_it_once(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.jsonl");
+    let mut all = lines(1203);
+    all[0]["entitlements"] = json!(["A", "B"]);
+    all[0]["operation"] = json!("invite");
+    std::fs::write(&path, text(&all).replace('\n', "\r\n\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let first = program.run(&["import", path]).await.ok();
+    assert_eq!(first, "1203 inserted, 0 known already\n");
+    let second = program.run(&["import", path]).await.ok();
+    assert_eq!(second, "0 inserted, 1203 known already\n");
+    assert_eq!(tasks(&pool).await, 1203);
+    let roles: Vec<String> = sqlx::query_scalar(
+        "select entitlements from reconciler.automation_tasks where source_id = 's0'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(roles, ["A", "B"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_import_reads_standard_input_and_takes_a_repeated_line_once(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let input = text(&[a_line("s1"), a_line("s1"), a_line("s2")]);
+    let said = program.run_on(&["import", "-"], &input).await.ok();
+    assert_eq!(said, "2 inserted, 1 known already\n");
+    assert_eq!(program.run_on(&["import", "-"], "").await.ok(), "0 inserted, 0 known already\n");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_bad_line_is_named_by_number_and_column_and_nothing_is_inserted(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let with = |column: &str, value: Value| {
+        let mut line = a_line("bad");
+        line[column] = value;
+        line.to_string()
+    };
+    let without = |column: &str| {
+        let mut line = a_line("bad");
+        line.as_object_mut().unwrap().remove(column);
+        line.to_string()
+    };
+    let table = [
+        (without("member_id"), vec!["member_id"]),
+        (with("member_email", Value::Null), vec!["member_email"]),
+        (with("member_mail", json!("x")), vec!["member_mail"]),
+        (with("state", json!("succeeded")), vec!["state"]),
+        (
+            with("can_retry", json!(EMAIL)),
+            vec!["can_retry", "invalid type: string, expected a boolean"],
+        ),
+        (
+            with("can_retry", json!(format!("x at line 1, expected {EMAIL}"))),
+            vec!["expected a boolean"],
+        ),
+        (with("member_name", json!([EMAIL])), vec!["member_name", "string"]),
+        (with("entitlements", json!(["A", 5])), vec!["entitlements"]),
+        (with("entitlements", json!(EMAIL)), vec!["entitlements"]),
+        (with("requested_at", json!(EMAIL)), vec!["requested_at"]),
+        (with("requested_at", json!("2024-08-29T19:31:21")), vec!["requested_at"]),
+        (format!("{0}{0}", a_line("bad")), vec!["more than one object"]),
+        (format!("{} {EMAIL}", a_line("bad")), vec!["more than one object"]),
+        (format!("\"{EMAIL}\""), vec!["expected"]),
+        (format!("{{\"member_email\": \"{EMAIL}"), vec!["EOF"]),
+        (EMAIL.to_owned(), vec!["expected"]),
+        (with("operation", json!("delete")), vec!["operation_is_invite_remove_or_change_role"]),
+        (with("integration_kind", json!("hub")), vec!["integration_kind_is_app_or_business_hub"]),
+        (with("hub_role", json!("owner")), vec!["hub_role_is_account_owner"]),
+        (with("member_email", json!("nobody-may-see")), vec!["member_email_has_an_at_sign"]),
+        (with("requested_at", json!("2999-01-01T00:00:00Z")), vec!["requested_at_is_at_most"]),
+        (with("operation", json!("change_role")), vec!["entitlements_are_given_for_change_role"]),
+        (with("member_name", json!("a\u{0}b")), vec!["nothing was inserted"]),
+    ];
+    for (bad, words) in table {
+        for (before, after) in [(2, 1), (700, 600)] {
+            let good = lines(before + after);
+            let input =
+                [text(&good[..before]), bad.clone(), "\n".to_owned(), text(&good[before..])];
+            let told = program.run_on(&["import", "-"], &input.concat()).await.refusal();
+            assert_names(&told, &[&format!("line {}:", before + 1), "nothing was inserted"]);
+            assert_names(&told, &words);
+            assert_eq!(tasks(&pool).await, 0, "{told}");
+        }
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn every_bad_line_is_named_but_not_without_end(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let input = "{}\n".repeat(50);
+    let told = program.run_on(&["import", "-"], &input).await.refusal();
+    assert_names(&told, &["50 bad lines", "line 1:", "line 20:", "30 more"]);
+    assert!(!told.contains("line 21:"), "{told}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_import_that_cannot_begin_says_why(pool: PgPool) {
+    let told = Program::on(&pool).run_on(&["import", "-"], "").await.refusal();
+    assert_names(&told, &["cerby-reconciler migrate"]);
+    let program = migrated(&pool).await;
+    let told = program.run(&["import", "/no/such/file.jsonl"]).await.refusal();
+    assert_names(&told, &["/no/such/file.jsonl", "No such file"]);
+}
+
+// ---- actions ----
+
+/// A world with one open action for an app and one for a hub.
+async fn with_actions(pool: PgPool) -> (World, Program, [i64; 2]) {
+    let world = World::new(pool).await;
+    let mut actions = [0; 2];
+    for (action, integration) in actions.iter_mut().zip([APP, HUB]) {
+        let task = a_failed("remove", integration, "jo").code("BadCredentials");
+        let id = world.insert(&task).await;
+        world.drive().await;
+        *action = world.action_of(id).await;
+    }
+    let program = Program::on(&world.pool).with_backend(&world.apps);
+    (world, program, actions)
+}
+
+#[sqlx::test(migrations = false)]
+async fn actions_are_listed_as_a_table_and_as_json(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    let table = program.run(&["actions", "list"]).await.ok();
+    let rows: Vec<_> = table.lines().collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    assert_names(rows[0], &["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WHY"]);
+    assert_names(rows[1], &[&app.to_string(), "open", "remove", APP, "jo@example.com", "acme"]);
+    let start = |row: &str, word: &str| row.find(word).unwrap();
+    assert_eq!(start(rows[0], "OPERATION"), start(rows[1], "remove"), "columns stand below heads");
+
+    let json = program.run(&["actions", "list", "--json"]).await.ok();
+    let objects: Vec<Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<_> = objects.iter().map(|object| object["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, [app, hub], "the first due is the first listed");
+    assert_eq!(objects[0]["integration_name"], APP);
+
+    let one = program.run(&["actions", "list", "--limit", "1", "--json"]).await.ok();
+    assert_eq!(one.lines().count(), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn actions_are_listed_by_status_and_workspace(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let dismissed = sqlx::query(
+        "update reconciler.manual_actions set status = 'dismissed', note = 'x' where id = $1",
+    );
+    dismissed.bind(hub).execute(&world.pool).await.unwrap();
+    let ids = async |arguments: &[&str]| -> Vec<i64> {
+        let all = [&["actions", "list", "--json"], arguments].concat();
+        let json = program.run(&all).await.ok();
+        let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
+        json.lines().map(id).collect()
+    };
+    assert_eq!(ids(&[]).await, [app]);
+    assert_eq!(ids(&["--all"]).await, [app, hub]);
+    assert_eq!(ids(&["--status", "dismissed"]).await, [hub]);
+    assert_eq!(ids(&["--status", "dismissed", "--status", "open"]).await, [app, hub]);
+    assert_eq!(ids(&["--workspace", WORKSPACE]).await, [app]);
+    assert_eq!(ids(&["--workspace", "other"]).await, [0; 0]);
+    let none = program.run(&["actions", "list", "--status", "done"]).await.ok();
+    assert_eq!(none, "no such actions\n");
+    let wrong = program.run(&["actions", "list", "--status", "finished"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert_names(&wrong.stderr, &["finished", "in_progress", "verified"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn one_action_is_shown_with_instructions_and_history(pool: PgPool) {
+    let (_world, program, [app, _]) = with_actions(pool).await;
+    let shown = program.run(&["actions", "show", &app.to_string()]).await.ok();
+    assert_names(
+        &shown,
+        &[
+            &format!("Manual action {app} of workspace acme: open"),
+            "due",
+            "What happened:",
+            "action.opened",
+            "daemon",
+        ],
+    );
+    let told = program.run(&["actions", "show", "4711"]).await.refusal();
+    assert_names(&told, &["there is no manual action 4711"]);
+}
+
+async fn done_by(world: &World, action: i64) -> String {
+    world.text("select done_by from reconciler.manual_actions where id = $1", action).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let id = app.to_string();
+    let said = program.run(&["actions", "done", &id, "--as", "sam", "--note", "gone"]).await.ok();
+    assert_names(&said, &[&format!("action {id} is done")]);
+    assert_eq!(done_by(&world, app).await, "cli:sam");
+    let note = "select note from reconciler.manual_actions where id = $1";
+    assert_eq!(world.text(note, app).await, "gone");
+    let requested = "select count(*) from reconciler.syncs where state = 'requested'";
+    assert_eq!(world.count(requested).await, 1, "the app will be read");
+
+    program.with("USER", "robin").run(&["actions", "done", &hub.to_string()]).await.ok();
+    assert_eq!(done_by(&world, hub).await, "cli:robin");
+}
+
+#[sqlx::test(migrations = false)]
+async fn done_twice_changes_nothing_more(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let at = "select done_at::text from reconciler.manual_actions where id = $1";
+    let (first, events) = (world.text(at, app).await, world.trail().await);
+    program.run(&["actions", "done", &id, "--as", "robin"]).await.ok();
+    assert_eq!(done_by(&world, app).await, "cli:sam");
+    assert_eq!(world.text(at, app).await, first);
+    assert_eq!(world.trail().await, events);
+}
+
+#[sqlx::test(migrations = false)]
+async fn done_on_an_action_that_has_ended_is_refused_in_the_databases_words(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let task = a_failed("remove", APP, "jo");
+    world.person_does(&task);
+    world.say_done(app).await;
+    world.drive().await;
+    assert_eq!(world.status(app).await, "verified");
+    let told = program.run(&["actions", "done", &app.to_string()]).await.refusal();
+    let words = format!("manual action {app} is verified and cannot become done");
+    assert_names(&told, &[&words, "This action has ended."]);
+    let told = program.run(&["actions", "done", "4711"]).await.refusal();
+    assert_names(&told, &["there is no manual action 4711"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operators_own_login_is_recorded_whatever_name_is_given(pool: PgPool) {
+    let (world, _, [app, hub]) = with_actions(pool).await;
+    let login = format!("operator_of_a_test_{}", std::process::id());
+    let run = async |statement: String| {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&world.pool).await.map(drop)
+    };
+    run(format!("create role {login} login password '{PASSWORD}' in role reconciler_operator"))
+        .await
+        .unwrap();
+    let mut url: reqwest::Url = world.pool.connect_options().to_url_lossy();
+    url.set_username(&login).unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
+    let program = Program::at(url.as_str()).with_backend(&world.apps);
+    let done = program.run(&["actions", "done", &app.to_string(), "--as", "daemon"]).await;
+    let shown = program.run(&["actions", "show", &app.to_string()]).await;
+    let listed = program.run(&["actions", "list"]).await;
+    let imported = program.run_on(&["import", "-"], &text(&lines(1))).await;
+    // Roles outlive the test's database: dropped before anything can fail.
+    run(format!("drop role {login}")).await.unwrap();
+
+    done.ok();
+    assert_eq!(done_by(&world, app).await, login);
+    assert_names(&shown.ok(), &[&login]);
+    assert_names(&listed.ok(), &[&hub.to_string()]);
+    assert_names(&imported.refusal(), &["permission denied"]);
+}
