@@ -58,6 +58,8 @@ create index actions_by_due_time
     on reconciler.manual_actions (due_at) where status in ('open', 'in_progress', 'done');
 create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
+create index actions_of_a_member
+    on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at);
 create index action_of_a_task on reconciler.manual_actions (workspace_id, task_id);
 
 -- The oldest waiting task of a member gets its turn, if nothing unfinished is ahead of it.

@@ -283,6 +283,21 @@ async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn somebody_invited_by_hand_before_the_stop_came_is_removed_all_the_same(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invitation = a_failed("invite", APP, "lee").code("BadCredentials");
+    let invite = world.insert(&invitation).await;
+    world.drive().await;
+    // The person has sent the invitation and not said so; Cerby has not read the app since.
+    world.person_does(&invitation);
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.drive().await;
+    assert_eq!(world.status(world.action_of(invite).await).await, "superseded");
+    assert_eq!(world.state(remove).await, "succeeded");
+    assert!(!world.is_in_app(APP, "lee"), "nobody who was removed stays behind");
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_rehire_waits_until_the_removal_is_proven(pool: PgPool) {
     let world = World::new(pool).await;
     let removal = a_failed("remove", APP, "jo").code("BadCredentials").requested_minutes_ago(9);

@@ -4,7 +4,6 @@
 //! with a scripted operator and measures how it ended. Everything in it is real but the backend and its
 //! apps: replicas are processes of this program, logins have the roles' privileges and no more.
 
-mod guard;
 mod help;
 mod live;
 mod logins;

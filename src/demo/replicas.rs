@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-use super::guard::Guard;
+use crate::private_postgres::Guard;
 
 const COUNT: usize = 2;
 const ALARMS: [&str; 3] = [r#""level":"ERROR""#, "panicked at", "upkeep.healed"];
@@ -38,7 +38,7 @@ impl Replicas {
         let mut all = (1..=COUNT)
             .map(|number| Replica::spawn(dir, number, environment))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let guard = Guard::watch(dir, all.iter().filter_map(|each| each.process.id()))?;
+        let guard = Guard::of_processes(dir, all.iter().filter_map(|each| each.process.id()))?;
         for replica in &mut all {
             replica.wait_until_up().await?;
         }

@@ -1,4 +1,4 @@
-//! The arrows between the stages, each one transaction, and the two [`Stage`]s that bind them to the loop.
+//! The arrows between the stages, each one transaction, and the two stages that bind them to the loop.
 //!
 //! ```text
 //! retry ── escalate ──▶ manual action ── done (by trigger) ──▶ sync ── settle ──▶ manual action

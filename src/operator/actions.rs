@@ -1,5 +1,6 @@
 //! `actions`: what people have to do, on a terminal.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -71,11 +72,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         Command::List { status, all, workspace, limit, json } => {
             let statuses = if all || !status.is_empty() { status } else { unfinished() };
             let lines = store::list(&pool, &statuses, workspace.as_deref(), limit).await?;
-            if json {
-                return print_json(&lines);
-            }
-            print_table(&lines);
-            Ok(())
+            print(&if json { self::json(&lines)? } else { table(&lines) })
         }
         Command::Show { id } => show(&pool, id).await,
         Command::Done { id, note, name } => done(&pool, id, note.as_deref(), &name).await,
@@ -86,17 +83,13 @@ fn unfinished() -> Vec<String> {
     STATUSES[..3].iter().map(ToString::to_string).collect()
 }
 
-fn print_json(lines: &[Line]) -> anyhow::Result<()> {
-    for line in lines {
-        println!("{}", serde_json::to_string(line)?);
-    }
-    Ok(())
+fn json(lines: &[Line]) -> Result<String, serde_json::Error> {
+    lines.iter().map(|line| Ok(serde_json::to_string(line)? + "\n")).collect()
 }
 
-fn print_table(lines: &[Line]) {
+fn table(lines: &[Line]) -> String {
     if lines.is_empty() {
-        println!("no such actions");
-        return;
+        return "no such actions\n".to_owned();
     }
     let heads = ["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WORKSPACE", "WHY"]
         .map(str::to_owned);
@@ -104,10 +97,19 @@ fn print_table(lines: &[Line]) {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 8] = std::array::from_fn(width);
-    for row in &rows {
-        let padded: Vec<_> =
+    let aligned = |row: &[String; 8]| {
+        let cells: Vec<_> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(aligned).collect()
+}
+
+/// Writes to stdout; a reader who has seen enough, such as `head`, ends it quietly.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("stdout cannot be written"),
     }
 }
 
@@ -133,22 +135,20 @@ fn cells(line: &Line) -> [String; 8] {
 async fn show(pool: &PgPool, id: i64) -> anyhow::Result<()> {
     let card =
         store::find(pool, id).await?.with_context(|| format!("there is no manual action {id}"))?;
-    println!("Manual action {id} of workspace {}: {}\n", card.workspace_id, card.status);
-    // Rendered from names that anybody may type: made printable when it was rendered.
-    println!("{}\n", card.instructions);
+    // The instructions were rendered from names that anybody may type, and made printable then.
+    let mut text = format!(
+        "Manual action {id} of workspace {}: {}\n\n{}\n\n",
+        card.workspace_id, card.status, card.instructions
+    );
     for (name, value) in facts(&card) {
-        println!("{name:<18}{value}");
+        text.push_str(&format!("{name:<18}{value}\n"));
     }
-    println!("\nWhat happened:");
+    text.push_str("\nWhat happened:\n");
     for line in store::trail(pool, &card).await? {
-        println!(
-            "  {}  {:<24}{}",
-            line.at.format("%Y-%m-%d %H:%M:%S UTC"),
-            line.what,
-            printable(&line.actor)
-        );
+        let (at, actor) = (line.at.format("%Y-%m-%d %H:%M:%S UTC"), printable(&line.actor));
+        text.push_str(&format!("  {at}  {:<24}{actor}\n", line.what));
     }
-    Ok(())
+    print(&text)
 }
 
 fn facts(card: &Card) -> Vec<(&'static str, String)> {

@@ -1,4 +1,4 @@
-//! Cleans up after an owner that had no chance to: killed, aborted, or gone through `exit`.
+//! Ends processes and removes files whose owner had no chance to: killed, aborted, or gone through `exit`.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -7,36 +7,52 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 
-/// Waits for a line, which means that all is in order, or for the end of its input, which means
-/// that the owner is gone.
+/// Waits for a line, which means that all is in order, or for the end of its input, which means that the owner
+/// is gone. Then ends the processes by `$2`, kills what is left of them, and removes the directory `$1`. The
+/// processes are those whose ids follow, or the one in PostgreSQL's own file.
 const SCRIPT: &str = r#"
 read -r _ && exit 0
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
-case $pid in
-'' | *[!0-9]*) ;;
+dir=$1 signal=$2
+shift 2
+[ "$#" -gt 0 ] || set -- "$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null)"
+case $* in
+*[!0-9\ ]* | '') ;;
 *)
-    kill -QUIT "$pid"
+    kill -"$signal" "$@"
     left=100
-    while [ "$left" -gt 0 ] && kill -0 "$pid"; do
+    while [ "$left" -gt 0 ] && kill -0 "$@"; do
         sleep 0.1
         left=$((left - 1))
     done
+    kill -KILL "$@"
     ;;
 esac
-rm -rf "$1"
+rm -rf "$dir"
 "#;
 
-/// A shell that outlives this process just long enough to stop the server and remove its files.
+/// A shell that outlives this process just long enough to clean up after it.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     shell: Child,
 }
 
 impl Guard {
-    pub(super) fn watch(dir: &Path) -> anyhow::Result<Self> {
+    /// Guards a server and its files.
+    pub(super) fn of_server(dir: &Path) -> anyhow::Result<Self> {
+        Self::watch(dir, "QUIT", std::iter::empty())
+    }
+
+    /// Guards processes that end by SIGTERM, and a directory of theirs.
+    pub(crate) fn of_processes(dir: &Path, ids: impl Iterator<Item = u32>) -> anyhow::Result<Self> {
+        Self::watch(dir, "TERM", ids)
+    }
+
+    fn watch(dir: &Path, signal: &str, ids: impl Iterator<Item = u32>) -> anyhow::Result<Self> {
         let shell = Command::new("sh")
-            .args(["-c", SCRIPT, "private-postgres-guard"])
+            .args(["-c", SCRIPT, "guard"])
             .arg(dir)
+            .arg(signal)
+            .args(ids.map(|id| id.to_string()))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -51,7 +67,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut input) = self.shell.stdin.take() {
-            // A guard that cannot be told sees its input end and finds nothing left to do.
+            // A guard that cannot be told sees its input end, and ends and removes what is left.
             let _ = input.write_all(b"\n");
         }
         let _ = self.shell.wait();

@@ -24,7 +24,7 @@ use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
 use account::Account;
-use guard::Guard;
+pub(crate) use guard::Guard;
 use programs::Programs;
 
 pub use with_postgres::with_postgres;
@@ -175,7 +175,7 @@ impl Files {
             account,
             password: format!("{:032x}", rand::random::<u128>()),
             data: root.path().join("data"),
-            _guard: Guard::watch(root.path())?,
+            _guard: Guard::of_server(root.path())?,
             root,
         })
     }

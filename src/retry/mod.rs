@@ -55,6 +55,9 @@ pub struct ClaimedTask {
     pub unreleased_claims: i32,
     /// The database's time when it was claimed.
     pub claimed_at: DateTime<Utc>,
+    /// A removal whose member a person may have let in by hand since the app was last read: what the backend
+    /// knows of absence is older than that.
+    pub touched_by_hand: bool,
 }
 
 /// The numbers that decisions need.

@@ -65,21 +65,26 @@ async fn watch(
 ) -> Next {
     let age = elapsed(since, task.claimed_at);
     let still = |after| Next::Watch { job: job.to_owned(), after, started: false };
-    let (failure, lost) = match backend.job(&task.key.workspace, job).await {
-        Ok(answer) => match answer.progress {
-            Progress::Running => match decide::next_look(policy, age) {
-                Some(after) => return still(after),
-                None => (Failure::ours("JobNeverEnded"), true),
-            },
-            Progress::Finished => (Failure::ours("FinishedWithoutEffect"), false),
-            Progress::Failed(failure) => (failure, false),
-        },
-        Err(BackendError::NotFound { .. }) => (Failure::ours("JobUnknown"), true),
+    let ended = match backend.job(&task.key.workspace, job).await {
+        Ok(answer) => answer.progress,
+        Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours("JobUnknown")),
         // The job is what we know; it stays until the backend speaks of it.
         Err(_) => return still(policy.longest_look()),
     };
+    let (failure, lost) = match &ended {
+        Progress::Running => match decide::next_look(policy, age) {
+            Some(after) => return still(after),
+            None => (Failure::ours("JobNeverEnded"), true),
+        },
+        Progress::Finished => (Failure::ours("FinishedWithoutEffect"), false),
+        Progress::Failed(failure) => {
+            (failure.clone(), failure.code.as_deref() == Some("JobUnknown"))
+        }
+    };
     match look(backend, task).await {
-        Ok(Observation::AsWanted) if task.superseded_by.is_none() => {
+        Ok(Observation::AsWanted)
+            if task.superseded_by.is_none() && decide::is_believed(task, &ended) =>
+        {
             Next::Succeed { reason: "seen as wanted after an attempt" }
         }
         Ok(_) | Err(BackendError::NotFound { .. }) if lost => {

@@ -56,7 +56,17 @@ pub async fn claim(
                   t.member_username, t.operation, t.entitlements, t.hub_role, t.trigger, t.job_id,
                   t.failure_code, t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required,
                   t.attempts, t.trying_since, t.running_job_id, t.running_since, t.uncertain_since,
-                  t.superseded_by, t.unreleased_claims, t.lease_token, now() as "claimed_at!"
+                  t.superseded_by, t.unreleased_claims, t.lease_token, now() as "claimed_at!",
+                  t.operation = 'remove' and exists (
+                      select from reconciler.manual_actions a
+                      where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
+                        and a.member_id = t.member_id and a.operation <> 'remove'
+                        and a.status in ('superseded', 'dismissed', 'attested')
+                        and not exists (
+                            select from reconciler.syncs s
+                            where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
+                              and s.state = 'finished' and s.started_at > a.closed_at)
+                  ) as "touched_by_hand!"
         "#,
         limit,
         interval(lease),
@@ -104,6 +114,7 @@ pub async fn claim(
                 superseded_by: row.superseded_by,
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
+                touched_by_hand: row.touched_by_hand,
             })
         })
         .collect()

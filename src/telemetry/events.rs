@@ -91,6 +91,8 @@ events! {
         ["sync.id, integration.id, reason"], "Look at the integration: the app could not be read. Done actions stay unproven and are read again later.";
     LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
         ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
+    WORKER_PANICKED = "worker.panicked" ERROR, "The work on a row panicked; nothing was recorded, and the row is claimed again when its lease ends.",
+        [""], "Report it with the panic's words from stderr. A row that does this again and again goes to a person.";
     OUTCOME_NOT_RECORDED = "outcome.not_recorded" INFO, "The database did not take an outcome; the row's lease ends by itself and the next claim looks again.",
         ["subject, id, error"], "Nothing, unless the database stays unreachable.";
     PROBES_BROKEN = "probes.broken" ERROR, "The listener of the probes broke; the daemon works on without it.",

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::emit;
 use crate::pulse::Pulse;
 use crate::store::StoreError;
 
@@ -85,14 +86,15 @@ impl<S: Stage> Worker<S> {
                 let stage = Arc::clone(&self.stage);
                 let span = stage.span(&claim);
                 let new_work = Arc::clone(&self.new_work);
-                in_flight.spawn(
-                    async move {
-                        stage.work(claim).await;
-                        drop(place);
-                        new_work.notify_one(); // a member's next task may have got its turn
+                in_flight.spawn(async move {
+                    let work = async move { stage.work(claim).await }.instrument(span);
+                    // In a task of its own, so that a panic ends the work and neither its place nor the news of it.
+                    if tokio::spawn(work).await.is_err() {
+                        emit!(WORKER_PANICKED, "the work on a row panicked");
                     }
-                    .instrument(span),
-                );
+                    drop(place);
+                    new_work.notify_one(); // a member's next task may have got its turn
+                });
             }
         }
         in_flight.close();

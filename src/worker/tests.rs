@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
+/// Work on this row panics.
+const POISON: u32 = 13;
+
 /// A stage without a database: rows in memory, work that counts itself.
 #[derive(Default)]
 struct Rows {
@@ -29,6 +32,7 @@ impl Stage for Rows {
     }
 
     async fn work(&self, claim: u32) {
+        assert_ne!(claim, POISON, "on purpose");
         let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
         self.busiest.fetch_max(busy, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -57,7 +61,7 @@ fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
 #[tokio::test(start_paused = true)]
 async fn everything_due_is_worked_on_and_never_more_at_a_time_than_allowed() {
     let rows = Arc::new(Rows::default());
-    rows.due.lock().unwrap().extend(0..20);
+    rows.due.lock().unwrap().extend(100..120);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
     while rows.done.lock().unwrap().len() < 20 {
@@ -91,4 +95,17 @@ async fn claims_that_meet_a_stop_are_handed_back_unworked() {
     worker(&rows).run(stop).await;
     assert_eq!(*rows.handed_back.lock().unwrap(), [0, 1, 2]);
     assert!(rows.done.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_panics_gives_its_place_back_and_stops_nobody_else() {
+    let rows = Arc::new(Rows::default());
+    rows.due.lock().unwrap().extend([POISON, POISON, POISON, 1, 2, 3]);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker(&rows).run(stop.clone()));
+    while rows.done.lock().unwrap().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{ClaimedTask, EscalationReason, Lost, Next, Policy, backoff};
 use crate::backend::failure::FailureClass;
-use crate::backend::{BackendError, Failure};
+use crate::backend::{BackendError, Failure, Progress};
 use crate::catalogue;
 use crate::membership::{Observation, Operation};
 
@@ -32,7 +32,7 @@ pub fn after_look(
     if task.superseded_by.is_some() {
         return AfterLook::Record(unsettled.map_or(Next::Supersede, settle));
     }
-    if *seen == Observation::AsWanted {
+    if *seen == Observation::AsWanted && !is_absence_doubtful(task) {
         return AfterLook::Record(Next::Succeed { reason: already(task) });
     }
     if task.unreleased_claims > policy.max_unreleased_claims {
@@ -56,6 +56,27 @@ pub fn after_look(
         ));
     }
     AfterLook::Run
+}
+
+/// Whether "nobody there" may be older than the truth: the backend answers with what it learned last, and a
+/// person may have invited since, or the app cannot be read at all. Then only a run in the app itself counts.
+fn is_absence_doubtful(task: &ClaimedTask) -> bool {
+    let readable = catalogue::find(&task.application).is_none_or(|app| app.can_sync);
+    task.wanted.operation == Operation::Remove && (task.touched_by_hand || !readable)
+}
+
+/// Whether a member seen as wanted after a job ended is believed: where absence is doubtful, only if the job
+/// itself says that it removed them or found nobody.
+pub fn is_believed(task: &ClaimedTask, ended: &Progress) -> bool {
+    match ended {
+        Progress::Finished => true,
+        Progress::Failed(failure)
+            if failure.class(task.wanted.operation) == FailureClass::AlreadySo =>
+        {
+            true
+        }
+        Progress::Failed(_) | Progress::Running => !is_absence_doubtful(task),
+    }
 }
 
 /// What to do after an attempt failed.

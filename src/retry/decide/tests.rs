@@ -41,6 +41,7 @@ fn task(operation: Operation) -> ClaimedTask {
         superseded_by: None,
         unreleased_claims: 1,
         claimed_at: now(),
+        touched_by_hand: false,
     }
 }
 
@@ -71,9 +72,27 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
     let of = || task(Operation::Remove);
     let gone = Observation::AsWanted;
     let person = Failure::ours("BadCredentials");
-    let table: [(&str, ClaimedTask, &Observation, &str); 14] = [
+    let table: [(&str, ClaimedTask, &Observation, &str); 17] = [
         ("still there", of(), &THERE, "run"),
         ("already gone", of(), &gone, "succeed"),
+        (
+            "gone, by a list older than a person's hand",
+            ClaimedTask { touched_by_hand: true, ..of() },
+            &gone,
+            "run",
+        ),
+        (
+            "gone, by the list of an app that cannot be read",
+            ClaimedTask { application: "discord_tenant".into(), ..of() },
+            &gone,
+            "run",
+        ),
+        (
+            "gone, by the list of an app that can neither be read nor automated",
+            ClaimedTask { touched_by_hand: true, has_job: false, ..of() },
+            &gone,
+            "escalate Deprovisioned",
+        ),
         ("superseded", ClaimedTask { superseded_by: Some(2), ..of() }, &THERE, "supersede"),
         ("superseded and gone", ClaimedTask { superseded_by: Some(2), ..of() }, &gone, "supersede"),
         (
@@ -263,4 +282,14 @@ fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
         0,
         "the catalogue knows no way to invite there"
     );
+}
+
+#[test]
+fn doubtful_absence_is_believed_only_from_a_job_that_saw_it() {
+    let doubtful = ClaimedTask { touched_by_hand: true, ..task(Operation::Remove) };
+    let ended = |code: &str| Progress::Failed(Failure::ours(code));
+    assert!(is_believed(&doubtful, &Progress::Finished));
+    assert!(is_believed(&doubtful, &ended("MemberNotFound")));
+    assert!(!is_believed(&doubtful, &ended("LoginTimeout")));
+    assert!(is_believed(&task(Operation::Remove), &ended("LoginTimeout")));
 }
