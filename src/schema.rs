@@ -63,31 +63,19 @@ pub fn needed_version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// What a connection is for: a daemon's statements are short, a migration's may not be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Everyday statements, with limits on how long they run, idle and wait.
-    Work,
-    /// Migrations, without limits; a second migration waits for the first however long it takes.
-    Migration,
-}
-
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
-pub async fn connect(database: &Database, purpose: Purpose) -> Result<PgPool, SchemaError> {
+pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
     let url = database.url()?.expose_secret();
     // The driver itself takes any scheme.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(SchemaError::Url);
     }
     let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
-    let mut options = options.application_name("cerby-reconciler");
-    if purpose == Purpose::Work {
-        options = options.options([
-            ("statement_timeout", "30s"),
-            ("idle_in_transaction_session_timeout", "60s"),
-            ("lock_timeout", "10s"),
-        ]);
-    }
+    let options = options.application_name("cerby-reconciler").options([
+        ("statement_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("lock_timeout", "10s"),
+    ]);
     let pool = PgPoolOptions::new()
         .max_connections(database.max_connections)
         .acquire_timeout(Duration::from_secs(database.acquire_timeout_s))

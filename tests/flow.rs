@@ -47,6 +47,7 @@ async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
     world.say_done(action).await;
     world.drive().await;
     insta::assert_snapshot!(world.trail().await.join("\n"), @r"
+    task.ordered
     action.opened
     task.escalated
     action.done
@@ -331,6 +332,7 @@ async fn a_lost_answer_is_looked_into_before_anything_is_repeated(pool: PgPool) 
         world.drive().await;
         assert_eq!(world.state(id).await, "succeeded", "{call:?}");
         assert_eq!(world.apps.counters().requests(call), 1, "{call:?} was not repeated");
+        assert!(world.trail().await.contains(&"task.lost_sight_of".to_owned()), "{call:?}");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::flow::{RetryStage, SyncStage};
 use crate::intake;
 use crate::pulse::Pulse;
 use crate::retry;
-use crate::schema::{self, Purpose};
+use crate::schema;
 use crate::shutdown::Signals;
 use crate::upkeep;
 use crate::wakeup::{self, Bells};
@@ -30,7 +30,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut signals = Signals::hear().context("signals cannot be heard")?;
     let backend = Client::new(&config.backend)?;
-    let pool = schema::connect(&config.database, Purpose::Work).await?;
+    let pool = schema::connect(&config.database).await?;
     schema::check(&pool).await?;
 
     let stop = CancellationToken::new();

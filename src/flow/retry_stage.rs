@@ -271,6 +271,10 @@ async fn wait(
 ) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
     let recorded = retry::store::wait(&mut tx, task, after, &why, lost).await?;
+    if recorded.is_ok() && lost != retry::Lost::Nothing {
+        let detail = json!({"lost": format!("{lost:?}").to_lowercase(), "reason": why});
+        append(&mut tx, task, "task.lost_sight_of", detail).await?;
+    }
     tx.commit().await?;
     if recorded.is_ok() {
         emit!(

@@ -55,6 +55,7 @@ pub async fn order_arrivals(
 
     write(&mut tx, &orders).await?;
     write_first_due(&mut tx, policy, &arrived).await?;
+    store::append_ordered(&mut tx, &ids).await?;
     let actions = manual_action::store::supersede(&mut tx, &ended_actions(&orders)).await?;
     tx.commit().await?;
     log(&arrived, &orders, &actions);

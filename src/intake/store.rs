@@ -330,3 +330,20 @@ pub(super) async fn set_first_due(
     .await?;
     Ok(())
 }
+
+/// Writes into the trail that new tasks have their place; those that lost at once have their line already.
+pub(super) async fn append_ordered(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.ordered', workspace_id, 'task', id::text, jsonb_build_object('turn', turn)
+         from reconciler.automation_tasks
+         where id = any ($1) and turn is not null",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

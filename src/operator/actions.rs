@@ -10,7 +10,7 @@ use super::refusal;
 use crate::config::Config;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, Card, Line};
-use crate::schema::{self, Purpose};
+use crate::schema;
 use crate::store::{StoreError, begin_as};
 
 /// What to do with actions.
@@ -66,7 +66,7 @@ const STATUSES: [&str; 8] = [
 /// Runs one of them.
 pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    let pool = schema::connect(&config.database, Purpose::Work).await?;
+    let pool = schema::connect(&config.database).await?;
     schema::check(&pool).await?;
     match command {
         Command::List { status, all, workspace, limit, json } => {

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::backend::{BackendError, Client};
 use crate::config::Config;
-use crate::schema::{self, Purpose};
+use crate::schema;
 use crate::telemetry::chain;
 
 /// An id that no integration has.
@@ -23,7 +23,7 @@ pub(super) async fn run(file: Option<&Path>, workspace: Option<&str>) -> ExitCod
         }
     };
     let mut well = say("configuration", &Ok("every key is known and fits the others".to_owned()));
-    let pool = match schema::connect(&config.database, Purpose::Work).await {
+    let pool = match schema::connect(&config.database).await {
         Ok(pool) => {
             well &= say("database", &Ok("PostgreSQL answers".to_owned()));
             well &= say("schema", &schema_verdict(&pool).await);

@@ -10,7 +10,7 @@ use super::{actions, check, import};
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::daemon;
 use crate::emit;
-use crate::schema::{self, Purpose};
+use crate::schema;
 use crate::telemetry::{self, chain};
 
 /// Owns what happens after a membership automation failed: retries, manual actions, and proof.
@@ -132,7 +132,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
 
 async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    let pool = schema::connect(&config.database, Purpose::Migration).await?;
+    let pool = schema::connect(&config.database).await?;
     let version = schema::migrate(&pool).await?;
     println!("schema is at version {version}");
     Ok(())

@@ -11,7 +11,7 @@ use sqlx::{Acquire, PgConnection};
 
 use super::refusal;
 use crate::config::Config;
-use crate::schema::{self, Purpose};
+use crate::schema;
 use crate::store::begin_as;
 
 const BATCH: usize = 500;
@@ -67,7 +67,7 @@ pub struct Imported {
 pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let text = read(file)?;
-    let pool = schema::connect(&config.database, Purpose::Work).await?;
+    let pool = schema::connect(&config.database).await?;
     schema::check(&pool).await?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} rows {elapsed}")
