@@ -85,6 +85,13 @@ words! {
     }
 }
 
+impl Trigger {
+    /// Whether automation is behind a task: all but a deprovisioning without a failed job.
+    pub fn has_job(self, job: Option<&str>) -> bool {
+        self != Self::UserDeprovisioned || job.is_some()
+    }
+}
+
 /// The member of one integration that something is about. Ordered, so that locks can be taken in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberKey {

@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::answer;
 use super::{Failure, Gap, Job, Progress, UpdateReport};
 use crate::membership::{Membership, SeenMember};
 
@@ -127,7 +128,7 @@ impl From<JobObject> for Job {
         let progress = match attributes.status.as_str() {
             "finished" => Progress::Finished,
             "error" => Progress::Failed(Failure {
-                code: details.error_type,
+                code: details.error_type.as_deref().map(answer::plain),
                 message: details.message,
                 screenshot_url: details.screenshot_url,
                 can_retry: attributes.can_retry,

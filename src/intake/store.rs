@@ -61,7 +61,7 @@ pub(super) async fn arrivals(
                 id: row.id,
                 operation: row.operation.parse().map_err(bad)?,
                 application: row.application,
-                has_job: trigger != Trigger::UserDeprovisioned || row.job_id.is_some(),
+                has_job: trigger.has_job(row.job_id.as_deref()),
                 failure: Failure {
                     code: row.failure_code,
                     can_retry: row.can_retry,

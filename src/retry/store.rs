@@ -99,7 +99,7 @@ pub async fn claim(
                 hub_role: row.hub_role,
                 application: row.application,
                 trigger,
-                has_job: trigger != Trigger::UserDeprovisioned || row.job_id.is_some(),
+                has_job: trigger.has_job(row.job_id.as_deref()),
                 first_failure: Failure {
                     code: row.failure_code,
                     message: row.failure_message,

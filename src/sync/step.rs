@@ -66,7 +66,7 @@ impl Step<'_> {
                 Progress::Running => Ok(self.still(job, self.next_look(age))),
                 Progress::Failed(failure) => {
                     let code = failure.code.unwrap_or_else(|| "no code".to_owned());
-                    Ok(again(&format!("the backend's job failed: {}", plain(&code))))
+                    Ok(again(&format!("the backend's job failed: {}", code)))
                 }
                 Progress::Finished => self.after_job().await,
             },
@@ -196,11 +196,4 @@ fn failed(error: &BackendError) -> Next {
         }
         _ => Next::Again { why: chain(error).to_string(), waits: true },
     }
-}
-
-fn plain(code: &str) -> String {
-    code.chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
-        .take(64)
-        .collect()
 }
