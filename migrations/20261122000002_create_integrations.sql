@@ -1,35 +1,54 @@
 create table reconciler.integrations (
-    workspace_id   text        not null,
-    integration_id text        not null,
-    name           text        not null,
-    kind           text        not null,
-    application    text        not null,
-    gate           text        not null default 'open',
-    gate_reason    text,
-    gate_until     timestamptz,
+    workspace_id      text        not null,
+    integration_id    text        not null,
+    name              text        not null,
+    kind              text        not null,
+    application       text        not null,
+    gate              text        not null default 'open',
+    gate_reason       text,
+    gate_until        timestamptz,
+    -- Set by people: how much of the app's automation may run at a time, for all replicas together.
+    max_in_flight     integer,
+    starts_per_minute integer,
+
+    -- The daemon's side of the gate.
+    gate_cause        text,
+    gate_since        timestamptz,
+    shut_since        timestamptz,
+    shut_until        timestamptz,
+    gate_failures     integer     not null default 0,
+    gate_closings     integer     not null default 0,
+    gate_slope        integer,
+    gate_probe        bigint,
+    gate_reminded_at  timestamptz,
+    taken             bigint[]    not null default '{}',
+    next_start_at     timestamptz not null default '-infinity',
     primary key (workspace_id, integration_id),
     constraint kind_is_app_or_business_hub check (kind in ('app', 'business_hub')),
     constraint gate_is_open_half_open_closed_paused_or_credentials
-        check (gate in ('open', 'half_open', 'closed', 'paused', 'credentials'))
-) with (fillfactor = 50);
+        check (gate in ('open', 'half_open', 'closed', 'paused', 'credentials')),
+    constraint gate_cause_is_failures_or_rate_limit check (gate_cause in ('failures', 'rate_limit')),
+    constraint max_in_flight_is_at_least_1 check (max_in_flight >= 1),
+    constraint starts_per_minute_is_at_least_1 check (starts_per_minute >= 1),
+    constraint closed_gates_say_why_and_how_long
+        check (gate not in ('closed', 'half_open') or (gate_cause is not null and gate_until is not null)),
+    constraint shut_gates_say_why check (gate = 'open' or gate_reason is not null)
+) with (fillfactor = 30);
 
 comment on table reconciler.integrations is
     'The connections to external apps that tasks were seen for, and whether their gate lets tasks through.';
-
-create function reconciler.record_gate_change() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-begin
-    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    values ('integration.gate_changed', new.workspace_id, 'integration', new.integration_id,
-            jsonb_strip_nulls(jsonb_build_object('from', old.gate, 'to', new.gate, 'reason', new.gate_reason,
-                                                 'until', new.gate_until)));
-    if new.gate = 'open' then
-        perform pg_notify('reconciler', 'tasks');
-    end if;
-    return null;
-end
-$$;
+comment on column reconciler.integrations.gate is
+    'open; closed: attempts fail or the rate is limited, until gate_until; half_open: one task tries; '
+    'paused: by a person; credentials: the app refuses the stored login, a manual action asks to mend it.';
+comment on column reconciler.integrations.max_in_flight is 'Tasks in flight at a time, all replicas together; null for the configured number.';
+comment on column reconciler.integrations.starts_per_minute is 'Tasks taken up per minute, all replicas together; null for the configured number.';
+comment on column reconciler.integrations.gate_slope is
+    'After a gate opened: tasks in flight at a time, one more with each that works, until the slope ends.';
+comment on column reconciler.integrations.gate_probe is 'The one task that tries while the gate is half open.';
+comment on column reconciler.integrations.shut_until is
+    'When the gate opened again; until deadlines have been put off by the time it was shut.';
+comment on column reconciler.integrations.taken is
+    'Tasks that were let through while their number is limited; those no longer in flight are dropped from it.';
 
 -- People pause and resume; the other positions of the gate are the daemon's findings.
 create function reconciler.guard_gate() returns trigger
@@ -41,14 +60,30 @@ begin
             raise exception 'the gate of integration % can be set to open or paused, not to %', old.integration_id, new.gate
                 using errcode = 'check_violation';
         end if;
-        if new.gate = 'paused' and btrim(coalesce(new.gate_reason, '')) = '' then
+        if new.gate = 'paused' and (btrim(coalesce(new.gate_reason, '')) = ''
+                                    or old.gate <> 'paused' and new.gate_reason is not distinct from old.gate_reason) then
             raise exception 'pausing integration % needs a gate_reason', old.integration_id
                 using errcode = 'check_violation';
         end if;
     end if;
+    if new.gate is distinct from old.gate then
+        new.gate_since := clock_timestamp();
+        new.gate_failures := 0;
+        new.gate_reminded_at := null;
+        new.shut_since := coalesce(old.shut_since, clock_timestamp());
+        new.shut_until := case when new.gate = 'open' then clock_timestamp() end;
+    end if;
+    if new.gate in ('open', 'paused', 'credentials') then
+        new.gate_until := null;
+        new.gate_cause := null;
+        new.gate_probe := null;
+    end if;
     if new.gate = 'open' then
         new.gate_reason := null;
-        new.gate_until := null;
+        -- One first, then the rest at a slope: what waited behind a gate must not stampede.
+        if old.gate <> 'open' then
+            new.gate_slope := 1;
+        end if;
     end if;
     return new;
 end
@@ -58,7 +93,64 @@ create trigger gate_changes_are_guarded
     before update of gate on reconciler.integrations
     for each row execute function reconciler.guard_gate();
 
-create trigger gate_changes_are_recorded
-    after update of gate on reconciler.integrations
-    for each row when (old.gate is distinct from new.gate)
-    execute function reconciler.record_gate_change();
+-- The integrations of which not every due task may be taken up at once, with how many may. Locks their rows until
+-- the caller's statement ends, and skips those that another replica has locked: limits hold for all replicas together,
+-- and nobody waits for anybody. Each statement here has a fresh snapshot, so it counts what others took before.
+create function reconciler.admit(p_limit integer, p_max_in_flight integer, p_starts_per_minute integer,
+                                 p_silent_workspaces text[])
+    returns table (workspace_id text, integration_id text, takes integer, is_probe boolean, in_flight bigint[])
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+#variable_conflict use_column
+declare
+    i reconciler.integrations;
+    v_most integer;
+    v_rate integer;
+    v_every interval;
+    v_now timestamptz := clock_timestamp();
+begin
+    for i in
+        select g.* from reconciler.integrations g
+        where (g.gate in ('closed', 'half_open') and g.gate_until <= clock_timestamp()
+               or g.gate = 'open' and (g.gate_slope is not null
+                                       or coalesce(g.max_in_flight, p_max_in_flight) is not null
+                                       or coalesce(g.starts_per_minute, p_starts_per_minute) is not null))
+          and g.workspace_id <> all (p_silent_workspaces)
+        order by random()
+        for no key update skip locked
+    loop
+        -- For the trail of the caller's statement, which writes the gate.
+        perform set_config('reconciler.actor', 'daemon', true);
+        workspace_id := i.workspace_id;
+        integration_id := i.integration_id;
+        is_probe := i.gate <> 'open';
+        select coalesce(array_agg(t.id), '{}') into in_flight
+        from unnest(i.taken) u (id)
+        join reconciler.automation_tasks t on t.id = u.id and t.workspace_id = i.workspace_id
+        where t.turn = 'head' and t.state = 'pending' and t.lease_until > clock_timestamp();
+        if is_probe then
+            takes := 1;
+        else
+            takes := p_limit;
+            v_most := least(i.gate_slope, coalesce(i.max_in_flight, p_max_in_flight));
+            if v_most is not null then
+                select least(takes, v_most - cardinality(in_flight) - count(*)::integer) into takes
+                from reconciler.automation_tasks t
+                where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                  and t.state = 'running';
+            end if;
+            v_rate := coalesce(i.starts_per_minute, p_starts_per_minute);
+            if v_rate is not null then
+                -- One second's worth may be taken up at once.
+                v_every := interval '1 minute' / v_rate;
+                takes := least(takes, floor(extract(epoch from
+                    v_now + v_every * ceil(v_rate / 60.0) - greatest(i.next_start_at, v_now))
+                    / extract(epoch from v_every))::integer);
+            end if;
+        end if;
+        if takes > 0 then
+            return next;
+        end if;
+    end loop;
+end
+$$;

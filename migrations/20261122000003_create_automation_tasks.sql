@@ -39,6 +39,7 @@ create table reconciler.automation_tasks (
     closed_at              timestamptz,
     closed_reason          text,
     superseded_by          bigint,
+    returned_at            timestamptz,
     lease_token            bigint      not null default 0,
     lease_until            timestamptz,
     unreleased_claims      integer     not null default 0,
@@ -90,6 +91,8 @@ comment on column reconciler.automation_tasks.turn is
     'arrived: not ordered yet; waiting: behind another task or a manual action of the member; head: its turn; null: closed.';
 comment on column reconciler.automation_tasks.trying_since is
     'When trying began, moved forward by every wait that was not trying. The age limit counts from here.';
+comment on column reconciler.automation_tasks.returned_at is
+    'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
 comment on column reconciler.automation_tasks.uncertain_since is
     'An attempt may have reached the app without an answer to us: look before repeating.';
 
@@ -98,6 +101,9 @@ create unique index one_head_per_member
     on reconciler.automation_tasks (workspace_id, integration_id, member_id) where turn = 'head';
 create index heads_by_due_time
     on reconciler.automation_tasks (workspace_id, integration_id, next_attempt_at, id) where turn = 'head';
+-- Jobs in flight are counted and watched whatever the gate says.
+create index running_by_due_time
+    on reconciler.automation_tasks (workspace_id, integration_id, next_attempt_at, id) where state = 'running';
 create index arrivals on reconciler.automation_tasks (id) where turn = 'arrived';
 create index waiting_by_member
     on reconciler.automation_tasks (workspace_id, integration_id, member_id) where turn = 'waiting';

@@ -35,8 +35,10 @@ create table reconciler.manual_actions (
     task_id                bigint      not null,
     primary key (id, workspace_id),
     constraint status_is_known check (status in
-        ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded')),
-    constraint operation_is_invite_remove_or_change_role check (operation in ('invite', 'remove', 'change_role')),
+        ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded', 'returned')),
+    constraint operation_is_invite_remove_change_role_or_reconnect
+        check (operation in ('invite', 'remove', 'change_role', 'reconnect')),
+    constraint only_reconnect_is_about_no_member check ((operation = 'reconnect') = (member_id = '')),
     constraint verdict_is_known check (verdict in ('confirmed', 'not_yet', 'contradicted', 'unverifiable')),
     constraint done_actions_say_who_and_when
         check (status not in ('done', 'verified', 'attested') or (done_by is not null and done_at is not null)),
@@ -97,10 +99,10 @@ create function reconciler.next_action_statuses(p_status text, p_daemon boolean)
     language sql immutable set search_path = pg_catalog, pg_temp as
 $$
     select case p_status
-        when 'open' then case when p_daemon then array['not_needed', 'superseded']
-                              else array['in_progress', 'done', 'dismissed'] end
+        when 'open' then case when p_daemon then array['not_needed', 'superseded', 'returned']
+                              else array['in_progress', 'done', 'dismissed', 'returned'] end
         when 'in_progress' then case when p_daemon then array['not_needed', 'superseded']
-                                     else array['open', 'done', 'dismissed'] end
+                                     else array['open', 'done', 'dismissed', 'returned'] end
         when 'done' then case when p_daemon
                               then array['open', 'verified', 'attested', 'superseded']
                               else array['dismissed'] end
@@ -140,12 +142,18 @@ begin
             else
                 new.assignee := null;
             end if;
-        when 'dismissed' then
+        when 'dismissed', 'returned' then
             if btrim(coalesce(new.note, '')) = '' then
-                raise exception 'dismissing manual action % needs a note that says why', old.id
+                raise exception 'a manual action becomes % only with a note that says why, and action % has none',
+                                new.status, old.id
                     using errcode = 'check_violation',
-                          hint = 'update reconciler.manual_actions set status = ''dismissed'', note = ''...'' where id = '
-                                 || old.id;
+                          hint = format('update reconciler.manual_actions set status = %L, note = ''...'' where id = %s',
+                                        new.status, old.id);
+            end if;
+            if new.status = 'returned' and new.operation = 'reconnect' then
+                raise exception 'manual action % asks to mend a login, which automation cannot do', old.id
+                    using errcode = 'check_violation',
+                          hint = 'Mark it done once the login is mended.';
             end if;
         else
             null;
@@ -160,6 +168,21 @@ $$;
 create trigger action_changes_are_guarded
     before update on reconciler.manual_actions
     for each row execute function reconciler.guard_action();
+
+-- Back to automation: the task has all its attempts again, and its turn by when it was wanted.
+create function reconciler.reopen_task(p_workspace_id text, p_task_id bigint, p_reason text) returns void
+    language sql set search_path = pg_catalog, pg_temp as
+$$
+    with reopened as (
+        update reconciler.automation_tasks
+        set state = 'pending', turn = 'waiting', attempts = 0, trying_since = null, next_attempt_at = clock_timestamp(),
+            closed_at = null, closed_reason = null, returned_at = clock_timestamp()
+        where id = p_task_id and workspace_id = p_workspace_id and state = 'escalated'
+        returning id, workspace_id
+    )
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    select 'task.returned', workspace_id, 'task', id::text, jsonb_build_object('reason', p_reason) from reopened
+$$;
 
 create function reconciler.record_action() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
@@ -187,7 +210,13 @@ begin
                 'verdict', new.verdict, 'seen', case when new.verdict is not null then new.seen end)));
     if changed and new.status = 'done' then
         perform reconciler.request_sync(new.workspace_id, new.integration_id, clock_timestamp());
+    elsif changed and new.closed_at is not null and new.operation = 'reconnect' then
+        update reconciler.integrations set gate = 'open'
+        where workspace_id = new.workspace_id and integration_id = new.integration_id and gate = 'credentials';
     elsif changed and new.closed_at is not null then
+        if new.status = 'returned' then
+            perform reconciler.reopen_task(new.workspace_id, new.task_id, new.note);
+        end if;
         perform reconciler.promote_waiting(new.workspace_id, new.integration_id, new.member_id);
     end if;
     return null;
@@ -197,3 +226,30 @@ $$;
 create trigger action_changes_are_recorded
     after insert or update on reconciler.manual_actions
     for each row execute function reconciler.record_action();
+
+create function reconciler.record_gate_change() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    values ('integration.gate_changed', new.workspace_id, 'integration', new.integration_id,
+            jsonb_strip_nulls(jsonb_build_object('from', old.gate, 'to', new.gate, 'reason', new.gate_reason,
+                                                 'until', new.gate_until, 'probe', new.gate_probe)));
+    if new.gate = 'open' then
+        perform pg_notify('reconciler', 'tasks');
+    end if;
+    -- Who resumes an integration answers for its login: the next refusal asks again.
+    if new.gate = 'open' and old.gate = 'credentials' then
+        update reconciler.manual_actions
+        set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
+        where workspace_id = new.workspace_id and integration_id = new.integration_id and member_id = ''
+          and status in ('open', 'in_progress', 'done');
+    end if;
+    return null;
+end
+$$;
+
+create trigger gate_changes_are_recorded
+    after update of gate on reconciler.integrations
+    for each row when (old.gate is distinct from new.gate)
+    execute function reconciler.record_gate_change();

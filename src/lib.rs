@@ -21,6 +21,7 @@ pub mod membership;
 
 // The flow, in order
 pub mod flow;
+pub mod gate;
 pub mod intake;
 pub mod manual_action;
 pub mod retry;
@@ -32,6 +33,7 @@ pub mod daemon;
 pub mod operator;
 
 // Mechanics that know nothing of the flow
+pub mod backoff;
 pub mod config;
 pub mod history;
 pub mod lease;

@@ -148,14 +148,15 @@ async fn the_help_tells_what_there_is() {
     Usage: cerby-reconciler [OPTIONS] <COMMAND>
 
     Commands:
-      serve    Run the daemon until SIGTERM or SIGINT
-      migrate  Bring the database's schema to this program's version
-      check    Say for configuration, database, schema and backend whether each is right
-      import   Insert failed tasks from a file of JSON lines, all or none
-      actions  List, show and work manual actions
-      config   Print the configuration in force, secrets redacted
-      demo     Play the whole flow on a private PostgreSQL with a simulated backend
-      help     Print this message or the help of the given subcommand(s)
+      serve         Run the daemon until SIGTERM or SIGINT
+      migrate       Bring the database's schema to this program's version
+      check         Say for configuration, database, schema and backend whether each is right
+      import        Insert failed tasks from a file of JSON lines, all or none
+      actions       List, show and work manual actions, or send them back to automation
+      integrations  List, pause, resume and limit integrations
+      config        Print the configuration in force, secrets redacted
+      demo          Play the whole flow on a private PostgreSQL with a simulated backend
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -c, --config <FILE>  A TOML file over the defaults; the environment (RECONCILER__…) goes over both [env: RECONCILER_CONFIG=]
@@ -528,7 +529,7 @@ async fn with_actions(pool: PgPool) -> (World, Program, [i64; 2]) {
     let world = World::new(pool).await;
     let mut actions = [0; 2];
     for (action, integration) in actions.iter_mut().zip([APP, HUB]) {
-        let task = a_failed("remove", integration, "jo").code("BadCredentials");
+        let task = a_failed("remove", integration, "jo").code("NotEnoughSeats");
         let id = world.insert(&task).await;
         world.drive().await;
         *action = world.action_of(id).await;
@@ -677,4 +678,77 @@ async fn an_operators_own_login_is_recorded_whatever_name_is_given(pool: PgPool)
     assert_names(&shown.ok(), &[&login]);
     assert_names(&listed.ok(), &[&hub.to_string()]);
     assert_names(&imported.refusal(), &["permission denied"]);
+}
+
+// ---- integrations and returns ----
+
+#[sqlx::test(migrations = false)]
+async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let paused = program
+        .run(&["integrations", "pause", APP, "--reason", "maintenance\u{1b}[31m"])
+        .await
+        .ok();
+    assert_names(&paused, &[APP, "paused"]);
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    let rows: Vec<_> = listed.lines().collect();
+    assert_names(rows[0], &["INTEGRATION", "GATE", "WAITING", "IN FLIGHT", "WHY"]);
+    assert_names(rows[1], &[APP, "paused", "maintenance[31m", WORKSPACE]);
+    let shut = program.run(&["integrations", "list", "--shut", "--json"]).await.ok();
+    let shut: Vec<Value> = shut.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(shut.len(), 1);
+    assert_eq!((&shut[0]["gate"], &shut[0]["unfinished_actions"]), (&"paused".into(), &1.into()));
+
+    program.run(&["integrations", "resume", APP, "--as", "kim"]).await.ok();
+    assert_eq!(world.gate(APP).await, "open");
+    let actor = "select actor from reconciler.events where what = 'integration.gate_changed' and id > $1 order by id desc";
+    assert_eq!(world.text(actor, 0).await, "cli:kim");
+
+    program
+        .run(&["integrations", "limit", APP, "--in-flight", "3", "--per-minute", "60"])
+        .await
+        .ok();
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    assert_names(&listed, &["at most 3 in flight; at most 60 a minute"]);
+    program.run(&["integrations", "limit", APP, "--in-flight", "0"]).await.ok();
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    assert!(!listed.contains("in flight;"), "{listed}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_wrong_integration_is_refused_in_words(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let told = program.run(&["integrations", "resume", "no-such"]).await.refusal();
+    assert_names(&told, &["there is no integration no-such"]);
+    let told = program.run(&["integrations", "pause", APP, "--reason", " "]).await.refusal();
+    assert_names(&told, &["pausing integration", "needs a gate_reason"]);
+    let told = program.run(&["integrations", "limit", APP]).await.refusal();
+    assert_names(&told, &["--in-flight or --per-minute"]);
+    let other = "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
+                 select 'other', integration_id, name, kind, application from reconciler.integrations";
+    sqlx::query(other).execute(&world.pool).await.unwrap();
+    let told = program.run(&["integrations", "resume", APP]).await.refusal();
+    assert_names(&told, &["--workspace", "acme", "other"]);
+    program.run(&["integrations", "resume", APP, "--workspace", "other"]).await.ok();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_return_shows_what_would_be_sent_and_sends_it_only_when_told(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let one = ["actions", "return", &app.to_string(), "--reason", "seats were bought"];
+    let shown = program.run(&one).await.ok();
+    let path = format!("DELETE /integrations/{APP}/users/jo");
+    assert_names(&shown, &[&path, "NotEnoughSeats", "jo@example.com", "Nothing was sent"]);
+    assert_eq!(world.status(app).await, "open");
+    program.run(&[&one[..], &["--yes"]].concat()).await.ok();
+    assert_eq!(world.status(app).await, "returned");
+
+    let all = ["actions", "return", "--integration", HUB, "--failure-code", "NotEnoughSeats"];
+    let told = program.run(&[&all[..], &["--reason", "x", "--operation", "invite"]].concat()).await;
+    assert_names(&told.refusal(), &["there is no open action to return"]);
+    let sent = program.run(&[&all[..], &["--reason", "x", "--yes"]].concat()).await.ok();
+    assert_names(&sent, &["with automation again"]);
+    assert_eq!(world.status(hub).await, "returned");
+    let again = program.run(&[&one[..], &["--yes"]].concat()).await.refusal();
+    assert_names(&again, &["there is no open action to return"]);
 }

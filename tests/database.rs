@@ -115,7 +115,7 @@ async fn the_trail_cannot_be_rewritten_even_by_its_owner(pool: PgPool) {
 /// A world with one open action.
 async fn with_an_action(pool: PgPool) -> (World, i64) {
     let world = World::new(pool).await;
-    let id = world.insert(&a_failed("remove", APP, "jo").code("BadCredentials")).await;
+    let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(id).await;
     (world, action)
@@ -184,7 +184,7 @@ async fn transitions_that_make_no_sense_are_refused_in_clear_words(pool: PgPool)
         ("status = 'superseded'", "is open and cannot become superseded"),
         ("status = null", "null value in column \"status\""),
         ("status = 'nonsense'", "is open and cannot become nonsense"),
-        ("status = 'dismissed'", "needs a note that says why"),
+        ("status = 'dismissed'", "only with a note that says why"),
     ];
     for (change, words) in table {
         let mut tx = acting_as(&world.pool, "reconciler_operator").await;
@@ -252,7 +252,7 @@ async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
     let daemon = PgPool::connect_with(options).await.unwrap();
 
     let world = World::on_migrated(daemon.clone()).await;
-    let task = a_failed("remove", APP, "jo").code("BadCredentials");
+    let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
@@ -260,8 +260,7 @@ async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
     world.say_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
-    let retention = &world.config.retention;
-    cerby_reconciler::upkeep::round(&daemon, retention, 100).await.unwrap();
+    cerby_reconciler::upkeep::round(&daemon, &world.config).await.unwrap();
 
     daemon.close().await;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop role {login}"))).execute(&pool).await.unwrap();
@@ -279,7 +278,7 @@ async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: 
     ] {
         sqlx::query(damage).execute(&world.pool).await.unwrap();
     }
-    cerby_reconciler::upkeep::round(&world.pool, &world.config.retention, 100).await.unwrap();
+    cerby_reconciler::upkeep::round(&world.pool, &world.config).await.unwrap();
     world.drive().await;
     assert_eq!(world.state(stuck).await, "succeeded");
     assert_eq!(world.verdict(action).await, "contradicted");
@@ -294,7 +293,7 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
     world.drive().await;
     let age = "update reconciler.automation_tasks set closed_at = now() - interval '91 days' where id <> $1";
     sqlx::query(age).bind(young).execute(&world.pool).await.unwrap();
-    cerby_reconciler::upkeep::round(&world.pool, &world.config.retention, 100).await.unwrap();
+    cerby_reconciler::upkeep::round(&world.pool, &world.config).await.unwrap();
     let left: Vec<i64> =
         sqlx::query_scalar("select id from reconciler.automation_tasks order by id")
             .fetch_all(&world.pool)

@@ -37,7 +37,7 @@ async fn all_six_procedures_end_verified_after_a_person_did_them(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
     let world = World::new(pool).await;
-    let task = a_failed("remove", HUB, "jo").code("BadCredentials");
+    let task = a_failed("remove", HUB, "jo").code("NotEnoughSeats");
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
@@ -92,7 +92,7 @@ async fn used_up_attempts_escalate_and_are_never_success(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
     let world = World::new(pool).await;
-    let id = world.insert(&a_failed("remove", APP, "jo").code("BadCredentials")).await;
+    let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(id).await;
     world.say_done(action).await;
@@ -110,7 +110,7 @@ async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn an_invitation_that_does_not_show_yet_is_looked_for_again(pool: PgPool) {
     let world = World::new(pool).await;
-    let task = a_failed("invite", HUB, "lee").code("BadCredentials");
+    let task = a_failed("invite", HUB, "lee").code("NotEnoughSeats");
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
@@ -129,7 +129,7 @@ async fn an_invitation_that_does_not_show_yet_is_looked_for_again(pool: PgPool) 
 #[sqlx::test(migrations = false)]
 async fn an_invitation_that_never_shows_is_contradicted_in_the_end(pool: PgPool) {
     let world = World::new(pool).await;
-    let id = world.insert(&a_failed("invite", HUB, "lee").code("BadCredentials")).await;
+    let id = world.insert(&a_failed("invite", HUB, "lee").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(id).await;
     world.say_done(action).await;
@@ -180,7 +180,7 @@ async fn where_the_app_cannot_be_read_the_word_must_do(pool: PgPool) {
     let world = World::new(pool).await;
     let unreadable = cerby_reconciler::catalogue::all().iter().find(|app| !app.can_sync).unwrap();
     let task = a_failed("remove", APP, "jo")
-        .code("BadCredentials")
+        .code("NotEnoughSeats")
         .of_application(&unreadable.application);
     let id = world.insert(&task).await;
     world.drive().await;
@@ -229,7 +229,7 @@ async fn nobody_is_asked_to_invite_whose_removal_arrived_while_the_invite_was_wo
     pool: PgPool,
 ) {
     let world = World::new(pool).await;
-    let invite = world.insert(&a_failed("invite", APP, "lee").code("BadCredentials")).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("NotEnoughSeats")).await;
     world.order().await;
     let claimed = world.tasks.claim(10).await.unwrap().remove(0);
     let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
@@ -274,7 +274,7 @@ async fn an_invite_that_arrives_late_never_brings_back_who_was_removed(pool: PgP
 #[sqlx::test(migrations = false)]
 async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
     let world = World::new(pool).await;
-    let invite = world.insert(&a_failed("invite", APP, "lee").code("BadCredentials")).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(invite).await;
     let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
@@ -286,7 +286,7 @@ async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn somebody_invited_by_hand_before_the_stop_came_is_removed_all_the_same(pool: PgPool) {
     let world = World::new(pool).await;
-    let invitation = a_failed("invite", APP, "lee").code("BadCredentials");
+    let invitation = a_failed("invite", APP, "lee").code("NotEnoughSeats");
     let invite = world.insert(&invitation).await;
     world.drive().await;
     // The person has sent the invitation and not said so; Cerby has not read the app since.
@@ -301,7 +301,7 @@ async fn somebody_invited_by_hand_before_the_stop_came_is_removed_all_the_same(p
 #[sqlx::test(migrations = false)]
 async fn a_rehire_waits_until_the_removal_is_proven(pool: PgPool) {
     let world = World::new(pool).await;
-    let removal = a_failed("remove", APP, "jo").code("BadCredentials").requested_minutes_ago(9);
+    let removal = a_failed("remove", APP, "jo").code("NotEnoughSeats").requested_minutes_ago(9);
     let remove = world.insert(&removal).await;
     let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1)).await;
     world.drive().await;
@@ -382,7 +382,7 @@ async fn fifty_done_actions_of_one_app_make_one_sync(pool: PgPool) {
             cerby_reconciler::simulator::Member::new(member, &format!("{member}@example.com"));
         assert!(world.apps.person_invites(WORKSPACE, HUB, person));
         // The word of an app that Cerby has not read yet.
-        let task = a_failed("change_role", HUB, member).code("BadCredentials");
+        let task = a_failed("change_role", HUB, member).code("NotEnoughSeats");
         actions.push(world.insert(&task).await);
     }
     world.drive().await;
@@ -413,8 +413,8 @@ fn member_of(names: &[&'static str], tasks: &[i64], task: i64) -> &'static str {
 #[sqlx::test(migrations = false)]
 async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
     let world = World::new(pool).await;
-    let first = a_failed("remove", HUB, "jo").code("BadCredentials");
-    let second = a_failed("remove", HUB, "kim").code("BadCredentials");
+    let first = a_failed("remove", HUB, "jo").code("NotEnoughSeats");
+    let second = a_failed("remove", HUB, "kim").code("NotEnoughSeats");
     let (jo, kim) = (world.insert(&first).await, world.insert(&second).await);
     world.drive().await;
     let (jo, kim) = (world.action_of(jo).await, world.action_of(kim).await);
@@ -443,8 +443,8 @@ async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn an_open_action_whose_wanted_state_is_already_true_is_not_needed(pool: PgPool) {
     let world = World::new(pool).await;
-    let first = a_failed("remove", HUB, "jo").code("BadCredentials");
-    let second = a_failed("remove", HUB, "kim").code("BadCredentials");
+    let first = a_failed("remove", HUB, "jo").code("NotEnoughSeats");
+    let second = a_failed("remove", HUB, "kim").code("NotEnoughSeats");
     let (jo, kim) = (world.insert(&first).await, world.insert(&second).await);
     world.drive().await;
     world.person_does(&first);
@@ -457,7 +457,7 @@ async fn an_open_action_whose_wanted_state_is_already_true_is_not_needed(pool: P
 #[sqlx::test(migrations = false)]
 async fn a_report_that_removes_more_than_was_asked_for_waits_for_a_person(pool: PgPool) {
     let world = World::new(pool).await;
-    let task = a_failed("remove", APP, "jo").code("BadCredentials");
+    let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
@@ -484,7 +484,7 @@ async fn a_report_that_removes_more_than_was_asked_for_waits_for_a_person(pool: 
 #[sqlx::test(migrations = false)]
 async fn a_truncated_reading_is_never_applied(pool: PgPool) {
     let world = World::new(pool).await;
-    let task = a_failed("remove", APP, "jo").code("BadCredentials");
+    let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let id = world.insert(&task).await;
     world.drive().await;
     world.person_does(&task);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cerby_reconciler::lease::LeaseLost;
-use cerby_reconciler::retry::store as tasks;
+use cerby_reconciler::retry::store::{self as tasks, Quota};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::{DAEMON, begin_as};
 use cerby_reconciler::worker::Stage;
@@ -16,6 +16,10 @@ use sqlx::PgPool;
 use support::{APP, World, a_failed};
 
 const LEASE: Duration = Duration::from_secs(45);
+
+fn ten() -> Quota {
+    Quota { tasks: 10, max_in_flight: None, starts_per_minute: None, silent_workspaces: Vec::new() }
+}
 
 /// A world with one task whose attempt is due.
 async fn with_a_due_task(pool: PgPool) -> (World, i64) {
@@ -35,11 +39,11 @@ async fn let_leases_end(world: &World) {
 #[sqlx::test(migrations = false)]
 async fn a_claimed_task_is_nobody_elses_until_its_lease_ends(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let first = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    let first = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
     assert_eq!(first.len(), 1);
-    assert!(tasks::claim(&world.pool, 10, LEASE).await.unwrap().is_empty());
+    assert!(tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().is_empty());
     let_leases_end(&world).await;
-    let second = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    let second = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
     assert_eq!(second[0].id, id);
     assert!(second[0].lease.token > first[0].lease.token);
 }
@@ -47,9 +51,9 @@ async fn a_claimed_task_is_nobody_elses_until_its_lease_ends(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let stalled = tasks::claim(&world.pool, 10, LEASE).await.unwrap().remove(0);
+    let stalled = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
     let_leases_end(&world).await;
-    let owner = tasks::claim(&world.pool, 10, LEASE).await.unwrap().remove(0);
+    let owner = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
 
     let mut tx = begin_as(&world.pool, DAEMON).await.unwrap();
     let late = [
@@ -73,10 +77,10 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn an_attempt_whose_worker_died_is_of_unknown_outcome(pool: PgPool) {
     let (world, _) = with_a_due_task(pool).await;
-    let first = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    let first = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
     assert_eq!(first[0].uncertain_since, None);
     let_leases_end(&world).await;
-    let second = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    let second = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
     assert!(second[0].uncertain_since.is_some());
     assert_eq!(second[0].unreleased_claims, 2);
 }
@@ -85,7 +89,7 @@ async fn an_attempt_whose_worker_died_is_of_unknown_outcome(pool: PgPool) {
 async fn a_task_that_kills_its_workers_goes_to_a_person(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
     for _ in 0..3 {
-        assert_eq!(tasks::claim(&world.pool, 10, LEASE).await.unwrap().len(), 1);
+        assert_eq!(tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().len(), 1);
         let_leases_end(&world).await;
     }
     world.step().await;
@@ -98,7 +102,7 @@ async fn claims_handed_back_are_due_at_once_and_leave_no_doubt(pool: PgPool) {
     let (world, _) = with_a_due_task(pool).await;
     let claims = world.tasks.claim(10).await.unwrap();
     world.tasks.hand_back(claims).await;
-    let again = tasks::claim(&world.pool, 10, LEASE).await.unwrap();
+    let again = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
     assert_eq!((again[0].uncertain_since, again[0].unreleased_claims), (None, 1));
 }
 
@@ -116,7 +120,9 @@ async fn claimers_at_the_same_time_never_share_a_task_and_leave_none(pool: PgPoo
         tokio::spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let claims = tasks::claim(&pool, 7, LEASE).await.expect("the database answers");
+                let claims = tasks::claim(&pool, &Quota { tasks: 7, ..ten() }, LEASE)
+                    .await
+                    .expect("the database answers");
                 if claims.is_empty() {
                     return mine;
                 }

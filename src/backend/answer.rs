@@ -85,7 +85,7 @@ fn error_object(body: &[u8]) -> Option<(String, Option<u16>)> {
 }
 
 /// A code fit for logs and rows: short, and of letters, digits, blanks and `_-.` only.
-pub(super) fn plain(code: &str) -> String {
+pub fn plain(code: &str) -> String {
     code.chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.'))
         .take(64)

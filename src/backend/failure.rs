@@ -100,6 +100,11 @@ impl Failure {
         Self { code: Some(code.to_owned()), ..Self::default() }
     }
 
+    /// Whether the app refused the integration's own login, whatever was to be done.
+    pub fn refuses_login(&self) -> bool {
+        matches!(self.class(Operation::ChangeRole), FailureClass::Credential(_))
+    }
+
     /// What may be done about it, for this operation.
     pub fn class(&self, operation: Operation) -> FailureClass {
         match self.code.as_deref().map(|code| class_of_code(code, operation)) {

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer;
+use super::change::{self, Change, encoded};
+use super::silence::Silences;
 use super::wire::{Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Reading, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
@@ -29,6 +31,7 @@ pub struct Client {
     request_timeout: Duration,
     /// Workspaces whose refusal of our key was told: once each, since only a restart brings another key.
     key_refusals: Arc<Mutex<HashSet<(String, u16)>>>,
+    silences: Arc<Silences>,
 }
 
 impl Client {
@@ -65,12 +68,21 @@ impl Client {
                 .unwrap_or(usize::MAX),
             request_timeout: backend.request_timeout(),
             key_refusals: Arc::default(),
+            silences: Arc::new(Silences::new(
+                backend.silent_after,
+                Duration::from_secs_f64(backend.silent_max_s),
+            )),
         })
     }
 
     /// The longest one request may take.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
+    }
+
+    /// The workspaces whose backend does not answer, and whose tasks are better left alone for now.
+    pub fn silent_workspaces(&self) -> Vec<String> {
+        self.silences.workspaces(Instant::now())
     }
 
     /// Starts an invitation with `hub_role` and `entitlements`; answers with the job's id.
@@ -80,19 +92,7 @@ impl Client {
         hub_role: &str,
         entitlements: &Entitlements,
     ) -> Result<String, BackendError> {
-        let attributes = json!({
-            "role": hub_role,
-            "entitlements": as_objects(entitlements),
-            "userIds": [key.member],
-        });
-        let body = json!({"data": {"type": "invite_tenant_users", "attributes": attributes}});
-        self.start_job(
-            Method::POST,
-            &key.workspace,
-            &self.of_integration(&self.paths.users, key),
-            Some(body),
-        )
-        .await
+        self.start_change(key, change::invitation(&self.paths, key, hub_role, entitlements)).await
     }
 
     /// Starts the replacement of all of a member's roles; answers with the job's id.
@@ -101,19 +101,22 @@ impl Client {
         key: &MemberKey,
         entitlements: &Entitlements,
     ) -> Result<String, BackendError> {
-        let attributes = json!({"entitlements": as_objects(entitlements)});
-        let body = json!({"data": {"type": "update_user_entitlement", "attributes": attributes}});
-        self.start_job(Method::PATCH, &key.workspace, &self.of_member(key), Some(body)).await
+        self.start_change(key, change::change_of_role(&self.paths, key, entitlements)).await
     }
 
     /// Starts a removal; answers with the job's id.
     pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
-        self.start_job(Method::DELETE, &key.workspace, &self.of_member(key), None).await
+        self.start_change(key, change::removal(&self.paths, key)).await
+    }
+
+    async fn start_change(&self, key: &MemberKey, change: Change) -> Result<String, BackendError> {
+        self.start_job(change.method, &key.workspace, &change.path, change.body).await
     }
 
     /// One member as the backend knows them; `None` only if the integration exists and they do not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
-        let answer = self.get::<One<User>>(&key.workspace, &self.of_member(key)).await;
+        let answer =
+            self.get::<One<User>>(&key.workspace, &change::of_member(&self.paths, key)).await;
         match answer {
             Ok(one) => match one.data.seen() {
                 Ok(seen) => Ok(Some(seen)),
@@ -270,8 +273,11 @@ impl Client {
         workspace: &str,
         request: RequestBuilder,
     ) -> Result<T, BackendError> {
-        let response = request.send().await.map_err(answer::from_reqwest)?;
-        let answer = answer::read(response, self.max_bytes).await;
+        let answer = match request.send().await {
+            Ok(response) => answer::read(response, self.max_bytes).await,
+            Err(error) => Err(answer::from_reqwest(error)),
+        };
+        self.silences.note(workspace, answer.as_ref().err(), Instant::now());
         if let Err(BackendError::KeyRefused { status }) = &answer {
             self.tell_refusal(workspace, *status);
         }
@@ -288,14 +294,6 @@ impl Client {
                 "tasks wait and use no attempt"
             );
         }
-    }
-
-    fn of_integration(&self, template: &str, key: &MemberKey) -> String {
-        template.replace("{integration}", &encoded(&key.integration))
-    }
-
-    fn of_member(&self, key: &MemberKey) -> String {
-        self.of_integration(&self.paths.user, key).replace("{member}", &encoded(&key.member))
     }
 }
 
@@ -337,27 +335,10 @@ fn closed(mut reading: Reading) -> Reading {
     reading
 }
 
-fn as_objects(entitlements: &Entitlements) -> Vec<Value> {
-    entitlements.iter().map(|id| json!({"id": id})).collect()
-}
-
 /// Refuses an id that no path can carry: dots alone would be a path, not a segment; the row takes 200 characters.
 fn as_segment(id: &str, kind: &str) -> Result<(), BackendError> {
     if matches!(id, "" | "." | "..") || id.len() > 200 {
         return Err(BackendError::Nonsense(format!("a {kind} id that cannot be one")));
     }
     Ok(())
-}
-
-/// A value as one segment of a path: nothing in it can add a segment or a query.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

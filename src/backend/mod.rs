@@ -10,10 +10,14 @@ use chrono::{DateTime, Utc};
 use crate::membership::SeenMember;
 
 mod answer;
+mod change;
 pub mod failure;
 mod http;
+mod silence;
 mod wire;
 
+pub use answer::plain as plain_code;
+pub use change::describe;
 pub use failure::Failure;
 pub use http::Client;
 

@@ -29,6 +29,7 @@ pub struct Config {
     pub wakeup: Wakeup,
     pub intake: Intake,
     pub retry: Retry,
+    pub gate: Gate,
     pub job: Job,
     pub manual_action: ManualAction,
     pub sync: Sync,
@@ -70,6 +71,8 @@ tables! {
         max_response_kib: u64,
         page_size: u32,
         max_pages: u32,
+        silent_after: u32,
+        silent_max_s: f64,
         paths: Paths,
     }
     /// Path templates below the base URL.
@@ -113,10 +116,25 @@ tables! {
         within_s: u64,
         jitter: f64,
     }
+    /// When an integration's gate closes and opens, and how much it lets through.
+    Gate {
+        failures: u32,
+        closed_first_s: f64,
+        closed_max_s: f64,
+        slope_end: u32,
+        max_in_flight: u32,
+        starts_per_minute: u32,
+        remind_s: u64,
+    }
     /// How a started job is watched.
     Job { first_look_s: f64, max_look_s: f64, within_s: u64, }
     /// When a manual action is overdue.
-    ManualAction { due_remove_s: u64, due_change_role_s: u64, due_invite_s: u64, }
+    ManualAction {
+        due_remove_s: u64,
+        due_change_role_s: u64,
+        due_invite_s: u64,
+        due_reconnect_s: u64,
+    }
     /// How apps are read again.
     Sync {
         #[serde(deserialize_with = "read::seconds")]

@@ -13,6 +13,7 @@ use crate::store::StoreError;
 use crate::telemetry::chain;
 
 mod retry_stage;
+pub(crate) mod returns;
 mod sync_stage;
 
 pub use retry_stage::RetryStage;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::{RECORDING, Recorded, not_recorded};
 use crate::backend::{Client, Reading};
@@ -114,8 +114,10 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
         sync::Next::Hold { report, reason } => {
             let mut tx = begin_as(&stage.pool, DAEMON).await?;
             let recorded = sync::store::hold(&mut tx, sync, &report, &reason).await?;
+            let login = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
             tx.commit().await?;
             if recorded.is_ok() {
+                say(sync.id, login);
                 emit!(
                     SYNC_HELD,
                     sync.id = sync.id,
@@ -126,7 +128,10 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             }
             Ok(recorded)
         }
-        sync::Next::Fail { reason } => fail(stage, sync, &reason).await,
+        sync::Next::Fail { reason } => fail(stage, sync, &reason, false).await,
+        sync::Next::LoginRefused { code } => {
+            fail(stage, sync, &format!("the app refuses the stored login: {code}"), true).await
+        }
         sync::Next::Judge { reading } => settle(stage, sync, &reading).await,
         sync::Next::Attest => attest(stage, sync).await,
     }
@@ -135,7 +140,7 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
 async fn again(stage: &SyncStage, sync: &ClaimedSync, why: String, waits: bool) -> Recorded {
     let failures = sync.failures + 1;
     if !waits && failures >= stage.policy.sync.max_failures {
-        return fail(stage, sync, &why).await;
+        return fail(stage, sync, &why, false).await;
     }
     let after = stage.policy.retry_after(sync.failures);
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
@@ -156,7 +161,12 @@ async fn again(stage: &SyncStage, sync: &ClaimedSync, why: String, waits: bool) 
 }
 
 /// A sync without a reading proves nothing: its done actions stay done and are read again later.
-async fn fail(stage: &SyncStage, sync: &ClaimedSync, reason: &str) -> Recorded {
+async fn fail(
+    stage: &SyncStage,
+    sync: &ClaimedSync,
+    reason: &str,
+    login_refused: bool,
+) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
     let started_at = match sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
         Ok(started_at) => started_at,
@@ -171,10 +181,16 @@ async fn fail(stage: &SyncStage, sync: &ClaimedSync, reason: &str) -> Recorded {
             readings = Some(readings.unwrap_or(i32::MAX).min(action.readings));
         }
     }
+    let verdict = if login_refused { Verdict::Contradicted } else { Verdict::Unverifiable };
+    let login = judge_login(&mut tx, sync, verdict, &seen).await?;
+    if login.iter().any(|line| matches!(line, Said::NotYet { .. })) {
+        readings = Some(readings.unwrap_or(0));
+    }
     if let Some(readings) = readings {
         sync::store::request(&mut tx, sync, stage.policy.reread_after(readings)).await?;
     }
     tx.commit().await?;
+    say(sync.id, login);
     emit!(
         SYNC_FAILED,
         sync.id = sync.id,
@@ -201,6 +217,11 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
             attested.push(action.id);
         }
     }
+    if let Some((action, true)) = sync::store::lock_reconnect(&mut tx, sync).await? {
+        let verdict = Verdict::Unverifiable.as_str();
+        sync::store::write_verdict(&mut tx, action, "attested", verdict, reason).await?;
+        attested.push(action);
+    }
     tx.commit().await?;
     for action in attested {
         emit!(ACTION_ATTESTED, action.id = action, sync.id = sync.id, "the person's word must do");
@@ -213,7 +234,8 @@ enum Said {
     Verified(i64),
     NotNeeded(i64),
     Contradicted { action: i64, seen: String, reopened: i32 },
-    NotYet { action: i64, verdict: Verdict, seen: String, wait: Duration },
+    LoginRefused(i64),
+    NotYet { action: i64, verdict: Verdict, seen: String, wait: Option<Duration> },
 }
 
 /// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
@@ -229,7 +251,7 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
         Err(lost) => return Ok(Err(lost)),
     };
     let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
-    let mut said = Vec::new();
+    let mut said = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
     let mut reread: Option<Duration> = None;
     for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
         let judgement = judge(&action.wanted, reading, action.readings >= last);
@@ -258,7 +280,7 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
                     action: action.id,
                     verdict: judgement.verdict,
                     seen: judgement.seen,
-                    wait,
+                    wait: Some(wait),
                 }
             }
         });
@@ -277,6 +299,30 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
     );
     say(sync.id, said);
     Ok(Ok(()))
+}
+
+const LOGIN_WORKS: &str = "the app was read with the stored login";
+
+/// Judges the action that asks to mend the login, if there is one: a job that read the app proves the login, and one
+/// that was refused disproves it. Ending the action opens the gate, by trigger.
+async fn judge_login(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    verdict: Verdict,
+    seen: &str,
+) -> Result<Vec<Said>, StoreError> {
+    let Some((action, done)) = sync::store::lock_reconnect(connection, sync).await? else {
+        return Ok(Vec::new());
+    };
+    let (status, said) = match (done, verdict) {
+        (true, Verdict::Confirmed) => ("verified", Said::Verified(action)),
+        (false, Verdict::Confirmed) => ("not_needed", Said::NotNeeded(action)),
+        (true, Verdict::Contradicted) => ("open", Said::LoginRefused(action)),
+        (true, _) => ("done", Said::NotYet { action, verdict, seen: seen.to_owned(), wait: None }),
+        (false, _) => return Ok(Vec::new()),
+    };
+    sync::store::write_verdict(connection, action, status, verdict.as_str(), seen).await?;
+    Ok(vec![said])
 }
 
 fn say(sync: i64, said: Vec<Said>) {
@@ -301,13 +347,20 @@ fn say(sync: i64, said: Vec<Said>) {
                 reopened_count = reopened,
                 "called done, but the app shows otherwise"
             ),
+            Said::LoginRefused(action) => emit!(
+                ACTION_CONTRADICTED,
+                action.id = action,
+                sync.id = sync,
+                seen = "the app still refuses the login",
+                "called done, but the app shows otherwise"
+            ),
             Said::NotYet { action, verdict, seen, wait } => emit!(
                 ACTION_NOT_YET,
                 action.id = action,
                 sync.id = sync,
                 verdict = verdict.as_str(),
                 seen,
-                wait_s = wait.as_secs_f64(),
+                wait_s = wait.map(|wait| wait.as_secs_f64()),
                 "not proven yet"
             ),
         }

@@ -38,10 +38,10 @@ pub async fn order_arrivals(
         return Ok(0);
     }
     let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
-    store::introduce_integrations(&mut tx, &ids).await?;
-
     let since = oldest_by_member(&arrived);
     store::lock_members(&mut tx, since.keys()).await?;
+    // After the members, as whoever records an outcome locks a task before its integration.
+    store::introduce_integrations(&mut tx, &ids).await?;
     let mut intents = store::known_intents(&mut tx, &since).await?;
     for task in &arrived {
         intents.entry(task.key.clone()).or_default().push(Intent {
@@ -98,7 +98,7 @@ async fn write_first_due(
                 &Arrival {
                     operation: task.operation,
                     application: &task.application,
-                    has_job: task.has_job,
+                    has_automation: task.has_automation,
                     failure: &task.failure,
                 },
             ))

@@ -18,7 +18,7 @@ pub(super) struct Arrived {
     pub(super) key: MemberKey,
     pub(super) operation: Operation,
     pub(super) application: String,
-    pub(super) has_job: bool,
+    pub(super) has_automation: bool,
     pub(super) failure: Failure,
     pub(super) requested_at: DateTime<Utc>,
 }
@@ -61,7 +61,7 @@ pub(super) async fn arrivals(
                 id: row.id,
                 operation: row.operation.parse().map_err(bad)?,
                 application: row.application,
-                has_job: trigger.has_job(row.job_id.as_deref()),
+                has_automation: trigger.has_job(row.job_id.as_deref()),
                 failure: Failure {
                     code: row.failure_code,
                     can_retry: row.can_retry,

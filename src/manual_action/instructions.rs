@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use minijinja::{Environment, context};
 
-use super::Opening;
+use super::{Opening, Reconnect};
 use crate::backend::failure::{FailureClass, Remedy};
 use crate::membership::{IntegrationKind, Operation};
 
@@ -19,6 +19,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("app_change_role", include_str!("instructions/app_change_role.txt")),
         ("business_hub_invite", include_str!("instructions/business_hub_invite.txt")),
         ("business_hub_remove", include_str!("instructions/business_hub_remove.txt")),
+        ("reconnect", include_str!("instructions/reconnect.txt")),
         ("business_hub_change_role", include_str!("instructions/business_hub_change_role.txt")),
     ] {
         templates.add_template(name, text).expect("the templates are compiled by every test");
@@ -55,10 +56,26 @@ pub fn render(opening: &Opening) -> String {
         code => opening.failure.code.as_deref().map(printable),
         screenshot => opening.failure.screenshot_url.as_deref().map(printable),
     };
+    rendered(template, values)
+}
+
+/// The instructions for mending a login.
+pub fn render_reconnect(reconnect: &Reconnect) -> String {
+    let failure = &reconnect.failure;
+    let values = context! {
+        app => printable(&reconnect.app.name),
+        remedy => reconnect.remedy.sentence(),
+        code => failure.code.as_deref().map(printable),
+        screenshot => failure.screenshot_url.as_deref().map(printable),
+    };
+    rendered("reconnect", values)
+}
+
+fn rendered(template: &str, values: minijinja::Value) -> String {
     TEMPLATES
         .get_template(template)
         .and_then(|template| template.render(values))
-        .expect("every template renders with these values, as a test shows")
+        .expect("every template renders with its values, as a test shows")
 }
 
 fn roles(entitlements: &[String]) -> String {
@@ -140,6 +157,28 @@ mod tests {
         You should then see neither jo-studio (jo@example.com) nor an invitation to them.
         When it is done, mark this action done. If you cannot or must not do it, dismiss it with a reason.
         Cerby then checks YouTube Studio for updates, applies the report and looks whether they are gone.
+        ");
+    }
+
+    #[test]
+    fn a_refused_login_reads_like_this() {
+        let reconnect = Reconnect {
+            task: 1,
+            app: AppName { name: "YouTube Studio".to_owned(), kind: IntegrationKind::App },
+            failure: Failure::ours("BadCredentials"),
+            remedy: Remedy::ReviewCredentials,
+        };
+        insta::assert_snapshot!(render_reconnect(&reconnect), @r"
+        Mend the login with which Cerby works in YouTube Studio.
+        Why: YouTube Studio refuses it. The stored login no longer works: update the credentials in Cerby. The failure is BadCredentials.
+
+        1. Open YouTube Studio in Cerby and look at the account that automation uses.
+        2. Correct what is wrong with it, as said above.
+        3. Log in to YouTube Studio with it once, to see that it works.
+
+        Until then every task of YouTube Studio waits: none is lost, and none uses an attempt.
+        When it is done, mark this action done. Cerby then reads YouTube Studio with that login; if that works, the tasks go on by themselves, one first.
+        If you dismiss it, the tasks go on too, and ask again as soon as the app refuses them.
         ");
     }
 

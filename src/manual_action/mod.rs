@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::backend::Failure;
+use crate::backend::failure::Remedy;
 use crate::config;
 use crate::membership::{IntegrationKind, MemberKey, Operation, Trigger};
 
@@ -34,6 +35,19 @@ pub struct Opening {
     pub person: Person,
     /// The wanted roles.
     pub entitlements: Vec<String>,
+}
+
+/// What asks a person to mend an integration's login: one for all tasks that wait for it.
+#[derive(Debug, Clone)]
+pub struct Reconnect {
+    /// The task that met the refusal.
+    pub task: i64,
+    /// The app as people call it.
+    pub app: AppName,
+    /// The refusal.
+    pub failure: Failure,
+    /// What mends it.
+    pub remedy: Remedy,
 }
 
 /// The app as people know it.

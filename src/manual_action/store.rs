@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Opening, instructions};
+use super::{Opening, Reconnect, instructions};
+use crate::membership::{MemberKey, Wanted};
 use crate::store::{StoreError, interval};
 
 /// Opens an action; `None` if the member has an unfinished one already, which then stands for this task too.
@@ -44,6 +45,39 @@ pub async fn open(
         failure.screenshot_url,
         i32::try_from(attempts).unwrap_or(i32::MAX),
         instructions::render(opening),
+        interval(due_in),
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Opens the action that asks to mend a login; `None` if the integration has an unfinished one already.
+pub async fn open_reconnect(
+    connection: &mut PgConnection,
+    workspace: &str,
+    reconnect: &Reconnect,
+    due_in: Duration,
+) -> Result<Option<i64>, StoreError> {
+    let failure = &reconnect.failure;
+    Ok(sqlx::query_scalar!(
+        "insert into reconciler.manual_actions
+             (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
+              application, member_email, trigger, reason, failure_code, failure_message, failure_screenshot_url,
+              instructions, due_at)
+         select t.id, t.workspace_id, t.integration_id, '', 'reconnect', t.integration_name, t.integration_kind,
+                t.application, '', t.trigger, 'the app refuses the stored login', $3, $4, $5, $6,
+                clock_timestamp() + $7
+         from reconciler.automation_tasks t
+         where t.id = $1 and t.workspace_id = $2
+         on conflict (workspace_id, integration_id, member_id)
+             where status in ('open', 'in_progress', 'done') do nothing
+         returning id",
+        reconnect.task,
+        workspace,
+        failure.code,
+        failure.message,
+        failure.screenshot_url,
+        instructions::render_reconnect(reconnect),
         interval(due_in),
     )
     .fetch_optional(connection)
@@ -94,7 +128,7 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
              from reconciler.manual_actions o
              join reconciler.integrations i using (workspace_id, integration_id)
              where o.status in ('open', 'in_progress', 'done') and o.due_at <= now()
-               and o.reminded_at is null and i.gate in ('open', 'half_open')
+               and o.reminded_at is null and (i.gate in ('open', 'half_open') or o.operation = 'reconnect')
              order by o.due_at limit $1
              for no key update of o skip locked)
          returning a.id, a.workspace_id as workspace, a.integration_id as integration, a.operation"#,
@@ -222,4 +256,142 @@ pub async fn mark_done(
     .execute(connection)
     .await?;
     Ok(written.rows_affected() == 1)
+}
+
+/// An open action, as far as it would be sent back to automation.
+#[derive(Debug)]
+pub struct Returnable {
+    /// The action.
+    pub id: i64,
+    /// Whom it is about.
+    pub key: MemberKey,
+    /// What would be asked for.
+    pub wanted: Wanted,
+    /// The role on a business hub that an invitation gives.
+    pub hub_role: String,
+    /// Why it came to people.
+    pub failure_code: Option<String>,
+}
+
+struct ReturnableRow {
+    id: i64,
+    workspace_id: String,
+    integration_id: String,
+    member_id: String,
+    member_email: String,
+    member_username: Option<String>,
+    operation: String,
+    entitlements: Vec<String>,
+    failure_code: Option<String>,
+    hub_role: String,
+}
+
+impl TryFrom<ReturnableRow> for Returnable {
+    type Error = StoreError;
+
+    fn try_from(row: ReturnableRow) -> Result<Self, StoreError> {
+        let bad = |source| StoreError::BadRow { table: "manual_actions", id: row.id, source };
+        Ok(Self {
+            id: row.id,
+            wanted: Wanted {
+                operation: row.operation.parse().map_err(bad)?,
+                member: row.member_id.clone(),
+                email: row.member_email,
+                username: row.member_username,
+                entitlements: row.entitlements.into_iter().collect(),
+            },
+            key: MemberKey {
+                workspace: row.workspace_id,
+                integration: row.integration_id,
+                member: row.member_id,
+            },
+            hub_role: row.hub_role,
+            failure_code: row.failure_code,
+        })
+    }
+}
+
+/// One action, if automation may have it again.
+pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, StoreError> {
+    sqlx::query_as!(
+        ReturnableRow,
+        "select a.id, a.workspace_id, a.integration_id, a.member_id, a.member_email, a.member_username, a.operation,
+                a.entitlements, a.failure_code,
+                coalesce(t.hub_role, 'account_collaborator') as \"hub_role!\"
+         from reconciler.manual_actions a
+         join reconciler.automation_tasks t on t.workspace_id = a.workspace_id and t.id = a.task_id
+         where a.id = $1 and a.status in ('open', 'in_progress') and a.operation <> 'reconnect'",
+        id,
+    )
+    .fetch_optional(pool)
+    .await?
+    .map(Returnable::try_from)
+    .transpose()
+}
+
+/// The open actions of an integration that automation may have again, the canary first.
+pub async fn returnables(
+    pool: &PgPool,
+    workspace: &str,
+    integration: &str,
+    failure_code: Option<&str>,
+    operation: Option<&str>,
+) -> Result<Vec<Returnable>, StoreError> {
+    sqlx::query_as!(
+        ReturnableRow,
+        r#"select a.id as "id!", a.workspace_id as "workspace_id!", a.integration_id as "integration_id!",
+                a.member_id as "member_id!", a.member_email as "member_email!", a.member_username,
+                a.operation as "operation!", a.entitlements as "entitlements!", a.failure_code,
+                coalesce(t.hub_role, 'account_collaborator') as "hub_role!"
+         from reconciler.returnable_actions($1, $2, $3, $4) a
+         join reconciler.automation_tasks t on t.workspace_id = a.workspace_id and t.id = a.task_id
+         order by a.opened_at, a.id"#,
+        workspace,
+        integration,
+        failure_code,
+        operation,
+    )
+    .fetch_all(pool)
+    .await?
+    .into_iter()
+    .map(Returnable::try_from)
+    .collect()
+}
+
+/// Sends one action back to automation, in the name of whoever runs the transaction; whether there was such an action.
+pub async fn give_back(
+    connection: &mut PgConnection,
+    id: i64,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.manual_actions set status = 'returned', note = $2 where id = $1",
+        id,
+        reason,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Sends the open actions of an integration back to automation, one first; whether there were any.
+pub async fn give_all_back(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    failure_code: Option<&str>,
+    operation: Option<&str>,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let id = sqlx::query_scalar!(
+        "select reconciler.return_to_automation($1, $2, $3, $4, $5)",
+        workspace,
+        integration,
+        failure_code,
+        operation,
+        reason,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(id.is_some())
 }

@@ -1,17 +1,17 @@
 //! `actions`: what people have to do, on a terminal.
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use sqlx::PgPool;
 
-use super::refusal;
+use super::terminal::{json, print, table};
+use super::{refusal, returns};
 use crate::config::Config;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, Card, Line};
 use crate::schema;
-use crate::store::{StoreError, begin_as};
+use crate::store::begin_as;
 
 /// What to do with actions.
 #[derive(Debug, clap::Subcommand)]
@@ -39,6 +39,11 @@ pub enum Command {
         /// The action's id
         id: i64,
     },
+    /// Send actions back to automation after a fix: shows what would be sent, and sends it with --yes
+    ///
+    /// One action by its id; or all open ones of an integration, by failure code and operation: then one canary
+    /// goes first, and the rest follows when it has worked.
+    Return(returns::Options),
     /// Say that the change was made in the app; the app is then read to prove it
     Done {
         /// The action's id
@@ -52,7 +57,7 @@ pub enum Command {
     },
 }
 
-const STATUSES: [&str; 8] = [
+const STATUSES: [&str; 9] = [
     "open",
     "in_progress",
     "done",
@@ -61,6 +66,7 @@ const STATUSES: [&str; 8] = [
     "not_needed",
     "dismissed",
     "superseded",
+    "returned",
 ];
 
 /// Runs one of them.
@@ -69,12 +75,13 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let pool = schema::connect(&config.database).await?;
     schema::check(&pool).await?;
     match command {
-        Command::List { status, all, workspace, limit, json } => {
+        Command::List { status, all, workspace, limit, json: as_json } => {
             let statuses = if all || !status.is_empty() { status } else { unfinished() };
             let lines = store::list(&pool, &statuses, workspace.as_deref(), limit).await?;
-            print(&if json { self::json(&lines)? } else { table(&lines) })
+            print(&if as_json { json(&lines)? } else { listed(&lines) })
         }
         Command::Show { id } => show(&pool, id).await,
+        Command::Return(options) => returns::run(&pool, &config, &options).await,
         Command::Done { id, note, name } => done(&pool, id, note.as_deref(), &name).await,
     }
 }
@@ -83,34 +90,12 @@ fn unfinished() -> Vec<String> {
     STATUSES[..3].iter().map(ToString::to_string).collect()
 }
 
-fn json(lines: &[Line]) -> Result<String, serde_json::Error> {
-    lines.iter().map(|line| Ok(serde_json::to_string(line)? + "\n")).collect()
-}
-
-fn table(lines: &[Line]) -> String {
+fn listed(lines: &[Line]) -> String {
     if lines.is_empty() {
         return "no such actions\n".to_owned();
     }
-    let heads = ["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WORKSPACE", "WHY"]
-        .map(str::to_owned);
-    let rows: Vec<[String; 8]> = std::iter::once(heads).chain(lines.iter().map(cells)).collect();
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let aligned = |row: &[String; 8]| {
-        let cells: Vec<_> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(aligned).collect()
-}
-
-/// Writes to stdout; a reader who has seen enough, such as `head`, ends it quietly.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("stdout cannot be written"),
-    }
+    let heads = ["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WORKSPACE", "WHY"];
+    table(heads, lines.iter().map(cells))
 }
 
 fn cells(line: &Line) -> [String; 8] {
@@ -126,10 +111,15 @@ fn cells(line: &Line) -> [String; 8] {
         if line.overdue { format!("{due} OVERDUE") } else { due.to_string() },
         line.operation.clone(),
         printable(&line.integration_name),
-        printable(&line.member_email),
+        member(line),
         line.workspace_id.clone(),
         printable(&line.reason),
     ]
+}
+
+/// Whom it is about; mending a login is about nobody.
+fn member(line: &Line) -> String {
+    if line.member_email.is_empty() { "-".to_owned() } else { printable(&line.member_email) }
 }
 
 async fn show(pool: &PgPool, id: i64) -> anyhow::Result<()> {
@@ -179,8 +169,7 @@ async fn done(pool: &PgPool, id: i64, note: Option<&str>, name: &str) -> anyhow:
     match store::mark_done(&mut tx, id, note).await {
         Ok(true) => tx.commit().await?,
         Ok(false) => bail!("there is no manual action {id}"),
-        Err(StoreError::Database(error)) => bail!("{}", refusal::words(&error)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(refusal::of(error)),
     }
     println!("action {id} is done; the app will be read to prove it");
     Ok(())

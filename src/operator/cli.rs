@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use super::{actions, check, import};
+use super::{actions, check, import, integrations};
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::daemon;
 use crate::emit;
@@ -58,9 +58,12 @@ enum Command {
         /// The file, or - for standard input
         file: PathBuf,
     },
-    /// List, show and work manual actions
+    /// List, show and work manual actions, or send them back to automation
     #[command(subcommand)]
     Actions(actions::Command),
+    /// List, pause, resume and limit integrations
+    #[command(subcommand)]
+    Integrations(integrations::Command),
     /// Print the configuration in force, secrets redacted
     Config,
     /// Play the whole flow on a private PostgreSQL with a simulated backend
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
         Command::Import { file } => import::run(config, &file).await,
         Command::Actions(command) => actions::run(config, command).await,
+        Command::Integrations(command) => integrations::run(config, command).await,
         Command::Config => show_config(config),
         #[cfg(feature = "simulator")]
         Command::Demo(options) => crate::demo::run(options).await,

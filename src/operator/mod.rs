@@ -4,4 +4,7 @@ pub mod actions;
 pub mod check;
 pub mod cli;
 pub mod import;
+pub mod integrations;
 mod refusal;
+pub mod returns;
+mod terminal;

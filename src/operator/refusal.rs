@@ -4,6 +4,8 @@ use std::error::Error;
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::store::StoreError;
+
 /// What PostgreSQL said no with: its message, and its hint if it has one. Its detail is left out, since it
 /// quotes whole rows with names and addresses.
 pub(super) fn words(error: &sqlx::Error) -> String {
@@ -19,4 +21,12 @@ pub(super) fn words(error: &sqlx::Error) -> String {
 
 fn chain(error: &dyn Error) -> String {
     crate::telemetry::chain(error).to_string()
+}
+
+/// A store's error as people read it.
+pub(super) fn of(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Database(error) => anyhow::anyhow!("{}", words(&error)),
+        error => error.into(),
+    }
 }

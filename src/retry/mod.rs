@@ -11,14 +11,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::backend::Failure;
+use crate::backend::failure::Remedy;
 use crate::config::{self, Backoff};
 use crate::lease::Lease;
 use crate::membership::{MemberKey, Operation, Trigger, Wanted};
 
-pub mod backoff;
 pub mod decide;
 pub mod step;
 pub mod store;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A task whose turn it is, held under a lease.
 #[derive(Debug, Clone)]
@@ -32,13 +34,24 @@ pub struct ClaimedTask {
     /// What it wants.
     pub wanted: Wanted,
     /// The role on a business hub that an invitation gives.
-    pub hub_role: Option<String>,
+    pub hub_role: String,
     /// The app, as the catalogue names it.
     pub application: String,
     /// Why it was wanted.
     pub trigger: Trigger,
-    /// Whether a failed job is behind it.
-    pub has_job: bool,
+    /// Whether automation is behind it: a failed job, any trigger but a deprovisioning, or a person who sent it
+    /// back to automation.
+    pub has_automation: bool,
+    /// The backend's job that failed before we saw the task.
+    pub job: Option<String>,
+    /// When it was wanted.
+    pub requested_at: DateTime<Utc>,
+    /// Whether a person sent it back to automation: its first failure is mended.
+    pub returned: bool,
+    /// Whether the integration's gate moved since the task came: a login that was refused before may be mended.
+    pub reopened: bool,
+    /// Whether it is the one that tries while its gate is half open.
+    pub is_probe: bool,
     /// Why automation failed before we saw it.
     pub first_failure: Failure,
     /// Attempts that we asked for.
@@ -66,6 +79,7 @@ pub struct Policy {
     retry: config::Retry,
     job: config::Job,
     max_unreleased_claims: i32,
+    remembers: Duration,
 }
 
 impl Policy {
@@ -75,6 +89,7 @@ impl Policy {
             retry: config.retry.clone(),
             job: config.job.clone(),
             max_unreleased_claims: config.worker.max_unreleased_claims,
+            remembers: DAY.saturating_mul(config.retention.finished_tasks_days),
         }
     }
 
@@ -113,6 +128,8 @@ pub enum EscalationReason {
     IntegrationGone,
     /// Workers that took the task ended without a word.
     WorkersDied,
+    /// It was wanted so long ago that what came after it may be forgotten.
+    TooOld,
 }
 
 impl EscalationReason {
@@ -128,6 +145,9 @@ impl EscalationReason {
             }
             Self::IntegrationGone => "the backend does not know the integration any more",
             Self::WorkersDied => "workers that took this task died",
+            Self::TooOld => {
+                "wanted longer ago than finished tasks are kept: a later wish may be forgotten"
+            }
         }
     }
 }
@@ -166,6 +186,15 @@ pub enum Next {
         why: String,
         /// Whether something was sent that may still take effect.
         lost: Lost,
+        /// Whether the backend limits the rate: everything of the integration waits.
+        limits_rate: bool,
+    },
+    /// The app refuses the login that the backend has stored: everything of the integration waits for a person.
+    Park {
+        /// The refusal.
+        failure: Failure,
+        /// What mends it.
+        remedy: Remedy,
     },
     /// Automation ends: open a manual action.
     Escalate {

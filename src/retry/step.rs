@@ -1,10 +1,11 @@
-//! One claimed task, one step: look, run or watch, and say what to record. At most four requests an attempt.
+//! One claimed task, one step: look, run or watch, and say what to record. At most four requests an
+//! attempt, and one more before the first.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::decide::{self, AfterLook, elapsed};
+use super::decide::{self, AfterLook, JOB_UNKNOWN, elapsed};
 use super::{ClaimedTask, Lost, Next, Policy};
 use crate::backend::{BackendError, Client, Failure, Progress};
 use crate::membership::{Observation, Operation};
@@ -23,8 +24,27 @@ async fn look_and_run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> 
         Err(error) => return decide::after_unanswered_look(policy, task, &error),
     };
     match decide::after_look(policy, task, &seen, task.claimed_at) {
-        AfterLook::Record(next) => next,
-        AfterLook::Run => run(backend, policy, task).await,
+        AfterLook::Record(next) => return next,
+        AfterLook::Run => {}
+    }
+    match restarted(backend, policy, task).await {
+        Some(next) => next,
+        None => run(backend, policy, task).await,
+    }
+}
+
+/// Before the first attempt: the failed job itself may run again, by the backend's own retry or by hand. Then it is
+/// watched instead of starting another beside it, and is no attempt of ours.
+async fn restarted(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Option<Next> {
+    let job = task.job.as_ref().filter(|_| task.attempts == 0)?;
+    match backend.job(&task.key.workspace, job).await {
+        Ok(answer) if answer.progress == Progress::Running => Some(Next::Watch {
+            job: job.clone(),
+            after: decide::next_look(policy, Duration::ZERO).unwrap_or_default(),
+            started: false,
+        }),
+        Ok(_) | Err(BackendError::NotFound { .. }) => None,
+        Err(error) => Some(decide::after_unanswered_look(policy, task, &error)),
     }
 }
 
@@ -35,14 +55,12 @@ async fn run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
             after: Duration::ZERO,
             why: "too little of the lease was left".to_owned(),
             lost: Lost::Nothing,
+            limits_rate: false,
         };
     }
     let (key, wanted) = (&task.key, &task.wanted);
     let started = match wanted.operation {
-        Operation::Invite => {
-            let hub_role = task.hub_role.as_deref().unwrap_or("account_collaborator");
-            backend.invite(key, hub_role, &wanted.entitlements).await
-        }
+        Operation::Invite => backend.invite(key, &task.hub_role, &wanted.entitlements).await,
         Operation::ChangeRole => backend.change_role(key, &wanted.entitlements).await,
         Operation::Remove => backend.remove(key).await,
     };
@@ -67,9 +85,8 @@ async fn watch(
     let still = |after| Next::Watch { job: job.to_owned(), after, started: false };
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
-        Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours("JobUnknown")),
-        // The job is what we know; it stays until the backend speaks of it.
-        Err(_) => return still(policy.longest_look()),
+        Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
+        Err(error) => return still(decide::next_look_after(policy, &error)),
     };
     let (failure, lost) = match &ended {
         Progress::Running => match decide::next_look(policy, age) {
@@ -78,7 +95,7 @@ async fn watch(
         },
         Progress::Finished => (Failure::ours("FinishedWithoutEffect"), false),
         Progress::Failed(failure) => {
-            (failure.clone(), failure.code.as_deref() == Some("JobUnknown"))
+            (failure.clone(), failure.code.as_deref() == Some(JOB_UNKNOWN))
         }
     };
     match look(backend, task).await {
@@ -93,7 +110,7 @@ async fn watch(
         Ok(_) | Err(BackendError::NotFound { .. }) => {
             decide::after_failure(policy, task, failure, task.claimed_at)
         }
-        Err(_) => still(policy.longest_look()),
+        Err(error) => still(decide::next_look_after(policy, &error)),
     }
 }
 

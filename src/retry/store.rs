@@ -6,70 +6,142 @@ use sqlx::PgConnection;
 use sqlx::PgPool;
 
 use super::{ClaimedTask, EscalationReason, Lost};
-use crate::backend::Failure;
+use crate::backend::{Failure, plain_code};
 use crate::lease::{Lease, LeaseLost, fenced};
 use crate::membership::{IntegrationKind, MemberKey, Trigger, UnknownWord, Wanted};
 use crate::store::{StoreError, interval};
 
-/// Claims up to `limit` tasks that are due, of integrations whose gate is open, shared out between them.
+/// What a claim may take.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    /// Tasks at most.
+    pub tasks: i64,
+    /// Tasks of one integration in flight at a time, where its row does not say.
+    pub max_in_flight: Option<i32>,
+    /// Tasks of one integration taken up per minute, where its row does not say.
+    pub starts_per_minute: Option<i32>,
+    /// Workspaces whose backend does not answer: left alone.
+    pub silent_workspaces: Vec<String>,
+}
+
+/// Claims tasks that are due, shared out between the integrations whose gates let them through, and tasks whose
+/// job is to be watched, whatever their gate says: what runs already is only looked at.
 ///
 /// Touches lease columns only, which no index holds. A lease that ended unreleased is claimable again,
-/// and the attempt behind it counts as one of unknown outcome.
+/// and the attempt behind it counts as one of unknown outcome. The time a task was due and nobody took it up,
+/// for its gate was shut or nobody was there, is waiting and moves `trying_since`.
 pub async fn claim(
     pool: &PgPool,
-    limit: i64,
+    quota: &Quota,
     lease: Duration,
 ) -> Result<Vec<ClaimedTask>, StoreError> {
     let ends = Instant::now() + lease;
     let rows = sqlx::query!(
         r#"
-        with open_integrations as materialized (
-            select workspace_id, integration_id from reconciler.integrations
-            where gate = 'open'
-            order by random()
+        with admitted as materialized (
+            (select workspace_id, integration_id, $1::integer as takes, false as limited, false as is_probe,
+                    '{}'::bigint[] as in_flight
+             from reconciler.integrations
+             where gate = 'open' and gate_slope is null and coalesce(max_in_flight, $3) is null
+               and coalesce(starts_per_minute, $4) is null and workspace_id <> all ($5)
+             order by random())
+            union all
+            select workspace_id, integration_id, takes, true, is_probe, in_flight
+            from reconciler.admit($1, $3, $4, $5)
         ),
-        due as materialized (
+        passing as materialized (
+            select t.id, t.workspace_id, a.limited, a.is_probe, a.in_flight
+            from admitted a
+            cross join lateral (
+                select h.id, h.workspace_id
+                from reconciler.automation_tasks h
+                where h.workspace_id = a.workspace_id and h.integration_id = a.integration_id
+                  and h.turn = 'head' and h.next_attempt_at <= now()
+                  and (h.lease_until is null or h.lease_until <= now())
+                  and (not a.limited or h.state = 'pending')
+                order by h.next_attempt_at, h.id
+                limit a.takes
+                for no key update skip locked
+            ) t
+            limit $1
+        ),
+        watched as materialized (
             select t.id, t.workspace_id
-            from open_integrations i
+            from reconciler.integrations i
             cross join lateral (
                 select h.id, h.workspace_id
                 from reconciler.automation_tasks h
                 where h.workspace_id = i.workspace_id and h.integration_id = i.integration_id
-                  and h.turn = 'head' and h.next_attempt_at <= now()
+                  and h.state = 'running' and h.next_attempt_at <= now()
                   and (h.lease_until is null or h.lease_until <= now())
                 order by h.next_attempt_at, h.id
                 limit $1
                 for no key update skip locked
             ) t
+            where (i.gate <> 'open' or i.gate_slope is not null or coalesce(i.max_in_flight, $3) is not null
+                   or coalesce(i.starts_per_minute, $4) is not null)
+              and i.workspace_id <> all ($5)
             limit $1
+        ),
+        due as materialized (
+            select id, workspace_id, false as limited, false as is_probe, '{}'::bigint[] as in_flight from watched
+            union all
+            select * from passing
+            limit $1
+        ),
+        claimed as (
+            update reconciler.automation_tasks t
+            set lease_until = now() + $2,
+                lease_token = t.lease_token + 1,
+                unreleased_claims = t.unreleased_claims + 1,
+                trying_since = t.trying_since + greatest(now() - t.next_attempt_at, interval '0'),
+                uncertain_since = case when t.lease_until is not null and t.running_job_id is null
+                                       then coalesce(t.uncertain_since, now())
+                                       else t.uncertain_since end
+            from due, reconciler.integrations i
+            where t.id = due.id and t.workspace_id = due.workspace_id
+              and i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
+            returning t.*, due.limited, due.in_flight,
+                      due.is_probe or coalesce(i.gate_probe = t.id, false) as is_probe,
+                      coalesce(i.gate_since > t.received_at, false) as reopened
+        ),
+        passed as (
+            update reconciler.integrations i
+            set gate = case when c.is_probe then 'half_open' else i.gate end,
+                gate_probe = case when c.is_probe then c.ids[1] end,
+                gate_until = case when c.is_probe then now() + $2 end,
+                taken = c.in_flight || c.ids,
+                next_start_at = case when coalesce(i.starts_per_minute, $4) is null then i.next_start_at
+                                     else greatest(i.next_start_at, now()) + cardinality(c.ids)
+                                          * (interval '1 minute' / coalesce(i.starts_per_minute, $4)) end
+            from (select workspace_id, integration_id, is_probe, in_flight, array_agg(id order by id) as ids
+                  from claimed where limited group by 1, 2, 3, 4) c
+            where i.workspace_id = c.workspace_id and i.integration_id = c.integration_id
         )
-        update reconciler.automation_tasks t
-        set lease_until = now() + $2,
-            lease_token = t.lease_token + 1,
-            unreleased_claims = t.unreleased_claims + 1,
-            uncertain_since = case when t.lease_until is not null and t.running_job_id is null
-                                   then coalesce(t.uncertain_since, now())
-                                   else t.uncertain_since end
-        from due
-        where t.id = due.id and t.workspace_id = due.workspace_id
-        returning t.id, t.workspace_id, t.integration_id, t.application, t.member_id, t.member_email,
-                  t.member_username, t.operation, t.entitlements, t.hub_role, t.trigger, t.job_id,
-                  t.failure_code, t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required,
-                  t.attempts, t.trying_since, t.running_job_id, t.running_since, t.uncertain_since,
-                  t.superseded_by, t.unreleased_claims, t.lease_token, now() as "claimed_at!",
-                  t.operation = 'remove' and exists (
-                      select from reconciler.manual_actions a
-                      where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
-                        and a.member_id = t.member_id and a.operation <> 'remove'
-                        and a.status in ('superseded', 'dismissed', 'attested')
-                        and not exists (
-                            select from reconciler.syncs s
-                            where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
-                              and s.state = 'finished' and s.started_at > a.closed_at)
-                  ) as "touched_by_hand!"
+        select t.id, t.workspace_id, t.integration_id, t.application, t.member_id, t.member_email,
+               t.member_username, t.operation, t.entitlements,
+               coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger, t.job_id, t.requested_at,
+               t.failure_code, t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required,
+               t.attempts, t.trying_since, t.running_job_id, t.running_since, t.uncertain_since,
+               t.superseded_by, t.unreleased_claims, t.lease_token, now() as "claimed_at!",
+               t.is_probe as "is_probe!", t.returned_at is not null as "returned!", t.reopened as "reopened!",
+               t.operation = 'remove' and exists (
+                   select from reconciler.manual_actions a
+                   where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
+                     and a.member_id = t.member_id and a.operation <> 'remove'
+                     and a.status in ('superseded', 'dismissed', 'attested', 'returned')
+                     and not exists (
+                         select from reconciler.syncs s
+                         where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
+                           and s.state = 'finished' and s.started_at > a.closed_at)
+               ) as "touched_by_hand!"
+        from claimed t
         "#,
-        limit,
+        i32::try_from(quota.tasks).unwrap_or(i32::MAX),
         interval(lease),
+        quota.max_in_flight,
+        quota.starts_per_minute,
+        &quota.silent_workspaces,
     )
     .fetch_all(pool)
     .await?;
@@ -99,9 +171,14 @@ pub async fn claim(
                 hub_role: row.hub_role,
                 application: row.application,
                 trigger,
-                has_job: trigger.has_job(row.job_id.as_deref()),
+                has_automation: row.returned || trigger.has_job(row.job_id.as_deref()),
+                job: row.job_id,
+                requested_at: row.requested_at,
+                returned: row.returned,
+                reopened: row.reopened,
+                is_probe: row.is_probe,
                 first_failure: Failure {
-                    code: row.failure_code,
+                    code: row.failure_code.as_deref().map(plain_code),
                     message: row.failure_message,
                     screenshot_url: row.failure_screenshot_url,
                     can_retry: row.can_retry,
@@ -120,7 +197,8 @@ pub async fn claim(
         .collect()
 }
 
-/// Records a job to look at again after `after`. One that was just started counts as an attempt.
+/// Records a job to look at again after `after`. One that was just started counts as an attempt; one that somebody
+/// else started does not.
 pub async fn watch(
     connection: &mut PgConnection,
     task: &ClaimedTask,
@@ -131,7 +209,7 @@ pub async fn watch(
     let written = sqlx::query!(
         "update reconciler.automation_tasks
          set state = 'running', running_job_id = $4,
-             running_since = case when $6 then clock_timestamp() else running_since end,
+             running_since = case when $6 or running_job_id is null then clock_timestamp() else running_since end,
              attempts = attempts + case when $6 then 1 else 0 end,
              trying_since = coalesce(trying_since, clock_timestamp()),
              uncertain_since = null,
@@ -215,6 +293,31 @@ pub async fn wait(
     Ok(fenced(written.rows_affected()))
 }
 
+/// Records that the app refused the stored login: the task is due as soon as its gate opens, and an attempt that
+/// failed for it is not counted.
+pub async fn park(
+    connection: &mut PgConnection,
+    task: &ClaimedTask,
+    error: &str,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.automation_tasks
+         set state = 'pending',
+             attempts = greatest(0, attempts - case when running_job_id is null then 0 else 1 end),
+             running_job_id = null, running_since = null, uncertain_since = null,
+             next_attempt_at = clock_timestamp(), last_error = $4,
+             lease_until = null, unreleased_claims = 0
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+        task.id,
+        task.key.workspace,
+        task.lease.token,
+        error,
+    )
+    .execute(connection)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
 /// What the row says once it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
@@ -284,6 +387,33 @@ pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), Store
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// A return to automation whose canary has ended.
+#[derive(Debug)]
+pub struct DecidedReturn {
+    /// Its id.
+    pub id: i64,
+    /// Of which integration.
+    pub integration: String,
+    /// `released` or `stopped`.
+    pub decision: String,
+    /// Actions that followed, or stay.
+    pub actions: i32,
+}
+
+/// Decides returns whose canary has ended.
+pub async fn decide_returns(
+    connection: &mut PgConnection,
+) -> Result<Vec<DecidedReturn>, StoreError> {
+    Ok(sqlx::query_as!(
+        DecidedReturn,
+        r#"select return_id as "id!", integration_id as "integration!", decision as "decision!",
+                  actions as "actions!"
+           from reconciler.decide_returns()"#
+    )
+    .fetch_all(connection)
+    .await?)
 }
 
 /// What people call the app and the member of a task.

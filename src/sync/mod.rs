@@ -140,6 +140,11 @@ pub enum Next {
         /// Why.
         reason: String,
     },
+    /// The app refused the login that the backend has stored: the sync ends without a reading.
+    LoginRefused {
+        /// The refusal's code.
+        code: String,
+    },
     /// The sync ends without a reading.
     Fail {
         /// Why.

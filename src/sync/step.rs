@@ -64,6 +64,9 @@ impl Step<'_> {
                     Ok(again("the backend's job never ended"))
                 }
                 Progress::Running => Ok(self.still(job, self.next_look(age))),
+                Progress::Failed(failure) if failure.refuses_login() => {
+                    Ok(Next::LoginRefused { code: failure.code.unwrap_or_default() })
+                }
                 Progress::Failed(failure) => {
                     let code = failure.code.unwrap_or_else(|| "no code".to_owned());
                     Ok(again(&format!("the backend's job failed: {}", code)))

@@ -281,7 +281,7 @@ pub async fn lock_actions(
         "select id, status, operation, member_id, member_email, member_username, entitlements, readings,
                 reopened_count
          from reconciler.manual_actions
-         where workspace_id = $1 and integration_id = $2
+         where workspace_id = $1 and integration_id = $2 and operation <> 'reconnect'
            and ((status = 'done' and done_at < $3) or (status in ('open', 'in_progress') and opened_at < $3))
          order by id
          for no key update",
@@ -313,6 +313,29 @@ pub async fn lock_actions(
             })
         })
         .collect()
+}
+
+/// Locks the integration's action that asks to mend its login, if this sync began after what it speaks of; its id,
+/// and whether it is done.
+pub async fn lock_reconnect(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+) -> Result<Option<(i64, bool)>, StoreError> {
+    let row = sqlx::query!(
+        r#"select a.id, a.status = 'done' as "done!"
+         from reconciler.manual_actions a
+         join reconciler.syncs s on s.id = $3 and s.workspace_id = a.workspace_id
+         where a.workspace_id = $1 and a.integration_id = $2 and a.member_id = ''
+           and ((a.status = 'done' and a.done_at < s.started_at)
+                or (a.status in ('open', 'in_progress') and a.opened_at < s.started_at))
+         for no key update of a"#,
+        sync.workspace,
+        sync.integration,
+        sync.id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (row.id, row.done)))
 }
 
 /// Writes a verdict, and the status it leads to.

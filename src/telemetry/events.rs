@@ -51,6 +51,24 @@ events! {
         [""], "Nothing.";
     BACKEND_REFUSES_KEY = "backend.refuses_key" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. Tasks wait and use no attempt.",
         ["workspace.id, status"], "Renew the key, or give its user the owner role of the integration, and restart.";
+    BACKEND_SILENT = "backend.silent" ERROR, "Requests for a workspace get no answer, one after another; its tasks are left alone for a while, and use no attempt. Logged once until it answers again.",
+        ["workspace.id, unanswered"], "Look at the backend and at the network to it. Nothing is lost meanwhile.";
+    BACKEND_ANSWERS = "backend.answers" INFO, "The backend answers for the workspace again.",
+        ["workspace.id"], "Nothing.";
+    GATE_CLOSED = "gate.closed" WARN, "An app's automation failed several times in a row, or its probe did: nothing is tried there until `wait_s` is over, then one task tries.",
+        ["workspace.id, integration.id, wait_s, closings"], "Look at the app: does it work for people? Look at the failed jobs in Cerby's automation log.";
+    GATE_RATE_LIMITED = "gate.rate_limited" INFO, "The backend limits the rate of requests: nothing of the integration is tried until `wait_s` is over.",
+        ["workspace.id, integration.id, wait_s"], "If it repeats, set `starts_per_minute` of the integration.";
+    GATE_OPENED = "gate.opened" INFO, "The task that tried worked: the integration's tasks go on, at a slope.",
+        ["workspace.id, integration.id"], "Nothing.";
+    GATE_STILL_SHUT = "gate.still_shut" WARN, "An integration's gate has been shut for long; told again every `gate.remind_s`.",
+        ["workspace.id, integration.id, gate, shut_s, tasks"], "Paused: resume it, `cerby-reconciler integrations resume ID`. Credentials: work its action of operation reconnect. Closed: look at the app.";
+    INTEGRATION_PARKED = "integration.parked" WARN, "The app refuses the stored login: all its tasks wait, and one manual action asks to mend it.",
+        ["workspace.id, integration.id, action.id, failure.code"], "Work the action: `cerby-reconciler actions show ID`.";
+    RETURN_RELEASED = "return.released" INFO, "The canary of a return to automation worked: the rest follows.",
+        ["return.id, integration.id, actions"], "Nothing.";
+    RETURN_STOPPED = "return.stopped" WARN, "The canary of a return to automation went to a person again: the rest stays with people.",
+        ["return.id, integration.id, actions"], "See why the canary failed; return the rest again after the next fix.";
     TASK_WAITING = "task.waiting" INFO, "The task waits, which is not trying: the backend gave no usable answer, limits the rate, or an attempt of unknown outcome may still take effect.",
         ["task.id, integration.id, wait_s, reason"], "If many tasks wait for the same reason, look at the backend.";
     TASK_ORDERED = "task.ordered" DEBUG, "A new row has its place among the member's tasks.",
@@ -61,6 +79,8 @@ events! {
         ["task.id, integration.id, operation, attempt, job.id"], "Nothing.";
     TASK_RETRY_SCHEDULED = "task.retry_scheduled" INFO, "An attempt failed; another follows.",
         ["task.id, integration.id, attempt, failure.code, wait_s"], "Nothing.";
+    TASK_JOB_RESTARTED = "task.job_restarted" INFO, "The task's failed job runs again at the backend, by its own retry or by hand; it is watched instead of starting another, and is no attempt.",
+        ["task.id, integration.id, job.id"], "Nothing.";
     TASK_SUCCEEDED = "task.succeeded" INFO, "The backend shows the member as wanted.",
         ["task.id, integration.id, operation, attempts, reason"], "Nothing.";
     TASK_ESCALATED = "task.escalated" WARN, "Automation ends here; a manual action is open.",

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Retention};
 use crate::emit;
+use crate::flow::returns;
 use crate::manual_action;
 use crate::pulse::Pulse;
 use crate::store::{DAEMON, StoreError, begin_as};
@@ -16,7 +17,7 @@ const REMINDERS_PER_ROUND: i64 = 500;
 /// Does a round every while until `stop`.
 pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match round(&pool, &config.retention, config.upkeep.batch).await {
+        match round(&pool, &config).await {
             Ok(()) => pulse.well(),
             Err(error) => pulse.failed(&error),
         }
@@ -25,8 +26,21 @@ pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: Cancellat
 }
 
 /// One round, if no other replica is at it.
-pub async fn round(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), StoreError> {
+pub async fn round(pool: &PgPool, config: &Config) -> Result<(), StoreError> {
     heal(pool).await?;
+    returns::decide(pool).await?;
+    store::put_off_deadlines(pool).await?;
+    for shut in store::remind_of_shut_gates(pool, config.gate.remind_s).await? {
+        emit!(
+            GATE_STILL_SHUT,
+            workspace.id = shut.workspace,
+            integration.id = shut.integration,
+            gate = shut.gate,
+            shut_s = shut.seconds,
+            tasks = shut.tasks,
+            "nothing passes"
+        );
+    }
     for overdue in manual_action::store::remind(pool, REMINDERS_PER_ROUND).await? {
         emit!(
             ACTION_OVERDUE,
@@ -37,7 +51,7 @@ pub async fn round(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(
             "past its deadline"
         );
     }
-    forget(pool, retention, batch).await
+    forget(pool, &config.retention, config.upkeep.batch).await
 }
 
 /// Sets going again what a bug, a crash or a hand at the tables left without a next step.

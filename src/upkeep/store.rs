@@ -64,6 +64,67 @@ pub(super) async fn request_missing_syncs(
     .await?)
 }
 
+/// Puts off the deadlines of unfinished actions by the time that their integration's gate was shut. Actions before
+/// integrations, as everybody else locks them.
+pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
+    sqlx::query!(
+        "with opened as materialized (
+             select workspace_id, integration_id, shut_since, shut_until from reconciler.integrations
+             where shut_until is not null
+         ), put_off as (
+             update reconciler.manual_actions a
+             set due_at = a.due_at + (o.shut_until - greatest(o.shut_since, a.opened_at))
+             from opened o
+             where a.workspace_id = o.workspace_id and a.integration_id = o.integration_id
+               and a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
+               and a.opened_at < o.shut_until
+             returning 1
+         )
+         update reconciler.integrations i set shut_since = null, shut_until = null
+         from opened o, (select count(*) from put_off) first
+         where i.workspace_id = o.workspace_id and i.integration_id = o.integration_id
+           and i.shut_until = o.shut_until"
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// A gate that has been shut for long.
+#[derive(Debug)]
+pub(super) struct ShutGate {
+    pub(super) workspace: String,
+    pub(super) integration: String,
+    pub(super) gate: String,
+    pub(super) seconds: i64,
+    pub(super) tasks: i64,
+}
+
+/// Gates that have been shut for `every_s` since they were shut or last told of.
+pub(super) async fn remind_of_shut_gates(
+    pool: &PgPool,
+    every_s: u64,
+) -> Result<Vec<ShutGate>, StoreError> {
+    Ok(sqlx::query_as!(
+        ShutGate,
+        r#"update reconciler.integrations i
+           set gate_reminded_at = clock_timestamp()
+           where (i.workspace_id, i.integration_id) in (
+               select s.workspace_id, s.integration_id from reconciler.integrations s
+               where s.gate <> 'open'
+                 and greatest(s.shut_since, s.gate_reminded_at) <= now() - make_interval(secs => $1)
+               for no key update skip locked)
+           returning i.workspace_id as workspace, i.integration_id as integration, i.gate,
+                     extract(epoch from now() - i.shut_since)::bigint as "seconds!",
+                     (select count(*) from reconciler.automation_tasks t
+                      where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                        and t.turn is not null) as "tasks!""#,
+        every_s as f64,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
 /// Deletes finished tasks older than `days`, at most `limit`. A task whose action is unfinished stays.
 pub(super) async fn delete_finished_tasks(
     pool: &PgPool,

@@ -214,12 +214,28 @@ impl World {
         .await
         .unwrap();
         sqlx::query(
+            "update reconciler.integrations set gate_until = now()
+             where gate = 'closed' or gate = 'half_open' and gate_probe is null",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        sqlx::query(
             "update reconciler.syncs set next_step_at = now()
              where state in ('requested', 'started', 'report_ready', 'applying')",
         )
         .execute(&self.pool)
         .await
         .unwrap();
+    }
+
+    /// Where the gate of an integration stands.
+    pub(crate) async fn gate(&self, integration: &str) -> String {
+        sqlx::query_scalar("select gate from reconciler.integrations where integration_id = $1")
+            .bind(integration)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Lets time pass and work be done until only people can go on.
@@ -232,6 +248,21 @@ impl World {
             self.step().await;
         }
         panic!("still busy after {ROUNDS} rounds: {:?}", self.trail().await);
+    }
+
+    /// Lets syncs go on until they end, and nothing else.
+    pub(crate) async fn drive_syncs(&self) {
+        for _ in 0..ROUNDS {
+            self.let_time_pass().await;
+            let syncs = self.syncs.claim(100).await.unwrap();
+            if syncs.is_empty() {
+                return;
+            }
+            for sync in syncs {
+                self.syncs.work(sync).await;
+            }
+        }
+        panic!("a sync goes on after {ROUNDS} rounds");
     }
 
     async fn is_busy(&self) -> bool {

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{ClaimedTask, EscalationReason, Lost, Next, Policy, backoff};
+use super::{ClaimedTask, EscalationReason, Lost, Next, Policy};
 use crate::backend::failure::FailureClass;
 use crate::backend::{BackendError, Failure, Progress};
+use crate::backoff;
 use crate::catalogue;
+use crate::gate::Sign;
 use crate::membership::{Observation, Operation};
+
+/// The backend does not know a job that it ran for us.
+pub const JOB_UNKNOWN: &str = "JobUnknown";
 
 const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 
@@ -41,8 +46,11 @@ pub fn after_look(
     if let Some(remaining) = unsettled {
         return AfterLook::Record(settle(remaining));
     }
-    if let Some(reason) = without_automation(task) {
-        return AfterLook::Record(escalate(reason, &task.first_failure));
+    if elapsed(task.requested_at, now) > policy.remembers {
+        return AfterLook::Record(escalate(EscalationReason::TooOld, &task.first_failure));
+    }
+    if let Some(next) = without_automation(task) {
+        return AfterLook::Record(next);
     }
     if let Some(reason) = used_up(policy, task, now) {
         return AfterLook::Record(escalate(reason, &task.first_failure));
@@ -90,9 +98,8 @@ pub fn after_failure(
         return Next::Supersede;
     }
     let reason = match failure.class(task.wanted.operation) {
-        FailureClass::Person(_) | FailureClass::Credential(_) => {
-            Some(EscalationReason::OnlyAPersonCan)
-        }
+        FailureClass::Credential(remedy) => return Next::Park { failure, remedy },
+        FailureClass::Person(_) => Some(EscalationReason::OnlyAPersonCan),
         FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
         FailureClass::Transient | FailureClass::AlreadySo => used_up(policy, task, now),
     };
@@ -114,7 +121,7 @@ pub fn after_lost_job(
     now: DateTime<Utc>,
 ) -> Next {
     if task.superseded_by.is_some() {
-        return Next::Wait { after: policy.settle(), why: UNSETTLED.to_owned(), lost: Lost::Job };
+        return unsettled(policy.settle(), Lost::Job);
     }
     match after_failure(policy, task, failure, now) {
         Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },
@@ -169,17 +176,10 @@ pub fn next_look(policy: &Policy, age: Duration) -> Option<Duration> {
 
 /// When a new task is due: at once if only a look is wanted before a person is asked, else after the first delay.
 pub fn first_due(policy: &Policy, arrival: &Arrival<'_>) -> Duration {
-    let person = match arrival.failure.class(arrival.operation) {
-        FailureClass::Transient => false,
-        FailureClass::Person(_)
-        | FailureClass::Credential(_)
-        | FailureClass::NoAutomation
-        | FailureClass::AlreadySo => true,
-    };
-    if person || !arrival.has_job || !has_automation(arrival.application, arrival.operation) {
-        return Duration::ZERO;
-    }
-    backoff::delay(policy.of(arrival.operation), 0)
+    let retried = arrival.failure.class(arrival.operation) == FailureClass::Transient
+        && arrival.has_automation
+        && can_automate(arrival.application, arrival.operation);
+    if retried { backoff::delay(policy.of(arrival.operation), 0) } else { Duration::ZERO }
 }
 
 /// A new task, as far as its first due time depends on it.
@@ -190,12 +190,12 @@ pub struct Arrival<'a> {
     /// The app.
     pub application: &'a str,
     /// Whether automation is behind it: a failed job, or any trigger but a deprovisioning.
-    pub has_job: bool,
+    pub has_automation: bool,
     /// Why automation failed.
     pub failure: &'a Failure,
 }
 
-fn has_automation(application: &str, operation: Operation) -> bool {
+fn can_automate(application: &str, operation: Operation) -> bool {
     // An app that the catalogue does not know is the backend's to judge.
     catalogue::find(application).is_none_or(|app| match operation {
         Operation::Invite => app.can_invite,
@@ -204,22 +204,25 @@ fn has_automation(application: &str, operation: Operation) -> bool {
     })
 }
 
-fn without_automation(task: &ClaimedTask) -> Option<EscalationReason> {
-    let operation = task.wanted.operation;
-    if !has_automation(&task.application, operation) {
-        return Some(EscalationReason::NoAutomation);
+/// What is known before the first attempt: that automation cannot help, or only once a login is mended.
+fn without_automation(task: &ClaimedTask) -> Option<Next> {
+    let ask = |reason| Some(escalate(reason, &task.first_failure));
+    if !can_automate(&task.application, task.wanted.operation) {
+        return ask(EscalationReason::NoAutomation);
     }
-    if !task.has_job {
-        return Some(EscalationReason::Deprovisioned);
+    if !task.has_automation {
+        return ask(EscalationReason::Deprovisioned);
     }
-    if task.attempts > 0 {
+    if task.attempts > 0 || task.returned {
         return None; // a failure of our own attempts was judged when it came
     }
-    match task.first_failure.class(operation) {
-        FailureClass::Person(_) | FailureClass::Credential(_) => {
-            Some(EscalationReason::OnlyAPersonCan)
+    match task.first_failure.class(task.wanted.operation) {
+        FailureClass::Credential(_) if task.reopened => None,
+        FailureClass::Credential(remedy) => {
+            Some(Next::Park { failure: task.first_failure.clone(), remedy })
         }
-        FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
+        FailureClass::Person(_) => ask(EscalationReason::OnlyAPersonCan),
+        FailureClass::NoAutomation => ask(EscalationReason::NoAutomation),
         FailureClass::Transient | FailureClass::AlreadySo => None,
     }
 }
@@ -240,21 +243,64 @@ fn unsettled_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Opt
 }
 
 fn settle(after: Duration) -> Next {
-    Next::Wait { after, why: UNSETTLED.to_owned(), lost: Lost::Nothing }
+    unsettled(after, Lost::Nothing)
+}
+
+fn unsettled(after: Duration, lost: Lost) -> Next {
+    Next::Wait { after, why: UNSETTLED.to_owned(), lost, limits_rate: false }
 }
 
 fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -> Next {
-    let usual = match error {
-        BackendError::RateLimited { .. } => Duration::from_secs(policy.retry.rate_limit_s),
-        _ => backoff::delay(policy.of(task.wanted.operation), 0),
+    let limits_rate = matches!(error, BackendError::RateLimited { .. });
+    let after = if limits_rate {
+        rate_limited_for(policy, error)
+    } else {
+        let usual = backoff::delay(policy.of(task.wanted.operation), 0);
+        asked_for(policy, error).map_or(usual, |asked| asked.max(usual))
     };
+    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, limits_rate }
+}
+
+fn asked_for(policy: &Policy, error: &BackendError) -> Option<Duration> {
     let longest = Duration::from_secs(policy.retry.max_retry_after_s);
-    let asked = error.retry_after().map(|asked| asked.min(longest));
-    let after = match error {
-        BackendError::RateLimited { .. } => asked.unwrap_or(usual),
-        _ => asked.map_or(usual, |asked| asked.max(usual)),
-    };
-    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost }
+    error.retry_after().map(|asked| asked.min(longest))
+}
+
+fn rate_limited_for(policy: &Policy, error: &BackendError) -> Duration {
+    asked_for(policy, error).unwrap_or(Duration::from_secs(policy.retry.rate_limit_s))
+}
+
+/// When a job is looked at again that the backend would not speak of: it is what we know, and it stays.
+pub fn next_look_after(policy: &Policy, error: &BackendError) -> Duration {
+    match error {
+        BackendError::RateLimited { .. } => {
+            rate_limited_for(policy, error).max(policy.longest_look())
+        }
+        _ => policy.longest_look(),
+    }
+}
+
+/// What a step showed of the app itself. Jobs speak of the app; a look and a refused request do not.
+pub fn sign(task: &ClaimedTask, next: &Next) -> Sign {
+    let class = |failure: &Failure| failure.class(task.wanted.operation);
+    match next {
+        Next::Wait { limits_rate: true, after, .. } => Sign::LimitsRate(*after),
+        Next::Watch { .. } => Sign::Runs,
+        _ if task.running.is_none() => Sign::Nothing,
+        Next::Succeed { .. } => Sign::Works,
+        Next::Retry { failure, .. } | Next::Escalate { failure, after_attempt: true, .. } => {
+            match class(failure) {
+                FailureClass::Transient if failure.code.as_deref() == Some(JOB_UNKNOWN) => {
+                    Sign::Nothing
+                }
+                FailureClass::Transient => Sign::Fails,
+                _ => Sign::Works,
+            }
+        }
+        Next::Wait { .. } | Next::Park { .. } | Next::Escalate { .. } | Next::Supersede => {
+            Sign::Nothing
+        }
+    }
 }
 
 fn escalate(reason: EscalationReason, failure: &Failure) -> Next {

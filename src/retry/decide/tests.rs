@@ -29,10 +29,15 @@ fn task(operation: Operation) -> ClaimedTask {
             username: None,
             entitlements: ["EDITOR".to_owned()].into(),
         },
-        hub_role: None,
+        hub_role: "account_collaborator".into(),
         application: "an_app_nobody_catalogued".into(),
         trigger: Trigger::Manual,
-        has_job: true,
+        has_automation: true,
+        job: None,
+        requested_at: now(),
+        returned: false,
+        reopened: false,
+        is_probe: false,
         first_failure: Failure::ours("LoginTimeout"),
         attempts: 0,
         trying_since: None,
@@ -62,6 +67,7 @@ fn word_of(next: &Next) -> String {
         Next::Retry { .. } => "retry".to_owned(),
         Next::Wait { lost: Lost::Nothing, .. } => "wait".to_owned(),
         Next::Wait { lost, .. } => format!("wait, lost {lost:?}"),
+        Next::Park { .. } => "park".to_owned(),
         Next::Escalate { reason, .. } => format!("escalate {reason:?}"),
         Next::Supersede => "supersede".to_owned(),
     }
@@ -71,7 +77,7 @@ fn word_of(next: &Next) -> String {
 fn a_look_before_a_removal_is_decided_by_this_table() {
     let of = || task(Operation::Remove);
     let gone = Observation::AsWanted;
-    let person = Failure::ours("BadCredentials");
+    let person = Failure::ours("InvalidBusinessId");
     let table: [(&str, ClaimedTask, &Observation, &str); 17] = [
         ("still there", of(), &THERE, "run"),
         ("already gone", of(), &gone, "succeed"),
@@ -89,7 +95,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
         ),
         (
             "gone, by the list of an app that can neither be read nor automated",
-            ClaimedTask { touched_by_hand: true, has_job: false, ..of() },
+            ClaimedTask { touched_by_hand: true, has_automation: false, ..of() },
             &gone,
             "escalate Deprovisioned",
         ),
@@ -121,7 +127,12 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             &THERE,
             "run",
         ),
-        ("deprovisioned", ClaimedTask { has_job: false, ..of() }, &THERE, "escalate Deprovisioned"),
+        (
+            "deprovisioned",
+            ClaimedTask { has_automation: false, ..of() },
+            &THERE,
+            "escalate Deprovisioned",
+        ),
         ("attempts used", ClaimedTask { attempts: 6, ..of() }, &THERE, "escalate AttemptsUsed"),
         (
             "time used",
@@ -157,7 +168,7 @@ fn a_failed_attempt_is_decided_by_this_table() {
         ("LoginTimeout", 1, "retry"),
         ("LoginTimeout", 6, "escalate AttemptsUsed"),
         ("NotEnoughSeats", 1, "escalate OnlyAPersonCan"),
-        ("BadCredentials", 1, "escalate OnlyAPersonCan"),
+        ("BadCredentials", 1, "park"),
         ("operation_not_supported", 1, "escalate NoAutomation"),
         ("MemberNotFound", 1, "retry"),
     ];
@@ -269,8 +280,9 @@ fn looks_at_a_job_grow_apart_until_it_is_given_up() {
 
 #[test]
 fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
-    let due = |failure: &Failure, has_job, application| {
-        let arrival = Arrival { operation: Operation::Invite, application, has_job, failure };
+    let due = |failure: &Failure, has_automation, application| {
+        let arrival =
+            Arrival { operation: Operation::Invite, application, has_automation, failure };
         first_due(&policy(), &arrival).as_secs()
     };
     let transient = Failure::ours("LoginTimeout");

@@ -18,18 +18,25 @@ grant insert (workspace_id, source_id, job_id, integration_id, integration_kind,
     on reconciler.automation_tasks to reconciler_backend;
 
 grant select on reconciler.automation_tasks, reconciler.manual_actions, reconciler.syncs,
-                reconciler.integrations, reconciler.events
+                reconciler.integrations, reconciler.returns, reconciler.events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
--- An operator moves an action, decides on a held report, pauses and resumes an integration.
+-- An operator moves an action, decides on a held report, pauses, resumes and limits an integration, and
+-- sends actions back to automation.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
-grant update (gate, gate_reason) on reconciler.integrations to reconciler_operator;
+grant update (gate, gate_reason, max_in_flight, starts_per_minute) on reconciler.integrations to reconciler_operator;
+grant execute on function reconciler.returnable_actions(text, text, text, text),
+                          reconciler.return_to_automation(text, text, text, text, text)
+    to reconciler_operator, reconciler_daemon;
 
 grant insert, update on reconciler.automation_tasks, reconciler.manual_actions, reconciler.syncs,
-                        reconciler.integrations to reconciler_daemon;
+                        reconciler.integrations, reconciler.returns to reconciler_daemon;
 grant delete on reconciler.automation_tasks to reconciler_daemon;
 grant insert on reconciler.events to reconciler_daemon;
 grant execute on function reconciler.request_sync(text, text, timestamptz),
                           reconciler.promote_waiting(text, text, text),
+                          reconciler.reopen_task(text, bigint, text),
+                          reconciler.admit(integer, integer, integer, text[]),
+                          reconciler.decide_returns(),
                           reconciler.delete_old_events(interval, integer) to reconciler_daemon;

@@ -1,9 +1,9 @@
-//! How long to wait before the next attempt. The only file that knows the `backoff` crate.
+//! How long to wait before trying again. The only file that knows the `backoff` crate.
 
 use std::time::Duration;
 
-use backoff::ExponentialBackoff;
-use backoff::backoff::Backoff as _;
+use ::backoff::ExponentialBackoff;
+use ::backoff::backoff::Backoff as _;
 
 use crate::config::Backoff;
 

@@ -1,0 +1,176 @@
+//! `integrations`: which apps are let through, on a terminal.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use sqlx::PgPool;
+
+use super::refusal;
+use super::terminal::{json, print, table};
+use crate::config::Config;
+use crate::gate::store::{self, Line};
+use crate::manual_action::instructions::printable;
+use crate::schema;
+use crate::store::begin_as;
+
+/// What to do with integrations.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List integrations: their gate, what waits behind it, and what is in flight
+    List {
+        /// Only those whose gate is not open
+        #[arg(long)]
+        shut: bool,
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let no task of an integration pass; nothing is lost, and no attempt is used
+    Pause {
+        /// Which one
+        #[command(flatten)]
+        which: Which,
+        /// Why, for whoever wonders
+        #[arg(long)]
+        reason: String,
+    },
+    /// Open an integration's gate, whatever shut it; one task goes first
+    Resume {
+        /// Which one
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Limit how much of an integration's automation runs, all replicas together
+    Limit {
+        /// Which one
+        #[command(flatten)]
+        which: Which,
+        /// Tasks in flight at a time; 0 for the configured number
+        #[arg(long, value_name = "N")]
+        in_flight: Option<u32>,
+        /// Tasks taken up per minute; 0 for the configured number
+        #[arg(long, value_name = "N")]
+        per_minute: Option<u32>,
+    },
+}
+
+/// An integration, and who asks.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The integration's id
+    integration: String,
+    /// Its workspace; needed if several workspaces know the id
+    #[arg(long)]
+    workspace: Option<String>,
+    /// Your name, where several people share one database login
+    #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
+    name: String,
+}
+
+impl Which {
+    async fn workspace(&self, pool: &PgPool) -> anyhow::Result<String> {
+        workspace_of(pool, &self.integration, self.workspace.as_deref()).await
+    }
+}
+
+/// Runs one of them.
+pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    let pool = schema::connect(&config.database).await?;
+    schema::check(&pool).await?;
+    match command {
+        Command::List { shut, json: as_json } => {
+            let lines = store::list(&pool, shut).await?;
+            print(&if as_json { json(&lines)? } else { listed(&lines) })
+        }
+        Command::Pause { which, reason } => {
+            set_gate(&pool, &which, "paused", Some(&reason)).await?;
+            print(&format!("integration {} is paused: nothing of it is tried\n", which.integration))
+        }
+        Command::Resume { which } => {
+            set_gate(&pool, &which, "open", None).await?;
+            print(&format!("integration {} is open: one task goes first\n", which.integration))
+        }
+        Command::Limit { which, in_flight, per_minute } => {
+            limit(&pool, &which, in_flight, per_minute).await
+        }
+    }
+}
+
+fn listed(lines: &[Line]) -> String {
+    if lines.is_empty() {
+        return "no such integrations\n".to_owned();
+    }
+    let heads =
+        ["INTEGRATION", "NAME", "GATE", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
+    table(heads, lines.iter().map(cells))
+}
+
+fn cells(line: &Line) -> [String; 8] {
+    let until = line.gate_until.map(|until| format!(" until {}", until.format("%H:%M:%S UTC")));
+    let limits = [
+        line.max_in_flight.map(|number| format!("at most {number} in flight")),
+        line.starts_per_minute.map(|number| format!("at most {number} a minute")),
+    ];
+    let why = line.gate_reason.as_deref().map(printable);
+    [
+        line.integration_id.clone(),
+        printable(&line.name),
+        format!("{}{}", line.gate, until.unwrap_or_default()),
+        line.waiting.to_string(),
+        line.in_flight.to_string(),
+        line.unfinished_actions.to_string(),
+        line.workspace_id.clone(),
+        why.into_iter().chain(limits.into_iter().flatten()).collect::<Vec<_>>().join("; "),
+    ]
+}
+
+/// The one workspace that is meant.
+pub(super) async fn workspace_of(
+    pool: &PgPool,
+    integration: &str,
+    wanted: Option<&str>,
+) -> anyhow::Result<String> {
+    let mut known = store::workspaces_of(pool, integration).await?;
+    known.retain(|workspace| wanted.is_none_or(|wanted| workspace == wanted));
+    match known.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => bail!("there is no integration {integration} here"),
+        several => bail!(
+            "several workspaces know integration {integration}: give --workspace, one of {}",
+            several.join(", ")
+        ),
+    }
+}
+
+async fn set_gate(
+    pool: &PgPool,
+    which: &Which,
+    gate: &str,
+    reason: Option<&str>,
+) -> anyhow::Result<()> {
+    let workspace = which.workspace(pool).await?;
+    let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
+    store::set_gate(&mut tx, &workspace, &which.integration, gate, reason)
+        .await
+        .map_err(refusal::of)?;
+    tx.commit().await.context("the database did not take it")
+}
+
+async fn limit(
+    pool: &PgPool,
+    which: &Which,
+    in_flight: Option<u32>,
+    per_minute: Option<u32>,
+) -> anyhow::Result<()> {
+    if in_flight.is_none() && per_minute.is_none() {
+        bail!("give --in-flight or --per-minute");
+    }
+    let workspace = which.workspace(pool).await?;
+    let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
+    store::set_limits(&mut tx, &workspace, &which.integration, in_flight, per_minute)
+        .await
+        .map_err(refusal::of)?;
+    tx.commit().await.context("the database did not take it")?;
+    print(&format!("integration {} is limited\n", which.integration))
+}

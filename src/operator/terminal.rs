@@ -1,0 +1,36 @@
+//! What every command prints with: aligned tables, JSON lines, and an end when the reader has seen enough.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// Heads and rows, aligned by column.
+pub(super) fn table<const N: usize>(
+    heads: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let aligned = |row: &[String; N]| {
+        let cells: Vec<_> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(aligned).collect()
+}
+
+/// One JSON object per line.
+pub(super) fn json(lines: &[impl Serialize]) -> Result<String, serde_json::Error> {
+    lines.iter().map(|line| Ok(serde_json::to_string(line)? + "\n")).collect()
+}
+
+/// Writes to stdout; a reader who has seen enough, such as `head`, ends it quietly.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("stdout cannot be written"),
+    }
+}
