@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use cerby_reconciler::simulator::{
-    Call, Fate, FaultPlan, HttpFault, HubRole, Injection, Integration, Invitation, Kind, Member,
-    Operation, RetryAfter, Settings, Simulator, World,
+    Author, Call, Fate, FaultPlan, Held, HttpFault, HubRole, Injection, Integration, Invitation,
+    Kind, Member, Operation, Place, RetryAfter, Settings, Simulator, World,
 };
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -639,6 +639,242 @@ async fn a_stalled_reply_outlasts_the_client_and_does_not_hinder_the_stop() {
     assert!(error.is_timeout());
     assert!(simulator.member("acme", HUB, "ann").is_none());
     simulator.stop().await.expect("a clean stop");
+}
+
+#[tokio::test]
+async fn a_trickling_reply_is_the_right_one_but_for_its_end_and_does_not_hinder_the_stop() {
+    let (simulator, client) = plain().await;
+    inject(&simulator, Call::Remove, 0, HttpFault::Trickle);
+    let path = format!("/integrations/{HUB}/users/ann");
+    let mut response = client.send(Method::DELETE, &path, None).await.expect("a head");
+    assert!(simulator.member("acme", HUB, "ann").is_none());
+    let length = response.content_length().expect("a length");
+    let mut reply = Vec::new();
+    while reply.len() as u64 + 1 < length {
+        reply.extend(response.chunk().await.expect("a byte").expect("more to come"));
+    }
+    assert!(reply.starts_with(br#"{"data":{"#) && reply.ends_with(b"}"));
+    let more = tokio::time::timeout(Duration::from_millis(200), response.chunk()).await;
+    assert!(more.is_err(), "the last byte is not to come");
+    simulator.stop().await.expect("a clean stop");
+    let error = response.bytes().await.expect_err("the last byte is missing");
+    assert!(error.is_decode() || error.is_body(), "{}", causes(&error));
+}
+
+#[tokio::test]
+async fn a_trickling_reply_outlasts_the_client() {
+    let (simulator, mut client) = plain().await;
+    let brief = Duration::from_millis(200);
+    client.http = reqwest::Client::builder().timeout(brief).build().expect("a client");
+    inject(&simulator, Call::ListMembers, 0, HttpFault::Trickle);
+    let error = match client.list().await {
+        Ok(response) => response.bytes().await.expect_err("no end"),
+        Err(error) => error,
+    };
+    assert!(error.is_timeout(), "{}", causes(&error));
+}
+
+#[tokio::test]
+async fn a_reply_broken_after_the_effect_does_not_tell_of_it() {
+    let (simulator, client) = plain().await;
+    for (nth, status) in [(0, 500), (1, 504)] {
+        inject(&simulator, Call::Invite, nth, HttpFault::BrokenAfterEffect(status));
+        let member = format!("member-{nth}");
+        let body = Some(invite_body(&[&member], &[]));
+        let path = format!("/integrations/{HUB}/users");
+        let (got, body) = client.json(Method::POST, &path, body).await;
+        assert_eq!(got.as_u16(), status);
+        assert_eq!(body["errors"][0]["status"], status);
+        assert!(simulator.member("acme", HUB, &member).is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_huge_body_has_no_end_and_no_effect_and_does_not_hinder_the_stop() {
+    let (simulator, client) = plain().await;
+    inject(&simulator, Call::Remove, 0, HttpFault::Huge);
+    let path = format!("/integrations/{HUB}/users/ann");
+    let mut response = client.send(Method::DELETE, &path, None).await.expect("a head");
+    assert_eq!((response.status(), response.content_length()), (StatusCode::OK, None));
+    let mut length = 0;
+    while length < 4 * 1024 * 1024 {
+        length += response.chunk().await.expect("more").expect("still more").len();
+    }
+    assert!(simulator.member("acme", HUB, "ann").is_some());
+    let read_on = async { while let Ok(Some(_)) = response.chunk().await {} };
+    tokio::join!(async { simulator.stop().await.expect("a clean stop") }, read_on);
+}
+
+/// The next held request, unless none comes within half a minute.
+async fn held(simulator: &Simulator) -> Held {
+    let held = tokio::time::timeout(Duration::from_secs(30), simulator.held());
+    held.await.expect("a held request")
+}
+
+async fn abandoned(held: &mut Held) {
+    let abandoned = tokio::time::timeout(Duration::from_secs(30), held.abandoned());
+    abandoned.await.expect("a client that went away");
+}
+
+fn removal_of(member: &str, client: &Client) -> impl Future<Output = (StatusCode, Value)> + use<> {
+    let url = format!("{}/integrations/{HUB}/users/{member}", client.base);
+    let request = client.http.delete(url).header("X-API-Key", &client.key);
+    async move {
+        let response = request.send().await.expect("an answer");
+        (response.status(), response.json().await.expect("JSON"))
+    }
+}
+
+#[tokio::test]
+async fn a_held_request_has_its_effect_once_it_is_released() {
+    let (simulator, client) = plain().await;
+    inject(&simulator, Call::Remove, 0, HttpFault::Hold);
+    let removal = tokio::spawn(removal_of("ann", &client));
+    let request = held(&simulator).await;
+    assert_eq!(request.call(), Call::Remove);
+    assert_eq!(simulator.counters().requests(Call::Remove), 1);
+    assert!(simulator.member("acme", HUB, "ann").is_some());
+    assert!(!removal.is_finished());
+    assert!(request.release());
+    let (status, body) = removal.await.expect("an answer");
+    assert_eq!((status, &body["data"]["type"]), (StatusCode::OK, &json!("job")));
+    assert!(simulator.member("acme", HUB, "ann").is_none());
+}
+
+#[tokio::test]
+async fn nothing_becomes_of_a_held_request_whose_client_went_away() {
+    let (simulator, client) = plain().await;
+    inject(&simulator, Call::Remove, 0, HttpFault::Hold);
+    let removal = tokio::spawn(removal_of("ann", &client));
+    let mut request = held(&simulator).await;
+    removal.abort();
+    abandoned(&mut request).await;
+    assert!(!request.release(), "nobody is there");
+    assert!(simulator.member("acme", HUB, "ann").is_some());
+    let (status, _) = removal_of("ann", &client).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(simulator.counters().effects("acme", HUB, "ann").removals, 1);
+}
+
+#[tokio::test]
+async fn a_held_reply_comes_after_its_effect_if_anybody_waits_for_it() {
+    let (simulator, client) = plain().await;
+    inject(&simulator, Call::Remove, 0, HttpFault::HoldReply);
+    inject(&simulator, Call::Remove, 1, HttpFault::HoldReply);
+    let removal = tokio::spawn(removal_of("ann", &client));
+    let request = held(&simulator).await;
+    assert!(simulator.member("acme", HUB, "ann").is_none());
+    assert!(!removal.is_finished());
+    assert!(request.release());
+    assert_eq!(removal.await.expect("an answer").0, StatusCode::OK);
+
+    simulator.person_invites("acme", HUB, Member::new("ann", "ann@acme.example"));
+    let removal = tokio::spawn(removal_of("ann", &client));
+    let mut request = held(&simulator).await;
+    removal.abort();
+    abandoned(&mut request).await;
+    assert_eq!(simulator.counters().effects("acme", HUB, "ann").removals, 2);
+}
+
+#[tokio::test]
+async fn held_requests_do_not_hinder_the_stop_and_do_nothing_then() {
+    let (simulator, client) = plain().await;
+    inject(&simulator, Call::Remove, 0, HttpFault::Hold);
+    let removal = tokio::spawn(removal_of("ann", &client));
+    let request = held(&simulator).await;
+    simulator.stop().await.expect("a clean stop");
+    let (status, _) = removal.await.expect("an answer");
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!request.release());
+}
+
+const RESTARTED: &str = "a-job-of-yesterday";
+
+/// Somebody has the removal of `ann` run again for a minute, or for no time.
+fn restart(simulator: &Simulator, takes: Duration, fate: &Fate) -> bool {
+    let ann = Member::new("ann", "ann@acme.example");
+    let place = Place::new("acme", HUB);
+    simulator.restart_job(&place, RESTARTED, ann, Operation::Remove, takes, fate)
+}
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+async fn status_of(client: &Client, job: &str) -> Value {
+    let (_, body) = client.get(&format!("/jobs/{job}")).await;
+    body["data"]["attributes"]["status"].clone()
+}
+
+#[tokio::test]
+async fn a_job_restarted_by_hand_is_retrying_and_then_makes_its_change() {
+    let (simulator, client) = plain().await;
+    let code = "PageChanged".to_owned();
+    assert!(restart(&simulator, Duration::ZERO, &Fate::Transient { times: 1, code }));
+    assert_eq!(client.outcome(RESTARTED).await, "PageChanged");
+    assert!(simulator.member("acme", HUB, "ann").is_some());
+
+    assert!(restart(&simulator, A_MINUTE, &Fate::Succeed), "it is over, so it can be restarted");
+    assert_eq!(status_of(&client, RESTARTED).await, "retrying");
+    assert!(!restart(&simulator, A_MINUTE, &Fate::Succeed), "it runs");
+    assert!(simulator.member("acme", HUB, "ann").is_some());
+
+    let (simulator, client) = plain().await;
+    assert!(restart(&simulator, Duration::ZERO, &Fate::Succeed));
+    assert_eq!(client.outcome(RESTARTED).await, "finished");
+    assert!(simulator.member("acme", HUB, "ann").is_none());
+    assert_eq!(simulator.effects()[0].author, Author::Automation);
+    assert_eq!(simulator.counters().effects("acme", HUB, "ann").removals, 1);
+    let nowhere = Place::new("acme", "nowhere");
+    let ann = Member::new("ann", "ann@acme.example");
+    let remove = Operation::Remove;
+    assert!(!simulator.restart_job(&nowhere, "j", ann, remove, A_MINUTE, &Fate::Succeed));
+}
+
+#[tokio::test]
+async fn a_job_asked_for_beside_a_restarted_one_overlaps_and_the_restarted_one_does_not() {
+    let settings = Settings { job_ms: 60_000..=60_000, ..Settings::default() };
+    let (simulator, client) = start(settings.clone()).await;
+    client.remove(HUB, "ann").await;
+    assert!(restart(&simulator, A_MINUTE, &Fate::Succeed));
+    let counters = simulator.counters();
+    assert_eq!((counters.overlapping_jobs, counters.max_concurrent_jobs), (0, 1));
+
+    let (simulator, client) = start(settings).await;
+    assert!(restart(&simulator, A_MINUTE, &Fate::Succeed));
+    client.invite(HUB, &["bob"], &[]).await;
+    assert_eq!(simulator.counters().overlapping_jobs, 0, "another member");
+    client.remove(HUB, "ann").await;
+    let counters = simulator.counters();
+    assert_eq!((counters.overlapping_jobs, counters.max_concurrent_jobs), (1, 2));
+
+    let (simulator, client) = plain().await;
+    assert!(restart(&simulator, Duration::ZERO, &Fate::Succeed));
+    client.end(RESTARTED).await;
+    client.remove(HUB, "ann").await;
+    assert_eq!(simulator.counters().overlapping_jobs, 0, "it was over");
+}
+
+#[tokio::test]
+async fn a_job_says_the_word_that_was_chosen_for_it_until_it_ends() {
+    let settings = Settings { job_ms: 60_000..=60_000, ..Settings::default() };
+    let (simulator, client) = start(settings).await;
+    let choose = |status| {
+        simulator.set_unended_status("acme", HUB, "ann", Operation::Remove, status);
+    };
+    for word in ["retrying", "a word of tomorrow", ""] {
+        choose(Some(word));
+        let job = client.remove(HUB, "ann").await;
+        assert_eq!(status_of(&client, &job).await, word);
+    }
+    let other = client.invite(HUB, &["bob"], &[]).await;
+    assert_eq!(status_of(&client, &other).await, "created");
+    choose(None);
+    let job = client.remove(HUB, "ann").await;
+    assert_eq!(status_of(&client, &job).await, "created");
+
+    let (simulator, client) = plain().await;
+    simulator.set_unended_status("acme", HUB, "ann", Operation::Remove, Some("retrying"));
+    let job = client.remove(HUB, "ann").await;
+    assert_eq!(client.outcome(&job).await, "finished");
 }
 
 #[tokio::test]

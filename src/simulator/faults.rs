@@ -48,6 +48,12 @@ pub struct FaultPlan {
     pub html: f64,
     /// 200 with an errors body, without effect.
     pub ok_with_errors: f64,
+    /// The effect takes place and the reply comes too slowly for any client.
+    pub trickle: f64,
+    /// The effect takes place and the reply is 500 or 502.
+    pub broken_after_effect: f64,
+    /// 200 with a body that does not end, without effect.
+    pub huge: f64,
 }
 
 impl Default for FaultPlan {
@@ -70,6 +76,9 @@ impl Default for FaultPlan {
             stall: 0.0,
             html: 0.0,
             ok_with_errors: 0.0,
+            trickle: 0.0,
+            broken_after_effect: 0.0,
+            huge: 0.0,
         }
     }
 }
@@ -99,6 +108,9 @@ impl FaultPlan {
             self.stall,
             self.html,
             self.ok_with_errors,
+            self.trickle,
+            self.broken_after_effect,
+            self.huge,
         ];
         let late = || Duration::from_millis(draw.next().within(&self.delay_ms));
         Some(match share(draw.unit(), &shares)? {
@@ -110,7 +122,10 @@ impl FaultPlan {
             5 => HttpFault::LostReply,
             6 => HttpFault::Stall,
             7 => HttpFault::Html,
-            _ => HttpFault::OkWithErrors,
+            8 => HttpFault::OkWithErrors,
+            9 => HttpFault::Trickle,
+            10 => HttpFault::BrokenAfterEffect(draw.next().pick(&[500, 502])),
+            _ => HttpFault::Huge,
         })
     }
 }
@@ -130,8 +145,21 @@ pub enum HttpFault {
     LostReply,
     /// The effect takes place, then no reply comes until the client gives up.
     Stall,
+    /// The effect takes place, then the right answer comes so slowly that the client gives up.
+    Trickle,
+    /// The effect takes place, then an errors body with this status.
+    BrokenAfterEffect(u16),
+    /// The request waits before its effect until [`Held::release`]; nothing more becomes of it once the client
+    /// has gone away.
+    ///
+    /// [`Held::release`]: super::Held::release
+    Hold,
+    /// The effect takes place, then the reply waits likewise.
+    HoldReply,
     /// 200 with HTML; without effect.
     Html,
+    /// 200 with a body that does not end; without effect.
+    Huge,
     /// 200 with an errors body; without effect.
     OkWithErrors,
     /// A page of members whose `next` leads to itself; other calls are answered rightly.

@@ -1,5 +1,7 @@
 //! What stands before every operation: counting, faults and the API key.
 
+use std::future::pending;
+
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::StatusCode;
@@ -7,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::Handle;
+use super::bodies;
 use super::connection::Breaker;
 use super::faults::{Call, HttpFault};
 use super::shapes::Refusal;
@@ -18,6 +21,12 @@ pub(super) struct Treatment {
     pub(super) is_heard: bool,
     /// Whether a page of members leads to itself.
     pub(super) repeats_page: bool,
+}
+
+impl Treatment {
+    const WHOLE: Self = Self { is_heard: true, repeats_page: false };
+    const REPEATING: Self = Self { repeats_page: true, ..Self::WHOLE };
+    const UNHEARD: Self = Self { is_heard: false, ..Self::WHOLE };
 }
 
 /// Lets a request through, or lets it go wrong.
@@ -43,54 +52,73 @@ pub(super) async fn gate(
         }
         fault
     };
-    suffer(fault, &handle, &breaker, request, next).await
+    match fault {
+        None => run(request, next, Treatment::WHOLE).await,
+        Some(fault) => suffer((call, fault), &handle, &breaker, request, next).await,
+    }
 }
 
 async fn suffer(
-    fault: Option<HttpFault>,
+    (call, fault): (Call, HttpFault),
     handle: &Handle,
     breaker: &Breaker,
     request: Request,
     next: Next,
 ) -> Response {
-    let whole = Treatment { is_heard: true, repeats_page: false };
     match fault {
-        None => run(request, next, whole).await,
-        Some(HttpFault::RepeatedPage) => {
-            run(request, next, Treatment { repeats_page: true, ..whole }).await
-        }
-        Some(HttpFault::Delay(late)) => {
+        HttpFault::RepeatedPage => run(request, next, Treatment::REPEATING).await,
+        HttpFault::Delay(late) => {
             handle.unless_stopped(tokio::time::sleep(late)).await;
-            run(request, next, whole).await
+            run(request, next, Treatment::WHOLE).await
         }
-        Some(HttpFault::LostReply) => {
-            let response = run(request, next, Treatment { is_heard: false, ..whole }).await;
-            breaker.close();
-            response
+        HttpFault::Hold => match handle.unless_stopped(handle.holding.hold(call)).await {
+            Some(()) => run(request, next, Treatment::WHOLE).await,
+            None => refusal(StatusCode::SERVICE_UNAVAILABLE).into_response(),
+        },
+        HttpFault::LostReply
+        | HttpFault::Stall
+        | HttpFault::Trickle
+        | HttpFault::BrokenAfterEffect(_)
+        | HttpFault::HoldReply => {
+            let reply = run(request, next, Treatment::UNHEARD).await;
+            spoil((call, fault), handle, breaker, reply).await
         }
-        Some(HttpFault::Stall) => {
-            let response = run(request, next, Treatment { is_heard: false, ..whole }).await;
-            handle.unless_stopped(std::future::pending()).await;
-            response
-        }
-        Some(HttpFault::Reset) => {
+        HttpFault::Reset => {
             breaker.reset();
             StatusCode::NO_CONTENT.into_response()
         }
-        Some(HttpFault::Html) => Html("<html><body>Please log in</body></html>").into_response(),
-        Some(HttpFault::OkWithErrors) => {
-            Json(refusal(StatusCode::BAD_GATEWAY).body()).into_response()
-        }
-        Some(HttpFault::Status(number)) => {
-            let status = StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            refusal(status).into_response()
-        }
-        Some(HttpFault::RateLimited(after)) => {
+        HttpFault::Html => Html("<html><body>Please log in</body></html>").into_response(),
+        HttpFault::Huge => bodies::endless(handle).into_response(),
+        HttpFault::OkWithErrors => Json(refusal(StatusCode::BAD_GATEWAY).body()).into_response(),
+        HttpFault::Status(number) => refusal(status(number)).into_response(),
+        HttpFault::RateLimited(after) => {
             let retry_after = after.header(super::now());
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS);
             Refusal { retry_after, ..refusal }.into_response()
         }
     }
+}
+
+/// What the client sees of a reply after the effect took place.
+async fn spoil(
+    (call, fault): (Call, HttpFault),
+    handle: &Handle,
+    breaker: &Breaker,
+    reply: Response,
+) -> Response {
+    match fault {
+        HttpFault::LostReply => breaker.close(),
+        HttpFault::Stall => drop(handle.unless_stopped(pending::<()>()).await),
+        HttpFault::HoldReply => drop(handle.unless_stopped(handle.holding.hold(call)).await),
+        HttpFault::Trickle => return bodies::trickled(reply, handle).await,
+        HttpFault::BrokenAfterEffect(number) => return refusal(status(number)).into_response(),
+        _ => {}
+    }
+    reply
+}
+
+fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 async fn run(mut request: Request, next: Next, treatment: Treatment) -> Response {

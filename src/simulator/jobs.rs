@@ -90,6 +90,10 @@ pub(super) struct Job {
     pub(super) takes: Duration,
     /// Whether its timestamps lack a zone.
     pub(super) naive: bool,
+    /// Whether somebody started it again by hand.
+    pub(super) is_restarted: bool,
+    /// What it says of its status before it ends, in place of the usual words.
+    pub(super) unended_status: Option<String>,
     /// Whether it counts towards the jobs that a client runs at once.
     pub(super) is_counted: bool,
     /// Present once it ended.
@@ -97,15 +101,21 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn status(&self, now: Instant) -> &'static str {
+    pub(super) fn status(&self, now: Instant) -> &str {
         let age = now.saturating_duration_since(self.created);
-        match &self.end {
-            Some(Ok(())) => "finished",
-            Some(Err(_)) => "error",
-            None if age * 10 < self.takes => "created",
-            None if age * 4 < self.takes => "started",
-            None => "running",
+        match (&self.end, &self.unended_status) {
+            (Some(Ok(())), _) => "finished",
+            (Some(Err(_)), _) => "error",
+            (None, Some(word)) => word,
+            (None, None) => self.usual_status(age),
         }
+    }
+
+    fn usual_status(&self, age: Duration) -> &'static str {
+        if age * 10 < self.takes {
+            return if self.is_restarted { "retrying" } else { "created" };
+        }
+        if age * 4 < self.takes { "started" } else { "running" }
     }
 
     pub(super) fn updated_at(&self) -> DateTime<Utc> {

@@ -5,6 +5,7 @@
 //! single member, bring Cerby up to date. What goes wrong is drawn from a seed and the names of
 //! what it happens to, so that a run can be repeated whatever the order of its requests.
 
+mod bodies;
 mod chance;
 mod connection;
 mod control;
@@ -12,6 +13,7 @@ mod counters;
 mod fate;
 mod faults;
 mod gate;
+mod hold;
 mod http;
 mod jobs;
 mod shapes;
@@ -34,6 +36,9 @@ use connection::{Breaker, Door};
 pub use counters::{Counters, Effects, MemberKey};
 pub use fate::{Fate, Operation, PERMANENT_CODES, TRANSIENT_CODES};
 pub use faults::{Call, FaultPlan, HttpFault, Injection, RetryAfter};
+pub use hold::Held;
+use hold::HoldingArea;
+use jobs::Work;
 use site::Change;
 use state::State;
 pub use state::{Author, Effect};
@@ -81,6 +86,7 @@ impl Default for Settings {
 struct Handle {
     state: Arc<Mutex<State>>,
     stopping: CancellationToken,
+    holding: Arc<HoldingArea>,
 }
 
 impl Handle {
@@ -95,8 +101,8 @@ impl Handle {
         self.state().change(Author::Person, place, operation, who, Instant::now())
     }
 
-    async fn unless_stopped(&self, future: impl Future<Output = ()>) {
-        self.stopping.run_until_cancelled(future).await;
+    async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.stopping.run_until_cancelled(future).await
     }
 }
 
@@ -116,7 +122,8 @@ impl Simulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State::new(world, settings)?));
-        let handle = Handle { state, stopping: CancellationToken::new() };
+        let holding = Arc::new(HoldingArea::new());
+        let handle = Handle { state, stopping: CancellationToken::new(), holding };
         let service = http::router(handle.clone());
         let service = service.into_make_service_with_connect_info::<Breaker>();
         let stopped = handle.stopping.clone().cancelled_owned();
@@ -235,6 +242,42 @@ impl Simulator {
     /// Lets one request go wrong.
     pub fn inject(&self, injection: Injection) {
         self.handle.state().troubles.inject(injection);
+    }
+
+    /// Waits for a request that is held by [`HttpFault::Hold`] or [`HttpFault::HoldReply`]; each is
+    /// handed over once, in the order in which they came.
+    pub async fn held(&self) -> Held {
+        self.handle.holding.held().await
+    }
+
+    /// Somebody has a job run again by hand, under the id that it had. What it changes counts as the
+    /// automation's, and jobs asked for while it runs as overlapping; it does not overlap by itself. Tells
+    /// whether it could start: it runs already, or there is no such integration, otherwise.
+    pub fn restart_job(
+        &self,
+        place: &Place,
+        job_id: &str,
+        member: Member,
+        operation: Operation,
+        takes: Duration,
+        fate: &Fate,
+    ) -> bool {
+        let work = Work::Change { operation, changes: vec![(member, fate.outcome(0))] };
+        self.handle.state().restart(place, job_id, work, takes)
+    }
+
+    /// What the coming jobs of this operation on this member say of their status before they end, in
+    /// place of the usual words; `None` for these.
+    pub fn set_unended_status(
+        &self,
+        workspace: &str,
+        integration: &str,
+        member: &str,
+        operation: Operation,
+        status: Option<&str>,
+    ) {
+        let key = (Place::new(workspace, integration), member.to_owned());
+        self.handle.state().set_unended_status((key, operation), status.map(str::to_owned));
     }
 
     /// Whether every request is answered with 503, from now on.

@@ -58,6 +58,7 @@ pub(super) struct State {
     jobs: HashMap<String, Job>,
     due: BTreeMap<(Instant, u64), Due>,
     running: HashMap<MemberKey, u64>,
+    unended_statuses: HashMap<(MemberKey, Operation), String>,
     /// The latest invitation of each member: an older one is not accepted any more.
     invitations: HashMap<MemberKey, u64>,
     moment: u64,
@@ -78,6 +79,7 @@ impl State {
             jobs: HashMap::new(),
             due: BTreeMap::new(),
             running: HashMap::new(),
+            unended_statuses: HashMap::new(),
             invitations: HashMap::new(),
             moment: 0,
             settings,
@@ -126,6 +128,17 @@ impl State {
         self.moment
     }
 
+    pub(super) fn set_unended_status(
+        &mut self,
+        of: (MemberKey, Operation),
+        status: Option<String>,
+    ) {
+        match status {
+            Some(status) => self.unended_statuses.insert(of, status),
+            None => self.unended_statuses.remove(&of),
+        };
+    }
+
     /// Starts a job; `is_heard` tells whether the client will learn its id.
     pub(super) fn start(
         &mut self,
@@ -134,40 +147,71 @@ impl State {
         draw: Draw,
         is_heard: bool,
     ) -> String {
-        let moment = self.tick();
         let range = match work {
             Work::Change { .. } => &self.settings.job_ms,
             _ => &self.settings.sync_ms,
         };
         let takes = Duration::from_millis(draw.within(range));
-        let id = Draw::new(self.settings.seed, &["job", &moment.to_string()]).uuid();
-        let created = Instant::now();
-        let never_ends = work.never_ends();
-        if !never_ends {
-            self.due.insert((created + takes, moment), Due::End(id.clone()));
+        let number = self.tick().to_string();
+        let id = Draw::new(self.settings.seed, &["job", &number]).uuid();
+        let job = self.job_of(place, id.clone(), work, takes);
+        let job = Job { is_counted: is_heard && job.is_counted, ..job };
+        for jobs in self.admit(job) {
+            self.counters.concurrent(jobs);
         }
-        let job = Job {
-            id: id.clone(),
-            place: place.clone(),
-            work,
-            created,
-            created_at: super::now(),
-            takes,
-            naive: self.jobs.len() % 2 == 1,
-            is_counted: is_heard && !never_ends,
-            end: None,
-        };
-        self.count_start(&job);
-        self.jobs.insert(id.clone(), job);
         id
     }
 
-    fn count_start(&mut self, job: &Job) {
-        for member in job.work.members().filter(|_| job.is_counted) {
+    /// Starts a job again under its id, as nobody's request; tells whether it could.
+    pub(super) fn restart(&mut self, place: &Place, id: &str, work: Work, takes: Duration) -> bool {
+        let is_running = self.jobs.get(id).is_some_and(|job| job.end.is_none());
+        if is_running || !self.sites.contains_key(place) {
+            return false;
+        }
+        let job = self.job_of(place, id.to_owned(), work, takes);
+        self.admit(Job { is_restarted: true, ..job });
+        true
+    }
+
+    fn job_of(&self, place: &Place, id: String, work: Work, takes: Duration) -> Job {
+        Job {
+            id,
+            place: place.clone(),
+            created: Instant::now(),
+            created_at: super::now(),
+            takes,
+            naive: self.jobs.len() % 2 == 1,
+            is_restarted: false,
+            unended_status: self.unended_status(place, &work),
+            is_counted: !work.never_ends(),
+            work,
+            end: None,
+        }
+    }
+
+    fn unended_status(&self, place: &Place, work: &Work) -> Option<String> {
+        let Work::Change { operation, changes } = work else {
+            return None;
+        };
+        let mut keys = changes.iter().map(|(member, _)| (place.clone(), member.id.clone()));
+        keys.find_map(|key| self.unended_statuses.get(&(key, *operation))).cloned()
+    }
+
+    /// Lets the job run, and tells for each of its members how many jobs run now.
+    fn admit(&mut self, job: Job) -> Vec<u64> {
+        let moment = self.tick();
+        if !job.work.never_ends() {
+            self.due.insert((job.created + job.takes, moment), Due::End(job.id.clone()));
+        }
+        let members = job.work.members().filter(|_| job.is_counted);
+        let counts = members.map(|member| {
             let running = self.running.entry((job.place.clone(), member.to_owned())).or_default();
             *running += 1;
-            self.counters.concurrent(*running);
-        }
+            *running
+        });
+        let counts = counts.collect();
+        self.jobs.insert(job.id.clone(), job);
+        counts
     }
 
     fn count_end(&mut self, job: &Job) {
