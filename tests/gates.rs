@@ -334,8 +334,7 @@ async fn a_mended_login_is_believed_when_the_app_was_read_with_it(pool: PgPool) 
     assert_eq!(world.verdict(action).await, "contradicted");
     assert_eq!(world.gate(APP).await, "credentials");
 
-    mend_app(&world);
-    world.apps.set_sync_fate(WORKSPACE, APP, Fate::Succeed);
+    world.apps.person_mends_login(WORKSPACE, APP);
     world.say_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");

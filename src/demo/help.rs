@@ -30,6 +30,12 @@ fn change(scene: &Scene, urgent: Option<&Urgent>) -> String {
             "curl -X POST http://{address}/simulator/WORKSPACE/integrations/ID/members/ID/remove"
         );
     };
+    if action.operation == "reconnect" {
+        return format!(
+            "curl -X POST http://{address}/simulator/{}/integrations/{}/mend-login",
+            action.workspace_id, action.integration_id
+        );
+    }
     let (path, body) = match action.operation.as_str() {
         "remove" => ("remove", String::new()),
         "invite" => ("invite", body(&action.entitlements)),

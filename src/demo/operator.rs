@@ -152,6 +152,10 @@ impl<'a> Operator<'a> {
         let roles: Vec<&str> = action.entitlements.iter().map(String::as_str).collect();
         // Whether it changed anything does not matter: the app is as wanted afterwards.
         match action.operation.as_str() {
+            "reconnect" => {
+                self.apps.person_mends_login(workspace, integration);
+                true
+            }
             "invite" => {
                 let person = Member {
                     username: action.member_username.clone(),

@@ -1,19 +1,47 @@
 //! The failed tasks that the demo plays, from a file in the format of `import`.
 
+use std::sync::LazyLock;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use crate::operator::import::InboundTask;
 
 const FILE: &str = include_str!("failed-tasks.jsonl");
 
+/// How long ago the last of them was wanted when the demo begins.
+const LAST_WANTED: TimeDelta = TimeDelta::minutes(5);
+
+/// The file's lines, wanted just now: what was wanted months ago would go to people.
+static LINES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut tasks: Vec<Value> = FILE.lines().map(parsed).collect();
+    let wanted = |task: &Value| parsed::<DateTime<Utc>>(&task["requested_at"].to_string());
+    let last = tasks.iter().map(wanted).max().unwrap_or_default();
+    let moved = now() - LAST_WANTED - last;
+    for task in &mut tasks {
+        task["requested_at"] = (wanted(task) + moved).to_rfc3339().into();
+    }
+    tasks.iter().map(Value::to_string).collect()
+});
+
+fn parsed<T: DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).expect("a test reads every line")
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no database yet whose time could be asked")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// Every task of the file, in its order: the order of arrival, not that of `requested_at`.
 pub(super) fn all() -> Vec<InboundTask> {
-    FILE.lines().map(|line| serde_json::from_str(line).expect("a test reads every line")).collect()
+    LINES.iter().map(|line| parsed(line)).collect()
 }
 
 /// The lines of the file, so many at a time.
 pub(super) fn batches(size: usize) -> impl Iterator<Item = String> {
-    let lines: Vec<&str> = FILE.lines().collect();
-    let batches: Vec<_> = lines.chunks(size).map(|batch| batch.join("\n")).collect();
-    batches.into_iter()
+    LINES.chunks(size).map(|batch| batch.join("\n"))
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(super) fn router() -> Router<Handle> {
         .route("/simulator/counters", get(counters))
         .route("/simulator/{workspace}/integrations/{id}/members", get(members))
         .route("/simulator/{workspace}/integrations/{id}/members/{member}/{change}", post(change))
+        .route("/simulator/{workspace}/integrations/{id}/mend-login", post(mend_login))
 }
 
 async fn counters(Shared(handle): Shared<Handle>) -> Json<Value> {
@@ -75,6 +76,17 @@ async fn change(
             Err(Refusal::new(StatusCode::CONFLICT, "nothing_to_change", detail))
         }
     }
+}
+
+async fn mend_login(
+    Shared(handle): Shared<Handle>,
+    Path((workspace, id)): Path<(String, String)>,
+) -> Answer {
+    let place = Place::new(workspace, id);
+    let mut state = handle.state();
+    state.site(&place).ok_or_else(|| Refusal::not_found("integration_not_found"))?;
+    state.fates.mend_login(place);
+    Ok(Json(json!({"changed": true})))
 }
 
 fn wanted(body: &Bytes) -> Result<Wanted, Refusal> {

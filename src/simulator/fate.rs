@@ -1,6 +1,6 @@
 //! What becomes of an attempt of the automation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -50,6 +50,10 @@ pub const PERMANENT_CODES: [&str; 17] = [
     "VerificationMethodsNotManagedError",
     "SecureDeviceNotFoundInStorage",
 ];
+
+/// Those of them that say that the login which the backend has stored is refused.
+const LOGIN_CODES: [&str; 4] =
+    ["BadCredentials", "EmptyPasswordError", "AccountVaultError", "SecureDeviceNotFoundInStorage"];
 
 /// Failures that pass by themselves.
 pub const TRANSIENT_CODES: [&str; 3] = ["LoginTimeout", "PageChanged", "CaptchaShown"];
@@ -156,11 +160,18 @@ pub(super) struct Fates {
     plan: FaultPlan,
     set: HashMap<Subject, Fate>,
     attempts: HashMap<Subject, u32>,
+    mended_logins: HashSet<Place>,
 }
 
 impl Fates {
     pub(super) fn new(seed: u64, plan: FaultPlan) -> Self {
-        Self { seed, plan, set: HashMap::new(), attempts: HashMap::new() }
+        Self {
+            seed,
+            plan,
+            set: HashMap::new(),
+            attempts: HashMap::new(),
+            mended_logins: HashSet::new(),
+        }
     }
 
     /// Attempts are counted from here anew.
@@ -168,6 +179,16 @@ impl Fates {
         let subject = (place, member.to_owned(), step);
         self.attempts.remove(&subject);
         self.set.insert(subject, fate);
+    }
+
+    /// From now on no attempt here fails for the login.
+    pub(super) fn mend_login(&mut self, place: Place) {
+        self.mended_logins.insert(place);
+    }
+
+    fn fails_for_a_mended_login(&self, place: &Place, outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Fails { code, .. } if LOGIN_CODES.contains(&code.as_str()))
+            && self.mended_logins.contains(place)
     }
 
     /// The outcome of the next attempt, and a draw of its own.
@@ -189,7 +210,11 @@ impl Fates {
             None if member.is_empty() => self.sync_fate(&each).outcome(0),
             None => Fate::dealt(&self.plan, self.seed, &names).outcome(attempt),
         };
-        (outcome, Draw::new(self.seed, &each).next())
+        let draw = Draw::new(self.seed, &each).next();
+        match self.fails_for_a_mended_login(place, &outcome) {
+            true => (Outcome::Works, draw),
+            false => (outcome, draw),
+        }
     }
 
     fn sync_fate(&self, names: &[&str]) -> Fate {

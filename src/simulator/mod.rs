@@ -183,6 +183,11 @@ impl Simulator {
         self.person_changes(workspace, integration, Operation::ChangeRole, &member)
     }
 
+    /// Somebody mends the login with which the automation works in the app: nothing fails for it any more.
+    pub fn person_mends_login(&self, workspace: &str, integration: &str) {
+        self.handle.state().fates.mend_login(Place::new(workspace, integration));
+    }
+
     fn person_changes(
         &self,
         workspace: &str,

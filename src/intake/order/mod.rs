@@ -108,7 +108,8 @@ fn winner_over(intent: &Intent, all: &[Intent]) -> Option<i64> {
 
 fn wins(later: &Intent, older: &Intent) -> bool {
     use Operation::{ChangeRole, Invite, Remove};
-    if later.standing == Standing::Void {
+    // A removal that a person dismissed was asked for all the same: what is older never brings the member back.
+    if later.standing == Standing::Void && later.operation != Remove {
         return false;
     }
     let under_way = matches!(
@@ -127,5 +128,7 @@ fn age(intent: &Intent) -> (DateTime<Utc>, i64) {
     (intent.requested_at, intent.task)
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

@@ -86,9 +86,11 @@ fn an_older_removal_that_arrives_before_the_rehire_was_tried_goes_first() {
 }
 
 #[test]
-fn a_cancelled_removal_supersedes_nothing() {
-    let order = order(&[intent(2, Remove, Standing::Void), new(1, Invite)]);
-    assert_eq!(order.head, Some(1));
+fn a_dismissed_removal_still_keeps_out_what_is_older_and_a_dismissed_invite_nothing() {
+    let removal = order(&[intent(2, Remove, Standing::Void), new(1, Invite)]);
+    assert_eq!(removal.closed, [Superseded { task: 1, by: 2 }]);
+    let invite = order(&[intent(2, Invite, Standing::Void), new(1, Invite)]);
+    assert_eq!(invite.head, Some(1));
 }
 
 fn any_intents() -> impl Strategy<Value = Vec<Intent>> {
@@ -117,7 +119,7 @@ proptest! {
         for one in &intents {
             let lives = order.waiting.contains(&one.task) || order.head == Some(one.task);
             let removed_later = intents.iter().any(|later| {
-                later.task > one.task && later.operation == Remove && later.standing != Standing::Void
+                later.task > one.task && later.operation == Remove
             });
             prop_assert!(!(lives && removed_later) || one.standing == FLYING, "{} lives in {order:?}", one.task);
         }

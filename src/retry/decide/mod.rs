@@ -26,6 +26,13 @@ pub enum AfterLook {
     Record(Next),
 }
 
+/// What to do with a task before anything is asked about it: one whose workers died even while they only looked at
+/// it goes to a person unlooked at, or it would kill its workers for ever.
+pub fn before_look(policy: &Policy, task: &ClaimedTask) -> Option<Next> {
+    (task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2))
+        .then(|| escalate(EscalationReason::WorkersDied, &task.first_failure))
+}
+
 /// What to do with a task that has no job in flight, after its member was looked at.
 pub fn after_look(
     policy: &Policy,

@@ -78,7 +78,8 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
     let of = || task(Operation::Remove);
     let gone = Observation::AsWanted;
     let person = Failure::ours("InvalidBusinessId");
-    let table: [(&str, ClaimedTask, &Observation, &str); 17] = [
+    let login = Failure::ours("BadCredentials");
+    let table: [(&str, ClaimedTask, &Observation, &str); 21] = [
         ("still there", of(), &THERE, "run"),
         ("already gone", of(), &gone, "succeed"),
         (
@@ -132,6 +133,25 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             ClaimedTask { has_automation: false, ..of() },
             &THERE,
             "escalate Deprovisioned",
+        ),
+        ("login refused", ClaimedTask { first_failure: login.clone(), ..of() }, &THERE, "park"),
+        (
+            "login refused, and the gate opened since",
+            ClaimedTask { first_failure: login, reopened: true, ..of() },
+            &THERE,
+            "run",
+        ),
+        (
+            "only a person could, and sent it back",
+            ClaimedTask { first_failure: Failure::ours("NotEnoughSeats"), returned: true, ..of() },
+            &THERE,
+            "run",
+        ),
+        (
+            "wanted before our memory begins",
+            ClaimedTask { requested_at: now() - chrono::TimeDelta::days(91), ..of() },
+            &THERE,
+            "escalate TooOld",
         ),
         ("attempts used", ClaimedTask { attempts: 6, ..of() }, &THERE, "escalate AttemptsUsed"),
         (
@@ -304,4 +324,57 @@ fn doubtful_absence_is_believed_only_from_a_job_that_saw_it() {
     assert!(is_believed(&doubtful, &ended("MemberNotFound")));
     assert!(!is_believed(&doubtful, &ended("LoginTimeout")));
     assert!(is_believed(&task(Operation::Remove), &ended("LoginTimeout")));
+}
+
+#[test]
+fn a_task_that_kills_whoever_looks_at_it_goes_to_a_person_unlooked_at() {
+    let killed = |claims, running: bool| {
+        let running = running.then(|| ("job".to_owned(), now()));
+        let task = ClaimedTask { unreleased_claims: claims, running, ..task(Operation::Invite) };
+        before_look(&policy(), &task).map(|next| word_of(&next))
+    };
+    assert_eq!(killed(6, false), None);
+    for running in [false, true] {
+        assert_eq!(killed(7, running).as_deref(), Some("escalate WorkersDied"));
+    }
+}
+
+#[test]
+fn only_a_jobs_end_is_a_sign_of_the_app() {
+    let at_work = ClaimedTask { running: Some(("job".into(), now())), ..task(Operation::Remove) };
+    let idle = task(Operation::Remove);
+    let retry = |code| Next::Retry {
+        after: Duration::ZERO,
+        failure: Failure::ours(code),
+        lost: Lost::Nothing,
+    };
+    let escalate = |code| Next::Escalate {
+        reason: EscalationReason::AttemptsUsed,
+        failure: Failure::ours(code),
+        after_attempt: true,
+    };
+    let waits = |limits_rate| Next::Wait {
+        after: Duration::from_secs(9),
+        why: String::new(),
+        lost: Lost::Nothing,
+        limits_rate,
+    };
+    let table = [
+        (&at_work, Next::Succeed { reason: "" }, Sign::Works),
+        (&idle, Next::Succeed { reason: "" }, Sign::Nothing),
+        (&at_work, retry("PageChanged"), Sign::Fails),
+        (&at_work, retry("JobNeverEnded"), Sign::Fails),
+        (&at_work, retry(JOB_UNKNOWN), Sign::Nothing),
+        (&at_work, retry("MemberNotFound"), Sign::Works),
+        (&idle, retry("conflict"), Sign::Nothing),
+        (&at_work, escalate("PageChanged"), Sign::Fails),
+        (&at_work, escalate("NotEnoughSeats"), Sign::Works),
+        (&idle, escalate("PageChanged"), Sign::Nothing),
+        (&at_work, waits(false), Sign::Nothing),
+        (&idle, waits(true), Sign::LimitsRate(Duration::from_secs(9))),
+        (&at_work, Next::Supersede, Sign::Nothing),
+    ];
+    for (task, next, expected) in table {
+        assert_eq!(sign(task, &next), expected, "{next:?}");
+    }
 }

@@ -1,0 +1,165 @@
+//! Rows as they really arrive: late, in batches, out of transactions held open, behind jobs that run again.
+
+#![cfg(feature = "simulator")]
+
+mod support;
+
+use std::time::Duration;
+
+use cerby_reconciler::simulator::{Call, Fate, Member, Operation, Place};
+use cerby_reconciler::worker::Stage;
+use sqlx::PgPool;
+use support::{APP, WORKSPACE, World, a_failed, eventually};
+
+const INSERT: &str = "insert into reconciler.automation_tasks
+    (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application, member_id,
+     member_email, operation, entitlements, trigger, requested_at, failure_code)
+ values ('acme', $1, 'job', 'an-app', 'app', 'Asana', 'asana_tenant', $2, $2 || '@example.com', $3, '{EDITOR}',
+         'manual', now() - make_interval(mins => $4), 'LoginTimeout')";
+
+#[sqlx::test(migrations = false)]
+async fn an_older_invite_out_of_a_transaction_held_open_never_overtakes_the_removal(pool: PgPool) {
+    let world = World::new(pool).await;
+    let mut held_open = world.pool.begin().await.unwrap();
+    let invite = sqlx::query(INSERT).bind("old-invite").bind("lee").bind("invite").bind(9);
+    invite.execute(&mut *held_open).await.unwrap();
+    let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "succeeded");
+    held_open.commit().await.unwrap();
+    world.drive().await;
+    let invite = "select state || ' by ' || superseded_by from reconciler.automation_tasks where source_id = 'old-invite' and id <> $1";
+    assert_eq!(world.text(invite, 0).await, format!("superseded by {removal}"));
+    assert_eq!(world.apps.counters().requests(Call::Invite), 0);
+    assert!(!world.is_in_app(APP, "lee"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_transaction_held_open_does_not_keep_other_rows_waiting(pool: PgPool) {
+    let world = World::new(pool).await;
+    let mut held_open = world.pool.begin().await.unwrap();
+    let invite = sqlx::query(INSERT).bind("held").bind("lee").bind("invite").bind(9);
+    invite.execute(&mut *held_open).await.unwrap();
+    let removal = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "succeeded");
+    held_open.rollback().await.unwrap();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_batch_in_one_transaction_is_ordered_by_what_was_wanted_when(pool: PgPool) {
+    let world = World::new(pool).await;
+    let mut batch = world.pool.begin().await.unwrap();
+    let rows =
+        [("d", "invite", 1), ("b", "change_role", 7), ("c", "remove", 4), ("a", "invite", 9)];
+    for (source, operation, minutes) in rows {
+        let row = sqlx::query(INSERT).bind(source).bind("lee").bind(operation).bind(minutes);
+        row.execute(&mut *batch).await.unwrap();
+    }
+    batch.commit().await.unwrap();
+    world.drive().await;
+    let ends: Vec<(String, String)> = sqlx::query_as(
+        "select source_id, state from reconciler.automation_tasks order by source_id",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let ends: Vec<_> =
+        ends.iter().map(|(source, state)| (source.as_str(), state.as_str())).collect();
+    assert_eq!(
+        ends,
+        [("a", "superseded"), ("b", "superseded"), ("c", "succeeded"), ("d", "succeeded")]
+    );
+    assert!(world.is_in_app(APP, "lee"), "the last wish was an invite");
+}
+
+fn restart(world: &World, takes: Duration, fate: &Fate) {
+    let jo = Member::new("jo", "jo@example.com");
+    let place = Place::new(WORKSPACE, APP);
+    let removal = Operation::Remove;
+    assert!(world.apps.restart_job(&place, "job-that-failed", jo, removal, takes, fate));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_failed_job_that_runs_again_is_watched_and_no_other_is_started_beside_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.order().await;
+    restart(&world, Duration::from_millis(300), &Fate::Succeed);
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(id).await, "running");
+    assert_eq!(world.attempts(id).await, 0, "somebody else's attempt");
+    eventually("its job has ended", async || {
+        world.let_time_pass().await;
+        world.step().await;
+        world.state(id).await == "succeeded"
+    })
+    .await;
+    let counters = world.apps.counters();
+    assert_eq!((counters.requests(Call::Remove), counters.overlapping_jobs), (0, 0));
+    assert!(!world.is_in_app(APP, "jo"));
+    assert!(world.trail().await.contains(&"task.job_restarted".to_owned()));
+}
+
+#[sqlx::test(migrations = false)]
+async fn when_the_job_that_ran_again_fails_our_own_attempts_begin(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.order().await;
+    let fate = Fate::Transient { times: 1, code: "PageChanged".to_owned() };
+    restart(&world, Duration::ZERO, &fate);
+    world.drive().await;
+    assert_eq!(world.state(id).await, "succeeded");
+    assert_eq!(world.attempts(id).await, 1);
+    assert_eq!(world.apps.counters().requests(Call::Remove), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_that_arrives_while_an_invites_job_runs_again_waits_for_its_end(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").requested_minutes_ago(9)).await;
+    world.order().await;
+    let lee = Member::new("lee", "lee@example.com").with(&["EDITOR"]);
+    let place = Place::new(WORKSPACE, APP);
+    let takes = Duration::from_millis(300);
+    assert!(world.apps.restart_job(
+        &place,
+        "job-that-failed",
+        lee,
+        Operation::Invite,
+        takes,
+        &Fate::Succeed
+    ));
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(invite).await, "running");
+    let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
+    eventually("both have ended", async || {
+        world.let_time_pass().await;
+        world.step().await;
+        world.state(removal).await == "succeeded"
+    })
+    .await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert!(!world.is_in_app(APP, "lee"));
+    assert_eq!(world.apps.counters().overlapping_jobs, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_task_whose_workers_died_while_they_looked_goes_to_a_person(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world.insert(&a_failed("remove", APP, "jo")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    for _ in 0..6 {
+        drop(world.tasks.claim(10).await.unwrap());
+        let ended = "update reconciler.automation_tasks set lease_until = now() where lease_until is not null";
+        sqlx::query(ended).execute(&world.pool).await.unwrap();
+    }
+    let looks = world.apps.counters().requests(Call::GetMember);
+    world.step().await;
+    assert_eq!(world.state(id).await, "escalated");
+    assert_eq!(world.closed_reason(id).await, "workers that took this task died: LoginTimeout");
+    assert_eq!(world.apps.counters().requests(Call::GetMember), looks, "unlooked at");
+}
