@@ -515,3 +515,23 @@ async fn limits_leave_no_trace_on_tasks_that_do_not_pass(pool: PgPool) {
     let after = versions(&world).await;
     assert_eq!(after.iter().filter(|row| before.contains(row)).count(), 11);
 }
+
+#[sqlx::test(migrations = false)]
+async fn a_busy_integration_does_not_keep_a_closed_one_from_trying(pool: PgPool) {
+    let world = with_a_dozen_removals(pool).await;
+    for id in MEMBERS {
+        world.insert(&a_failed("remove", HUB, id)).await;
+    }
+    world.order().await;
+    let busy = "update reconciler.automation_tasks set next_attempt_at = now() - interval '1 h'";
+    sqlx::query(busy).execute(&world.pool).await.unwrap();
+    let closed = "update reconciler.integrations set max_in_flight = 1 where integration_id = $1";
+    sqlx::query(closed).bind(APP).execute(&world.pool).await.unwrap();
+    let mut passed = 0;
+    for _ in 0..60 {
+        let claims = world.tasks.claim(2).await.unwrap();
+        passed += claims.iter().filter(|claim| claim.key.integration == APP).count();
+        world.tasks.hand_back(claims).await;
+    }
+    assert!(passed > 0, "never, although there was more to do elsewhere than could be claimed");
+}

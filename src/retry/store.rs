@@ -39,15 +39,17 @@ pub async fn claim(
     let rows = sqlx::query!(
         r#"
         with admitted as materialized (
-            (select workspace_id, integration_id, $1::integer as takes, false as limited, false as is_probe,
-                    '{}'::bigint[] as in_flight
-             from reconciler.integrations
-             where gate = 'open' and gate_slope is null and coalesce(max_in_flight, $3) is null
-               and coalesce(starts_per_minute, $4) is null and workspace_id <> all ($5)
-             order by random())
-            union all
-            select workspace_id, integration_id, takes, true, is_probe, in_flight
-            from reconciler.admit($1, $3, $4, $5)
+            select * from (
+                select workspace_id, integration_id, $1::integer as takes, false as limited, false as is_probe,
+                       '{}'::bigint[] as in_flight
+                from reconciler.integrations
+                where gate = 'open' and gate_slope is null and coalesce(max_in_flight, $3) is null
+                  and coalesce(starts_per_minute, $4) is null and workspace_id <> all ($5)
+                union all
+                select workspace_id, integration_id, takes, true, is_probe, in_flight
+                from reconciler.admit($1, $3, $4, $5)
+            ) every
+            order by random() -- or a busy integration would keep the others waiting
         ),
         passing as materialized (
             select t.id, t.workspace_id, a.limited, a.is_probe, a.in_flight
