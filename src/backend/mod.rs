@@ -26,7 +26,8 @@ pub enum BackendError {
     /// The request left and no answer came back whole: what it did is unknown.
     #[error("the backend's answer was lost")]
     NoAnswer(#[source] reqwest::Error),
-    /// A success status with something else than the promised body: what it did is unknown.
+    /// A success status with something else than the promised body, a status that is neither yes nor no, or
+    /// a 404 that is not the backend's: what it did is unknown.
     #[error("the backend's answer is not understood: {0}")]
     Nonsense(String),
     /// 429: too many requests; nothing happened.
@@ -41,7 +42,7 @@ pub enum BackendError {
         /// 401 or 403.
         status: u16,
     },
-    /// 502, 503 or 504: something before the backend answered in its place.
+    /// 408, 502, 503 or 504: something before the backend answered in its place.
     #[error("the backend is unavailable with status {status}")]
     Unavailable {
         /// The status.
@@ -55,7 +56,7 @@ pub enum BackendError {
         /// The status.
         status: u16,
     },
-    /// 404: the thing asked for does not exist.
+    /// 404 or 410 with an error body: the thing asked for does not exist.
     #[error("the backend does not know it: {code}")]
     NotFound {
         /// The code of the error body.
