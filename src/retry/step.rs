@@ -68,6 +68,12 @@ async fn watch(
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours("JobUnknown")),
+        // An answer that is none, for as long as a job may take: waiting brings no other.
+        Err(BackendError::Nonsense(_) | BackendError::Refused { .. })
+            if decide::next_look(policy, age).is_none() =>
+        {
+            Progress::Running
+        }
         // The job is what we know; it stays until the backend speaks of it.
         Err(_) => return still(policy.longest_look()),
     };
