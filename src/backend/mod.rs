@@ -176,3 +176,44 @@ pub struct UpdateReport {
     /// Ids of members with other roles than Cerby knows.
     pub changed_members: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any error of the HTTP client: what it says does not matter here.
+    fn cause() -> reqwest::Error {
+        reqwest::Proxy::http("no address").unwrap_err()
+    }
+
+    #[test]
+    fn what_an_error_leaves_open_and_asks_for_is_in_this_table() {
+        use BackendError as E;
+        let week = Some(Duration::from_secs(7 * 24 * 60 * 60));
+        let code = || "a_code".to_owned();
+        // The error, whether it may have had an effect, and the wait that it asks for.
+        let table = [
+            (E::Unreachable(cause()), false, None),
+            (E::NoAnswer(cause()), true, None),
+            (E::Nonsense("HTML".to_owned()), true, None),
+            (E::RateLimited { retry_after: None }, false, None),
+            (E::RateLimited { retry_after: week }, false, week),
+            (E::KeyRefused { status: 401 }, false, None),
+            (E::KeyRefused { status: 403 }, false, None),
+            (E::Unavailable { status: 408, retry_after: None }, true, None),
+            (E::Unavailable { status: 502, retry_after: week }, true, week),
+            (E::Unavailable { status: 503, retry_after: week }, false, week),
+            (E::Unavailable { status: 503, retry_after: None }, false, None),
+            (E::Unavailable { status: 504, retry_after: None }, true, None),
+            (E::Broken { status: 500 }, true, None),
+            (E::Broken { status: 501 }, true, None),
+            (E::NotFound { code: code() }, false, None),
+            (E::Refused { status: 400, code: code() }, false, None),
+            (E::Refused { status: 200, code: code() }, false, None),
+        ];
+        for (error, is_uncertain, retry_after) in table {
+            assert_eq!(error.is_uncertain(), is_uncertain, "{error:?}");
+            assert_eq!(error.retry_after(), retry_after, "{error:?}");
+        }
+    }
+}
