@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::BackendError;
-use super::wire::Errors;
+use super::wire::{Errors, Object};
 
 /// Reads the answer's JSON, or says what came instead.
 pub(super) async fn read<T: DeserializeOwned>(
@@ -18,21 +18,35 @@ pub(super) async fn read<T: DeserializeOwned>(
 ) -> Result<T, BackendError> {
     let status = response.status();
     let retry_after = retry_after(response.headers());
-    let body = body(response, max_bytes).await?;
+    let body = body(response, max_bytes).await;
     if !status.is_success() {
-        return Err(refusal(status, retry_after, &body));
+        // The status stands, whatever became of the body.
+        return Err(refusal(status, retry_after, &body.unwrap_or_default()));
     }
-    if let Some((code, inner)) = error_object(&body) {
-        return Err(refusal_in_a_success(status, retry_after, &body, code, inner));
+    let body = body?;
+    match errors(&body).map_err(|error| not_understood(&error))?.first() {
+        Some(first) => Err(refusal_in_a_success(status, retry_after, &body, first)),
+        None => object(&body).map_err(|error| not_understood(&error)),
     }
-    serde_json::from_slice::<T>(&body).map_err(|error| {
-        BackendError::Nonsense(format!(
-            "{:?} error at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        ))
-    })
+}
+
+fn object<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice::<Object<T>>(body).map(|object| object.0)
+}
+
+/// The errors that a body tells of: none if it has no such list.
+fn errors(body: &[u8]) -> serde_json::Result<Vec<Value>> {
+    object::<Errors>(body).map(|body| body.errors.unwrap_or_default())
+}
+
+/// Where and how the JSON is wrong, without a word of it.
+fn not_understood(error: &serde_json::Error) -> BackendError {
+    BackendError::Nonsense(format!(
+        "{:?} error at line {} column {}",
+        error.classify(),
+        error.line(),
+        error.column()
+    ))
 }
 
 async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, BackendError> {
@@ -51,37 +65,45 @@ fn refusal_in_a_success(
     status: StatusCode,
     retry_after: Option<Duration>,
     body: &[u8],
-    code: String,
-    inner: Option<u16>,
+    first: &Value,
 ) -> BackendError {
+    let inner = match &first["status"] {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+    };
     let inner = inner.and_then(|status| StatusCode::from_u16(status).ok());
     match inner.filter(|inner| inner.is_client_error() || inner.is_server_error()) {
         Some(inner) => refusal(inner, retry_after, body),
-        None => BackendError::Refused { status: status.as_u16(), code },
+        None => BackendError::Refused { status: status.as_u16(), code: code(first) },
     }
 }
 
 fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> BackendError {
-    let code = || error_object(body).map_or_else(|| "no code".to_owned(), |(code, _)| code);
-    match status.as_u16() {
-        429 => BackendError::RateLimited { retry_after },
-        status @ (401 | 403) => BackendError::KeyRefused { status },
-        status @ (502..=504) => BackendError::Unavailable { status, retry_after },
-        404 => BackendError::NotFound { code: code() },
-        status @ 500.. => BackendError::Broken { status },
-        status => BackendError::Refused { status, code: code() },
+    let code = errors(body).unwrap_or_default().first().map(code);
+    match (status.as_u16(), code) {
+        (429, _) => BackendError::RateLimited { retry_after },
+        (status @ (401 | 403), _) => BackendError::KeyRefused { status },
+        (status @ (408 | 502..=504), _) => BackendError::Unavailable { status, retry_after },
+        (404 | 410, Some(code)) => BackendError::NotFound { code },
+        // Without an error body it is not the backend's word: a wrong path, or a page of something before it.
+        (status @ (404 | 410), None) => {
+            BackendError::Nonsense(format!("status {status} without an error body"))
+        }
+        (status @ 500.., _) => BackendError::Broken { status },
+        (status @ 400.., code) => {
+            BackendError::Refused { status, code: code.unwrap_or_else(no_code) }
+        }
+        (status, _) => BackendError::Nonsense(format!("status {status}, neither yes nor no")),
     }
 }
 
-fn error_object(body: &[u8]) -> Option<(String, Option<u16>)> {
-    let errors: Errors = serde_json::from_slice(body).ok()?;
-    let first = errors.errors.into_iter().next()?;
-    let code = first["code"].as_str().map_or_else(|| "no code".to_owned(), plain);
-    let status = match &first["status"] {
-        Value::String(text) => text.trim().parse().ok(),
-        number => number.as_u64().and_then(|number| u16::try_from(number).ok()),
-    };
-    Some((code, status))
+fn code(error: &Value) -> String {
+    let code = error["code"].as_str().map(plain).filter(|code| !code.is_empty());
+    code.unwrap_or_else(no_code)
+}
+
+fn no_code() -> String {
+    "no code".to_owned()
 }
 
 /// A code fit for logs and rows: short, and of letters, digits, blanks and `_-.` only.
@@ -92,12 +114,24 @@ pub fn plain(code: &str) -> String {
         .collect()
 }
 
-/// `Retry-After` as seconds or as a date; one in the past is no wait, one that is neither is none.
+/// The longest wait that any `Retry-After` asks for; those that are neither seconds nor a date ask for none.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
+    let texts = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
+    let waits =
+        texts.filter_map(|text| seconds(text.trim()).or_else(|| until(text.trim(), headers)));
+    // A century is as good as any longer wait, and can be added to any time.
+    waits.max().map(|wait| wait.min(Duration::from_secs(100 * 366 * 24 * 60 * 60)))
+}
+
+/// Whole seconds; some servers send a fraction.
+fn seconds(text: &str) -> Option<Duration> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds = text.parse::<f64>().ok().filter(|_| is_number)?;
+    Some(Duration::from_secs(seconds.ceil() as u64))
+}
+
+/// The time until a date, by the clock of the backend; one in the past is no wait.
+fn until(text: &str, headers: &HeaderMap) -> Option<Duration> {
     let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
     let now = headers
         .get(DATE)

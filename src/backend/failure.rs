@@ -146,37 +146,97 @@ fn class_of_code(code: &str, operation: Operation) -> Option<FailureClass> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    const PUBLISHED: [&str; 17] = [
-        "NotEnoughSeats",
-        "SubscriptionDeactivated",
-        "UnderpermissionedAccount",
-        "InvalidBusinessId",
-        "BadCredentials",
-        "EmptyPasswordError",
-        "AccountVaultError",
-        "EmailNotProvidedError",
-        "InvalidEmail",
-        "PhoneNotProvidedError",
-        "PhoneNotManagedError",
-        "GeneralMFANotManagedError",
-        "MFANotManagedError",
-        "MFAAlreadyEnable",
-        "OtherMFAMethodEnabledError",
-        "VerificationMethodsNotManagedError",
-        "SecureDeviceNotFoundInStorage",
+    /// Cerby's published codes, each with its `user_action`, and whether the integration's own login is at fault.
+    const PUBLISHED: [(&str, &str, bool); 17] = [
+        ("NotEnoughSeats", "add_licenses", false),
+        ("SubscriptionDeactivated", "reactivate_subscription", false),
+        ("UnderpermissionedAccount", "grant_permissions", false),
+        ("InvalidBusinessId", "fix_business_id", false),
+        ("BadCredentials", "review_credentials", true),
+        ("EmptyPasswordError", "review_credentials", true),
+        ("AccountVaultError", "contact_support", true),
+        ("EmailNotProvidedError", "update_contact_info", false),
+        ("InvalidEmail", "update_contact_info", false),
+        ("PhoneNotProvidedError", "update_contact_info", false),
+        ("PhoneNotManagedError", "configure_mfa", false),
+        ("GeneralMFANotManagedError", "configure_mfa", false),
+        ("MFANotManagedError", "configure_mfa", false),
+        ("MFAAlreadyEnable", "configure_mfa", false),
+        ("OtherMFAMethodEnabledError", "configure_mfa", false),
+        ("VerificationMethodsNotManagedError", "configure_mfa", false),
+        ("SecureDeviceNotFoundInStorage", "reauthenticate", true),
     ];
 
+    const OPERATIONS: [Operation; 3] =
+        [Operation::Invite, Operation::ChangeRole, Operation::Remove];
+
+    fn user_action(remedy: Remedy) -> &'static str {
+        match remedy {
+            Remedy::AddLicenses => "add_licenses",
+            Remedy::ReactivateSubscription => "reactivate_subscription",
+            Remedy::GrantPermissions => "grant_permissions",
+            Remedy::FixBusinessId => "fix_business_id",
+            Remedy::ReviewCredentials => "review_credentials",
+            Remedy::ContactSupport => "contact_support",
+            Remedy::UpdateContactInfo => "update_contact_info",
+            Remedy::ConfigureMfa => "configure_mfa",
+            Remedy::Reauthenticate => "reauthenticate",
+            Remedy::Review => "none",
+        }
+    }
+
     #[test]
-    fn none_of_the_published_codes_heals_by_waiting() {
-        for code in PUBLISHED {
-            let failure = Failure { can_retry: Some(true), ..Failure::ours(code) };
-            let class = failure.class(Operation::Invite);
-            assert!(
-                matches!(class, FailureClass::Person(_) | FailureClass::Credential(_)),
-                "{code}: {class:?}"
-            );
+    fn every_published_code_asks_a_person_for_its_published_action_whatever_the_flags_say() {
+        let flags = [None, Some(false), Some(true)];
+        let flags = flags.iter().flat_map(|one| flags.map(|other| (*one, other)));
+        let flags: Vec<_> = flags.collect();
+        for (code, action, is_credential) in PUBLISHED {
+            for operation in OPERATIONS {
+                for (can_retry, user_required) in &flags {
+                    let (can_retry, user_required) = (*can_retry, *user_required);
+                    let failure = Failure { can_retry, user_required, ..Failure::ours(code) };
+                    let asked = match failure.class(operation) {
+                        FailureClass::Credential(remedy) if is_credential => user_action(remedy),
+                        FailureClass::Person(remedy) if !is_credential => user_action(remedy),
+                        other => panic!("{code}: {other:?}"),
+                    };
+                    assert_eq!(asked, action, "{code}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_published_action_is_told_to_people_in_its_own_words() {
+        let sentence = |code| match Failure::ours(code).class(Operation::Remove) {
+            FailureClass::Credential(remedy) | FailureClass::Person(remedy) => remedy.sentence(),
+            other => panic!("{code}: {other:?}"),
+        };
+        let told: BTreeSet<_> =
+            PUBLISHED.iter().map(|(code, action, _)| (*action, sentence(code))).collect();
+        let sentences: BTreeSet<_> = told.iter().map(|(_, sentence)| *sentence).collect();
+        assert_eq!((told.len(), sentences.len()), (9, 9), "{told:?}");
+        assert!(!sentences.contains(Remedy::Review.sentence()));
+    }
+
+    #[test]
+    fn a_code_is_known_only_in_its_exact_spelling() {
+        for code in ["MFAAlreadyEnabled", "notenoughseats", "BadCredentials ", "", "no code"] {
+            for operation in OPERATIONS {
+                assert_eq!(Failure::ours(code).class(operation), FailureClass::Transient, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_that_is_not_supported_has_no_automation() {
+        for operation in OPERATIONS {
+            let failure = Failure::ours("operation_not_supported");
+            assert_eq!(failure.class(operation), FailureClass::NoAutomation);
         }
     }
 

@@ -118,8 +118,10 @@ impl Client {
         let answer =
             self.get::<One<User>>(&key.workspace, &change::of_member(&self.paths, key)).await;
         match answer {
-            Ok(one) => match one.data.seen() {
-                Ok(seen) => Ok(Some(seen)),
+            Ok(one) => match one.data.0.seen() {
+                Ok(seen) => {
+                    as_asked(seen.member.as_deref(), &key.member, "member").map(|()| Some(seen))
+                }
                 Err(_) => {
                     Err(BackendError::Nonsense("a member without id, email and name".to_owned()))
                 }
@@ -140,7 +142,8 @@ impl Client {
         integration: &str,
     ) -> Result<(), BackendError> {
         let path = self.paths.integration.replace("{integration}", &encoded(integration));
-        self.get::<One<Identified>>(workspace, &path).await.map(drop)
+        let found = self.get::<One<Identified>>(workspace, &path).await?;
+        as_asked(Some(&found.data.0.id), integration, "integration")
     }
 
     /// All members, page by page, with whatever makes the reading incomplete.
@@ -154,7 +157,7 @@ impl Client {
         let mut known = HashSet::new();
         for number in 1..=self.max_pages {
             let page = self.page(workspace, &path, number).await?;
-            let more = page.links.as_ref().is_some_and(|links| links.next.is_some());
+            let more = page.has_next();
             let empty = page.data.is_empty();
             let repeats = take(&mut reading, &mut known, page);
             if repeats {
@@ -183,7 +186,9 @@ impl Client {
     /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
-        self.get::<One<JobObject>>(workspace, &path).await.map(|one| one.data.into())
+        let found = self.get::<One<JobObject>>(workspace, &path).await?.data.0;
+        as_asked(found.id.as_deref(), job, "job")?;
+        Ok(found.into())
     }
 
     /// Starts a sync; answers with the job's id.
@@ -215,7 +220,7 @@ impl Client {
         let path = self.paths.update_report.replace("{integration}", &encoded(integration));
         match self.get::<One<ReportObject>>(workspace, &path).await {
             Ok(one) => {
-                let report = UpdateReport::from(one.data);
+                let report = UpdateReport::from(one.data.0);
                 as_segment(&report.id, "report")?;
                 Ok(Some(report))
             }
@@ -251,8 +256,9 @@ impl Client {
             request = request.json(&body);
         }
         let job: One<Identified> = self.send(workspace, request).await?;
-        as_segment(&job.data.id, "job")?;
-        Ok(job.data.id)
+        let id = job.data.0.id;
+        as_segment(&id, "job")?;
+        Ok(id)
     }
 
     async fn get<T: DeserializeOwned>(
@@ -300,15 +306,14 @@ impl Client {
 /// Adds a page; whether it repeated somebody.
 fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool {
     reading.pages += 1;
-    let total =
-        page.meta.and_then(|meta| meta.page).and_then(|page| page.total).map(|total| total as u64);
+    let total = page.total();
     if reading.pages > 1 && total != reading.total {
         reading.gaps.push(Gap::TotalChanged);
     }
     reading.total = total;
     let mut repeats = false;
     for user in page.data {
-        match user.seen() {
+        match user.0.seen() {
             Ok(seen) => {
                 let identity = seen
                     .member
@@ -335,9 +340,18 @@ fn closed(mut reading: Reading) -> Reading {
     reading
 }
 
-/// Refuses an id that no path can carry: dots alone would be a path, not a segment; the row takes 200 characters.
+/// Refuses an answer about something else than was asked for. One that does not say what it is about passes.
+fn as_asked(answered: Option<&str>, asked: &str, kind: &str) -> Result<(), BackendError> {
+    match answered {
+        Some(id) if id != asked => Err(BackendError::Nonsense(format!("another {kind}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an id that no path or row can carry: dots alone would be a path, not a segment.
 fn as_segment(id: &str, kind: &str) -> Result<(), BackendError> {
-    if matches!(id, "" | "." | "..") || id.len() > 200 {
+    let is_visible = id.chars().all(|c| !c.is_whitespace() && !c.is_control());
+    if matches!(id, "" | "." | "..") || id.len() > 200 || !is_visible {
         return Err(BackendError::Nonsense(format!("a {kind} id that cannot be one")));
     }
     Ok(())

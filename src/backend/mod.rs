@@ -30,7 +30,8 @@ pub enum BackendError {
     /// The request left and no answer came back whole: what it did is unknown.
     #[error("the backend's answer was lost")]
     NoAnswer(#[source] reqwest::Error),
-    /// A success status with something else than the promised body: what it did is unknown.
+    /// A success status with something else than the promised body, a status that is neither yes nor no, or
+    /// a 404 that is not the backend's: what it did is unknown.
     #[error("the backend's answer is not understood: {0}")]
     Nonsense(String),
     /// 429: too many requests; nothing happened.
@@ -45,7 +46,7 @@ pub enum BackendError {
         /// 401 or 403.
         status: u16,
     },
-    /// 502, 503 or 504: something before the backend answered in its place.
+    /// 408, 502, 503 or 504: something before the backend answered in its place.
     #[error("the backend is unavailable with status {status}")]
     Unavailable {
         /// The status.
@@ -59,7 +60,7 @@ pub enum BackendError {
         /// The status.
         status: u16,
     },
-    /// 404: the thing asked for does not exist.
+    /// 404 or 410 with an error body: the thing asked for does not exist.
     #[error("the backend does not know it: {code}")]
     NotFound {
         /// The code of the error body.
@@ -178,4 +179,45 @@ pub struct UpdateReport {
     pub removed_members: Vec<String>,
     /// Ids of members with other roles than Cerby knows.
     pub changed_members: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any error of the HTTP client: what it says does not matter here.
+    fn cause() -> reqwest::Error {
+        reqwest::Proxy::http("no address").unwrap_err()
+    }
+
+    #[test]
+    fn what_an_error_leaves_open_and_asks_for_is_in_this_table() {
+        use BackendError as E;
+        let week = Some(Duration::from_secs(7 * 24 * 60 * 60));
+        let code = || "a_code".to_owned();
+        // The error, whether it may have had an effect, and the wait that it asks for.
+        let table = [
+            (E::Unreachable(cause()), false, None),
+            (E::NoAnswer(cause()), true, None),
+            (E::Nonsense("HTML".to_owned()), true, None),
+            (E::RateLimited { retry_after: None }, false, None),
+            (E::RateLimited { retry_after: week }, false, week),
+            (E::KeyRefused { status: 401 }, false, None),
+            (E::KeyRefused { status: 403 }, false, None),
+            (E::Unavailable { status: 408, retry_after: None }, true, None),
+            (E::Unavailable { status: 502, retry_after: week }, true, week),
+            (E::Unavailable { status: 503, retry_after: week }, false, week),
+            (E::Unavailable { status: 503, retry_after: None }, false, None),
+            (E::Unavailable { status: 504, retry_after: None }, true, None),
+            (E::Broken { status: 500 }, true, None),
+            (E::Broken { status: 501 }, true, None),
+            (E::NotFound { code: code() }, false, None),
+            (E::Refused { status: 400, code: code() }, false, None),
+            (E::Refused { status: 200, code: code() }, false, None),
+        ];
+        for (error, is_uncertain, retry_after) in table {
+            assert_eq!(error.is_uncertain(), is_uncertain, "{error:?}");
+            assert_eq!(error.retry_after(), retry_after, "{error:?}");
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! What the backend's JSON looks like: tolerant of what it adds, strict about what we conclude from.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use std::fmt;
+use std::marker::PhantomData;
+
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -8,43 +13,80 @@ use super::answer;
 use super::{Failure, Gap, Job, Progress, UpdateReport};
 use crate::membership::{Membership, SeenMember};
 
+/// A JSON object. serde's own structs take arrays as well, which are never what was promised.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = T;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData)).map(Self)
+    }
+}
+
 /// The envelope of every answer with one object.
 #[derive(Debug, Deserialize)]
 pub(super) struct One<T> {
-    pub(super) data: T,
+    pub(super) data: Object<T>,
 }
 
 /// The envelope of a page.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    pub(super) data: Vec<User>,
+    pub(super) data: Vec<Object<User>>,
     #[serde(default)]
-    pub(super) links: Option<Links>,
+    links: Option<Object<Links>>,
     #[serde(default)]
-    pub(super) meta: Option<Meta>,
+    meta: Option<Object<Meta>>,
+}
+
+impl Page {
+    /// Whether it says that another page follows.
+    pub(super) fn has_next(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| links.0.next.is_some())
+    }
+
+    /// How many members there are on all pages, by its word.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.meta.as_ref()?.0.page.as_ref()?.0.total
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Links {
+struct Links {
     #[serde(default)]
-    pub(super) next: Option<String>,
+    next: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Meta {
+struct Meta {
     #[serde(default)]
-    pub(super) page: Option<PageMeta>,
+    page: Option<Object<PageMeta>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct PageMeta {
-    #[serde(default)]
-    pub(super) total: Option<f64>,
+struct PageMeta {
+    #[serde(default, deserialize_with = "count")]
+    total: Option<u64>,
 }
 
 /// Something of which only the id matters.
 #[derive(Debug, Deserialize)]
 pub(super) struct Identified {
+    #[serde(deserialize_with = "storable")]
     pub(super) id: String,
 }
 
@@ -52,7 +94,7 @@ pub(super) struct Identified {
 pub(super) struct User {
     #[serde(default)]
     id: Option<String>,
-    attributes: UserAttributes,
+    attributes: Object<UserAttributes>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,7 +104,7 @@ struct UserAttributes {
     #[serde(default)]
     username: Option<String>,
     #[serde(default)]
-    entitlements: Option<Vec<Identified>>,
+    entitlements: Option<Vec<Object<Identified>>>,
     #[serde(default)]
     invitation: Option<String>,
 }
@@ -71,18 +113,19 @@ impl User {
     /// The person in our words, or a gap if nothing tells who it is.
     pub(super) fn seen(self) -> Result<SeenMember, Gap> {
         let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-        let (member, email) = (given(self.id), given(self.attributes.email));
-        let username = given(self.attributes.username);
+        let attributes = self.attributes.0;
+        let (member, email) = (given(self.id), given(attributes.email));
+        let username = given(attributes.username);
         if member.is_none() && email.is_none() && username.is_none() {
             return Err(Gap::UnreadableMember);
         }
-        let entitlements = self.attributes.entitlements.unwrap_or_default();
+        let entitlements = attributes.entitlements.unwrap_or_default();
         Ok(SeenMember {
             member,
             email,
             username,
-            entitlements: entitlements.into_iter().map(|role| role.id).collect(),
-            membership: match self.attributes.invitation.as_deref() {
+            entitlements: entitlements.into_iter().map(|role| role.0.id).collect(),
+            membership: match attributes.invitation.as_deref() {
                 None | Some("accepted") => Membership::Joined,
                 Some("expired") => Membership::InvitationExpired,
                 Some(_) => Membership::Invited,
@@ -93,7 +136,9 @@ impl User {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct JobObject {
-    attributes: JobAttributes,
+    #[serde(default)]
+    pub(super) id: Option<String>,
+    attributes: Object<JobAttributes>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,76 +146,72 @@ pub(super) struct JobObject {
 struct JobAttributes {
     status: String,
     #[serde(default)]
-    can_retry: Option<bool>,
-    #[serde(default, deserialize_with = "lenient_time")]
-    created_at: Option<DateTime<Utc>>,
+    can_retry: Value,
     #[serde(default)]
-    error_details: Option<ErrorDetails>,
+    created_at: Value,
+    #[serde(default)]
+    error_details: Value,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorDetails {
-    #[serde(default)]
-    error_type: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    screenshot_url: Option<String>,
-    #[serde(default)]
-    user_required: Option<bool>,
-}
-
+/// That a job failed is told by its status; what else it says counts as far as it can be read.
 impl From<JobObject> for Job {
     fn from(job: JobObject) -> Self {
-        let attributes = job.attributes;
-        let details = attributes.error_details.unwrap_or_default();
+        let attributes = job.attributes.0;
+        let details = &attributes.error_details;
         let progress = match attributes.status.as_str() {
             "finished" => Progress::Finished,
             "error" => Progress::Failed(Failure {
-                code: details.error_type.as_deref().map(answer::plain),
-                message: details.message,
-                screenshot_url: details.screenshot_url,
-                can_retry: attributes.can_retry,
-                user_required: details.user_required,
+                code: details["errorType"].as_str().map(answer::plain).filter(|it| !it.is_empty()),
+                message: details["message"].as_str().map(readable),
+                screenshot_url: details["screenshotUrl"].as_str().and_then(link),
+                can_retry: flag(&attributes.can_retry),
+                user_required: flag(&details["userRequired"]),
             }),
             _ => Progress::Running,
         };
-        Self { created_at: attributes.created_at, progress }
+        Self { created_at: time(&attributes.created_at), progress }
     }
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ReportObject {
     id: String,
-    attributes: ReportAttributes,
+    attributes: Object<ReportAttributes>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ReportAttributes {
-    status: String,
-    #[serde(default, deserialize_with = "lenient_time")]
-    created_at: Option<DateTime<Utc>>,
+    status: ReportStatus,
+    #[serde(default)]
+    created_at: Value,
     #[serde(default)]
     members_read: Option<u64>,
     #[serde(default)]
     members_total: Option<u64>,
-    new_users: Vec<Identified>,
-    removed_users: Vec<Identified>,
-    updated_roles: Vec<Identified>,
+    new_users: Vec<Object<Identified>>,
+    removed_users: Vec<Object<Identified>>,
+    updated_roles: Vec<Object<Identified>>,
+}
+
+/// A report in any other state is none that could be applied.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ReportStatus {
+    Ready,
+    Applied,
 }
 
 impl From<ReportObject> for UpdateReport {
     fn from(report: ReportObject) -> Self {
-        let attributes = report.attributes;
-        let ids = |list: Vec<Identified>| list.into_iter().map(|one| one.id).collect();
+        let attributes = report.attributes.0;
+        let ids = |list: Vec<Object<Identified>>| list.into_iter().map(|one| one.0.id).collect();
         Self {
             id: report.id,
-            created_at: attributes.created_at,
+            created_at: time(&attributes.created_at),
             members_read: attributes.members_read,
             members_total: attributes.members_total,
-            applied: attributes.status == "applied",
+            applied: attributes.status == ReportStatus::Applied,
             new_members: ids(attributes.new_users),
             removed_members: ids(attributes.removed_users),
             changed_members: ids(attributes.updated_roles),
@@ -181,18 +222,53 @@ impl From<ReportObject> for UpdateReport {
 /// `errors[]`; whatever is in it, it is no success. The status comes as a string or as a number.
 #[derive(Debug, Deserialize)]
 pub(super) struct Errors {
-    pub(super) errors: Vec<Value>,
+    #[serde(default)]
+    pub(super) errors: Option<Vec<Value>>,
+}
+
+/// An id that a row can hold.
+fn storable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    if id.chars().any(char::is_control) {
+        return Err(D::Error::custom("an id with control characters"));
+    }
+    Ok(id)
+}
+
+/// A number of things; some servers write it as `3.0`.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<f64>::deserialize(deserializer)?;
+    if number.is_some_and(|number| number < 0.0 || number.fract() != 0.0) {
+        return Err(D::Error::custom("a count that is none"));
+    }
+    Ok(number.map(|number| number as u64))
+}
+
+/// True or false, also as a word; anything else says nothing.
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(word) if word.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(word) if word.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
 }
 
 /// Zoned or naive (taken as UTC); anything else is no time rather than no answer.
-fn lenient_time<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| {
-        DateTime::parse_from_rfc3339(&text)
-            .map(|time| time.to_utc())
-            .ok()
-            .or_else(|| text.parse::<NaiveDateTime>().map(|time| time.and_utc()).ok())
-    }))
+fn time(value: &Value) -> Option<DateTime<Utc>> {
+    let text = value.as_str()?;
+    let zoned = text.parse::<DateTime<FixedOffset>>().map(|time| time.to_utc());
+    zoned.or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc())).ok()
+}
+
+/// Words that a row can hold and a person would read.
+fn readable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || *c == '\n').take(2000).collect()
+}
+
+/// An address that a browser can open.
+fn link(text: &str) -> Option<String> {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    let is_plain = text.len() <= 2000 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    (is_web && is_plain).then(|| text.to_owned())
 }

@@ -89,6 +89,12 @@ async fn watch(
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
+        // An answer that is none, for as long as a job may take: waiting brings no other.
+        Err(BackendError::Nonsense(_) | BackendError::Refused { .. })
+            if decide::next_look(policy, age).is_none() =>
+        {
+            Progress::Running
+        }
         Err(error) => return still(decide::next_look_after(policy, &error)),
     };
     let (failure, lost) = match &ended {

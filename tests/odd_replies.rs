@@ -1,0 +1,347 @@
+//! Odd replies never make a success: a step says what to record, and whole stories come out right.
+
+#![cfg(feature = "simulator")]
+
+mod http_server;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use cerby_reconciler::backend::Failure;
+use cerby_reconciler::config::Config;
+use cerby_reconciler::lease::Lease;
+use cerby_reconciler::membership::{Operation, Trigger, Wanted};
+use cerby_reconciler::retry::{ClaimedTask, Lost, Next, Policy, step::step};
+use cerby_reconciler::simulator::{self, Call, HttpFault, Injection, Place, RetryAfter, Settings};
+use chrono::{DateTime, TimeDelta};
+use http_server::{Heard, Reply, Server, error, ok, somebody};
+use serde_json::json;
+use sqlx::PgPool;
+use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps};
+
+const OPERATIONS: [Operation; 3] = [Operation::Invite, Operation::ChangeRole, Operation::Remove];
+
+fn policy() -> Policy {
+    let config = Config::from_sources(None, Some(Default::default()));
+    Policy::new(&config.expect("the defaults are a configuration"))
+}
+
+fn claimed(operation: Operation) -> ClaimedTask {
+    ClaimedTask {
+        id: 1,
+        lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(600) },
+        key: somebody(),
+        wanted: Wanted {
+            operation,
+            member: "jo".into(),
+            email: "jo@example.com".into(),
+            username: None,
+            entitlements: ["EDITOR".to_owned()].into(),
+        },
+        hub_role: "account_collaborator".into(),
+        application: "an_app_nobody_catalogued".into(),
+        trigger: Trigger::Manual,
+        has_automation: true,
+        job: None,
+        requested_at: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
+        returned: false,
+        reopened: false,
+        is_probe: false,
+        first_failure: Failure::ours("LoginTimeout"),
+        attempts: 0,
+        trying_since: None,
+        running: None,
+        uncertain_since: None,
+        superseded_by: None,
+        unreleased_claims: 1,
+        claimed_at: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
+        touched_by_hand: false,
+    }
+}
+
+/// The same task with a job that was started so many minutes ago.
+fn watching(operation: Operation, minutes: i64) -> ClaimedTask {
+    let task = claimed(operation);
+    let since = task.claimed_at - TimeDelta::minutes(minutes);
+    ClaimedTask { running: Some(("j1".into(), since)), attempts: 1, ..task }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Look,
+    Run,
+    Job,
+}
+
+fn part(heard: &Heard) -> Part {
+    match heard.method.as_str() {
+        "GET" if heard.target.contains("/jobs/") => Part::Job,
+        "GET" => Part::Look,
+        _ => Part::Run,
+    }
+}
+
+/// What a backend answers in whose app nothing is as the operation wants it.
+fn truth(operation: Operation, heard: &Heard) -> Reply {
+    let viewer = json!({"email": "jo@example.com", "entitlements": [{"id": "VIEWER"}]});
+    match part(heard) {
+        Part::Run => ok(&json!({"data": {"id": "j1"}})),
+        Part::Job => ok(&json!({"data": {"id": "j1", "attributes": {"status": "finished"}}})),
+        Part::Look if heard.target.ends_with("/app-1") => ok(&json!({"data": {"id": "app-1"}})),
+        Part::Look if operation == Operation::Invite => error(404, "user_not_found", json!(404)),
+        Part::Look => ok(&json!({"data": {"id": "jo", "attributes": viewer}})),
+    }
+}
+
+/// The next thing to record where one part of the conversation is answered oddly.
+async fn next_with(odd: &Reply, at: Part, task: &ClaimedTask) -> Next {
+    let (odd, operation) = (odd.clone(), task.wanted.operation);
+    let script = move |heard: &Heard| match part(heard) == at {
+        true => odd.clone(),
+        false => truth(operation, heard),
+    };
+    let server = Server::start(script).await;
+    step(&server.client(), &policy(), task).await
+}
+
+/// Replies that are no answer, and what their names are.
+fn odd_replies() -> Vec<(&'static str, Reply)> {
+    let whole = |status, body: &str| Reply::Whole(status, "", body.to_owned());
+    let raw = |text: &str| Reply::Raw(text.as_bytes().to_vec());
+    vec![
+        ("a reset", Reply::Reset),
+        ("nothing", raw("")),
+        ("half a body", raw("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"data\": {\"id\"")),
+        ("no HTTP", raw("220 mail.example ESMTP\r\n\r\n")),
+        ("HTML", whole(200, "<html></html>")),
+        ("no data", whole(200, "{}")),
+        ("a list", whole(200, "{\"data\": [{\"id\": \"j1\"}]}")),
+        ("a list of fields", whole(200, "{\"data\": [\"jo\", [\"finished\"]]}")),
+        ("no body", raw("HTTP/1.1 204 No Content\r\n\r\n")),
+        ("a redirect", whole(302, "")),
+        ("another way to say it", whole(304, "")),
+        ("the 404 of a proxy", whole(404, "<html></html>")),
+        ("a timeout", whole(408, "")),
+        ("500", whole(500, "")),
+        ("502", whole(502, "")),
+        ("504", whole(504, "")),
+        (
+            "another one",
+            whole(
+                200,
+                "{\"data\": {\"id\": \"x\", \"attributes\": {\"status\": \"finished\", \"entitlements\": [{\"id\": \"EDITOR\"}]}}}",
+            ),
+        ),
+        ("an odd list of errors", whole(200, "{\"data\": {\"id\": \"..\"}, \"errors\": {}}")),
+        ("an outage", error(200, "unavailable", json!("502"))),
+    ]
+}
+
+#[tokio::test]
+async fn a_look_that_is_answered_oddly_is_repeated_and_nothing_is_asked_for() {
+    for operation in OPERATIONS {
+        for (name, odd) in odd_replies() {
+            let next = next_with(&odd, Part::Look, &claimed(operation)).await;
+            let waits = matches!(&next, Next::Wait { lost: Lost::Nothing, .. });
+            assert!(waits, "{operation:?}, {name}: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_is_answered_oddly_may_have_begun_and_is_looked_after() {
+    for operation in OPERATIONS {
+        for (name, odd) in odd_replies() {
+            if name == "another one" {
+                continue; // a job may have any id
+            }
+            let next = next_with(&odd, Part::Run, &claimed(operation)).await;
+            let waits = matches!(&next, Next::Wait { lost: Lost::Answer, .. });
+            assert!(waits, "{operation:?}, {name}: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_which_is_spoken_oddly_is_watched_on() {
+    for operation in OPERATIONS {
+        for (name, odd) in odd_replies() {
+            for at in [Part::Job, Part::Look] {
+                let next = next_with(&odd, at, &watching(operation, 1)).await;
+                let watches =
+                    matches!(&next, Next::Watch { job, started: false, .. } if job == "j1");
+                assert!(watches, "{operation:?}, {name} at {at:?}: {next:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_which_nothing_sensible_is_ever_said_is_given_up_like_one_that_never_ends() {
+    let passing =
+        ["a reset", "nothing", "half a body", "no HTTP", "a timeout", "500", "502", "504"];
+    for operation in OPERATIONS {
+        for (name, odd) in odd_replies() {
+            let next = next_with(&odd, Part::Job, &watching(operation, 60)).await;
+            let is_given_up = matches!(&next, Next::Retry { lost: Lost::Job, failure, .. }
+                if failure.code.as_deref() == Some("JobNeverEnded"));
+            let may_pass = passing.contains(&name) || name == "an outage";
+            assert_eq!(is_given_up, !may_pass, "{operation:?}, {name}: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_wanted_state() {
+    for operation in OPERATIONS {
+        for word in ["finished", "error", "retrying", "a word of tomorrow", "", "FINISHED"] {
+            for minutes in [1, 60] {
+                let odd = ok(&json!({"data": {"id": "j1", "attributes": {"status": word}}}));
+                let next = next_with(&odd, Part::Job, &watching(operation, minutes)).await;
+                let is_over = matches!(word, "finished" | "error") || minutes == 60;
+                let expected = match &next {
+                    Next::Retry { .. } => is_over,
+                    Next::Watch { started: false, .. } => !is_over,
+                    _ => false,
+                };
+                assert!(expected, "{operation:?}, {word:?} after {minutes} min: {next:?}");
+            }
+        }
+    }
+}
+
+// ---- stories ----
+
+/// What may go wrong with a request of which the client hears nothing true.
+fn faults() -> Vec<HttpFault> {
+    vec![
+        HttpFault::Html,
+        HttpFault::OkWithErrors,
+        HttpFault::Huge,
+        HttpFault::Trickle,
+        HttpFault::LostReply,
+        HttpFault::Reset,
+        HttpFault::BrokenAfterEffect(500),
+        HttpFault::BrokenAfterEffect(504),
+        HttpFault::Status(500),
+        HttpFault::Status(302),
+        HttpFault::Status(408),
+        HttpFault::RateLimited(RetryAfter::TenYears),
+        HttpFault::RateLimited(RetryAfter::Past),
+    ]
+}
+
+/// A task whose first look, run, watch and last look each go wrong in this way.
+async fn survives(world: &World, task: &Task, call: Call, fault: HttpFault) {
+    for call in [Call::GetMember, call, Call::GetJob] {
+        let nth = world.apps.counters().requests(call);
+        world.apps.inject(Injection { call, nth, fault });
+    }
+    let id = world.insert(task).await;
+    world.drive().await;
+    assert_eq!(world.state(id).await, "succeeded", "{call:?} {fault:?}");
+    let counters = world.apps.counters();
+    assert_eq!(counters.duplicate_effects, 0, "{call:?} {fault:?}");
+    assert_eq!(counters.overlapping_jobs, 0, "{call:?} {fault:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_happens_once_whatever_is_said_of_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    for (number, fault) in (1..).zip(faults()) {
+        let jo = simulator::Member::new("jo", "jo@example.com");
+        world.apps.person_invites(WORKSPACE, HUB, jo.clone());
+        let place = Place::new(WORKSPACE, HUB);
+        // Cerby knows of the invitation by a job that found her there.
+        let (invite, now) = (simulator::Operation::Invite, Duration::ZERO);
+        let job = format!("job-{number}");
+        assert!(world.apps.restart_job(&place, &job, jo, invite, now, &simulator::Fate::Succeed));
+        let task = a_failed("remove", HUB, "jo").requested_minutes_ago(200 - number);
+        survives(&world, &task, Call::Remove, fault).await;
+        assert!(!world.is_in_app(HUB, "jo"), "{fault:?}");
+        let removals = world.apps.counters().effects(WORKSPACE, HUB, "jo").removals;
+        assert_eq!(removals, u64::from(number.unsigned_abs()), "{fault:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invitation_is_sent_once_whatever_is_said_of_it(pool: PgPool) {
+    let mut hub = simulator::Integration::new(
+        WORKSPACE,
+        HUB,
+        "Asana hub",
+        simulator::Kind::BusinessHub,
+        "asana_tenant",
+    );
+    hub.resends_invitations = true;
+    let world = World::with(pool, apps().integration(hub), Settings::default()).await;
+    for (number, fault) in (1..).zip(faults()) {
+        let task = a_failed("invite", HUB, "lee").requested_minutes_ago(200 - number);
+        survives(&world, &task, Call::Invite, fault).await;
+        assert!(world.is_in_app(HUB, "lee"), "{fault:?}");
+        let effects = world.apps.counters().effects(WORKSPACE, HUB, "lee");
+        assert_eq!(effects.invites, u64::from(number.unsigned_abs()), "{fault:?}");
+        let gone = a_failed("remove", HUB, "lee").requested_minutes_ago(200 - number);
+        world.insert(&gone).await;
+        world.drive().await;
+        assert!(!world.is_in_app(HUB, "lee"), "{fault:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_role_is_what_was_wanted_whatever_is_said_of_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    for (number, fault) in (1..).zip(faults()) {
+        world.apps.person_changes_role(WORKSPACE, APP, "jo", &["VIEWER"]);
+        let mut task = a_failed("change_role", APP, "jo").requested_minutes_ago(200 - number);
+        task.roles = vec![if number % 2 == 0 { "EDITOR" } else { "ADMIN" }];
+        survives(&world, &task, Call::ChangeRole, fault).await;
+        let jo = world.apps.member(WORKSPACE, APP, "jo").unwrap();
+        assert!(jo.entitlements.contains(task.roles[0]), "{fault:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_word_that_is_not_true_is_never_verified_whatever_is_said_of_the_sync(pool: PgPool) {
+    let world = World::new(pool).await;
+    let calls = [
+        (APP, [Call::StartCheck, Call::GetJob, Call::GetReport, Call::ListMembers]),
+        (HUB, [Call::StartSync, Call::GetJob, Call::ListMembers, Call::ListMembers]),
+    ];
+    for (integration, calls) in calls {
+        let id = world.insert(&a_failed("remove", integration, "jo").code("NotEnoughSeats")).await;
+        world.drive().await;
+        let action = world.action_of(id).await;
+        for fault in faults() {
+            for call in calls {
+                let nth = world.apps.counters().requests(call);
+                world.apps.inject(Injection { call, nth, fault });
+            }
+            world.say_done(action).await;
+            world.drive().await;
+            assert_eq!(world.status(action).await, "open", "{integration} {fault:?}");
+            assert_eq!(world.verdict(action).await, "contradicted", "{integration} {fault:?}");
+            assert!(world.is_in_app(integration, "jo"));
+        }
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_job_that_says_a_word_of_tomorrow_is_waited_for(pool: PgPool) {
+    let settings = Settings { job_ms: 60_000..=60_000, ..Settings::default() };
+    let world = World::with(pool, apps(), settings).await;
+    let remove = simulator::Operation::Remove;
+    for (member, word) in [("jo", "retrying"), ("kim", "a word of tomorrow")] {
+        world.apps.set_unended_status(WORKSPACE, HUB, member, remove, Some(word));
+        let id = world.insert(&a_failed("remove", HUB, member)).await;
+        for _ in 0..4 {
+            world.order().await;
+            world.let_time_pass().await;
+            world.step().await;
+        }
+        assert_eq!(world.state(id).await, "running", "{word}");
+        assert_eq!(world.attempts(id).await, 1, "{word}");
+    }
+    assert_eq!(world.apps.counters().requests(Call::Remove), 2);
+    assert_eq!(world.apps.counters().overlapping_jobs, 0);
+}
