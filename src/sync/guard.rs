@@ -11,8 +11,8 @@ use crate::config;
 /// What is known of a report before its apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// How old it is.
-    pub age: Duration,
+    /// How old it is, if it says.
+    pub age: Option<Duration>,
     /// Members read and members there are, by the backend's word.
     pub read_of_total: Option<(u64, u64)>,
     /// Members it removes.
@@ -38,11 +38,14 @@ pub enum Ruling {
 
 /// Rules on one report.
 pub fn rule(limits: &config::Guard, max_age: Duration, facts: &Facts) -> Ruling {
-    if facts.age > max_age {
-        return Ruling::Refuse(format!("the report is {} s old", facts.age.as_secs()));
+    if let Some(age) = facts.age.filter(|age| *age > max_age) {
+        return Ruling::Refuse(format!("the report is {} s old", age.as_secs()));
     }
     if facts.removed == 0 {
         return Ruling::Apply;
+    }
+    if facts.age.is_none() && !facts.approved {
+        return Ruling::Hold("the report does not say how old it is".to_owned());
     }
     let Some((read, total)) = facts.read_of_total else {
         return hold_unless(
@@ -87,7 +90,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            age: Duration::from_secs(5),
+            age: Some(Duration::from_secs(5)),
             read_of_total: Some((100, 100)),
             removed: 1,
             unexpected: 0,
@@ -129,9 +132,17 @@ mod tests {
                 Facts { read_of_total: Some((20, 100)), approved: true, ..facts() },
                 "refuse",
             ),
+            ("age unknown", Facts { age: None, ..facts() }, "hold"),
+            ("age unknown, approved", Facts { age: None, approved: true, ..facts() }, "apply"),
+            ("age unknown, nothing removed", Facts { age: None, removed: 0, ..facts() }, "apply"),
+            (
+                "age unknown and incomplete although approved",
+                Facts { age: None, read_of_total: Some((20, 100)), approved: true, ..facts() },
+                "refuse",
+            ),
             (
                 "stale although approved",
-                Facts { age: 2 * HOUR, approved: true, ..facts() },
+                Facts { age: Some(2 * HOUR), approved: true, ..facts() },
                 "refuse",
             ),
         ];

@@ -166,10 +166,8 @@ fn facts(sync: &ClaimedSync, report: &UpdateReport, known: &RemovalFacts, approv
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let removed = count(report.removed_members.len());
     Facts {
-        age: report
-            .created_at
-            .and_then(|made| (sync.claimed_at - made).to_std().ok())
-            .unwrap_or_default(),
+        // One made a moment ahead of our clock is new.
+        age: report.created_at.map(|made| (sync.claimed_at - made).to_std().unwrap_or_default()),
         read_of_total: report.members_read.zip(report.members_total),
         removed,
         unexpected: removed.saturating_sub(known.expected),
