@@ -124,7 +124,7 @@ pub enum Next {
         /// Whether it was started just now.
         started: bool,
         /// The report whose apply it is; a reading otherwise.
-        applies: Option<AppliedReport>,
+        applies: Option<UpdateReport>,
     },
     /// The step failed: begin the reading anew later.
     Again {
@@ -152,13 +152,4 @@ pub enum Next {
     },
     /// The app cannot be read at all: people's word must do.
     Attest,
-}
-
-/// The report whose apply was started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppliedReport {
-    /// The report.
-    pub report: UpdateReport,
-    /// How many removals in it nobody asked for.
-    pub unexpected: u32,
 }

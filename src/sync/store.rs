@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
-use super::{AppliedReport, ClaimedSync, HeldDecision, Procedure, SyncState};
+use super::{ClaimedSync, HeldDecision, Procedure, SyncState};
+use crate::backend::UpdateReport;
 use crate::lease::{Lease, LeaseLost, fenced};
 use crate::membership::{UnknownWord, Wanted};
 use crate::store::{StoreError, interval};
@@ -110,17 +111,15 @@ pub async fn watch(
     job: &str,
     after: Duration,
     started: bool,
-    applies: Option<&AppliedReport>,
+    applies: Option<&UpdateReport>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
-    let report = applies.map(|applied| report_json(&applied.report)).transpose()?;
+    let report = applies.map(report_json).transpose()?;
     let written = sqlx::query!(
         "update reconciler.syncs
          set running_job_id = $4,
              running_since = case when $6 then clock_timestamp() else running_since end,
              state = case when $7::jsonb is not null then 'applying' else state end,
              report = coalesce($7, report), report_id = coalesce($8, report_id),
-             unexpected_removals = case when $9::integer is null then unexpected_removals
-                                        else coalesce(unexpected_removals, 0) + $9 end,
              next_step_at = clock_timestamp() + $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3",
@@ -131,15 +130,35 @@ pub async fn watch(
         interval(after),
         started,
         report,
-        applies.map(|applied| applied.report.id.as_str()),
-        applies.map(|applied| i32::try_from(applied.unexpected).unwrap_or(i32::MAX)),
+        applies.map(|report| report.id.as_str()),
     )
     .execute(connection)
     .await?;
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the reading begins anew after `after`; `failed` counts it.
+/// Counts unexpected removals before they are asked for, so that the guard remembers them whatever becomes of
+/// the answer; a negative `change` takes back what was surely not applied.
+pub async fn count_unexpected(
+    pool: &PgPool,
+    sync: &ClaimedSync,
+    change: i64,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set unexpected_removals = coalesce(unexpected_removals, 0) + $4::bigint
+         where id = $1 and workspace_id = $2 and lease_token = $3",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        change,
+    )
+    .execute(pool)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
+/// Records that the reading begins anew after `after`; `failed` counts it. What a person approved stays so.
 pub async fn again(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -149,8 +168,9 @@ pub async fn again(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "update reconciler.syncs
-         set state = case when state = 'requested' then state else 'started' end,
-             running_job_id = null, running_since = null, report_id = null,
+         set state = case when state in ('requested', 'report_ready') then state else 'started' end,
+             report_id = case when state = 'report_ready' then report_id end,
+             running_job_id = null, running_since = null,
              failures = failures + case when $6 then 1 else 0 end, last_error = $5,
              next_step_at = clock_timestamp() + $4,
              lease_until = null, unreleased_claims = 0
@@ -171,7 +191,7 @@ pub async fn again(
 pub async fn hold(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
-    report: &crate::backend::UpdateReport,
+    report: &UpdateReport,
     reason: &str,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
@@ -371,6 +391,6 @@ pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), Store
     Ok(())
 }
 
-fn report_json(report: &crate::backend::UpdateReport) -> Result<Value, StoreError> {
+fn report_json(report: &UpdateReport) -> Result<Value, StoreError> {
     serde_json::to_value(report).map_err(|error| sqlx::Error::Encode(Box::new(error)).into())
 }
