@@ -1,0 +1,184 @@
+//! Every request of a story goes wrong once in every way, and the story ends as it should.
+
+#![cfg(feature = "simulator")]
+
+mod support;
+
+use cerby_reconciler::simulator::{Call, Fate, Operation};
+use sqlx::PgPool;
+use support::faults::{Mortal, Story, survives_every_fault};
+use support::{APP, HUB, WORKSPACE, a_failed};
+
+/// A removal that works, with an invitation and a role waiting behind it.
+async fn a_rehire(mortal: &mut Mortal) {
+    mortal.faults_begin();
+    let world = &mortal.world;
+    let remove = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(9)).await;
+    let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(5)).await;
+    let mut role = a_failed("change_role", APP, "jo").requested_minutes_ago(1);
+    role.roles = vec!["ADMIN"];
+    let role = world.insert(&role).await;
+    mortal.drive().await;
+    for task in [remove, invite, role] {
+        assert_eq!(mortal.world.state(task).await, "succeeded");
+    }
+    assert_eq!(mortal.effects(), ["Remove jo", "Invite jo", "ChangeRole jo"]);
+    let jo = mortal.world.apps.member(WORKSPACE, APP, "jo").expect("jo is back");
+    assert_eq!(jo.entitlements, ["ADMIN".to_owned()].into());
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_rehire_survives_every_fault(pool: PgPool) {
+    let story = Story {
+        name: "a rehire",
+        play: |mortal| Box::pin(a_rehire(mortal)),
+        changes: |_| {},
+        at_least: (50, 12),
+        repeats: 0,
+    };
+    survives_every_fault(pool, story).await;
+}
+
+/// An invitation that only a person can send; the person sends it and says nothing; then a removal.
+async fn an_overtaken_action(mortal: &mut Mortal) {
+    let fate = Fate::Permanent("NotEnoughSeats".to_owned());
+    mortal.world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
+    let invitation = a_failed("invite", APP, "lee");
+    let invite = mortal.world.insert(&invitation).await;
+    mortal.world.order().await;
+    mortal.faults_begin();
+    mortal.drive().await;
+    assert_eq!(mortal.world.state(invite).await, "escalated");
+    let action = mortal.world.action_of(invite).await;
+    assert_eq!(mortal.world.status(action).await, "open");
+    mortal.world.person_does(&invitation);
+
+    let remove = a_failed("remove", APP, "lee").requested_minutes_ago(1);
+    let remove = mortal.world.insert(&remove).await;
+    mortal.drive().await;
+    assert_eq!(mortal.world.status(action).await, "superseded");
+    assert_eq!(mortal.world.state(remove).await, "succeeded");
+    assert_eq!(mortal.effects(), ["Remove lee"]);
+    assert!(!mortal.world.is_in_app(APP, "lee"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_overtaken_action_survives_every_fault(pool: PgPool) {
+    let story = Story {
+        name: "an overtaken action",
+        play: |mortal| Box::pin(an_overtaken_action(mortal)),
+        changes: |_| {},
+        at_least: (38, 8),
+        // Cerby has not read the app since a person may have invited: only a job can tell.
+        repeats: 1,
+    };
+    survives_every_fault(pool, story).await;
+}
+
+/// A removal by hand from an app: check, report, apply, read, verdict. Somebody nobody asked for is gone too,
+/// which the guard lets pass and remembers.
+async fn a_proof_by_report(mortal: &mut Mortal) {
+    let removal = a_failed("remove", APP, "jo").code("BadCredentials");
+    let remove = mortal.world.insert(&removal).await;
+    mortal.drive().await;
+    let action = mortal.world.action_of(remove).await;
+    mortal.world.person_does(&removal);
+    assert!(mortal.world.apps.person_removes(WORKSPACE, APP, "kim"));
+    mortal.world.say_done(action).await;
+    mortal.faults_begin();
+    mortal.drive().await;
+    let world = &mortal.world;
+    assert_eq!(world.state(remove).await, "escalated");
+    assert_eq!((world.status(action).await, world.verdict(action).await), verified());
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    assert_eq!(world.apps.known(WORKSPACE, APP, "jo"), None);
+    assert_eq!(mortal.effects(), [""; 0]);
+    let unexpected = "select coalesce(sum(unexpected_removals), 0) from reconciler.syncs";
+    assert!(world.count(unexpected).await >= 1, "the guard remembers what it let pass");
+}
+
+fn verified() -> (String, String) {
+    ("verified".to_owned(), "confirmed".to_owned())
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_proof_by_report_survives_every_fault(pool: PgPool) {
+    let story = Story {
+        name: "a proof by report",
+        play: |mortal| Box::pin(a_proof_by_report(mortal)),
+        changes: |config| config.guard.max_unexpected_percent = 100,
+        at_least: (21, 6),
+        repeats: 0,
+    };
+    survives_every_fault(pool, story).await;
+}
+
+/// A role on a business hub that a person first only says they changed.
+async fn a_proof_by_sync(mortal: &mut Mortal) {
+    let change = a_failed("change_role", HUB, "jo").code("BadCredentials");
+    let task = mortal.world.insert(&change).await;
+    mortal.drive().await;
+    let action = mortal.world.action_of(task).await;
+    mortal.world.say_done(action).await;
+    mortal.faults_begin();
+    mortal.drive().await;
+    assert_eq!(mortal.world.status(action).await, "open");
+    assert_eq!(mortal.world.verdict(action).await, "contradicted");
+    mortal.world.person_does(&change);
+    mortal.world.say_done(action).await;
+    mortal.drive().await;
+    let world = &mortal.world;
+    assert_eq!((world.status(action).await, world.verdict(action).await), verified());
+    assert_eq!(
+        world.count("select reopened_count::bigint from reconciler.manual_actions").await,
+        1
+    );
+    assert_eq!(mortal.effects(), [""; 0]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_proof_by_sync_survives_every_fault(pool: PgPool) {
+    let story = Story {
+        name: "a proof by sync",
+        play: |mortal| Box::pin(a_proof_by_sync(mortal)),
+        changes: |_| {},
+        at_least: (30, 6),
+        repeats: 0,
+    };
+    survives_every_fault(pool, story).await;
+}
+
+/// A report that removes more than was asked for, and the person who says that it may.
+async fn a_held_report(mortal: &mut Mortal) {
+    let removal = a_failed("remove", APP, "jo").code("BadCredentials");
+    let remove = mortal.world.insert(&removal).await;
+    mortal.drive().await;
+    let action = mortal.world.action_of(remove).await;
+    mortal.world.person_does(&removal);
+    assert!(mortal.world.apps.person_removes(WORKSPACE, APP, "kim"));
+    mortal.world.say_done(action).await;
+    mortal.drive().await;
+    assert_eq!(mortal.world.apps.counters().requests(Call::ApplyReport), 0);
+    let decided =
+        "update reconciler.syncs set decision = 'approved', decision_reason = 'kim left too'
+                   where state = 'held'";
+    assert_eq!(sqlx::query(decided).execute(&mortal.world.pool).await.unwrap().rows_affected(), 1);
+    mortal.faults_begin();
+    mortal.drive().await;
+    let world = &mortal.world;
+    assert_eq!((world.status(action).await, world.verdict(action).await), verified());
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    assert_eq!(world.apps.known(WORKSPACE, APP, "kim"), None);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_held_report_survives_every_fault(pool: PgPool) {
+    let story = Story {
+        name: "a held report",
+        play: |mortal| Box::pin(a_held_report(mortal)),
+        changes: |_| {},
+        at_least: (12, 4),
+        repeats: 0,
+    };
+    survives_every_fault(pool, story).await;
+}
