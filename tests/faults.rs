@@ -7,6 +7,7 @@ mod support;
 use cerby_reconciler::simulator::{Call, Fate, Operation};
 use sqlx::PgPool;
 use support::faults::{Mortal, Story, survives_every_fault};
+use support::wires::{At, Fault, Kind};
 use support::{APP, HUB, WORKSPACE, a_failed};
 
 /// A removal that works, with an invitation and a role waiting behind it.
@@ -181,4 +182,44 @@ async fn a_held_report_survives_every_fault(pool: PgPool) {
         repeats: 0,
     };
     survives_every_fault(pool, story).await;
+}
+
+/// A world in which every process dies before its first request with this text.
+async fn deadly(pool: &PgPool, text: &'static str) -> Mortal {
+    let fault = Fault { at: At::Text(text), kind: Kind::DeathBefore };
+    Mortal::doomed(pool.clone(), fault).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_task_that_kills_whoever_takes_it_goes_to_a_person(pool: PgPool) {
+    let table: [(&str, usize, &[&str]); 3] = [
+        ("DELETE ", 3, &[]),
+        ("GET /acme/api/v1/integrations/an-app/users/jo", 6, &[]),
+        ("GET /acme/api/v1/jobs/", 6, &["Remove jo"]),
+    ];
+    for (request, deaths, effects) in table {
+        let mut mortal = deadly(&pool, request).await;
+        let task = mortal.world.insert(&a_failed("remove", APP, "jo")).await;
+        mortal.drive().await;
+        assert_eq!(mortal.world.state(task).await, "escalated", "{request}");
+        let reason = mortal.world.closed_reason(task).await;
+        assert_eq!(reason, "workers that took this task died: LoginTimeout", "{request}");
+        assert_eq!(mortal.deaths, deaths, "{request}");
+        assert_eq!(mortal.effects(), effects, "{request}");
+        mortal.end().await;
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_sync_that_kills_whoever_takes_it_fails_and_its_action_stays_done(pool: PgPool) {
+    let mut mortal = deadly(&pool, "POST /acme/api/v1/integrations/a-hub/sync").await;
+    let task = mortal.world.insert(&a_failed("remove", HUB, "jo").code("BadCredentials")).await;
+    mortal.drive().await;
+    let action = mortal.world.action_of(task).await;
+    mortal.world.say_done(action).await;
+    mortal.drive_until("select count(*) from reconciler.syncs where state = 'failed'").await;
+    assert_eq!(mortal.deaths, 3);
+    assert_eq!(mortal.world.status(action).await, "done");
+    assert_eq!(mortal.world.verdict(action).await, "unverifiable");
+    mortal.end().await;
 }

@@ -11,6 +11,9 @@ use crate::membership::{Observation, Operation};
 
 /// Works on a task for one step. Changes nothing in the database.
 pub async fn step(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
+    if let Some(next) = decide::before_look(policy, task) {
+        return next;
+    }
     match &task.running {
         Some((job, since)) => watch(backend, policy, task, job, *since).await,
         None => look_and_run(backend, policy, task).await,

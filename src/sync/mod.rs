@@ -75,6 +75,8 @@ pub struct ClaimedSync {
     pub failures: i32,
     /// The decision on a held report.
     pub decision: Option<HeldDecision>,
+    /// Claims in a row, this one included, that ended without a word.
+    pub unreleased_claims: i32,
     /// The database's time when it was claimed.
     pub claimed_at: DateTime<Utc>,
 }
@@ -88,12 +90,18 @@ pub struct Policy {
     pub job: config::Job,
     /// What an apply may remove.
     pub guard: config::Guard,
+    max_unreleased_claims: i32,
 }
 
 impl Policy {
     /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
-        Self { sync: config.sync.clone(), job: config.job.clone(), guard: config.guard.clone() }
+        Self {
+            sync: config.sync.clone(),
+            job: config.job.clone(),
+            guard: config.guard.clone(),
+            max_unreleased_claims: config.worker.max_unreleased_claims,
+        }
     }
 
     /// The delay before a failed step is tried again.

@@ -31,6 +31,9 @@ impl Step<'_> {
         if self.sync.decision == Some(HeldDecision::Rejected) {
             return Ok(Next::Fail { reason: "a person rejected the report".to_owned() });
         }
+        if self.sync.unreleased_claims > self.policy.max_unreleased_claims {
+            return Ok(Next::Fail { reason: "workers that took this sync died".to_owned() });
+        }
         match (self.sync.state, &self.sync.running) {
             (SyncState::ReportReady, _) => self.report().await,
             (SyncState::Started | SyncState::Applying, Some((job, since))) => {

@@ -43,7 +43,7 @@ pub async fn claim(
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
-                  now() as "claimed_at!"
+                  s.unreleased_claims, now() as "claimed_at!"
         "#,
         limit,
         interval(lease),
@@ -75,6 +75,7 @@ pub async fn claim(
                 "approved" => HeldDecision::Approved,
                 _ => HeldDecision::Rejected,
             }),
+            unreleased_claims: row.unreleased_claims,
             claimed_at: row.claimed_at,
         })
         .collect())

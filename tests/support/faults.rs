@@ -109,19 +109,23 @@ pub(crate) struct Mortal {
     process: Process,
     ground: Ground,
     fault: Option<Fault>,
+    is_doomed: bool,
     pub(crate) deaths: usize,
 }
 
 impl Mortal {
-    /// In a migrated database.
-    pub(crate) async fn new(pool: PgPool, fault: Fault) -> Self {
-        Self::on(Ground::new(pool, |_| {}).await, Some(fault)).await
+    /// One whose every process meets the fault.
+    pub(crate) async fn doomed(pool: PgPool, fault: Fault) -> Self {
+        schema::migrate(&pool).await.unwrap();
+        let mortal = Self::on(Ground::new(pool, |_| {}).await, Some(fault)).await;
+        mortal.faults_begin();
+        Self { is_doomed: true, ..mortal }
     }
 
     async fn on(ground: Ground, fault: Option<Fault>) -> Self {
         let world = ground.world().await;
         let process = Process::start(&ground, &world.apps).await;
-        Self { world, process, ground, fault, deaths: 0 }
+        Self { world, process, ground, fault, is_doomed: false, deaths: 0 }
     }
 
     /// From here on requests are counted, and the fault comes. What a story needs before is spared.
@@ -142,6 +146,18 @@ impl Mortal {
         panic!("still busy after {ROUNDS} rounds: {:?}", self.world.trail().await);
     }
 
+    /// Lets time pass and work be done until a count is no longer 0.
+    pub(crate) async fn drive_until(&mut self, count: &'static str) {
+        for _ in 0..ROUNDS {
+            if self.world.count(count).await > 0 {
+                return;
+            }
+            self.let_time_pass().await;
+            self.round(self.due().await).await;
+        }
+        panic!("never so: {count}: {:?}", self.world.trail().await);
+    }
+
     async fn round(&mut self, due: Due) {
         tokio::select! {
             biased;
@@ -150,6 +166,18 @@ impl Mortal {
         }
         self.deaths += 1;
         self.process = Process::start(&self.ground, &self.world.apps).await;
+        if self.is_doomed {
+            self.faults_begin();
+        }
+    }
+
+    /// Ends it, and lets the database be dropped.
+    pub(crate) async fn end(self) {
+        let Self { process, ground, .. } = self;
+        process.pool.close().await;
+        let pool = ground.pool.clone();
+        drop(ground);
+        end_sessions(&pool).await;
     }
 
     /// Makes everything due that waits for a time, the end of a lease included.
