@@ -163,7 +163,8 @@ async fn a_held_report(mortal: &mut Mortal) {
     let decided =
         "update reconciler.syncs set decision = 'approved', decision_reason = 'kim left too'
                    where state = 'held'";
-    assert_eq!(sqlx::query(decided).execute(&mortal.world.pool).await.unwrap().rows_affected(), 1);
+    let decided = sqlx::query(decided).execute(&mortal.world.pool).await;
+    assert_eq!(decided.expect("the database takes it").rows_affected(), 1);
     mortal.faults_begin();
     mortal.drive().await;
     let world = &mortal.world;

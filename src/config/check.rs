@@ -32,6 +32,7 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("worker.max_syncs_in_flight", config.worker.max_syncs_in_flight as i64),
         ("worker.max_unreleased_claims", i64::from(config.worker.max_unreleased_claims)),
         ("intake.batch", config.intake.batch),
+        ("database.idle_in_transaction_s", config.database.idle_in_transaction_s as i64),
         ("backend.max_pages", i64::from(config.backend.max_pages)),
         ("backend.max_response_kib", config.backend.max_response_kib as i64),
         ("backend.request_timeout_s", config.backend.request_timeout_s as i64),

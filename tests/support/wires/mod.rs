@@ -28,11 +28,13 @@ pub(crate) enum Kind {
     LostRequest,
     /// The request takes effect and the connection breaks; the process lives on and never learns of it.
     LostReply,
+    /// The request takes effect and its answer is held until it is released.
+    HeldReply,
 }
 
 impl Kind {
     fn arrives(self) -> bool {
-        matches!(self, Self::DeathAfter | Self::LostReply)
+        !matches!(self, Self::DeathBefore | Self::LostRequest)
     }
 
     fn kills(self) -> bool {
@@ -77,6 +79,8 @@ struct Log {
 pub(crate) struct Line {
     log: Arc<Mutex<Log>>,
     dead: CancellationToken,
+    held: CancellationToken,
+    released: CancellationToken,
 }
 
 impl Line {
@@ -97,6 +101,21 @@ impl Line {
     /// Whether the process came to its fault.
     pub(crate) fn is_broken(&self) -> bool {
         self.log.lock().unwrap().is_broken
+    }
+
+    /// Resolves once an answer is held.
+    pub(crate) async fn held(&self) {
+        self.held.cancelled().await;
+    }
+
+    /// Lets held answers come.
+    pub(crate) fn release(&self) {
+        self.released.cancel();
+    }
+
+    async fn hold(&self) {
+        self.held.cancel();
+        self.released.cancelled().await;
     }
 
     /// Counts a request; what happens at it, if anything does.
@@ -222,15 +241,16 @@ async fn exchange<P: Protocol>(
     loop {
         let Request { bytes, text } = P::request(server, client).await?;
         let broken = text.and_then(|text| line.ask(Asked { is_statement: P::IS_DATABASE, text }));
-        match broken {
-            None => client.write_all(&P::ask(server, &bytes).await?).await?,
-            Some(kind) => {
-                if kind.arrives() {
-                    P::ask(server, &bytes).await?;
-                }
-                return Ok(kind);
-            }
+        if let Some(kind) = broken.filter(|kind| !kind.arrives()) {
+            return Ok(kind);
         }
+        let answer = P::ask(server, &bytes).await?;
+        match broken {
+            None => {}
+            Some(Kind::HeldReply) => line.hold().await,
+            Some(kind) => return Ok(kind),
+        }
+        client.write_all(&answer).await?;
     }
 }
 
