@@ -4,11 +4,15 @@
 
 mod support;
 
-use cerby_reconciler::simulator::{Call, Fate, Operation};
+use cerby_reconciler::backend::Client;
+use cerby_reconciler::schema;
+use cerby_reconciler::simulator::{
+    Call, Fate, HttpFault, Injection, Operation, Settings, Simulator,
+};
 use sqlx::PgPool;
 use support::faults::{Mortal, Story, survives_every_fault};
 use support::wires::{At, Fault, Kind};
-use support::{APP, HUB, WORKSPACE, a_failed};
+use support::{APP, HUB, WORKSPACE, World, a_failed, apps, config};
 
 /// A removal that works, with an invitation and a role waiting behind it.
 async fn a_rehire(mortal: &mut Mortal) {
@@ -147,6 +151,28 @@ async fn a_proof_by_sync_survives_every_fault(pool: PgPool) {
         repeats: 0,
     };
     survives_every_fault(pool, story).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_guard_forgets_what_was_surely_not_applied(pool: PgPool) {
+    schema::migrate(&pool).await.unwrap();
+    let apps = Simulator::start(apps(), Settings::default()).await.unwrap();
+    let unavailable = HttpFault::Status(503);
+    apps.inject(Injection { call: Call::ApplyReport, nth: 0, fault: unavailable });
+    let mut config = config("postgres://unused", apps.base_url(), apps.api_key());
+    config.guard.max_unexpected_percent = 100;
+    let client = Client::new(&config.backend).unwrap();
+    let world = World::with_client(pool, apps, config, client);
+    let removal = a_failed("remove", APP, "jo").code("BadCredentials");
+    let task = world.insert(&removal).await;
+    world.drive().await;
+    world.person_does(&removal);
+    assert!(world.apps.person_removes(WORKSPACE, APP, "kim"));
+    world.say_done(world.action_of(task).await).await;
+    world.drive().await;
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 2);
+    let unexpected = "select sum(unexpected_removals) from reconciler.syncs";
+    assert_eq!(world.count(unexpected).await, 1);
 }
 
 /// A report that removes more than was asked for, and the person who says that it may.
