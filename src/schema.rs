@@ -71,10 +71,15 @@ pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
         return Err(SchemaError::Url);
     }
     let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
+    let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
     let options = options.application_name("cerby-reconciler").options([
         ("statement_timeout", "30s"),
-        ("idle_in_transaction_session_timeout", "60s"),
+        ("idle_in_transaction_session_timeout", &idle_in_transaction),
         ("lock_timeout", "10s"),
+        // A host that went without a word must not keep its sessions for hours.
+        ("tcp_keepalives_idle", "30"),
+        ("tcp_keepalives_interval", "10"),
+        ("tcp_keepalives_count", "3"),
     ]);
     let pool = PgPoolOptions::new()
         .max_connections(database.max_connections)

@@ -59,6 +59,7 @@ tables! {
         url_file: Option<String>,
         max_connections: u32,
         acquire_timeout_s: u64,
+        idle_in_transaction_s: u64,
     }
     /// The Cerby backend's HTTP API.
     Backend {

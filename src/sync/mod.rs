@@ -75,6 +75,8 @@ pub struct ClaimedSync {
     pub failures: i32,
     /// The decision on a held report.
     pub decision: Option<HeldDecision>,
+    /// Claims in a row, this one included, that ended without a word.
+    pub unreleased_claims: i32,
     /// The database's time when it was claimed.
     pub claimed_at: DateTime<Utc>,
 }
@@ -88,12 +90,18 @@ pub struct Policy {
     pub job: config::Job,
     /// What an apply may remove.
     pub guard: config::Guard,
+    max_unreleased_claims: i32,
 }
 
 impl Policy {
     /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
-        Self { sync: config.sync.clone(), job: config.job.clone(), guard: config.guard.clone() }
+        Self {
+            sync: config.sync.clone(),
+            job: config.job.clone(),
+            guard: config.guard.clone(),
+            max_unreleased_claims: config.worker.max_unreleased_claims,
+        }
     }
 
     /// The delay before a failed step is tried again.
@@ -124,7 +132,7 @@ pub enum Next {
         /// Whether it was started just now.
         started: bool,
         /// The report whose apply it is; a reading otherwise.
-        applies: Option<AppliedReport>,
+        applies: Option<UpdateReport>,
     },
     /// The step failed: begin the reading anew later.
     Again {
@@ -157,13 +165,4 @@ pub enum Next {
     },
     /// The app cannot be read at all: people's word must do.
     Attest,
-}
-
-/// The report whose apply was started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppliedReport {
-    /// The report.
-    pub report: UpdateReport,
-    /// How many removals in it nobody asked for.
-    pub unexpected: u32,
 }

@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::guard::{self, Facts, Ruling};
 use super::store::RemovalFacts;
-use super::{AppliedReport, ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
+use super::{ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
 use crate::backend::{BackendError, Client, Progress, UpdateReport};
 use crate::catalogue;
+use crate::lease::LeaseLost;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
@@ -29,6 +30,9 @@ impl Step<'_> {
     pub async fn run(&self) -> Result<Next, StoreError> {
         if self.sync.decision == Some(HeldDecision::Rejected) {
             return Ok(Next::Fail { reason: "a person rejected the report".to_owned() });
+        }
+        if self.sync.unreleased_claims > self.policy.max_unreleased_claims {
+            return Ok(Next::Fail { reason: "workers that took this sync died".to_owned() });
         }
         match (self.sync.state, &self.sync.running) {
             (SyncState::ReportReady, _) => self.report().await,
@@ -93,7 +97,7 @@ impl Step<'_> {
             Ok(found) => found,
             Err(error) => return Ok(failed(&error)),
         };
-        let approved = self.sync.decision == Some(HeldDecision::Approved);
+        let approved = self.is_approved();
         match found {
             Some(report) if approved && self.sync.report.as_ref() != Some(&report.id) => {
                 Ok(Next::Fail { reason: "the approved report was replaced by another".to_owned() })
@@ -102,6 +106,10 @@ impl Step<'_> {
             None if approved => Ok(Next::Fail { reason: "the approved report is gone".to_owned() }),
             _ => Ok(self.read().await),
         }
+    }
+
+    fn is_approved(&self) -> bool {
+        self.sync.decision == Some(HeldDecision::Approved)
     }
 
     async fn guarded(&self, report: UpdateReport, approved: bool) -> Result<Next, StoreError> {
@@ -113,31 +121,50 @@ impl Step<'_> {
         let facts = facts(self.sync, &report, &known, approved);
         let max_age = Duration::from_secs(self.policy.sync.report_max_age_s);
         match guard::rule(&self.policy.guard, max_age, &facts) {
-            Ruling::Apply => {
-                Ok(self.apply(AppliedReport { report, unexpected: facts.unexpected }).await)
-            }
+            Ruling::Apply => self.apply(report, facts.unexpected).await,
             Ruling::Hold(reason) => Ok(Next::Hold { report, reason }),
             Ruling::Refuse(reason) if approved => Ok(Next::Fail { reason }),
             Ruling::Refuse(reason) => Ok(again(&reason)),
         }
     }
 
-    async fn apply(&self, applied: AppliedReport) -> Next {
+    /// Whatever becomes of the answer, the guard remembers what it let pass.
+    async fn apply(&self, report: UpdateReport, unexpected: u32) -> Result<Next, StoreError> {
         if self.sync.lease.left() <= self.backend.request_timeout() {
-            return Next::Again {
-                why: "too little of the lease was left to apply".to_owned(),
-                waits: true,
-            };
+            return Ok(waits("too little of the lease was left to apply"));
+        }
+        let unexpected = i64::from(unexpected);
+        if self.count_unexpected(unexpected).await?.is_err() {
+            return Ok(waits("the sync was claimed again before the apply"));
         }
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
-        match self.backend.apply_report(workspace, integration, &applied.report.id).await {
+        let error = match self.backend.apply_report(workspace, integration, &report.id).await {
             Ok(job) => {
-                Next::Watch { job, after: self.first_look(), started: true, applies: Some(applied) }
+                return Ok(Next::Watch {
+                    job,
+                    after: self.first_look(),
+                    started: true,
+                    applies: Some(report),
+                });
             }
-            Err(BackendError::Refused { status: 409, .. }) => {
-                again("the app changed after the report")
+            Err(error) => error,
+        };
+        if !error.is_uncertain() && self.count_unexpected(-unexpected).await?.is_err() {
+            return Ok(waits("the sync was claimed again after the apply"));
+        }
+        Ok(match error {
+            BackendError::Refused { status: 409, .. } if self.is_approved() => {
+                Next::Fail { reason: "the app changed after the approved report".to_owned() }
             }
-            Err(error) => failed(&error),
+            BackendError::Refused { status: 409, .. } => again("the app changed after the report"),
+            error => failed(&error),
+        })
+    }
+
+    async fn count_unexpected(&self, change: i64) -> Result<Result<(), LeaseLost>, StoreError> {
+        match change {
+            0 => Ok(Ok(())),
+            _ => super::store::count_unexpected(self.pool, self.sync, change).await,
         }
     }
 
@@ -184,6 +211,10 @@ fn is_empty(report: &UpdateReport) -> bool {
 
 fn again(why: &str) -> Next {
     Next::Again { why: why.to_owned(), waits: false }
+}
+
+fn waits(why: &str) -> Next {
+    Next::Again { why: why.to_owned(), waits: true }
 }
 
 /// An integration that is gone cannot be read; a backend that does not answer is waited for.

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
-use super::{AppliedReport, ClaimedSync, HeldDecision, Procedure, SyncState};
+use super::{ClaimedSync, HeldDecision, Procedure, SyncState};
+use crate::backend::UpdateReport;
 use crate::lease::{Lease, LeaseLost, fenced};
 use crate::membership::{UnknownWord, Wanted};
 use crate::store::{StoreError, interval};
@@ -42,7 +43,7 @@ pub async fn claim(
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
-                  now() as "claimed_at!"
+                  s.unreleased_claims, now() as "claimed_at!"
         "#,
         limit,
         interval(lease),
@@ -74,6 +75,7 @@ pub async fn claim(
                 "approved" => HeldDecision::Approved,
                 _ => HeldDecision::Rejected,
             }),
+            unreleased_claims: row.unreleased_claims,
             claimed_at: row.claimed_at,
         })
         .collect())
@@ -110,17 +112,15 @@ pub async fn watch(
     job: &str,
     after: Duration,
     started: bool,
-    applies: Option<&AppliedReport>,
+    applies: Option<&UpdateReport>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
-    let report = applies.map(|applied| report_json(&applied.report)).transpose()?;
+    let report = applies.map(report_json).transpose()?;
     let written = sqlx::query!(
         "update reconciler.syncs
          set running_job_id = $4,
              running_since = case when $6 then clock_timestamp() else running_since end,
              state = case when $7::jsonb is not null then 'applying' else state end,
              report = coalesce($7, report), report_id = coalesce($8, report_id),
-             unexpected_removals = case when $9::integer is null then unexpected_removals
-                                        else coalesce(unexpected_removals, 0) + $9 end,
              next_step_at = clock_timestamp() + $5,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3",
@@ -131,15 +131,35 @@ pub async fn watch(
         interval(after),
         started,
         report,
-        applies.map(|applied| applied.report.id.as_str()),
-        applies.map(|applied| i32::try_from(applied.unexpected).unwrap_or(i32::MAX)),
+        applies.map(|report| report.id.as_str()),
     )
     .execute(connection)
     .await?;
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the reading begins anew after `after`; `failed` counts it.
+/// Counts unexpected removals before they are asked for, so that the guard remembers them whatever becomes of
+/// the answer; a negative `change` takes back what was surely not applied.
+pub async fn count_unexpected(
+    pool: &PgPool,
+    sync: &ClaimedSync,
+    change: i64,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set unexpected_removals = coalesce(unexpected_removals, 0) + $4::bigint
+         where id = $1 and workspace_id = $2 and lease_token = $3",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        change,
+    )
+    .execute(pool)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
+/// Records that the reading begins anew after `after`; `failed` counts it. What a person approved stays so.
 pub async fn again(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -149,8 +169,9 @@ pub async fn again(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "update reconciler.syncs
-         set state = case when state = 'requested' then state else 'started' end,
-             running_job_id = null, running_since = null, report_id = null,
+         set state = case when state in ('requested', 'report_ready') then state else 'started' end,
+             report_id = case when state = 'report_ready' then report_id end,
+             running_job_id = null, running_since = null,
              failures = failures + case when $6 then 1 else 0 end, last_error = $5,
              next_step_at = clock_timestamp() + $4,
              lease_until = null, unreleased_claims = 0
@@ -171,7 +192,7 @@ pub async fn again(
 pub async fn hold(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
-    report: &crate::backend::UpdateReport,
+    report: &UpdateReport,
     reason: &str,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
@@ -394,6 +415,6 @@ pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), Store
     Ok(())
 }
 
-fn report_json(report: &crate::backend::UpdateReport) -> Result<Value, StoreError> {
+fn report_json(report: &UpdateReport) -> Result<Value, StoreError> {
     serde_json::to_value(report).map_err(|error| sqlx::Error::Encode(Box::new(error)).into())
 }

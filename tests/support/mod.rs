@@ -4,7 +4,9 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+pub(crate) mod faults;
 pub(crate) mod replica;
+pub(crate) mod wires;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,11 +101,11 @@ impl Task {
 }
 
 /// Settings of the daemon for a simulator: no jitter, no settling, everything else as delivered.
-pub(crate) fn config(database_url: &str, apps: &Simulator) -> Config {
+pub(crate) fn config(database_url: &str, base_url: String, api_key: String) -> Config {
     let variables = [
         ("RECONCILER__DATABASE__URL", database_url.to_owned()),
-        ("RECONCILER__BACKEND__BASE_URL", apps.base_url()),
-        ("RECONCILER__BACKEND__API_KEY", apps.api_key()),
+        ("RECONCILER__BACKEND__BASE_URL", base_url),
+        ("RECONCILER__BACKEND__API_KEY", api_key),
         ("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "2".to_owned()),
         ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
         ("RECONCILER__RETRY__SETTLE_S", "0".to_owned()),
@@ -149,8 +151,17 @@ impl World {
 
     async fn start(pool: PgPool, apps: Apps, settings: Settings) -> Self {
         let apps = Simulator::start(apps, settings).await.unwrap();
-        let config = config("postgres://unused", &apps);
+        let config = config("postgres://unused", apps.base_url(), apps.api_key());
         let backend = Client::new(&config.backend).unwrap();
+        Self::with_client(pool, apps, config, backend)
+    }
+
+    pub(crate) fn with_client(
+        pool: PgPool,
+        apps: Simulator,
+        config: Config,
+        backend: Client,
+    ) -> Self {
         let tasks = RetryStage::new(&config, pool.clone(), backend.clone());
         let syncs = SyncStage::new(&config, pool.clone(), backend);
         Self { pool, apps, config, tasks, syncs }

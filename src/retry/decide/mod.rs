@@ -26,11 +26,13 @@ pub enum AfterLook {
     Record(Next),
 }
 
-/// What to do with a task before anything is asked about it: one whose workers died even while they only looked at
-/// it goes to a person unlooked at, or it would kill its workers for ever.
+/// What to do with a task whose workers die even while they look: nothing is asked for it any more.
 pub fn before_look(policy: &Policy, task: &ClaimedTask) -> Option<Next> {
-    (task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2))
-        .then(|| escalate(EscalationReason::WorkersDied, &task.first_failure))
+    let is_deadly = task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2);
+    is_deadly.then(|| match task.superseded_by {
+        Some(_) => Next::Supersede,
+        None => escalate(EscalationReason::WorkersDied, &task.first_failure),
+    })
 }
 
 /// What to do with a task that has no job in flight, after its member was looked at.

@@ -52,6 +52,18 @@ fn task(operation: Operation) -> ClaimedTask {
 
 const THERE: Observation = Observation::StillThere(Membership::Joined);
 
+#[test]
+fn a_task_whose_workers_die_while_they_look_is_not_looked_at_for_ever() {
+    let after = |unreleased_claims, superseded_by| {
+        let task = ClaimedTask { unreleased_claims, superseded_by, ..task(Operation::Remove) };
+        before_look(&policy(), &task).map(|next| word_of(&next))
+    };
+    assert_eq!(after(6, None), None);
+    assert_eq!(after(7, None).as_deref(), Some("escalate WorkersDied"));
+    assert_eq!(after(6, Some(2)), None);
+    assert_eq!(after(7, Some(2)).as_deref(), Some("supersede"));
+}
+
 /// The record as one word and its reason.
 fn word(after: AfterLook) -> String {
     match after {
