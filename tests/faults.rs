@@ -12,7 +12,7 @@ use cerby_reconciler::simulator::{
 use sqlx::PgPool;
 use support::faults::{Mortal, Story, survives_every_fault};
 use support::wires::{At, Fault, Kind};
-use support::{APP, HUB, WORKSPACE, World, a_failed, apps, config};
+use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps, config};
 
 /// A removal that works, with an invitation and a role waiting behind it.
 async fn a_rehire(mortal: &mut Mortal) {
@@ -226,7 +226,8 @@ async fn a_task_that_kills_whoever_takes_it_goes_to_a_person(pool: PgPool) {
     ];
     for (request, deaths, effects) in table {
         let mut mortal = deadly(&pool, request).await;
-        let task = mortal.world.insert(&a_failed("remove", APP, "jo")).await;
+        let task = Task { job: None, ..a_failed("remove", APP, "jo") };
+        let task = mortal.world.insert(&task).await;
         mortal.drive().await;
         assert_eq!(mortal.world.state(task).await, "escalated", "{request}");
         let reason = mortal.world.closed_reason(task).await;

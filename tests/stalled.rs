@@ -120,7 +120,7 @@ async fn a_replica_that_stood_still_in_an_apply_changes_nothing_afterwards(pool:
 /// ordered, and while an outcome is recorded.
 const IN_TRANSACTIONS: [(&str, &str, &str); 2] = [
     ("insert into reconciler.integrations", "jo", "database.unreachable"),
-    ("promote_waiting", "kim", "outcome.not_recorded"),
+    ("promote_waiting($1", "kim", "outcome.not_recorded"),
 ];
 
 #[sqlx::test(migrations = false)]
