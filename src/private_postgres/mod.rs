@@ -6,6 +6,7 @@
 mod account;
 mod guard;
 mod install;
+mod logins;
 mod programs;
 mod with_postgres;
 
@@ -173,7 +174,7 @@ impl Files {
         Ok(Self {
             programs,
             account,
-            password: format!("{:032x}", rand::random::<u128>()),
+            password: secret(),
             data: root.path().join("data"),
             _guard: Guard::of_server(root.path())?,
             root,
@@ -347,6 +348,11 @@ impl Drop for Server {
             let _ = self.process.wait();
         }
     }
+}
+
+/// Something that nobody can guess, in hexadecimal digits.
+pub(crate) fn secret() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 async fn connect(url: &str) -> anyhow::Result<()> {
