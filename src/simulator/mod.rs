@@ -36,7 +36,7 @@ pub use fate::{Fate, Operation, PERMANENT_CODES, TRANSIENT_CODES};
 pub use faults::{Call, FaultPlan, HttpFault, Injection, RetryAfter};
 use site::Change;
 use state::State;
-pub use state::{Author, Effect};
+pub use state::{Author, Effect, Start};
 pub use world::{Capabilities, HubRole, Integration, Invitation, Kind, Member, PersonStatus};
 pub use world::{Place, World};
 
@@ -242,6 +242,11 @@ impl Simulator {
         self.handle.state().troubles.outage = outage;
     }
 
+    /// What goes wrong with requests from now on, and how often; fates stay as they are dealt.
+    pub fn set_http_faults(&self, plan: FaultPlan) {
+        self.handle.state().troubles.plan = plan;
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.handle.state().counters.clone()
@@ -250,6 +255,11 @@ impl Simulator {
     /// Every change made in the apps so far, oldest first.
     pub fn effects(&self) -> Vec<Effect> {
         self.handle.state().effects.clone()
+    }
+
+    /// Every job for a member that was started so far, oldest first.
+    pub fn starts(&self) -> Vec<Start> {
+        self.handle.state().starts.clone()
     }
 
     /// The ids of the members in the app.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Settings;
@@ -40,6 +40,29 @@ pub struct Effect {
     pub operation: Operation,
     /// By whom.
     pub author: Author,
+    /// What the member holds afterwards; nothing after a removal.
+    pub entitlements: BTreeSet<String>,
+}
+
+/// A job that was started for a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Start {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// When the job ends; `None` if it never does.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// In which integration.
+    pub place: Place,
+    /// For whom: the id of the member.
+    pub member: String,
+    /// What it is to do.
+    pub operation: Operation,
+    /// What the member is to hold.
+    pub entitlements: BTreeSet<String>,
+    /// The id of the job.
+    pub job: String,
+    /// Whether the client will learn that id.
+    pub is_heard: bool,
 }
 
 enum Due {
@@ -53,6 +76,7 @@ pub(super) struct State {
     pub(super) fates: Fates,
     pub(super) counters: Counters,
     pub(super) effects: Vec<Effect>,
+    pub(super) starts: Vec<Start>,
     sites: HashMap<Place, Site>,
     people: HashMap<(String, String), Member>,
     jobs: HashMap<String, Job>,
@@ -73,6 +97,7 @@ impl State {
             fates: Fates::new(settings.seed, settings.faults.clone()),
             counters: Counters::default(),
             effects: Vec::new(),
+            starts: Vec::new(),
             sites: sites.map(|each| (each.place(), Site::new(each, now))).collect(),
             people: people.map(|(workspace, who)| ((workspace, who.id.clone()), who)).collect(),
             jobs: HashMap::new(),
@@ -158,8 +183,27 @@ impl State {
             end: None,
         };
         self.count_start(&job);
+        self.note_start(&job, is_heard);
         self.jobs.insert(id.clone(), job);
         id
+    }
+
+    fn note_start(&mut self, job: &Job, is_heard: bool) {
+        let Work::Change { operation, changes } = &job.work else {
+            return;
+        };
+        let takes = TimeDelta::from_std(job.takes).unwrap_or_default();
+        let ends_at = (!job.work.never_ends()).then(|| job.created_at + takes);
+        self.starts.extend(changes.iter().map(|(member, _)| Start {
+            at: job.created_at,
+            ends_at,
+            place: job.place.clone(),
+            member: member.id.clone(),
+            operation: *operation,
+            entitlements: member.entitlements.clone(),
+            job: job.id.clone(),
+            is_heard,
+        }));
     }
 
     fn count_start(&mut self, job: &Job) {
@@ -315,7 +359,7 @@ impl State {
             self.counters.change(key.clone(), operation, change);
         }
         if change.is_made() {
-            self.note(author, &key, operation);
+            self.note_effect(author, &key, operation, &wanted.entitlements);
         }
         if change.is_made() && operation == Operation::Invite {
             self.schedule_acceptance(key, at);
@@ -323,9 +367,21 @@ impl State {
         Some(change)
     }
 
-    fn note(&mut self, author: Author, (place, member): &MemberKey, operation: Operation) {
-        let (place, member) = (place.clone(), member.clone());
-        self.effects.push(Effect { at: super::now(), place, member, operation, author });
+    fn note_effect(
+        &mut self,
+        author: Author,
+        (place, member): &MemberKey,
+        operation: Operation,
+        entitlements: &BTreeSet<String>,
+    ) {
+        self.effects.push(Effect {
+            at: super::now(),
+            place: place.clone(),
+            member: member.clone(),
+            operation,
+            author,
+            entitlements: entitlements.clone(),
+        });
     }
 
     fn schedule_acceptance(&mut self, key: MemberKey, at: Instant) {
