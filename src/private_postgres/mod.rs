@@ -38,6 +38,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const PORT_ATTEMPTS: usize = 20;
 const POLL: Duration = Duration::from_millis(20);
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// A handshake takes long where everything does.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const DROP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -356,7 +358,7 @@ pub(crate) fn secret() -> String {
 }
 
 async fn connect(url: &str) -> anyhow::Result<()> {
-    let attempt = tokio::time::timeout(Duration::from_secs(5), PgConnection::connect(url));
+    let attempt = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect(url));
     attempt.await??.close().await?;
     Ok(())
 }
