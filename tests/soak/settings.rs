@@ -21,7 +21,8 @@ pub(super) const ATTEMPTS: i32 = 3;
 /// What differs from `support::replica::serve`, sized for two cores. A key that shortens a wait of the
 /// daemon's belongs here.
 pub(super) const CONFIGURATION: &[(&str, &str)] = &[
-    ("DATABASE__MAX_CONNECTIONS", "6"),
+    ("DATABASE__MAX_CONNECTIONS", "5"),
+    ("DATABASE__ACQUIRE_TIMEOUT_S", "30"),
     ("WORKER__MAX_SYNCS_IN_FLIGHT", "4"),
     ("RETRY__RATE_LIMIT_S", "1"),
     ("RETRY__MAX_RETRY_AFTER_S", "2"),

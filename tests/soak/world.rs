@@ -37,7 +37,7 @@ pub(super) struct World {
 impl World {
     pub(super) async fn start(settings: &Settings) -> Self {
         let server = PrivatePostgres::start(Options::default()).await.unwrap();
-        let owner = connect(&server.url(), 4).await;
+        let owner = connect(&server.url(), 3).await;
         schema::migrate(&owner).await.unwrap();
         sqlx::raw_sql(include_str!("witness.sql")).execute(&owner).await.unwrap();
         let start: DateTime<Utc> =
@@ -52,7 +52,7 @@ impl World {
         let operator = server.login(&owner, "soak_operator", "reconciler_operator").await.unwrap();
         Self {
             apps: Simulator::start(before(&plan), simulator(settings)).await.unwrap(),
-            backend: connect(&backend, 10).await,
+            backend: connect(&backend, 5).await,
             operator: connect(&operator, 2).await,
             plan,
             owner,
@@ -88,7 +88,8 @@ impl World {
 async fn connect(url: &str, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
+        // A handshake takes long where everything does.
+        .acquire_timeout(Duration::from_secs(30))
         .connect(url)
         .await
         .unwrap()
