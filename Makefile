@@ -8,7 +8,7 @@ SQLX_SCOPE := --quiet --locked --all-targets
 IMAGE ?= cerby-reconciler
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check prepare prepare-check image
+.PHONY: help demo test soak bench check prepare prepare-check image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ demo: ## See it work, with a simulated backend and a private PostgreSQL
 
 test: ## Run all tests, on a private PostgreSQL unless DATABASE_URL is set
 	cargo run --quiet --locked -- with-postgres -- cargo test --locked
+
+soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
+	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
+		cargo test --release --locked --test soak -- --nocapture
 
 bench: ## Measure what one replica costs at rest
 	cargo bench --quiet --locked --bench footprint

@@ -948,3 +948,34 @@ async fn a_world_with_a_member_of_no_integration_does_not_start() {
     let world = World::new().member("acme", "nowhere", Member::new("ann", "ann@acme.example"));
     assert!(Simulator::start(world, Settings::default()).await.is_err());
 }
+
+#[tokio::test]
+async fn starts_effects_and_faults_are_told_one_by_one() {
+    let (simulator, client) = plain().await;
+    simulator.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::Reset });
+    simulator.inject(Injection { call: Call::Invite, nth: 1, fault: HttpFault::LostReply });
+    let path = format!("/integrations/{HUB}/users");
+    for _ in 0..2 {
+        let body = invite_body(&["bob"], &["ADMIN"]);
+        client.send(Method::POST, &path, Some(body)).await.expect_err("no reply");
+    }
+    let effects = simulator.effects();
+    let starts = simulator.starts();
+    assert_eq!((starts.len(), effects.len()), (1, 1), "a reset has no effect, a lost reply has");
+    let (start, effect) = (&starts[0], &effects[0]);
+    assert_eq!((start.member.as_str(), start.operation), ("bob", Operation::Invite));
+    assert!(!start.is_heard && start.ends_at >= Some(start.at));
+    assert!(start.entitlements.contains("ADMIN") && start.entitlements == effect.entitlements);
+    let faults = &simulator.counters().faults[&Call::Invite];
+    assert_eq!((faults["reset"], faults["lost_reply"]), (1, 1));
+}
+
+#[tokio::test]
+async fn what_goes_wrong_with_requests_changes_while_it_runs() {
+    let (simulator, client) = plain().await;
+    let path = format!("/integrations/{HUB}");
+    simulator.set_http_faults(FaultPlan { rate_limited: 1.0, ..FaultPlan::none() });
+    assert_eq!(client.get(&path).await.0, StatusCode::TOO_MANY_REQUESTS);
+    simulator.set_http_faults(FaultPlan::none());
+    assert_eq!(client.get(&path).await.0, StatusCode::OK);
+}

@@ -109,7 +109,7 @@ fn settings(tempo: &Tempo, seed: u64) -> Settings {
         faults: faults(),
         invitation_accepted_after: Some(tempo.invitation_accepted_after),
         // Not all digits: a variable's value that reads as a number is taken for one.
-        api_key: format!("demo-{}", logins::secret()),
+        api_key: format!("demo-{}", private_postgres::secret()),
         ..Settings::default()
     }
 }

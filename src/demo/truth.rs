@@ -105,6 +105,8 @@ pub(super) fn forbidden_effects(effects: &[Effect], removals: &[LastRemoval]) ->
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -118,6 +120,7 @@ mod tests {
             member: "m1".to_owned(),
             operation,
             author,
+            entitlements: BTreeSet::new(),
         }
     }
 

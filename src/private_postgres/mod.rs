@@ -6,6 +6,7 @@
 mod account;
 mod guard;
 mod install;
+mod logins;
 mod programs;
 mod with_postgres;
 
@@ -37,6 +38,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const PORT_ATTEMPTS: usize = 20;
 const POLL: Duration = Duration::from_millis(20);
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// A handshake takes long where everything does.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const DROP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -173,7 +176,7 @@ impl Files {
         Ok(Self {
             programs,
             account,
-            password: format!("{:032x}", rand::random::<u128>()),
+            password: secret(),
             data: root.path().join("data"),
             _guard: Guard::of_server(root.path())?,
             root,
@@ -349,8 +352,13 @@ impl Drop for Server {
     }
 }
 
+/// Something that nobody can guess, in hexadecimal digits.
+pub(crate) fn secret() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 async fn connect(url: &str) -> anyhow::Result<()> {
-    let attempt = tokio::time::timeout(Duration::from_secs(5), PgConnection::connect(url));
+    let attempt = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect(url));
     attempt.await??.close().await?;
     Ok(())
 }

@@ -68,8 +68,8 @@ pub struct ClaimedTask {
     pub unreleased_claims: i32,
     /// The database's time when it was claimed.
     pub claimed_at: DateTime<Utc>,
-    /// A removal whose member a person may have let in by hand since the app was last read: what the backend
-    /// knows of absence is older than that.
+    /// Whether a person may have done the opposite by hand since the app was last read and automation last worked on
+    /// the member: what the backend knows of them is older than that.
     pub touched_by_hand: bool,
 }
 

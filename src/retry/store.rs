@@ -127,15 +127,20 @@ pub async fn claim(
                t.attempts, t.trying_since, t.running_job_id, t.running_since, t.uncertain_since,
                t.superseded_by, t.unreleased_claims, t.lease_token, now() as "claimed_at!",
                t.is_probe as "is_probe!", t.returned_at is not null as "returned!", t.reopened as "reopened!",
-               t.operation = 'remove' and exists (
+               exists (
                    select from reconciler.manual_actions a
                    where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
-                     and a.member_id = t.member_id and a.operation <> 'remove'
+                     and a.member_id = t.member_id and (a.operation = 'remove') <> (t.operation = 'remove')
                      and a.status in ('superseded', 'dismissed', 'attested', 'returned')
                      and not exists (
                          select from reconciler.syncs s
                          where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
-                           and s.state = 'finished' and s.started_at > a.closed_at)
+                           and s.state = 'finished' and s.report ? 'reading' and s.started_at > a.closed_at)
+                     and not exists (
+                         select from reconciler.automation_tasks n
+                         where n.workspace_id = a.workspace_id and n.integration_id = a.integration_id
+                           and n.member_id = a.member_id and n.state = 'succeeded' and n.attempts > 0
+                           and n.trying_since > a.closed_at)
                ) as "touched_by_hand!"
         from claimed t
         "#,

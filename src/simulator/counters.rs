@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::fate::Operation;
-use super::faults::Call;
+use super::faults::{Call, HttpFault};
 use super::site::Change;
 use super::world::Place;
 
@@ -40,6 +40,8 @@ pub struct Counters {
     pub max_concurrent_jobs: u64,
     /// Requests received, by operation; faults and refusals included.
     pub requests: BTreeMap<Call, u64>,
+    /// What went wrong with them: by operation and kind of fault, a status as its number.
+    pub faults: BTreeMap<Call, BTreeMap<String, u64>>,
 }
 
 impl Counters {
@@ -59,6 +61,10 @@ impl Counters {
         let count = self.requests.entry(call).or_default();
         *count += 1;
         *count - 1
+    }
+
+    pub(super) fn fault(&mut self, call: Call, fault: HttpFault) {
+        *self.faults.entry(call).or_default().entry(fault.name()).or_default() += 1;
     }
 
     pub(super) fn change(&mut self, key: MemberKey, operation: Operation, change: Change) {

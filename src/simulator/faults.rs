@@ -166,6 +166,28 @@ pub enum HttpFault {
     RepeatedPage,
 }
 
+impl HttpFault {
+    /// The word under which it is counted; a status stands for itself.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Delay(_) => "delay".to_owned(),
+            Self::Status(status) => status.to_string(),
+            Self::RateLimited(_) => "429".to_owned(),
+            Self::Reset => "reset".to_owned(),
+            Self::LostReply => "lost_reply".to_owned(),
+            Self::Stall => "stall".to_owned(),
+            Self::Trickle => "trickle".to_owned(),
+            Self::BrokenAfterEffect(status) => format!("{status}_after_effect"),
+            Self::Hold => "hold".to_owned(),
+            Self::HoldReply => "hold_reply".to_owned(),
+            Self::Huge => "huge".to_owned(),
+            Self::Html => "html".to_owned(),
+            Self::OkWithErrors => "ok_with_errors".to_owned(),
+            Self::RepeatedPage => "repeated_page".to_owned(),
+        }
+    }
+}
+
 /// What a 429 says of when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
@@ -268,7 +290,7 @@ pub struct Injection {
 /// Decides what goes wrong with each request.
 pub(super) struct Troubles {
     seed: u64,
-    plan: FaultPlan,
+    pub(super) plan: FaultPlan,
     injections: Vec<Injection>,
     by_path: HashMap<(Method, String), u64>,
     /// Whether every request is answered with 503.

@@ -45,6 +45,7 @@ pub(super) async fn gate(
         let mut state = handle.state();
         let nth = state.counters.request(call);
         let fault = state.troubles.next(call, nth, &method, &path);
+        fault.iter().for_each(|fault| state.counters.fault(call, *fault));
         let is_allowed = key.as_deref() == Some(state.settings.api_key.as_bytes());
         // In an outage nobody gets as far as having the key looked at.
         if !is_allowed && !state.troubles.outage {

@@ -41,7 +41,7 @@ use hold::HoldingArea;
 use jobs::Work;
 use site::Change;
 use state::State;
-pub use state::{Author, Effect};
+pub use state::{Author, Effect, Start};
 pub use world::{Capabilities, HubRole, Integration, Invitation, Kind, Member, PersonStatus};
 pub use world::{Place, World};
 
@@ -290,6 +290,11 @@ impl Simulator {
         self.handle.state().troubles.outage = outage;
     }
 
+    /// What goes wrong with requests from now on, and how often; fates stay as they are dealt.
+    pub fn set_http_faults(&self, plan: FaultPlan) {
+        self.handle.state().troubles.plan = plan;
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.handle.state().counters.clone()
@@ -298,6 +303,11 @@ impl Simulator {
     /// Every change made in the apps so far, oldest first.
     pub fn effects(&self) -> Vec<Effect> {
         self.handle.state().effects.clone()
+    }
+
+    /// Every job for a member that was started so far, oldest first.
+    pub fn starts(&self) -> Vec<Start> {
+        self.handle.state().starts.clone()
     }
 
     /// The ids of the members in the app.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Settings;
@@ -40,6 +40,29 @@ pub struct Effect {
     pub operation: Operation,
     /// By whom.
     pub author: Author,
+    /// What the member holds afterwards; nothing after a removal.
+    pub entitlements: BTreeSet<String>,
+}
+
+/// A job that was started for a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Start {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// When the job ends; `None` if it never does.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// In which integration.
+    pub place: Place,
+    /// For whom: the id of the member.
+    pub member: String,
+    /// What it is to do.
+    pub operation: Operation,
+    /// What the member is to hold.
+    pub entitlements: BTreeSet<String>,
+    /// The id of the job.
+    pub job: String,
+    /// Whether the client will learn that id.
+    pub is_heard: bool,
 }
 
 enum Due {
@@ -53,6 +76,7 @@ pub(super) struct State {
     pub(super) fates: Fates,
     pub(super) counters: Counters,
     pub(super) effects: Vec<Effect>,
+    pub(super) starts: Vec<Start>,
     sites: HashMap<Place, Site>,
     people: HashMap<(String, String), Member>,
     jobs: HashMap<String, Job>,
@@ -74,6 +98,7 @@ impl State {
             fates: Fates::new(settings.seed, settings.faults.clone()),
             counters: Counters::default(),
             effects: Vec::new(),
+            starts: Vec::new(),
             sites: sites.map(|each| (each.place(), Site::new(each, now))).collect(),
             people: people.map(|(workspace, who)| ((workspace, who.id.clone()), who)).collect(),
             jobs: HashMap::new(),
@@ -156,6 +181,7 @@ impl State {
         let id = Draw::new(self.settings.seed, &["job", &number]).uuid();
         let job = self.job_of(place, id.clone(), work, takes);
         let job = Job { is_counted: is_heard && job.is_counted, ..job };
+        self.note_start(&job, is_heard);
         for jobs in self.admit(job) {
             self.counters.concurrent(jobs);
         }
@@ -171,6 +197,24 @@ impl State {
         let job = self.job_of(place, id.to_owned(), work, takes);
         self.admit(Job { is_restarted: true, ..job });
         true
+    }
+
+    fn note_start(&mut self, job: &Job, is_heard: bool) {
+        let Work::Change { operation, changes } = &job.work else {
+            return;
+        };
+        let takes = TimeDelta::from_std(job.takes).unwrap_or_default();
+        let ends_at = (!job.work.never_ends()).then(|| job.created_at + takes);
+        self.starts.extend(changes.iter().map(|(member, _)| Start {
+            at: job.created_at,
+            ends_at,
+            place: job.place.clone(),
+            member: member.id.clone(),
+            operation: *operation,
+            entitlements: member.entitlements.clone(),
+            job: job.id.clone(),
+            is_heard,
+        }));
     }
 
     fn job_of(&self, place: &Place, id: String, work: Work, takes: Duration) -> Job {
@@ -359,7 +403,7 @@ impl State {
             self.counters.change(key.clone(), operation, change);
         }
         if change.is_made() {
-            self.note(author, &key, operation);
+            self.note_effect(author, &key, operation, &wanted.entitlements);
         }
         if change.is_made() && operation == Operation::Invite {
             self.schedule_acceptance(key, at);
@@ -367,9 +411,21 @@ impl State {
         Some(change)
     }
 
-    fn note(&mut self, author: Author, (place, member): &MemberKey, operation: Operation) {
-        let (place, member) = (place.clone(), member.clone());
-        self.effects.push(Effect { at: super::now(), place, member, operation, author });
+    fn note_effect(
+        &mut self,
+        author: Author,
+        (place, member): &MemberKey,
+        operation: Operation,
+        entitlements: &BTreeSet<String>,
+    ) {
+        self.effects.push(Effect {
+            at: super::now(),
+            place: place.clone(),
+            member: member.clone(),
+            operation,
+            author,
+            entitlements: entitlements.clone(),
+        });
     }
 
     fn schedule_acceptance(&mut self, key: MemberKey, at: Instant) {

@@ -30,30 +30,8 @@ impl Replica {
     }
 
     fn spawn(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"));
-        command
-            .arg("serve")
-            .env("RECONCILER__DATABASE__URL", database_url)
-            .env("RECONCILER__BACKEND__BASE_URL", apps.base_url())
-            .env("RECONCILER__BACKEND__API_KEY", apps.api_key())
-            .env("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "1")
-            .env("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1")
-            .env("RECONCILER__WORKER__LEASE_S", "4")
-            .env("RECONCILER__WORKER__SYNC_LEASE_S", "5")
-            .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", "8")
-            .env("RECONCILER__WAKEUP__POLL_MS", "100")
-            .env("RECONCILER__RETRY__SETTLE_S", "1")
-            .env("RECONCILER__JOB__FIRST_LOOK_S", "0.05")
-            .env("RECONCILER__JOB__MAX_LOOK_S", "0.2")
-            .env("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        for operation in ["INVITE", "REMOVE", "CHANGE_ROLE"] {
-            command.env(format!("RECONCILER__RETRY__{operation}__FIRST_S"), "0.1");
-            command.env(format!("RECONCILER__RETRY__{operation}__MAX_S"), "1");
-        }
-        command.envs(changes.iter().copied());
+        let mut command = serve(database_url, apps, changes);
+        command.stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -103,4 +81,32 @@ impl Replica {
         stream.read_to_string(&mut answer).await.unwrap();
         answer.lines().next().unwrap_or_default().to_owned()
     }
+}
+
+/// `serve` with seconds in place of minutes, and with these changes to its environment.
+pub(crate) fn serve(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"));
+    command
+        .arg("serve")
+        .env("RECONCILER__DATABASE__URL", database_url)
+        .env("RECONCILER__BACKEND__BASE_URL", apps.base_url())
+        .env("RECONCILER__BACKEND__API_KEY", apps.api_key())
+        .env("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "1")
+        .env("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1")
+        .env("RECONCILER__WORKER__LEASE_S", "4")
+        .env("RECONCILER__WORKER__SYNC_LEASE_S", "5")
+        .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", "8")
+        .env("RECONCILER__WAKEUP__POLL_MS", "100")
+        .env("RECONCILER__RETRY__SETTLE_S", "1")
+        .env("RECONCILER__JOB__FIRST_LOOK_S", "0.05")
+        .env("RECONCILER__JOB__MAX_LOOK_S", "0.2")
+        .env("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    for operation in ["INVITE", "REMOVE", "CHANGE_ROLE"] {
+        command.env(format!("RECONCILER__RETRY__{operation}__FIRST_S"), "0.1");
+        command.env(format!("RECONCILER__RETRY__{operation}__MAX_S"), "1");
+    }
+    command.envs(changes.iter().copied());
+    command
 }

@@ -46,7 +46,7 @@ pub fn after_look(
     if task.superseded_by.is_some() {
         return AfterLook::Record(unsettled.map_or(Next::Supersede, settle));
     }
-    if *seen == Observation::AsWanted && !is_absence_doubtful(task) {
+    if *seen == Observation::AsWanted && !is_doubtful(task) {
         return AfterLook::Record(Next::Succeed { reason: already(task) });
     }
     if task.unreleased_claims > policy.max_unreleased_claims {
@@ -75,15 +75,19 @@ pub fn after_look(
     AfterLook::Run
 }
 
-/// Whether "nobody there" may be older than the truth: the backend answers with what it learned last, and a
-/// person may have invited since, or the app cannot be read at all. Then only a run in the app itself counts.
-fn is_absence_doubtful(task: &ClaimedTask) -> bool {
+/// Whether what the backend knows may be older than the truth: it answers with what it learned last, and a person may
+/// have invited or removed the member by hand since, or the app cannot be read at all. Then only a run in the app
+/// itself counts; an attempt of ours to let somebody in teaches the backend what it knows of them.
+fn is_doubtful(task: &ClaimedTask) -> bool {
     let readable = catalogue::find(&task.application).is_none_or(|app| app.can_sync);
-    task.wanted.operation == Operation::Remove && (task.touched_by_hand || !readable)
+    match task.wanted.operation {
+        Operation::Remove => task.touched_by_hand || !readable,
+        Operation::Invite | Operation::ChangeRole => task.touched_by_hand && task.attempts == 0,
+    }
 }
 
-/// Whether a member seen as wanted after a job ended is believed: where absence is doubtful, only if the job
-/// itself says that it removed them or found nobody.
+/// Whether a member seen as wanted after a job ended is believed: where that is doubtful, only if the job itself says
+/// that it made it so or found it so.
 pub fn is_believed(task: &ClaimedTask, ended: &Progress) -> bool {
     match ended {
         Progress::Finished => true,
@@ -92,7 +96,7 @@ pub fn is_believed(task: &ClaimedTask, ended: &Progress) -> bool {
         {
             true
         }
-        Progress::Failed(_) | Progress::Running => !is_absence_doubtful(task),
+        Progress::Failed(_) | Progress::Running => !is_doubtful(task),
     }
 }
 

@@ -390,3 +390,15 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
         assert_eq!(sign(task, &next), expected, "{next:?}");
     }
 }
+
+#[test]
+fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_after_a_run() {
+    for operation in [Operation::Invite, Operation::ChangeRole] {
+        let by_hand = ClaimedTask { touched_by_hand: true, ..task(operation) };
+        let tried = ClaimedTask { attempts: 1, ..by_hand.clone() };
+        let look = |task| word(after_look(&policy(), task, &Observation::AsWanted, now()));
+        assert_eq!((look(&by_hand).as_str(), look(&tried).as_str()), ("run", "succeed"));
+        let failed = Progress::Failed(Failure::ours("PageChanged"));
+        assert!(!is_believed(&by_hand, &failed) && is_believed(&by_hand, &Progress::Finished));
+    }
+}

@@ -1,0 +1,197 @@
+//! Trouble: what is dealt to replicas, database and backend, and when, drawn from the seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cerby_reconciler::private_postgres::Shutdown;
+use cerby_reconciler::simulator::FaultPlan;
+use nix::sys::signal::Signal;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::replicas::{Place, Replicas};
+use super::settings::Settings;
+use super::tally::Tally;
+use super::world::{World, usual_faults};
+
+/// So often something new goes wrong.
+const EVERY: Duration = Duration::from_millis(600);
+/// Set apart from the plan's draws, so that more trouble changes no intent.
+const STREAM: u64 = 0x5eed_0f7a_0b1e;
+
+/// One piece of trouble.
+#[derive(Clone, Debug)]
+enum Trouble {
+    /// SIGKILL, and a new one after a while.
+    Kill { replica: usize, gone_for: Duration },
+    /// SIGSTOP for longer than a lease, then SIGCONT.
+    Freeze { replica: usize, frozen_for: Duration },
+    /// SIGTERM, and a new one.
+    Terminate { replica: usize },
+    /// The database goes down and comes back.
+    Restart(Shutdown),
+    /// Some of the database's connections are cut.
+    Cut { connections: i64 },
+    /// Every request is answered with 503.
+    Outage { lasts: Duration },
+    /// Much of one kind goes wrong with requests.
+    Storm { kind: usize, lasts: Duration },
+}
+
+/// Kinds of storms: their names and what they bring.
+fn storm(kind: usize) -> (&'static str, FaultPlan) {
+    let none = FaultPlan::none;
+    match kind {
+        0 => ("429 storm", FaultPlan { rate_limited: 0.6, ..none() }),
+        1 => ("storm of lost replies", FaultPlan { lost_reply: 0.4, ..none() }),
+        2 => ("storm of resets", FaultPlan { reset: 0.4, ..none() }),
+        3 => ("storm of stalls", FaultPlan { stall: 0.2, ..none() }),
+        4 => ("storm of delays", FaultPlan { delay: 0.8, delay_ms: 100..=700, ..none() }),
+        5 => ("storm of 502 and 503", FaultPlan { unavailable: 0.5, ..none() }),
+        _ => (
+            "storm of nonsense",
+            FaultPlan {
+                server_error: 0.15,
+                unavailable: 0.15,
+                html: 0.15,
+                ok_with_errors: 0.1,
+                ..none()
+            },
+        ),
+    }
+}
+
+const STORMS: usize = 7;
+
+impl Trouble {
+    fn draw(rng: &mut StdRng) -> Self {
+        let replica = rng.random_range(0..1000);
+        let mut millis = |range| Duration::from_millis(rng.random_range(range));
+        let (short, long, frozen_for) = (millis(100..1500), millis(1000..4000), millis(4500..7000));
+        match rng.random_range(0..100) {
+            0..=19 => Self::Kill { replica, gone_for: short },
+            20..=44 => Self::Freeze { replica, frozen_for },
+            45..=54 => Self::Terminate { replica },
+            55..=58 => Self::Restart(Shutdown::Fast),
+            59..=62 => Self::Restart(Shutdown::Immediate),
+            63..=74 => Self::Cut { connections: rng.random_range(1..6) },
+            75..=79 => Self::Outage { lasts: short * 2 },
+            _ => Self::Storm { kind: rng.random_range(0..STORMS), lasts: long },
+        }
+    }
+}
+
+/// Deals trouble until the storm is over, then lets everything be well.
+pub(super) async fn deal(
+    settings: Settings,
+    world: Arc<World>,
+    replicas: Arc<Replicas>,
+    dealt: Arc<Tally>,
+) {
+    let mut rng = StdRng::seed_from_u64(settings.seed ^ STREAM);
+    let end = Instant::now() + settings.storm();
+    let mut under_way = JoinSet::new();
+    loop {
+        let pause = EVERY.mul_f64(rng.random_range(0.3..1.7));
+        tokio::time::sleep(pause).await;
+        if Instant::now() > end {
+            break;
+        }
+        let trouble = Trouble::draw(&mut rng);
+        let (world, replicas) = (Arc::clone(&world), Arc::clone(&replicas));
+        let dealt = Arc::clone(&dealt);
+        under_way.spawn(async move { make(trouble, &world, &replicas, &dealt).await });
+    }
+    while let Some(made) = under_way.join_next().await {
+        made.unwrap();
+    }
+    world.apps.set_http_faults(FaultPlan::none());
+    world.let_automation_work(|_| true);
+}
+
+async fn make(trouble: Trouble, world: &World, replicas: &Replicas, dealt: &Tally) {
+    match trouble {
+        Trouble::Kill { replica, gone_for } => {
+            if let Some(mut place) = replicas.place(replica) {
+                dealt.count("SIGKILL");
+                place.kill().await;
+                tokio::time::sleep(gone_for).await;
+            }
+        }
+        Trouble::Freeze { replica, frozen_for } => {
+            if let Some(place) = replicas.place(replica) {
+                dealt.count("SIGSTOP and SIGCONT");
+                wait_until_it_holds_a_task(world, &place).await;
+                place.signal(Signal::SIGSTOP);
+                tokio::time::sleep(frozen_for).await;
+                place.signal(Signal::SIGCONT);
+            }
+        }
+        Trouble::Terminate { replica } => {
+            if let Some(mut place) = replicas.place(replica) {
+                dealt.count("SIGTERM");
+                place.terminate().await;
+            }
+        }
+        Trouble::Restart(shutdown) => {
+            dealt.count(match shutdown {
+                Shutdown::Fast => "fast restart of PostgreSQL",
+                Shutdown::Immediate => "immediate restart of PostgreSQL",
+            });
+            world.restart_database(shutdown).await;
+        }
+        Trouble::Cut { connections } => {
+            if cut(world, connections).await.is_ok() {
+                dealt.count("cut connections");
+            }
+        }
+        Trouble::Outage { lasts } => {
+            dealt.count("backend outage");
+            world.apps.set_outage(true);
+            tokio::time::sleep(lasts).await;
+            world.apps.set_outage(false);
+        }
+        Trouble::Storm { kind, lasts } => {
+            let (name, faults) = storm(kind);
+            dealt.count(name);
+            world.apps.set_http_faults(faults);
+            tokio::time::sleep(lasts).await;
+            world.apps.set_http_faults(usual_faults());
+        }
+    }
+}
+
+/// Freezing an idle replica shows little; one that is never at work is frozen all the same.
+async fn wait_until_it_holds_a_task(world: &World, place: &Place) {
+    const LONGEST: Duration = Duration::from_secs(1);
+    let holds = async {
+        while !matches!(holds_a_task(world, place.login()).await, Ok(true)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = tokio::time::timeout(LONGEST, holds).await;
+}
+
+async fn holds_a_task(world: &World, login: String) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from reconciler.automation_tasks t
+                        join soak.claims c on c.task_id = t.id and c.token = t.lease_token
+                        where t.lease_until is not null and c.login = $1)",
+    )
+    .bind(login)
+    .fetch_one(&world.owner)
+    .await
+}
+
+async fn cut(world: &World, connections: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "select pg_terminate_backend(pid)
+         from (select pid from pg_stat_activity where usename like 'soak%' order by random() limit $1) some",
+    )
+    .bind(connections)
+    .execute(&world.owner)
+    .await
+    .map(drop)
+}

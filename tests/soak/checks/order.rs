@@ -1,0 +1,121 @@
+//! Rule 1: who goes first, who is ended by whom, and what a removal forbids.
+
+use cerby_reconciler::simulator::{Author, Effect, Operation, Start};
+use chrono::{DateTime, Utc};
+
+use super::{FENCED, Found, LATER_WINS};
+use crate::model;
+use crate::record::{Record, Task};
+
+fn gives(operation: Operation) -> bool {
+    operation != Operation::Remove
+}
+
+/// Rule 1: nothing is given for a task that is older than a removal which had its place before the claim.
+pub(super) fn start_is_allowed(record: &Record, start: &Start, found: &mut Found) {
+    if !gives(start.operation) {
+        return;
+    }
+    let Some(task) = record.task_of(start) else {
+        return;
+    };
+    let Some(claim) = record.claim_before(task.id, start.at) else {
+        found.of(FENCED, task, format!("job {} was started without a claim", start.job));
+        return;
+    };
+    for removal in younger_removals(record, task) {
+        let known = record.ordered_at(removal.id).is_some_and(|at| at < claim.at);
+        if known {
+            let text = format!("job {} gives after removal {} was ordered", start.job, removal.id);
+            found.of(LATER_WINS, task, text);
+        }
+    }
+}
+
+/// Rule 1: nothing that automation was once asked for comes back after the removal was carried out.
+pub(super) fn effect_is_allowed(record: &Record, effect: &Effect, found: &mut Found) {
+    if effect.author != Author::Automation || !gives(effect.operation) {
+        return;
+    }
+    let giver = record.givers.get(&effect.entitlements);
+    let Some(task) = giver.and_then(|task| record.tasks.get(task)) else {
+        return;
+    };
+    for removal in younger_removals(record, task) {
+        if effective_at(record, removal).is_some_and(|at| at < effect.at) {
+            let text = format!("it took effect after removal {} was carried out", removal.id);
+            found.of(LATER_WINS, task, text);
+        }
+    }
+}
+
+/// Rule 1: nobody begins with a task while an older one of the member, known by then, is unfinished.
+pub(super) fn waited_its_turn(record: &Record, task: &Task, found: &mut Found) {
+    let Some(first) = record.claims.get(&task.id).and_then(|claims| claims.first()) else {
+        return;
+    };
+    let is_later = |at: Option<DateTime<Utc>>| at.is_none_or(|at| at > first.at);
+    for older in record.of_member(&task.key).take_while(|older| older.age() < task.age()) {
+        let known = record.ordered_at(older.id).is_some_and(|at| at < first.at);
+        let with_a_person = record.actions.get(&older.id).into_iter().flatten();
+        let unfinished = is_later(older.closed_at)
+            || with_a_person.into_iter().any(|action| is_later(action.closed_at));
+        if known && unfinished {
+            let what = format!("it was begun before {}, which is older, had ended", older.id);
+            found.of(LATER_WINS, task, what);
+        }
+    }
+}
+
+fn younger_removals<'a>(record: &'a Record, task: &Task) -> impl Iterator<Item = &'a Task> {
+    let age = task.age();
+    record
+        .of_member(&task.key)
+        .filter(move |other| other.operation == Operation::Remove && other.age() > age)
+}
+
+fn effective_at(record: &Record, task: &Task) -> Option<DateTime<Utc>> {
+    match record.action_of(task.id) {
+        Some(action) => action.closed_at.filter(|_| action.is_effective()),
+        None => task.closed_at.filter(|_| task.state == "succeeded"),
+    }
+}
+
+pub(super) fn supersession_is_right(
+    record: &Record,
+    task: &Task,
+    closed_at: DateTime<Utc>,
+    found: &mut Found,
+) {
+    let winner = task.superseded_by.and_then(|winner| record.tasks.get(&winner));
+    let Some(winner) = winner else {
+        found.of(LATER_WINS, task, "it is superseded by nothing known".to_owned());
+        return;
+    };
+    if winner.key != task.key || winner.age() <= task.age() {
+        found.of(
+            LATER_WINS,
+            task,
+            format!("it is superseded by {}, which is not later", winner.id),
+        );
+    } else if !model::supersedes(winner.operation, task.operation)
+        && !was_under_way(record, winner, closed_at)
+    {
+        found.of(LATER_WINS, task, format!("{} ends it and had to wait for it", winner.id));
+    }
+}
+
+/// Whether something of a task had happened by then, so that an older one came too late.
+fn was_under_way(record: &Record, task: &Task, by: DateTime<Utc>) -> bool {
+    let claimed = record.claims.get(&task.id).and_then(|claims| claims.first());
+    claimed.is_some_and(|claim| claim.at <= by)
+}
+
+/// Whether a later intent that ends this one had its place by then.
+pub(super) fn is_overtaken(record: &Record, task: &Task, by: DateTime<Utc>) -> bool {
+    record.of_member(&task.key).any(|later| {
+        later.age() > task.age()
+            && model::supersedes(later.operation, task.operation)
+            && record.ordered_at(later.id).is_some_and(|at| at <= by)
+    })
+}

@@ -1,0 +1,171 @@
+//! The rules of intents, written from the design and not from the daemon's code. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cerby_reconciler::simulator::{Effect, Operation};
+use chrono::{DateTime, Utc};
+
+use super::plan::{FORMER_ROLE, Key};
+
+type Time = DateTime<Utc>;
+/// The roles of somebody who is in the app.
+pub(super) type Roles = BTreeSet<String>;
+
+/// What every member really was, at any time.
+#[derive(Debug)]
+pub(super) struct History {
+    before: BTreeMap<Key, bool>,
+    changes: BTreeMap<Key, Vec<Effect>>,
+}
+
+impl History {
+    /// From who was there before and what was changed since.
+    pub(super) fn new(before: &[(Key, bool)], effects: &[Effect]) -> Self {
+        let mut changes: BTreeMap<Key, Vec<_>> = BTreeMap::new();
+        for effect in effects {
+            changes.entry(key_of(effect)).or_default().push(effect.clone());
+        }
+        Self { before: before.iter().cloned().collect(), changes }
+    }
+
+    /// Whether a member was, at some time between these two, as the operation wants it.
+    pub(super) fn was_as_wanted(
+        &self,
+        key: &Key,
+        operation: Operation,
+        roles: &Roles,
+        (from, to): (Time, Time),
+    ) -> bool {
+        let changes = self.changes.get(key).map_or(&[][..], Vec::as_slice);
+        let first = changes.iter().rfind(|change| change.at <= from);
+        let former = self.before.get(key).copied().unwrap_or_default();
+        let former = former.then(|| Roles::from([FORMER_ROLE.to_owned()]));
+        let first = first.map_or(former.as_ref(), roles_after);
+        let later = changes.iter().filter(|change| change.at > from && change.at <= to);
+        std::iter::once(first)
+            .chain(later.map(roles_after))
+            .any(|state| is_as_wanted(operation, roles, state))
+    }
+}
+
+fn roles_after(effect: &Effect) -> Option<&Roles> {
+    (effect.operation != Operation::Remove).then_some(&effect.entitlements)
+}
+
+/// The member that an effect changed.
+pub(super) fn key_of(effect: &Effect) -> Key {
+    Key {
+        workspace: effect.place.workspace.clone(),
+        integration: effect.place.integration.clone(),
+        member: effect.member.clone(),
+    }
+}
+
+fn is_as_wanted(operation: Operation, wanted: &Roles, state: Option<&Roles>) -> bool {
+    match operation {
+        Operation::Invite => state.is_some(),
+        Operation::Remove => state.is_none(),
+        Operation::ChangeRole => state == Some(wanted),
+    }
+}
+
+/// Whether a later intent ends an older one, whatever has become of either: rule 1's second sentence.
+pub(super) fn supersedes(later: Operation, older: Operation) -> bool {
+    later == Operation::Remove || later == older
+}
+
+/// What became of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fortune {
+    /// It was made true.
+    Effective,
+    /// A person said that it must not be.
+    Dismissed,
+    /// A later one won, or somebody called it off.
+    Pointless,
+}
+
+/// What a member must be in the end; `None` where the intents do not tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) present: Option<bool>,
+    pub(super) roles: Option<Roles>,
+}
+
+/// What a member must be after these intents, the oldest first.
+pub(super) fn ending<'a>(
+    before: bool,
+    intents: impl Iterator<Item = (Operation, &'a Roles, Fortune)>,
+) -> Ending {
+    use Fortune::{Dismissed, Effective, Pointless};
+    use Operation::{ChangeRole, Invite, Remove};
+    let mut end = Ending {
+        present: Some(before),
+        roles: before.then(|| Roles::from([FORMER_ROLE.to_owned()])),
+    };
+    // An attempt of a pointless intent may have given something before that was known.
+    let mut something_given = false;
+    for (operation, roles, fortune) in intents {
+        match (operation, fortune) {
+            (Remove, Effective) => {
+                end = Ending { present: Some(false), roles: None };
+                something_given = false;
+            }
+            (Invite, Effective) => {
+                if end.present == Some(false) {
+                    end.roles = (!something_given).then(|| roles.clone());
+                }
+                end.present = Some(true);
+            }
+            (ChangeRole, Effective) => {
+                end = Ending { present: Some(true), roles: Some(roles.clone()) };
+            }
+            (Invite | Remove, Dismissed) => end = Ending::default(),
+            (ChangeRole, Dismissed) => end.roles = None,
+            (Remove, Pointless) => {}
+            (Invite | ChangeRole, Pointless) => {
+                something_given = true;
+                end.roles = None;
+            }
+        }
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Fortune::{Dismissed, Effective, Pointless};
+    use Operation::{ChangeRole, Invite, Remove};
+
+    fn roles(of: &str) -> Roles {
+        [of.to_owned()].into()
+    }
+
+    fn end(before: bool, intents: &[(Operation, &str, Fortune)]) -> Ending {
+        let intents: Vec<_> =
+            intents.iter().map(|(op, of, what)| (*op, roles(of), *what)).collect();
+        ending(before, intents.iter().map(|(op, of, what)| (*op, of, *what)))
+    }
+
+    #[test]
+    fn the_last_effective_intent_decides() {
+        let known =
+            |present, of: Option<&str>| Ending { present: Some(present), roles: of.map(roles) };
+        assert_eq!(end(true, &[]), known(true, Some(FORMER_ROLE)));
+        assert_eq!(end(true, &[(Remove, "", Effective)]), known(false, None));
+        assert_eq!(end(true, &[(Invite, "a", Effective)]), known(true, Some(FORMER_ROLE)));
+        let again = [(Remove, "", Effective), (Invite, "a", Effective)];
+        assert_eq!(end(true, &again), known(true, Some("a")));
+        let changed = [(Invite, "a", Effective), (ChangeRole, "b", Effective)];
+        assert_eq!(end(false, &changed), known(true, Some("b")));
+    }
+
+    #[test]
+    fn what_people_or_later_intents_left_open_is_not_decided() {
+        let dismissed = [(Remove, "", Effective), (Invite, "a", Dismissed)];
+        assert_eq!(end(true, &dismissed), Ending::default());
+        let overtaken = [(Invite, "a", Pointless), (Invite, "b", Effective)];
+        assert_eq!(end(false, &overtaken), Ending { present: Some(true), roles: None });
+    }
+}

@@ -1,0 +1,200 @@
+//! A person who works manual actions through plain SQL: mostly well, sometimes not.
+//!
+//! Whoever makes a change in the app holds the action's row meanwhile. So nobody makes a change after a later
+//! intent ended its action, which no daemon could prevent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cerby_reconciler::catalogue;
+use cerby_reconciler::simulator::Member;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sqlx::{FromRow, PgConnection};
+use tokio::time::Instant;
+
+use super::plan::{self, Key};
+use super::tally::Tally;
+use super::world::World;
+
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+const REMEMBERS_AFTER: Duration = Duration::from_secs(3);
+
+#[derive(Debug, FromRow)]
+struct Action {
+    id: i64,
+    status: String,
+    operation: String,
+    workspace_id: String,
+    integration_id: String,
+    application: String,
+    member_id: String,
+    entitlements: Vec<String>,
+    reopened_count: i32,
+}
+
+/// What a person makes of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// Makes the change and says done.
+    Honest,
+    /// Says done without it.
+    Lies,
+    /// Makes the change and says nothing for a while.
+    Forgets,
+    /// Says that somebody is on it first.
+    Claims,
+    /// Says that it must not be done.
+    Dismisses,
+}
+
+pub(super) struct Person {
+    pub(super) world: Arc<World>,
+    pub(super) deeds: Arc<Tally>,
+    pub(super) seed: u64,
+    pub(super) forgotten: BTreeMap<i64, Instant>,
+}
+
+impl Person {
+    /// Works until it is dropped; a database that does not answer is tried again.
+    pub(super) async fn work(mut self) {
+        loop {
+            // Whatever a restart of the database cut short is looked at anew.
+            let _ = self.round().await;
+            tokio::time::sleep(LOOKS_EVERY).await;
+        }
+    }
+
+    async fn round(&mut self) -> sqlx::Result<()> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "select id from reconciler.manual_actions where status in ('open', 'in_progress')
+             order by due_at, id limit 100",
+        )
+        .fetch_all(&self.world.operator)
+        .await?;
+        for id in ids {
+            let rests = self.forgotten.get(&id).is_some_and(|at| at.elapsed() < REMEMBERS_AFTER);
+            if !rests {
+                self.handle(id).await?;
+            }
+        }
+        self.approve_held_reports().await
+    }
+
+    async fn handle(&mut self, id: i64) -> sqlx::Result<()> {
+        let mut tx = self.world.operator.begin().await?;
+        let action: Action = sqlx::query_as(
+            "select id, status, operation, workspace_id, integration_id, application, member_id, entitlements,
+                    reopened_count
+             from reconciler.manual_actions where id = $1 for update",
+        )
+        .bind(id)
+        .fetch_one(&mut *tx)
+        .await?;
+        if !["open", "in_progress"].contains(&action.status.as_str()) {
+            self.deeds.count("found it ended");
+            return Ok(());
+        }
+        let mood = self.mood(&action);
+        if matches!(mood, Mood::Honest | Mood::Forgets) {
+            self.change(&action);
+        }
+        let (status, deed) = match mood {
+            Mood::Honest => ("done", "done"),
+            Mood::Lies => ("done", "lies"),
+            Mood::Claims => ("in_progress", "claims"),
+            Mood::Dismisses => ("dismissed", "dismissals"),
+            Mood::Forgets => {
+                self.forgotten.insert(action.id, Instant::now());
+                self.deeds.count("forgets to say so");
+                return tx.rollback().await;
+            }
+        };
+        set(&mut tx, action.id, status).await?;
+        tx.commit().await?;
+        self.deeds.count(deed);
+        Ok(())
+    }
+
+    /// The same each time an action is looked at in the same state.
+    fn mood(&self, action: &Action) -> Mood {
+        if action.operation == "reconnect" {
+            return Mood::Honest;
+        }
+        if action.operation == "change_role" && self.member(action).is_none() {
+            // Nobody whose role could be changed.
+            return Mood::Dismisses;
+        }
+        let first_time = action.reopened_count == 0 && !self.forgotten.contains_key(&action.id);
+        if !first_time || action.status == "in_progress" {
+            return Mood::Honest;
+        }
+        let draw = self.seed ^ u64::try_from(action.id).unwrap();
+        match StdRng::seed_from_u64(draw).random_range(0..100) {
+            0..=5 => Mood::Dismisses,
+            6..=20 => Mood::Claims,
+            // Where nobody can read the app, a lie is never found out.
+            21..=30 if is_readable(action) => Mood::Lies,
+            31..=36 => Mood::Forgets,
+            _ => Mood::Honest,
+        }
+    }
+
+    fn member(&self, action: &Action) -> Option<Member> {
+        let Action { workspace_id, integration_id, member_id, .. } = action;
+        self.world.apps.member(workspace_id, integration_id, member_id)
+    }
+
+    fn change(&self, action: &Action) {
+        let (apps, workspace, integration) =
+            (&self.world.apps, &action.workspace_id, &action.integration_id);
+        let roles: Vec<&str> = action.entitlements.iter().map(String::as_str).collect();
+        match action.operation.as_str() {
+            "invite" if self.member(action).is_none() => {
+                let key = Key {
+                    workspace: workspace.clone(),
+                    integration: integration.clone(),
+                    member: action.member_id.clone(),
+                };
+                let person = Member::new(&key.member, &plan::email(&key)).with(&roles);
+                apps.person_invites(workspace, integration, person);
+            }
+            "remove" => {
+                apps.person_removes(workspace, integration, &action.member_id);
+            }
+            "change_role" => {
+                apps.person_changes_role(workspace, integration, &action.member_id, &roles);
+            }
+            // Whatever the automation of this app failed for is mended.
+            "reconnect" => self.world.let_automation_work(|key| {
+                (&key.workspace, &key.integration) == (workspace, integration)
+            }),
+            _ => {}
+        }
+    }
+
+    async fn approve_held_reports(&self) -> sqlx::Result<()> {
+        let approved = sqlx::query(
+            "update reconciler.syncs set decision = 'approved', decision_reason = 'made by hand'
+             where state = 'held' and decision is null",
+        )
+        .execute(&self.world.operator)
+        .await?;
+        (0..approved.rows_affected()).for_each(|_| self.deeds.count("approvals"));
+        Ok(())
+    }
+}
+
+fn is_readable(action: &Action) -> bool {
+    catalogue::find(&action.application).is_none_or(|app| app.can_sync)
+}
+
+async fn set(connection: &mut PgConnection, action: i64, status: &str) -> sqlx::Result<()> {
+    sqlx::query("update reconciler.manual_actions set status = $2, note = 'soak' where id = $1")
+        .bind(action)
+        .bind(status)
+        .execute(connection)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,195 @@
+//! Several replicas, a database that restarts, a backend that fails, a person who errs, and the rules.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cerby_reconciler::private_postgres::Shutdown;
+use tokio::task::JoinSet;
+
+use crate::checks::Violation;
+use crate::person::Person;
+use crate::record::Record;
+use crate::replicas::Replicas;
+use crate::settings::Settings;
+use crate::tally::Tally;
+use crate::world::World;
+use crate::{arrivals, chaos, checks, samples, summary, trail};
+
+/// How often everything that is known so far is read and checked, at least.
+const CHECKS_EVERY: Duration = Duration::from_secs(3);
+const SAYS_EVERY: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Runs it. Panics with what was broken, whose trail that is, and how to run it again.
+pub(super) async fn run(settings: &Settings) {
+    let began = Instant::now();
+    println!("soak: {settings:?}; the plan comes from the seed, the interleaving does not");
+    let logs = tempfile::Builder::new().prefix("cerby-soak-").tempdir().unwrap();
+    let mut run = Run::start(settings, logs.path().to_owned()).await;
+    let violations = run.play().await;
+    summary::print(&run, began.elapsed()).await;
+    if violations.is_empty() {
+        run.strike().await;
+        return;
+    }
+    let logs = logs.keep();
+    let trails = run.trails(&violations).await;
+    run.strike().await;
+    panic!(
+        "after {:.1} s with seed {}:\n{trails}\nthe replicas' logs are in {}",
+        began.elapsed().as_secs_f64(),
+        settings.seed,
+        logs.display()
+    );
+}
+
+pub(super) struct Run {
+    pub(super) settings: Settings,
+    pub(super) world: Arc<World>,
+    pub(super) replicas: Arc<Replicas>,
+    pub(super) dealt: Arc<Tally>,
+    pub(super) deeds: Arc<Tally>,
+    /// Everything that happens besides.
+    tasks: JoinSet<()>,
+    pub(super) restarts: usize,
+}
+
+impl Run {
+    async fn start(settings: &Settings, logs: PathBuf) -> Self {
+        let world = Arc::new(World::start(settings).await);
+        let replicas = Arc::new(Replicas::start(&world, &logs).await);
+        Self {
+            settings: *settings,
+            world,
+            replicas,
+            dealt: Arc::default(),
+            deeds: Arc::default(),
+            tasks: JoinSet::new(),
+            restarts: 0,
+        }
+    }
+
+    async fn play(&mut self) -> Vec<Violation> {
+        let (world, replicas) = (&self.world, &self.replicas);
+        let person = Person {
+            world: Arc::clone(world),
+            deeds: Arc::clone(&self.deeds),
+            seed: self.settings.seed,
+            forgotten: BTreeMap::new(),
+        };
+        self.tasks.spawn(person.work());
+        let mut storm = JoinSet::new();
+        storm.spawn(arrivals::arrive(Arc::clone(world)));
+        storm.spawn(chaos::deal(
+            self.settings,
+            Arc::clone(world),
+            Arc::clone(replicas),
+            Arc::clone(&self.dealt),
+        ));
+        let mut watch = JoinSet::new();
+        watch.spawn(samples::watch(Arc::clone(world)));
+        let violations = tokio::select! {
+            violations = self.go_through(&mut storm) => violations,
+            Some(violation) = watch.join_next() => vec![violation.unwrap()],
+        };
+        watch.shutdown().await;
+        storm.shutdown().await;
+        violations
+    }
+
+    /// The storm, the calm after it, and a last look; sooner if a rule is broken.
+    async fn go_through(&mut self, storm: &mut JoinSet<()>) -> Vec<Violation> {
+        let mut checked = Instant::now();
+        let mut said = Instant::now();
+        let mut calm_since = None;
+        loop {
+            while let Some(ended) = storm.try_join_next() {
+                ended.unwrap();
+            }
+            self.restarts += self.replicas.start_missing(&self.world);
+            if said.elapsed() > SAYS_EVERY {
+                said = Instant::now();
+                println!("soak: {}", summary::line(&self.world).await);
+            }
+            if storm.is_empty() {
+                let calm = calm_since.get_or_insert_with(Instant::now).elapsed();
+                if calm > self.settings.calm() || summary::unfinished(&self.world).await == Some(0)
+                {
+                    return self.last_look().await;
+                }
+            }
+            if checked.elapsed() > CHECKS_EVERY {
+                let began = Instant::now();
+                let found = self.look().await;
+                if !found.is_empty() {
+                    return found;
+                }
+                // A long run's record is long: checking it is to stay a small part of the work.
+                checked = Instant::now() + began.elapsed() * 4;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn look(&self) -> Vec<Violation> {
+        match Record::read(&self.world).await {
+            Ok(record) => checks::all_along(&record, &self.world.plan.members),
+            Err(_) => Vec::new(), // the database is restarting
+        }
+    }
+
+    async fn last_look(&mut self) -> Vec<Violation> {
+        let wrong = self.replicas.stop().await;
+        let record = Record::read(&self.world).await.unwrap();
+        let mut found = checks::all_along(&record, &self.world.plan.members);
+        found.extend(checks::in_the_end(&record, &self.world));
+        found.extend(wrong.into_iter().chain(self.alarms()).map(|what| Violation {
+            rule: "the daemon itself",
+            member: None,
+            what,
+        }));
+        found
+    }
+
+    /// What no trouble from outside excuses.
+    fn alarms(&self) -> Vec<String> {
+        let events = self.replicas.events();
+        ["panicked", "worker.panicked", "upkeep.healed", "probes.broken", "backend.refuses_key"]
+            .iter()
+            .filter_map(|event| Some(format!("{event}: {} times", events.get(*event)?)))
+            .collect()
+    }
+
+    async fn trails(&self, violations: &[Violation]) -> String {
+        const SHOWN: usize = 4;
+        let record = self.record().await;
+        let mut text = format!("{} violations\n", violations.len());
+        for violation in violations.iter().take(SHOWN) {
+            text.push_str(&format!("{violation}\n"));
+            text.extend(violation.member.iter().map(|key| trail::of(&record, key)));
+        }
+        for violation in violations.iter().skip(SHOWN).take(20) {
+            text.push_str(&format!("{violation}\n"));
+        }
+        text
+    }
+
+    /// Everything that is known. A restart of the database may have been cut short by the end of the storm.
+    async fn record(&self) -> Record {
+        if let Ok(record) = Record::read(&self.world).await {
+            return record;
+        }
+        self.world.restart_database(Shutdown::Fast).await;
+        Record::read(&self.world).await.unwrap()
+    }
+
+    async fn strike(mut self) {
+        self.tasks.shutdown().await;
+        drop(self.replicas);
+        if let Some(world) = Arc::into_inner(self.world) {
+            world.stop().await;
+        }
+    }
+}

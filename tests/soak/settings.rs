@@ -1,0 +1,70 @@
+//! How long, from which seed, and how the replicas are configured.
+
+use std::time::Duration;
+
+/// The length of a run and what its plan is drawn from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(super) seconds: u64,
+    pub(super) seed: u64,
+}
+
+/// Without a wish the run is one of the tests.
+const SECONDS: u64 = 25;
+const SEED: u64 = 1;
+
+pub(super) const REPLICAS: usize = 3;
+
+/// What a task may try; the checks know it.
+pub(super) const ATTEMPTS: i32 = 3;
+
+/// What differs from `support::replica::serve`, sized for two cores. A key that shortens a wait of the
+/// daemon's belongs here.
+pub(super) const CONFIGURATION: &[(&str, &str)] = &[
+    ("DATABASE__MAX_CONNECTIONS", "5"),
+    ("DATABASE__ACQUIRE_TIMEOUT_S", "30"),
+    ("WORKER__MAX_SYNCS_IN_FLIGHT", "4"),
+    ("RETRY__RATE_LIMIT_S", "1"),
+    ("RETRY__MAX_RETRY_AFTER_S", "2"),
+    ("RETRY__INVITE__ATTEMPTS", "3"),
+    ("RETRY__CHANGE_ROLE__ATTEMPTS", "3"),
+    ("RETRY__REMOVE__ATTEMPTS", "3"),
+    ("RETRY__INVITE__WITHIN_S", "60"),
+    ("RETRY__CHANGE_ROLE__WITHIN_S", "60"),
+    ("RETRY__REMOVE__WITHIN_S", "60"),
+    ("GATE__CLOSED_FIRST_S", "0.3"),
+    ("GATE__CLOSED_MAX_S", "1"),
+    ("BACKEND__SILENT_MAX_S", "1"),
+    ("JOB__WITHIN_S", "2"),
+    ("SYNC__REREADS_S", "1,1,2"),
+    ("SYNC__RETRY_FIRST_S", "1"),
+    ("SYNC__RETRY_MAX_S", "1"),
+    ("UPKEEP__EVERY_S", "5"),
+    ("SHUTDOWN__GRACE_S", "5"),
+    ("TELEMETRY__FORMAT", "json"),
+];
+
+impl Settings {
+    /// As the environment says.
+    pub(crate) fn from_env() -> Self {
+        Self {
+            seconds: number("SOAK_SECONDS").unwrap_or(SECONDS),
+            seed: number("SOAK_SEED").unwrap_or(SEED),
+        }
+    }
+
+    /// How long tasks arrive and troubles are made; the rest is for calming down.
+    pub(super) fn storm(&self) -> Duration {
+        Duration::from_secs(self.seconds).mul_f64(if self.seconds < 60 { 0.45 } else { 0.9 })
+    }
+
+    /// How long calming down may take before what is unfinished counts as lost.
+    pub(super) fn calm(&self) -> Duration {
+        Duration::from_secs(90)
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} has to be a number, not {text:?}")))
+}

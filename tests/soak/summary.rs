@@ -1,0 +1,83 @@
+//! How a run goes and how it ended, in numbers.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use cerby_reconciler::simulator::Author;
+
+use super::run::Run;
+use super::settings::CONFIGURATION;
+use super::world::World;
+
+const STATES: &str = "select state from (
+        select 'task ' || state as state, id from reconciler.automation_tasks
+        union all select 'action ' || status, id from reconciler.manual_actions
+        union all select 'sync ' || state, id from reconciler.syncs) all_rows";
+
+/// How many tasks and actions have not ended; nothing while the database is down.
+pub(super) async fn unfinished(world: &World) -> Option<i64> {
+    sqlx::query_scalar(
+        "select (select count(*) from reconciler.automation_tasks where turn is not null)
+              + (select count(*) from reconciler.manual_actions where closed_at is null)",
+    )
+    .fetch_one(&world.owner)
+    .await
+    .ok()
+}
+
+/// Everything in its states, in one line.
+pub(super) async fn line(world: &World) -> String {
+    match states(world).await {
+        Ok(states) => listed(&states),
+        Err(_) => "the database is down".to_owned(),
+    }
+}
+
+async fn states(world: &World) -> sqlx::Result<BTreeMap<String, u64>> {
+    let states: Vec<String> = sqlx::query_scalar(STATES).fetch_all(&world.owner).await?;
+    let mut counts = BTreeMap::new();
+    for state in states {
+        *counts.entry(state).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// The end of a run.
+pub(super) async fn print(run: &Run, took: Duration) {
+    let apps = &run.world.apps;
+    let counters = apps.counters();
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+    for (kind, count) in counters.faults.values().flatten() {
+        *faults.entry(kind).or_default() += count;
+    }
+    let (by_person, by_automation): (Vec<_>, Vec<_>) =
+        apps.effects().into_iter().partition(|effect| effect.author == Author::Person);
+    println!("soak: {:.1} s, {:?}", took.as_secs_f64(), run.settings);
+    println!("  configuration: {}", listed(&CONFIGURATION.iter().copied().collect()));
+    println!(
+        "  planned: {} tasks, {} members",
+        run.world.plan.tasks(),
+        run.world.plan.members.len()
+    );
+    println!("  rows: {}", line(&run.world).await);
+    println!("  trouble: {}", listed(&run.dealt.all()));
+    println!("  replicas started again: {}", run.restarts);
+    println!("  faults of requests: {}", listed(&faults));
+    println!("  the person: {}", listed(&run.deeds.all()));
+    println!(
+        "  effects: {} by automation, {} by the person; jobs: {}, of them unheard: {}",
+        by_automation.len(),
+        by_person.len(),
+        apps.starts().len(),
+        apps.starts().iter().filter(|start| !start.is_heard).count()
+    );
+    let events = run.replicas.events();
+    println!("  stale writes refused: {}", events.get("lease.lost").copied().unwrap_or_default());
+    println!("  log: {}", listed(&events));
+}
+
+fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {
+    let words: Vec<_> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    words.join(", ")
+}

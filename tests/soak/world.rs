@@ -1,0 +1,148 @@
+//! What the replicas talk to: a private PostgreSQL with a witness in it, and the simulated backend.
+
+use std::time::Duration;
+
+use cerby_reconciler::private_postgres::{Options, PrivatePostgres, Shutdown};
+use cerby_reconciler::schema;
+use cerby_reconciler::simulator::{
+    Fate, FaultPlan, Member, Operation, Settings as SimulatorSettings, Simulator, World as Apps,
+};
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Mutex;
+
+use super::plan::{FORMER_ROLE, Key, Plan, email};
+use super::replicas;
+use super::settings::{REPLICAS, Settings};
+
+/// People nobody asks anything of, per app.
+const BYSTANDERS: usize = 10;
+
+/// Everything around the replicas.
+pub(super) struct World {
+    pub(super) apps: Simulator,
+    pub(super) plan: Plan,
+    /// For looking and for making trouble: the owner of everything.
+    pub(super) owner: PgPool,
+    /// For inserting tasks.
+    pub(super) backend: PgPool,
+    /// For working manual actions.
+    pub(super) operator: PgPool,
+    /// The URLs that the replicas log in with, each its own.
+    pub(super) daemons: Vec<String>,
+    server: Mutex<PrivatePostgres>,
+}
+
+impl World {
+    pub(super) async fn start(settings: &Settings) -> Self {
+        let server = PrivatePostgres::start(Options::default()).await.unwrap();
+        let owner = connect(&server.url(), 3).await;
+        schema::migrate(&owner).await.unwrap();
+        sqlx::raw_sql(include_str!("witness.sql")).execute(&owner).await.unwrap();
+        let start: DateTime<Utc> =
+            sqlx::query_scalar("select now()").fetch_one(&owner).await.unwrap();
+        let plan = Plan::draw(settings, start);
+        let mut daemons = Vec::new();
+        for place in 0..REPLICAS {
+            let name = replicas::login(place);
+            daemons.push(server.login(&owner, &name, "reconciler_daemon").await.unwrap());
+        }
+        let backend = server.login(&owner, "soak_backend", "reconciler_backend").await.unwrap();
+        let operator = server.login(&owner, "soak_operator", "reconciler_operator").await.unwrap();
+        Self {
+            apps: Simulator::start(before(&plan), simulator(settings)).await.unwrap(),
+            backend: connect(&backend, 5).await,
+            operator: connect(&operator, 2).await,
+            plan,
+            owner,
+            daemons,
+            server: Mutex::new(server),
+        }
+    }
+
+    /// Brings the database down and up again.
+    pub(super) async fn restart_database(&self, shutdown: Shutdown) {
+        self.server.lock().await.restart(shutdown).await.unwrap();
+    }
+
+    /// Lets every coming attempt for these members work.
+    pub(super) fn let_automation_work(&self, of: impl Fn(&Key) -> bool) {
+        for (key, _) in self.plan.members.iter().filter(|(key, _)| of(key)) {
+            for operation in [Operation::Invite, Operation::Remove, Operation::ChangeRole] {
+                let Key { workspace, integration, member } = key;
+                self.apps.set_fate(workspace, integration, member, operation, Fate::Succeed);
+            }
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        self.apps.stop().await.unwrap();
+        for pool in [&self.owner, &self.backend, &self.operator] {
+            pool.close().await;
+        }
+        self.server.into_inner().stop().await.unwrap();
+    }
+}
+
+async fn connect(url: &str, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        // A handshake takes long where everything does.
+        .acquire_timeout(Duration::from_secs(30))
+        .connect(url)
+        .await
+        .unwrap()
+}
+
+fn before(plan: &Plan) -> Apps {
+    let mut apps = Apps::new();
+    for app in &plan.apps {
+        apps = apps.integration(app.clone());
+        for n in 0..BYSTANDERS {
+            let id = format!("bystander-{n}");
+            let member = Member::new(&id, &format!("{id}@example.com")).with(&[FORMER_ROLE]);
+            apps = apps.member(&app.workspace, &app.id, member);
+        }
+    }
+    for (key, is_there) in &plan.members {
+        let person = Member::new(&key.member, &email(key));
+        apps = apps.person(&key.workspace, person.clone());
+        if *is_there {
+            apps = apps.member(&key.workspace, &key.integration, person.with(&[FORMER_ROLE]));
+        }
+    }
+    apps
+}
+
+fn simulator(settings: &Settings) -> SimulatorSettings {
+    SimulatorSettings {
+        seed: settings.seed,
+        job_ms: 10..=300,
+        sync_ms: 30..=300,
+        faults: FaultPlan { sync_fails: 0.1, ..usual_faults() },
+        // Long enough for a client that asks twice to be seen.
+        invitation_accepted_after: Some(Duration::from_secs(8)),
+        page_size_cap: 25,
+        // Not all digits: a variable's value that reads as a number is taken for one.
+        api_key: "soak-key".to_owned(),
+        ..SimulatorSettings::default()
+    }
+}
+
+/// What goes wrong with requests on an ordinary day.
+pub(super) fn usual_faults() -> FaultPlan {
+    FaultPlan {
+        delay: 0.03,
+        delay_ms: 20..=400,
+        server_error: 0.01,
+        unavailable: 0.01,
+        rate_limited: 0.01,
+        reset: 0.01,
+        lost_reply: 0.01,
+        stall: 0.003,
+        html: 0.005,
+        ok_with_errors: 0.005,
+        ..FaultPlan::none()
+    }
+}
