@@ -69,7 +69,7 @@ begin
     if new.gate is distinct from old.gate then
         new.gate_since := clock_timestamp();
         new.gate_failures := 0;
-        new.gate_reminded_at := null;
+        new.gate_reminded_at := case when new.gate <> 'open' then old.gate_reminded_at end;
         new.shut_since := coalesce(old.shut_since, clock_timestamp());
         new.shut_until := case when new.gate = 'open' then clock_timestamp() end;
     end if;

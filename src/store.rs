@@ -16,6 +16,9 @@ pub enum StoreError {
     /// The database refused or did not answer.
     #[error("the database refused or did not answer")]
     Database(#[from] sqlx::Error),
+    /// No answer came in time: the database, or the way to it, is gone without a word.
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// A row holds what no constraint should have let in.
     #[error("row {id} of {table} is not readable")]
     BadRow {
@@ -27,6 +30,15 @@ pub enum StoreError {
         #[source]
         source: UnknownWord,
     },
+}
+
+/// Gives the database so long to answer. The driver itself would wait for a host that is gone until the operating
+/// system gives up, and with it a whole loop.
+pub async fn answered<T>(
+    patience: Duration,
+    statements: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(patience, statements).await.unwrap_or(Err(StoreError::Silent(patience)))
 }
 
 /// Begins a transaction whose rows in the trail name `actor`.

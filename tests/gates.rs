@@ -535,3 +535,24 @@ async fn a_busy_integration_does_not_keep_a_closed_one_from_trying(pool: PgPool)
     }
     assert!(passed > 0, "never, although there was more to do elsewhere than could be claimed");
 }
+
+#[sqlx::test(migrations = false)]
+async fn a_gate_shut_for_long_is_told_of_now_and_then_however_often_it_tries(pool: PgPool) {
+    let world = with_a_dozen_removals(pool).await;
+    break_app(&world);
+    work_off(&world, 1).await;
+    let told = "select count(*) from reconciler.integrations where gate_reminded_at > now() - interval '1 min'";
+    upkeep::round(&world.pool, &world.config).await.unwrap();
+    assert_eq!(number(&world, told).await, 0, "shut for a moment");
+    let long = "update reconciler.integrations set shut_since = now() - interval '7 h' where gate = 'closed'";
+    sqlx::query(long).execute(&world.pool).await.unwrap();
+    upkeep::round(&world.pool, &world.config).await.unwrap();
+    assert_eq!(number(&world, told).await, 1);
+    let earlier = "update reconciler.integrations set gate_reminded_at = now() - interval '1 h' where gate = 'closed'";
+    sqlx::query(earlier).execute(&world.pool).await.unwrap();
+    end_closing(&world).await;
+    work_off(&world, 1).await;
+    assert_eq!(world.gate(APP).await, "closed");
+    upkeep::round(&world.pool, &world.config).await.unwrap();
+    assert_eq!(number(&world, told).await, 0, "told of an hour ago");
+}

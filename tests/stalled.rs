@@ -23,6 +23,10 @@ struct Stalling {
 
 impl Stalling {
     async fn start(world: &World) -> Self {
+        Self::start_with(world, &[]).await
+    }
+
+    async fn start_with(world: &World, more: &[(&str, &str)]) -> Self {
         let options = world.pool.connect_options();
         let real = SocketAddr::new(options.get_host().parse().unwrap(), options.get_port());
         let wires = Wires::lay(real).await;
@@ -36,6 +40,7 @@ impl Stalling {
             // Wires pass no notifications on.
             ("RECONCILER__WAKEUP__LISTEN", "false"),
         ];
+        let changes = [&changes[..], more].concat();
         let replica = Replica::start(url.as_str(), &world.apps, &changes).await;
         Self { replica, line, _wires: wires }
     }
@@ -84,7 +89,7 @@ async fn a_replica_that_stood_still_in_a_removal_changes_nothing_afterwards(pool
     stalling.stopped().await;
     let other = other_replica(&world).await;
     eventually("the other takes over", async || world.state(task).await == "succeeded").await;
-    assert_eq!(other.count("task.succeeded"), 1);
+    eventually("it says so", async || other.count("task.succeeded") == 1).await;
     let before = rows(&world.pool).await;
     stalling.go_on();
     eventually("it learns", async || stalling.replica.count("lease.lost") == 1).await;
@@ -108,7 +113,7 @@ async fn a_replica_that_stood_still_in_an_apply_changes_nothing_afterwards(pool:
     stalling.stopped().await;
     let other = other_replica(&world).await;
     eventually("the other takes over", async || world.status(action).await == "verified").await;
-    assert_eq!(other.count("action.verified"), 1);
+    eventually("it says so", async || other.count("action.verified") == 1).await;
     let before = rows(&world.pool).await;
     stalling.go_on();
     eventually("it learns", async || stalling.replica.count("lease.lost") == 1).await;
@@ -143,5 +148,24 @@ async fn rows_locked_by_a_replica_that_stands_still_are_soon_free_again(pool: Pg
         assert_eq!(rows(&world.pool).await, before, "{statement}");
         let effects = world.apps.counters().effects(WORKSPACE, APP, member);
         assert_eq!((effects.removals, effects.invites), (1, 1), "{statement}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_that_went_without_a_word_stops_no_loop(pool: PgPool) {
+    let statements = ["with admitted", "turn = 'arrived'", "promote_waiting($1"];
+    for (n, statement) in statements.into_iter().enumerate() {
+        let world = World::new(pool.clone()).await;
+        let patience = [("RECONCILER__DATABASE__ANSWER_TIMEOUT_S", "1")];
+        let stalling = Stalling::start_with(&world, &patience).await;
+        stalling.stop_at(statement);
+        let mut task = a_failed("remove", APP, "jo");
+        task.source = format!("removal-{n}");
+        let id = world.insert(&task).await;
+        stalling.line.held().await;
+        eventually("the loop goes on", async || world.state(id).await == "succeeded").await;
+        let told = ["database.unreachable", "outcome.not_recorded"];
+        let told: usize = told.iter().map(|event| stalling.replica.count(event)).sum();
+        assert!(told > 0, "{statement}: {}", stalling.replica.log());
     }
 }

@@ -37,6 +37,7 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("gate.slope_end", i64::from(config.gate.slope_end)),
         ("gate.remind_s", config.gate.remind_s as i64),
         ("database.idle_in_transaction_s", config.database.idle_in_transaction_s as i64),
+        ("database.answer_timeout_s", config.database.answer_timeout_s as i64),
         ("backend.max_pages", i64::from(config.backend.max_pages)),
         ("backend.max_response_kib", config.backend.max_response_kib as i64),
         ("backend.request_timeout_s", config.backend.request_timeout_s as i64),

@@ -60,6 +60,7 @@ tables! {
         max_connections: u32,
         acquire_timeout_s: u64,
         idle_in_transaction_s: u64,
+        answer_timeout_s: u64,
     }
     /// The Cerby backend's HTTP API.
     Backend {
@@ -264,6 +265,11 @@ impl Config {
 }
 
 impl Database {
+    /// How long a loop waits for an answer.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.answer_timeout_s)
+    }
+
     /// The connection URL, or what to set.
     pub fn url(&self) -> Result<&SecretString, ConfigError> {
         required(

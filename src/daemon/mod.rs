@@ -18,6 +18,7 @@ use crate::pulse::Pulse;
 use crate::retry;
 use crate::schema;
 use crate::shutdown::Signals;
+use crate::store::answered;
 use crate::upkeep;
 use crate::wakeup::{self, Bells};
 use crate::worker::Worker;
@@ -74,8 +75,7 @@ fn start_loops(
     }
     loops.spawn(order_arrivals(
         pool.clone(),
-        retry::Policy::new(config),
-        config.intake.batch,
+        config.clone(),
         bells.clone(),
         Pulse::new("intake", poll),
         stop.clone(),
@@ -100,14 +100,15 @@ fn start_loops(
 
 async fn order_arrivals(
     pool: PgPool,
-    policy: retry::Policy,
-    batch: i64,
+    config: Config,
     bells: Bells,
     mut pulse: Pulse,
     stop: CancellationToken,
 ) {
+    let policy = retry::Policy::new(&config);
     while !stop.is_cancelled() {
-        match intake::order_arrivals(&pool, &policy, batch).await {
+        let ordered = intake::order_arrivals(&pool, &policy, config.intake.batch);
+        match answered(config.database.patience(), ordered).await {
             Ok(0) => pulse.well(),
             Ok(_) => {
                 pulse.well();

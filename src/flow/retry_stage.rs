@@ -18,7 +18,7 @@ use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
 use crate::membership::MemberKey;
 use crate::retry::store::Quota;
 use crate::retry::{self, ClaimedTask, EscalationReason};
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{DAEMON, StoreError, answered, begin_as};
 use crate::worker::{Stage, within};
 
 /// Tasks whose turn it is.
@@ -35,6 +35,8 @@ pub struct RetryStage {
     pub deadlines: config::ManualAction,
     /// How long a claim is ours.
     pub lease: Duration,
+    /// How long the database may take to answer.
+    pub patience: Duration,
 }
 
 impl RetryStage {
@@ -47,6 +49,7 @@ impl RetryStage {
             gates: gate::Policy::new(config),
             deadlines: config.manual_action.clone(),
             lease: config.worker.lease(),
+            patience: config.database.patience(),
         })
     }
 }
@@ -61,7 +64,7 @@ impl Stage for RetryStage {
             starts_per_minute: self.gates.starts_per_minute(),
             silent_workspaces: self.backend.silent_workspaces(),
         };
-        retry::store::claim(&self.pool, &quota, self.lease).await
+        answered(self.patience, retry::store::claim(&self.pool, &quota, self.lease)).await
     }
 
     async fn work(&self, task: ClaimedTask) {
@@ -71,7 +74,7 @@ impl Stage for RetryStage {
         let Some(next) = within(left, step).await else {
             return;
         };
-        match record_task(self, &task, next).await {
+        match answered(self.patience, record_task(self, &task, next)).await {
             Ok(Ok(())) => {}
             Ok(Err(LeaseLost)) => {
                 emit!(LEASE_LOST, task.id = task.id, "the task was claimed again meanwhile")
@@ -81,7 +84,8 @@ impl Stage for RetryStage {
     }
 
     async fn hand_back(&self, tasks: Vec<ClaimedTask>) {
-        if let Err(error) = retry::store::hand_back(&self.pool, &tasks).await {
+        let handed = answered(self.patience, retry::store::hand_back(&self.pool, &tasks));
+        if let Err(error) = handed.await {
             not_recorded("tasks", tasks.len(), &error);
         }
     }

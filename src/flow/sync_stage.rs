@@ -11,7 +11,7 @@ use crate::backend::{Client, Reading};
 use crate::config::Config;
 use crate::emit;
 use crate::lease::LeaseLost;
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{DAEMON, StoreError, answered, begin_as};
 use crate::sync::verdict::{Verdict, judge};
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
@@ -26,6 +26,8 @@ pub struct SyncStage {
     pub policy: sync::Policy,
     /// How long a claim is ours.
     pub lease: Duration,
+    /// How long the database may take to answer.
+    pub patience: Duration,
 }
 
 impl SyncStage {
@@ -36,12 +38,16 @@ impl SyncStage {
             backend,
             policy: sync::Policy::new(config),
             lease: Duration::from_secs(config.worker.sync_lease_s),
+            patience: config.database.patience(),
         })
     }
 
     async fn step_and_record(&self, sync: &ClaimedSync) -> Recorded {
-        if sync.state == sync::SyncState::Requested && start_sync(self, sync).await?.is_err() {
-            return Ok(Err(LeaseLost));
+        if sync.state == sync::SyncState::Requested {
+            let started = answered(self.patience, start_sync(self, sync)).await?;
+            if started.is_err() {
+                return Ok(Err(LeaseLost));
+            }
         }
         let step = sync::step::Step {
             backend: &self.backend,
@@ -57,7 +63,7 @@ impl SyncStage {
                 waits: false,
             },
         };
-        record_sync(self, sync, next).await
+        answered(self.patience, record_sync(self, sync, next)).await
     }
 }
 
@@ -65,7 +71,8 @@ impl Stage for SyncStage {
     type Claim = ClaimedSync;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
-        sync::store::claim(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), self.lease).await
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        answered(self.patience, sync::store::claim(&self.pool, limit, self.lease)).await
     }
 
     async fn work(&self, sync: ClaimedSync) {
@@ -79,7 +86,8 @@ impl Stage for SyncStage {
     }
 
     async fn hand_back(&self, syncs: Vec<ClaimedSync>) {
-        if let Err(error) = sync::store::hand_back(&self.pool, &syncs).await {
+        let handed = answered(self.patience, sync::store::hand_back(&self.pool, &syncs));
+        if let Err(error) = handed.await {
             not_recorded("syncs", syncs.len(), &error);
         }
     }

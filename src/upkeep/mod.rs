@@ -8,7 +8,7 @@ use crate::emit;
 use crate::flow::returns;
 use crate::manual_action;
 use crate::pulse::Pulse;
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{DAEMON, StoreError, answered, begin_as};
 
 mod store;
 
@@ -17,7 +17,7 @@ const REMINDERS_PER_ROUND: i64 = 500;
 /// Does a round every while until `stop`.
 pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match round(&pool, &config).await {
+        match answered(config.database.patience(), round(&pool, &config)).await {
             Ok(()) => pulse.well(),
             Err(error) => pulse.failed(&error),
         }
