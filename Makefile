@@ -16,6 +16,8 @@ help: ## Show this list
 demo: ## See it work, with a simulated backend and a private PostgreSQL
 	cargo run --release --locked -- demo
 
+# Most tests wait for a server or a time most of the time.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 test: ## Run all tests, on a private PostgreSQL unless DATABASE_URL is set
 	cargo run --quiet --locked -- with-postgres -- cargo test --locked
 

@@ -92,6 +92,9 @@ async fn two_replicas_share_the_work_and_one_killed_in_the_middle_loses_and_doub
 ) {
     schema::migrate(&pool).await.unwrap();
     let apps = many_members().await;
+    // While this one is held, not all can be done.
+    let last = u64::try_from(MEMBERS).unwrap() - 1;
+    apps.inject(Injection { call: Call::Remove, nth: last, fault: HttpFault::Hold });
     let mut doomed = Replica::start(&url(&pool), &apps, &[]).await;
     let other = Replica::start(&url(&pool), &apps, &[]).await;
     insert_removals(&pool).await;
@@ -104,6 +107,7 @@ async fn two_replicas_share_the_work_and_one_killed_in_the_middle_loses_and_doub
     doomed.signal(Signal::SIGKILL);
     assert_eq!(doomed.ended().await, None);
     assert!(in_state(&pool, "succeeded").await < MEMBERS, "it was killed in the middle");
+    apps.held().await.release();
     eventually("all are removed", async || in_state(&pool, "succeeded").await == MEMBERS).await;
     assert_effects_happened_once(&apps);
 }
