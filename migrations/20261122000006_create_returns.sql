@@ -71,9 +71,9 @@ begin
 end
 $$;
 
--- Decides returns whose canary has ended: it worked, and the rest follows at the gate's slope; or it did not, and
+-- Decides one return whose canary has ended: it worked, and the rest follows at the gate's slope; or it did not, and
 -- the rest stays with people. A canary that a later intent overtook proves nothing: the next one is sent.
-create function reconciler.decide_returns()
+create function reconciler.decide_return()
     returns table (return_id bigint, integration_id text, decision text, actions integer)
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -89,6 +89,7 @@ begin
         join reconciler.automation_tasks t on t.id = w.canary_task_id and t.workspace_id = w.workspace_id
         where w.state = 'waiting' and t.turn is null
         order by w.id
+        limit 1
         for no key update of w skip locked
     loop
         select coalesce(array_agg(a.id order by a.opened_at, a.id), '{}') into v_left

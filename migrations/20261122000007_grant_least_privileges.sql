@@ -38,5 +38,5 @@ grant execute on function reconciler.request_sync(text, text, timestamptz),
                           reconciler.promote_waiting(text, text, text),
                           reconciler.reopen_task(text, bigint, text),
                           reconciler.admit(integer, integer, integer, text[]),
-                          reconciler.decide_returns(),
+                          reconciler.decide_return(),
                           reconciler.delete_old_events(interval, integer) to reconciler_daemon;

@@ -6,29 +6,33 @@ use crate::emit;
 use crate::retry;
 use crate::store::{DAEMON, StoreError, begin_as};
 
-/// Decides the returns whose canary has ended: the rest follows, or stays with people.
+/// Decides the returns whose canary has ended, each in a transaction of its own: the rest follows, or stays with people.
 pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
-    let mut tx = begin_as(pool, DAEMON).await?;
-    let decided = retry::store::decide_returns(&mut tx).await?;
-    tx.commit().await?;
-    for one in decided {
-        if one.decision == "released" {
+    while let Some(decided) = decide_one(pool).await? {
+        if decided.decision == "released" {
             emit!(
                 RETURN_RELEASED,
-                r#return.id = one.id,
-                integration.id = one.integration,
-                actions = one.actions,
+                r#return.id = decided.id,
+                integration.id = decided.integration,
+                actions = decided.actions,
                 "the canary worked: the rest follows"
             );
         } else {
             emit!(
                 RETURN_STOPPED,
-                r#return.id = one.id,
-                integration.id = one.integration,
-                actions = one.actions,
+                r#return.id = decided.id,
+                integration.id = decided.integration,
+                actions = decided.actions,
                 "the canary failed: the rest stays with people"
             );
         }
     }
     Ok(())
+}
+
+async fn decide_one(pool: &PgPool) -> Result<Option<retry::store::DecidedReturn>, StoreError> {
+    let mut tx = begin_as(pool, DAEMON).await?;
+    let decided = retry::store::decide_return(&mut tx).await?;
+    tx.commit().await?;
+    Ok(decided)
 }

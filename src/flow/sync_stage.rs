@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::{RECORDING, Recorded, not_recorded};
-use crate::backend::{Client, Reading};
+use crate::backend::{Client, Reading, UpdateReport};
 use crate::config::Config;
 use crate::emit;
 use crate::lease::LeaseLost;
@@ -119,23 +119,7 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             Ok(recorded)
         }
         sync::Next::Again { why, waits } => again(stage, sync, why, waits).await,
-        sync::Next::Hold { report, reason } => {
-            let mut tx = begin_as(&stage.pool, DAEMON).await?;
-            let recorded = sync::store::hold(&mut tx, sync, &report, &reason).await?;
-            let login = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
-            tx.commit().await?;
-            if recorded.is_ok() {
-                say(sync.id, login);
-                emit!(
-                    SYNC_HELD,
-                    sync.id = sync.id,
-                    integration.id = sync.integration,
-                    reason,
-                    "a person decides"
-                );
-            }
-            Ok(recorded)
-        }
+        sync::Next::Hold { report, reason } => hold(stage, sync, &report, reason).await,
         sync::Next::Fail { reason } => fail(stage, sync, &reason, false).await,
         sync::Next::LoginRefused { code } => {
             fail(stage, sync, &format!("the app refuses the stored login: {code}"), true).await
@@ -143,6 +127,30 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
         sync::Next::Judge { reading } => settle(stage, sync, &reading).await,
         sync::Next::Attest => attest(stage, sync).await,
     }
+}
+
+/// The report waits for a person; its check has read the app, so the login works.
+async fn hold(
+    stage: &SyncStage,
+    sync: &ClaimedSync,
+    report: &UpdateReport,
+    reason: String,
+) -> Recorded {
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    if let Err(lost) = sync::store::hold(&mut tx, sync, report, &reason).await? {
+        return Ok(Err(lost));
+    }
+    let login = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
+    tx.commit().await?;
+    say(sync.id, login);
+    emit!(
+        SYNC_HELD,
+        sync.id = sync.id,
+        integration.id = sync.integration,
+        reason,
+        "a person decides"
+    );
+    Ok(Ok(()))
 }
 
 async fn again(stage: &SyncStage, sync: &ClaimedSync, why: String, waits: bool) -> Recorded {
@@ -259,7 +267,7 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
         Err(lost) => return Ok(Err(lost)),
     };
     let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
-    let mut said = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
+    let mut said = Vec::new();
     let mut reread: Option<Duration> = None;
     for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
         let judgement = judge(&action.wanted, reading, action.readings >= last);
@@ -296,6 +304,8 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
     if let Some(after) = reread {
         sync::store::request(&mut tx, sync, after).await?;
     }
+    // Last: it may open the gate, and the integration's row is locked after all others.
+    said.extend(judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?);
     tx.commit().await?;
     emit!(
         SYNC_FINISHED,

@@ -409,17 +409,17 @@ pub struct DecidedReturn {
     pub actions: i32,
 }
 
-/// Decides returns whose canary has ended.
-pub async fn decide_returns(
+/// Decides one return whose canary has ended, if there is one.
+pub async fn decide_return(
     connection: &mut PgConnection,
-) -> Result<Vec<DecidedReturn>, StoreError> {
+) -> Result<Option<DecidedReturn>, StoreError> {
     Ok(sqlx::query_as!(
         DecidedReturn,
         r#"select return_id as "id!", integration_id as "integration!", decision as "decision!",
                   actions as "actions!"
-           from reconciler.decide_returns()"#
+           from reconciler.decide_return()"#
     )
-    .fetch_all(connection)
+    .fetch_optional(connection)
     .await?)
 }
 

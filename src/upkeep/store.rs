@@ -71,13 +71,18 @@ pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
         "with opened as materialized (
              select workspace_id, integration_id, shut_since, shut_until from reconciler.integrations
              where shut_until is not null
-         ), put_off as (
-             update reconciler.manual_actions a
-             set due_at = a.due_at + (o.shut_until - greatest(o.shut_since, a.opened_at))
-             from opened o
-             where a.workspace_id = o.workspace_id and a.integration_id = o.integration_id
-               and a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
+         ), late as materialized (
+             select a.id, a.workspace_id, o.shut_until - greatest(o.shut_since, a.opened_at) as shut
+             from reconciler.manual_actions a
+             join opened o using (workspace_id, integration_id)
+             where a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
                and a.opened_at < o.shut_until
+             order by a.id
+             for no key update of a
+         ), put_off as (
+             update reconciler.manual_actions a set due_at = a.due_at + l.shut
+             from late l
+             where a.id = l.id and a.workspace_id = l.workspace_id
              returning 1
          )
          update reconciler.integrations i set shut_since = null, shut_until = null
