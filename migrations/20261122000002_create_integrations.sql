@@ -132,9 +132,12 @@ begin
             takes := 1;
         else
             takes := p_limit;
-            v_most := least(i.gate_slope, coalesce(i.max_in_flight, p_max_in_flight));
-            if v_most is not null then
-                select least(takes, v_most - cardinality(in_flight) - count(*)::integer) into takes
+            v_most := coalesce(i.max_in_flight, p_max_in_flight);
+            if i.gate_slope is not null or v_most is not null then
+                -- Jobs from before the opening say nothing of the app now: the slope does not wait for them.
+                select least(takes, v_most - cardinality(in_flight) - count(*)::integer,
+                             i.gate_slope - cardinality(in_flight)
+                             - (count(*) filter (where t.running_since >= i.gate_since))::integer) into takes
                 from reconciler.automation_tasks t
                 where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
                   and t.state = 'running';

@@ -556,3 +556,22 @@ async fn a_gate_shut_for_long_is_told_of_now_and_then_however_often_it_tries(poo
     upkeep::round(&world.pool, &world.config).await.unwrap();
     assert_eq!(number(&world, told).await, 0, "told of an hour ago");
 }
+
+#[sqlx::test(migrations = false)]
+async fn jobs_that_hang_since_before_the_opening_do_not_hold_the_slope_back(pool: PgPool) {
+    let world = with_a_dozen_removals(pool).await;
+    for id in &MEMBERS[..4] {
+        world.apps.set_fate(WORKSPACE, APP, id, Operation::Remove, Fate::NeverEnds);
+    }
+    for claim in world.tasks.claim(4).await.unwrap() {
+        world.tasks.work(claim).await;
+    }
+    let pause = "update reconciler.integrations set gate = 'paused', gate_reason = 'down'";
+    sqlx::query(pause).execute(&world.pool).await.unwrap();
+    sqlx::query("update reconciler.integrations set gate = 'open'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let passed = world.tasks.claim(10).await.unwrap();
+    assert_eq!(passed.iter().filter(|claim| claim.running.is_none()).count(), 1);
+}
