@@ -40,7 +40,7 @@ create function reconciler.is_daemon() returns boolean
     language sql stable set search_path = pg_catalog, pg_temp as
 $$
     select pg_has_role(session_user, 'reconciler_daemon', 'member')
-       and current_setting('reconciler.actor', true) = 'daemon'
+       and coalesce(current_setting('reconciler.actor', true), '') = 'daemon'
 $$;
 
 create table reconciler.events (

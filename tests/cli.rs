@@ -701,6 +701,8 @@ async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
 
     program.run(&["integrations", "resume", APP, "--as", "kim"]).await.ok();
     assert_eq!(world.gate(APP).await, "open");
+    let shut = program.run(&["integrations", "list", "--shut"]).await.ok();
+    assert_eq!(shut, "every gate is open\n");
     let actor = "select actor from reconciler.events where what = 'integration.gate_changed' and id > $1 order by id desc";
     assert_eq!(world.text(actor, 0).await, "cli:kim");
 

@@ -5,7 +5,7 @@
 mod support;
 
 use cerby_reconciler::schema;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgPool, Postgres, Transaction};
 use support::{APP, World, a_failed};
 
 const INSERT: &str = "insert into reconciler.automation_tasks
@@ -318,4 +318,27 @@ async fn an_overdue_action_is_told_once(pool: PgPool) {
         cerby_reconciler::manual_action::store::remind(&world.pool, 10).await.unwrap().len(),
         0
     );
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_hand_with_the_daemons_login_is_a_persons_hand(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    // A session in which no transaction has named its actor yet, as in psql.
+    let mut psql = sqlx::PgConnection::connect_with(&world.pool.connect_options()).await.unwrap();
+    let statements = [
+        ("update reconciler.integrations set gate = 'paused'".to_owned(), "needs a gate_reason"),
+        (
+            "update reconciler.integrations set gate = 'closed'".to_owned(),
+            "can be set to open or paused",
+        ),
+        (
+            format!("update reconciler.manual_actions set status = 'verified' where id = {action}"),
+            "cannot become verified",
+        ),
+    ];
+    for (statement, words) in statements {
+        let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut psql).await;
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
 }

@@ -81,7 +81,12 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     match command {
         Command::List { shut, json: as_json } => {
             let lines = store::list(&pool, shut).await?;
-            print(&if as_json { json(&lines)? } else { listed(&lines) })
+            print(&match (as_json, lines.is_empty()) {
+                (true, _) => json(&lines)?,
+                (false, true) if shut => "every gate is open\n".to_owned(),
+                (false, true) => "no integration is known yet\n".to_owned(),
+                (false, false) => listed(&lines),
+            })
         }
         Command::Pause { which, reason } => {
             set_gate(&pool, &which, "paused", Some(&reason)).await?;
@@ -98,9 +103,6 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
 }
 
 fn listed(lines: &[Line]) -> String {
-    if lines.is_empty() {
-        return "no such integrations\n".to_owned();
-    }
     let heads =
         ["INTEGRATION", "NAME", "GATE", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
     table(heads, lines.iter().map(cells))
