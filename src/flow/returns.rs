@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use crate::emit;
-use crate::retry;
+use crate::manual_action::returns::{self, DecidedReturn};
 use crate::store::{DAEMON, StoreError, begin_as};
 
 /// Decides the returns whose canary has ended, each in a transaction of its own: the rest follows, or stays with people.
@@ -30,9 +30,9 @@ pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn decide_one(pool: &PgPool) -> Result<Option<retry::store::DecidedReturn>, StoreError> {
+async fn decide_one(pool: &PgPool) -> Result<Option<DecidedReturn>, StoreError> {
     let mut tx = begin_as(pool, DAEMON).await?;
-    let decided = retry::store::decide_return(&mut tx).await?;
+    let decided = returns::decide_return(&mut tx).await?;
     tx.commit().await?;
     Ok(decided)
 }

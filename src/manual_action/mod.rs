@@ -12,6 +12,7 @@ use crate::config;
 use crate::membership::{IntegrationKind, MemberKey, Operation, Trigger};
 
 pub mod instructions;
+pub mod returns;
 pub mod store;
 
 /// What an action is opened from.

@@ -9,7 +9,7 @@ use super::terminal::{print, table};
 use crate::backend;
 use crate::config::{Config, Paths};
 use crate::manual_action::instructions::printable;
-use crate::manual_action::store::{self, Returnable};
+use crate::manual_action::returns::{self, Returnable};
 use crate::store::begin_as;
 
 /// Which actions go back, and why.
@@ -58,9 +58,9 @@ pub(super) async fn run(pool: &PgPool, config: &Config, options: &Options) -> an
     };
     let (code, operation) = (options.failure_code.as_deref(), options.operation.as_deref());
     let found = match &chosen {
-        Chosen::One(id) => store::returnable(pool, *id).await?.into_iter().collect(),
+        Chosen::One(id) => returns::returnable(pool, *id).await?.into_iter().collect(),
         Chosen::Of { workspace, integration } => {
-            store::returnables(pool, workspace, integration, code, operation).await?
+            returns::returnables(pool, workspace, integration, code, operation).await?
         }
     };
     if found.is_empty() {
@@ -102,9 +102,9 @@ async fn send(
     let reason = &options.reason;
     let mut tx = begin_as(pool, &format!("cli:{}", options.name)).await?;
     let sent = match chosen {
-        Chosen::One(id) => store::give_back(&mut tx, *id, reason).await,
+        Chosen::One(id) => returns::give_back(&mut tx, *id, reason).await,
         Chosen::Of { workspace, integration } => {
-            store::give_all_back(&mut tx, workspace, integration, code, operation, reason).await
+            returns::give_all_back(&mut tx, workspace, integration, code, operation, reason).await
         }
     };
     if !sent.map_err(refusal::of)? {

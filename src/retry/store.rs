@@ -396,33 +396,6 @@ pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), Store
     Ok(())
 }
 
-/// A return to automation whose canary has ended.
-#[derive(Debug)]
-pub struct DecidedReturn {
-    /// Its id.
-    pub id: i64,
-    /// Of which integration.
-    pub integration: String,
-    /// `released` or `stopped`.
-    pub decision: String,
-    /// Actions that followed, or stay.
-    pub actions: i32,
-}
-
-/// Decides one return whose canary has ended, if there is one.
-pub async fn decide_return(
-    connection: &mut PgConnection,
-) -> Result<Option<DecidedReturn>, StoreError> {
-    Ok(sqlx::query_as!(
-        DecidedReturn,
-        r#"select return_id as "id!", integration_id as "integration!", decision as "decision!",
-                  actions as "actions!"
-           from reconciler.decide_return()"#
-    )
-    .fetch_optional(connection)
-    .await?)
-}
-
 /// What people call the app and the member of a task.
 #[derive(Debug)]
 pub struct Face {
