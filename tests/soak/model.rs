@@ -77,8 +77,10 @@ pub(super) fn supersedes(later: Operation, older: Operation) -> bool {
 /// What became of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fortune {
-    /// It was made true.
+    /// It was made true, or found so.
     Effective,
+    /// It was made true by an attempt of automation.
+    Attempted,
     /// A person said that it must not be.
     Dismissed,
     /// A later one won, or somebody called it off.
@@ -97,7 +99,7 @@ pub(super) fn ending<'a>(
     before: bool,
     intents: impl Iterator<Item = (Operation, &'a Roles, Fortune)>,
 ) -> Ending {
-    use Fortune::{Dismissed, Effective, Pointless};
+    use Fortune::{Attempted, Dismissed, Effective, Pointless};
     use Operation::{ChangeRole, Invite, Remove};
     let mut end = Ending {
         present: Some(before),
@@ -107,17 +109,21 @@ pub(super) fn ending<'a>(
     let mut something_given = false;
     for (operation, roles, fortune) in intents {
         match (operation, fortune) {
-            (Remove, Effective) => {
+            (Remove, Effective | Attempted) => {
                 end = Ending { present: Some(false), roles: None };
                 something_given = false;
             }
-            (Invite, Effective) => {
+            (Invite, Effective | Attempted) => {
                 if end.present == Some(false) {
                     end.roles = (!something_given).then(|| roles.clone());
+                } else if fortune == Attempted {
+                    // Nobody knew that they were there, as after an invitation by hand into an app that nobody
+                    // can read; the app decides which roles a second invitation leaves.
+                    end.roles = None;
                 }
                 end.present = Some(true);
             }
-            (ChangeRole, Effective) => {
+            (ChangeRole, Effective | Attempted) => {
                 end = Ending { present: Some(true), roles: Some(roles.clone()) };
             }
             (Invite | Remove, Dismissed) => end = Ending::default(),
@@ -135,7 +141,7 @@ pub(super) fn ending<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Fortune::{Dismissed, Effective, Pointless};
+    use Fortune::{Attempted, Dismissed, Effective, Pointless};
     use Operation::{ChangeRole, Invite, Remove};
 
     fn roles(of: &str) -> Roles {
@@ -165,6 +171,8 @@ mod tests {
     fn what_people_or_later_intents_left_open_is_not_decided() {
         let dismissed = [(Remove, "", Effective), (Invite, "a", Dismissed)];
         assert_eq!(end(true, &dismissed), Ending::default());
+        let unknown = [(Invite, "a", Effective), (Invite, "b", Attempted)];
+        assert_eq!(end(false, &unknown), Ending { present: Some(true), roles: None });
         let overtaken = [(Invite, "a", Pointless), (Invite, "b", Effective)];
         assert_eq!(end(false, &overtaken), Ending { present: Some(true), roles: None });
     }

@@ -79,6 +79,7 @@ pub(super) fn nothing_is_lost(record: &Record, plan: &Plan, found: &mut Found) {
 
 fn fortune(record: &Record, task: &Task) -> Fortune {
     match (task.state.as_str(), record.action_of(task.id)) {
+        ("succeeded", _) if task.attempts > 0 => Fortune::Attempted,
         ("succeeded", _) => Fortune::Effective,
         ("escalated", Some(action)) if action.is_effective() => Fortune::Effective,
         ("escalated", Some(action)) if action.status == "dismissed" => Fortune::Dismissed,
