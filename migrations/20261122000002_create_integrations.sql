@@ -93,6 +93,16 @@ create trigger gate_changes_are_guarded
     before update of gate on reconciler.integrations
     for each row execute function reconciler.guard_gate();
 
+-- Whether an open gate lets through only so many; a parameter stands where the row does not say.
+create function reconciler.is_limited(i reconciler.integrations, p_max_in_flight integer, p_starts_per_minute integer)
+    returns boolean
+    language sql immutable as
+$$
+    select i.gate_slope is not null
+           or coalesce(i.max_in_flight, p_max_in_flight) is not null
+           or coalesce(i.starts_per_minute, p_starts_per_minute) is not null
+$$;
+
 -- The integrations of which not every due task may be taken up at once, with how many may. Locks their rows until
 -- the caller's statement ends, and skips those that another replica has locked: limits hold for all replicas together,
 -- and nobody waits for anybody. Each statement here has a fresh snapshot, so it counts what others took before.
@@ -112,9 +122,7 @@ begin
     for i in
         select g.* from reconciler.integrations g
         where (g.gate in ('closed', 'half_open') and g.gate_until <= clock_timestamp()
-               or g.gate = 'open' and (g.gate_slope is not null
-                                       or coalesce(g.max_in_flight, p_max_in_flight) is not null
-                                       or coalesce(g.starts_per_minute, p_starts_per_minute) is not null))
+               or g.gate = 'open' and reconciler.is_limited(g, p_max_in_flight, p_starts_per_minute))
           and g.workspace_id <> all (p_silent_workspaces)
         order by random()
         for no key update skip locked

@@ -37,6 +37,7 @@ grant insert on reconciler.events to reconciler_daemon;
 grant execute on function reconciler.request_sync(text, text, timestamptz),
                           reconciler.promote_waiting(text, text, text),
                           reconciler.reopen_task(text, bigint, text),
+                          reconciler.is_limited(reconciler.integrations, integer, integer),
                           reconciler.admit(integer, integer, integer, text[]),
                           reconciler.decide_return(),
                           reconciler.delete_old_events(interval, integer) to reconciler_daemon;

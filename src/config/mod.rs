@@ -309,6 +309,22 @@ fn required<T>(value: Option<T>, key: &str, variable: &str) -> Result<T, ConfigE
     value.ok_or_else(|| ConfigError::Wrong(vec![format!("{key} is not set: set {variable}")]))
 }
 
+impl Job {
+    /// How long until a job is looked at again that has run for `age`; `None` when it is given up.
+    pub fn next_look(&self, age: Duration) -> Option<Duration> {
+        if age >= Duration::from_secs(self.within_s) {
+            return None;
+        }
+        let seconds = (age.as_secs_f64() / 2.0).clamp(self.first_look_s, self.max_look_s);
+        Some(Duration::from_secs_f64(seconds))
+    }
+
+    /// The longest time between two looks.
+    pub fn longest_look(&self) -> Duration {
+        Duration::from_secs_f64(self.max_look_s)
+    }
+}
+
 impl Worker {
     /// How long a claimed row is ours.
     pub fn lease(&self) -> Duration {

@@ -142,8 +142,7 @@ impl Policy {
     pub fn new(config: &config::Config) -> Self {
         Self {
             gate: config.gate.clone(),
-            longest_job: Duration::from_secs(config.job.within_s)
-                + Duration::from_secs_f64(config.job.max_look_s),
+            longest_job: Duration::from_secs(config.job.within_s) + config.job.longest_look(),
         }
     }
 

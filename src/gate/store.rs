@@ -65,8 +65,7 @@ pub async fn write(
         Move::Forget { slope } => sqlx::query!(
             "update reconciler.integrations
              set gate_failures = 0, gate_slope = $3,
-                 gate_closings = case when $3::integer is null then 0 else gate_closings end,
-                 taken = case when $3::integer is null and max_in_flight is null then '{}' else taken end
+                 gate_closings = case when $3::integer is null then 0 else gate_closings end
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,

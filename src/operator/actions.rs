@@ -5,12 +5,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use sqlx::PgPool;
 
+use super::connected;
 use super::terminal::{json, print, table};
 use super::{refusal, returns};
-use crate::config::Config;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, Card, Line};
-use crate::schema;
 use crate::store::begin_as;
 
 /// What to do with actions.
@@ -71,9 +70,7 @@ const STATUSES: [&str; 9] = [
 
 /// Runs one of them.
 pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
-    let config = Config::load(file)?;
-    let pool = schema::connect(&config.database).await?;
-    schema::check(&pool).await?;
+    let (config, pool) = connected(file).await?;
     match command {
         Command::List { status, all, workspace, limit, json: as_json } => {
             let statuses = if all || !status.is_empty() { status } else { unfinished() };

@@ -5,12 +5,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use sqlx::PgPool;
 
+use super::connected;
 use super::refusal;
 use super::terminal::{json, print, table};
-use crate::config::Config;
 use crate::gate::store::{self, Line};
 use crate::manual_action::instructions::printable;
-use crate::schema;
 use crate::store::begin_as;
 
 /// What to do with integrations.
@@ -75,9 +74,7 @@ impl Which {
 
 /// Runs one of them.
 pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
-    let config = Config::load(file)?;
-    let pool = schema::connect(&config.database).await?;
-    schema::check(&pool).await?;
+    let (_, pool) = connected(file).await?;
     match command {
         Command::List { shut, json: as_json } => {
             let lines = store::list(&pool, shut).await?;

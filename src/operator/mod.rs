@@ -8,3 +8,18 @@ pub mod integrations;
 mod refusal;
 pub mod returns;
 mod terminal;
+
+use std::path::Path;
+
+use sqlx::PgPool;
+
+use crate::config::Config;
+use crate::schema;
+
+/// The configuration, and a database whose schema is this program's.
+async fn connected(file: Option<&Path>) -> anyhow::Result<(Config, PgPool)> {
+    let config = Config::load(file)?;
+    let pool = schema::connect(&config.database).await?;
+    schema::check(&pool).await?;
+    Ok((config, pool))
+}

@@ -102,10 +102,6 @@ impl Policy {
         }
     }
 
-    fn longest_look(&self) -> Duration {
-        Duration::from_secs_f64(self.job.max_look_s)
-    }
-
     fn settle(&self) -> Duration {
         Duration::from_secs(self.retry.settle_s)
     }

@@ -43,7 +43,7 @@ async fn restarted(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Opt
     match backend.job(&task.key.workspace, job).await {
         Ok(answer) if answer.progress == Progress::Running => Some(Next::Watch {
             job: job.clone(),
-            after: decide::next_look(policy, Duration::ZERO).unwrap_or_default(),
+            after: policy.job.next_look(Duration::ZERO).unwrap_or_default(),
             started: false,
         }),
         Ok(_) | Err(BackendError::NotFound { .. }) => None,
@@ -70,7 +70,7 @@ async fn run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
     match started {
         Ok(job) => Next::Watch {
             job,
-            after: decide::next_look(policy, Duration::ZERO).unwrap_or_default(),
+            after: policy.job.next_look(Duration::ZERO).unwrap_or_default(),
             started: true,
         },
         Err(error) => decide::after_unanswered_run(policy, task, &error, task.claimed_at),
@@ -91,14 +91,14 @@ async fn watch(
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
         // An answer that is none, for as long as a job may take: waiting brings no other.
         Err(BackendError::Nonsense(_) | BackendError::Refused { .. })
-            if decide::next_look(policy, age).is_none() =>
+            if policy.job.next_look(age).is_none() =>
         {
             Progress::Running
         }
         Err(error) => return still(decide::next_look_after(policy, &error)),
     };
     let (failure, lost) = match &ended {
-        Progress::Running => match decide::next_look(policy, age) {
+        Progress::Running => match policy.job.next_look(age) {
             Some(after) => return still(after),
             None => (Failure::ours("JobNeverEnded"), true),
         },

@@ -42,9 +42,8 @@ pub async fn claim(
             select * from (
                 select workspace_id, integration_id, $1::integer as takes, false as limited, false as is_probe,
                        '{}'::bigint[] as in_flight
-                from reconciler.integrations
-                where gate = 'open' and gate_slope is null and coalesce(max_in_flight, $3) is null
-                  and coalesce(starts_per_minute, $4) is null and workspace_id <> all ($5)
+                from reconciler.integrations i
+                where gate = 'open' and not reconciler.is_limited(i, $3, $4) and workspace_id <> all ($5)
                 union all
                 select workspace_id, integration_id, takes, true, is_probe, in_flight
                 from reconciler.admit($1, $3, $4, $5)
@@ -80,8 +79,7 @@ pub async fn claim(
                 limit $1
                 for no key update skip locked
             ) t
-            where (i.gate <> 'open' or i.gate_slope is not null or coalesce(i.max_in_flight, $3) is not null
-                   or coalesce(i.starts_per_minute, $4) is not null)
+            where (i.gate <> 'open' or reconciler.is_limited(i, $3, $4))
               and i.workspace_id <> all ($5)
             limit $1
         ),

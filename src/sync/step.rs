@@ -64,10 +64,10 @@ impl Step<'_> {
         let age = (self.sync.claimed_at - since).to_std().unwrap_or_default();
         match self.backend.job(&self.sync.workspace, job).await {
             Ok(answer) => match answer.progress {
-                Progress::Running if age >= Duration::from_secs(self.policy.job.within_s) => {
-                    Ok(again("the backend's job never ended"))
-                }
-                Progress::Running => Ok(self.still(job, self.next_look(age))),
+                Progress::Running => Ok(match self.policy.job.next_look(age) {
+                    Some(after) => self.still(job, after),
+                    None => again("the backend's job never ended"),
+                }),
                 Progress::Failed(failure) if failure.refuses_login() => {
                     Ok(Next::LoginRefused { code: failure.code.unwrap_or_default() })
                 }
@@ -81,7 +81,7 @@ impl Step<'_> {
                 Ok(again("the backend does not know its job any more"))
             }
             // The job is what we know; it stays until the backend speaks of it.
-            Err(_) => Ok(self.still(job, Duration::from_secs_f64(self.policy.job.max_look_s))),
+            Err(_) => Ok(self.still(job, self.policy.job.longest_look())),
         }
     }
 
@@ -181,11 +181,6 @@ impl Step<'_> {
 
     fn first_look(&self) -> Duration {
         Duration::from_secs_f64(self.policy.job.first_look_s)
-    }
-
-    fn next_look(&self, age: Duration) -> Duration {
-        let job = &self.policy.job;
-        Duration::from_secs_f64((age.as_secs_f64() / 2.0).clamp(job.first_look_s, job.max_look_s))
     }
 }
 

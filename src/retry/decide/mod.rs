@@ -178,15 +178,6 @@ pub fn after_unanswered_run(
     }
 }
 
-/// How long until a job is looked at again that has run for `age`; `None` when it is given up.
-pub fn next_look(policy: &Policy, age: Duration) -> Option<Duration> {
-    if age >= Duration::from_secs(policy.job.within_s) {
-        return None;
-    }
-    let seconds = (age.as_secs_f64() / 2.0).clamp(policy.job.first_look_s, policy.job.max_look_s);
-    Some(Duration::from_secs_f64(seconds))
-}
-
 /// When a new task is due: at once if only a look is wanted before a person is asked, else after the first delay.
 pub fn first_due(policy: &Policy, arrival: &Arrival<'_>) -> Duration {
     let retried = arrival.failure.class(arrival.operation) == FailureClass::Transient
@@ -287,9 +278,9 @@ fn rate_limited_for(policy: &Policy, error: &BackendError) -> Duration {
 pub fn next_look_after(policy: &Policy, error: &BackendError) -> Duration {
     match error {
         BackendError::RateLimited { .. } => {
-            rate_limited_for(policy, error).max(policy.longest_look())
+            rate_limited_for(policy, error).max(policy.job.longest_look())
         }
-        _ => policy.longest_look(),
+        _ => policy.job.longest_look(),
     }
 }
 

@@ -62,6 +62,10 @@ fn a_task_whose_workers_die_while_they_look_is_not_looked_at_for_ever() {
     assert_eq!(after(7, None).as_deref(), Some("escalate WorkersDied"));
     assert_eq!(after(6, Some(2)), None);
     assert_eq!(after(7, Some(2)).as_deref(), Some("supersede"));
+    let running = Some(("job".to_owned(), now()));
+    let watched = ClaimedTask { unreleased_claims: 7, running, ..task(Operation::Invite) };
+    let next = before_look(&policy(), &watched).map(|next| word_of(&next));
+    assert_eq!(next.as_deref(), Some("escalate WorkersDied"));
 }
 
 /// The record as one word and its reason.
@@ -303,7 +307,7 @@ fn retry_after_is_honoured_up_to_an_hour_and_never_shortens_the_usual_wait() {
 
 #[test]
 fn looks_at_a_job_grow_apart_until_it_is_given_up() {
-    let look = |age| next_look(&policy(), Duration::from_secs(age)).map(|after| after.as_secs());
+    let look = |age| policy().job.next_look(Duration::from_secs(age)).map(|after| after.as_secs());
     assert_eq!(look(0), Some(5));
     assert_eq!(look(40), Some(20));
     assert_eq!(look(600), Some(60));
@@ -336,19 +340,6 @@ fn doubtful_absence_is_believed_only_from_a_job_that_saw_it() {
     assert!(is_believed(&doubtful, &ended("MemberNotFound")));
     assert!(!is_believed(&doubtful, &ended("LoginTimeout")));
     assert!(is_believed(&task(Operation::Remove), &ended("LoginTimeout")));
-}
-
-#[test]
-fn a_task_that_kills_whoever_looks_at_it_goes_to_a_person_unlooked_at() {
-    let killed = |claims, running: bool| {
-        let running = running.then(|| ("job".to_owned(), now()));
-        let task = ClaimedTask { unreleased_claims: claims, running, ..task(Operation::Invite) };
-        before_look(&policy(), &task).map(|next| word_of(&next))
-    };
-    assert_eq!(killed(6, false), None);
-    for running in [false, true] {
-        assert_eq!(killed(7, running).as_deref(), Some("escalate WorkersDied"));
-    }
 }
 
 #[test]
