@@ -13,6 +13,7 @@ use cerby_reconciler::lease::Lease;
 use cerby_reconciler::membership::{Operation, Trigger, Wanted};
 use cerby_reconciler::retry::{ClaimedTask, Lost, Next, Policy, step::step};
 use cerby_reconciler::simulator::{self, Call, HttpFault, Injection, Place, RetryAfter, Settings};
+use cerby_reconciler::sync::{self, ClaimedSync};
 use chrono::{DateTime, TimeDelta};
 use http_server::{Heard, Reply, Server, error, ok, somebody};
 use serde_json::json;
@@ -137,6 +138,10 @@ fn odd_replies() -> Vec<(&'static str, Reply)> {
     ]
 }
 
+/// Those of them that say nothing of the thing asked for: the next may be an answer.
+const PASSING: [&str; 9] =
+    ["a reset", "nothing", "half a body", "no HTTP", "a timeout", "500", "502", "504", "an outage"];
+
 #[tokio::test]
 async fn a_look_that_is_answered_oddly_is_repeated_and_nothing_is_asked_for() {
     for operation in OPERATIONS {
@@ -178,15 +183,12 @@ async fn a_job_of_which_is_spoken_oddly_is_watched_on() {
 
 #[tokio::test]
 async fn a_job_of_which_nothing_sensible_is_ever_said_is_given_up_like_one_that_never_ends() {
-    let passing =
-        ["a reset", "nothing", "half a body", "no HTTP", "a timeout", "500", "502", "504"];
     for operation in OPERATIONS {
         for (name, odd) in odd_replies() {
             let next = next_with(&odd, Part::Job, &watching(operation, 60)).await;
             let is_given_up = matches!(&next, Next::Retry { lost: Lost::Job, failure, .. }
                 if failure.code.as_deref() == Some("JobNeverEnded"));
-            let may_pass = passing.contains(&name) || name == "an outage";
-            assert_eq!(is_given_up, !may_pass, "{operation:?}, {name}: {next:?}");
+            assert_eq!(is_given_up, !PASSING.contains(&name), "{operation:?}, {name}: {next:?}");
         }
     }
 }
@@ -208,6 +210,77 @@ async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_wanted_state
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_failed_job_of_which_nothing_sensible_is_ever_said_keeps_nobody_waiting() {
+    for operation in OPERATIONS {
+        for (name, odd) in odd_replies() {
+            for minutes in [1, 60] {
+                let task = claimed(operation);
+                let requested_at = task.claimed_at - TimeDelta::minutes(minutes);
+                let task = ClaimedTask { job: Some("j1".into()), requested_at, ..task };
+                let next = next_with(&odd, Part::Job, &task).await;
+                let runs = matches!(&next, Next::Watch { started: true, .. });
+                let is_none = !PASSING.contains(&name);
+                assert_eq!(runs, is_none && minutes == 60, "{operation:?}, {name}: {next:?}");
+            }
+        }
+        let task = ClaimedTask { job: Some("j1".into()), ..claimed(operation) };
+        let bad_id = error(400, "invalid_job_id", json!(400));
+        let next = next_with(&bad_id, Part::Job, &task).await;
+        assert!(matches!(&next, Next::Watch { started: true, .. }), "{operation:?}: {next:?}");
+    }
+}
+
+/// What a sync does whose check for updates was started so many minutes ago, where its job is answered oddly.
+async fn next_of_sync_with(odd: &Reply, minutes: i64) -> sync::Next {
+    let odd = odd.clone();
+    let server = Server::start(move |_| odd.clone()).await;
+    let config = Config::from_sources(None, Some(Default::default())).expect("the defaults");
+    let (key, claimed_at) = (somebody(), claimed(Operation::Remove).claimed_at);
+    let sync = ClaimedSync {
+        id: 1,
+        lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(600) },
+        workspace: key.workspace,
+        integration: key.integration,
+        application: "an_app_nobody_catalogued".into(),
+        procedure: sync::Procedure::CheckAndApply,
+        state: sync::SyncState::Started,
+        running: Some(("j1".into(), claimed_at - TimeDelta::minutes(minutes))),
+        report: None,
+        failures: 0,
+        decision: None,
+        unreleased_claims: 1,
+        claimed_at,
+    };
+    let step = sync::step::Step {
+        backend: &server.client(),
+        policy: &sync::Policy::new(&config),
+        pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL"),
+        sync: &sync,
+    };
+    step.run().await.expect("no question to the database")
+}
+
+#[tokio::test]
+async fn a_sync_whose_job_is_never_spoken_of_sensibly_begins_anew() {
+    for (name, odd) in odd_replies() {
+        for minutes in [1, 60] {
+            let next = next_of_sync_with(&odd, minutes).await;
+            let begins_anew = matches!(&next, sync::Next::Again { waits: false, .. });
+            let expected = minutes == 60 && !PASSING.contains(&name);
+            assert_eq!(begins_anew, expected, "{name} after {minutes} min: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sync_leaves_a_backend_alone_for_as_long_as_it_asks() {
+    let busy = Reply::Whole(429, "retry-after: 900\r\n", String::new());
+    let next = next_of_sync_with(&busy, 1).await;
+    let watches_later = matches!(&next, sync::Next::Watch { after, .. } if after.as_secs() == 900);
+    assert!(watches_later, "{next:?}");
 }
 
 // ---- stories ----

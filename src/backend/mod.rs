@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::config::Retry;
 use crate::membership::SeenMember;
 
 mod answer;
@@ -98,6 +99,16 @@ impl BackendError {
                 *retry_after
             }
             _ => None,
+        }
+    }
+
+    /// How long the backend is to be left alone after this, within what `limits` allow; nothing unless it asked.
+    pub fn quiet(&self, limits: &Retry) -> Duration {
+        let longest = Duration::from_secs(limits.max_retry_after_s);
+        match (self.retry_after(), self) {
+            (Some(asked), _) => asked.min(longest),
+            (None, Self::RateLimited { .. }) => Duration::from_secs(limits.rate_limit_s),
+            (None, _) => Duration::ZERO,
         }
     }
 }

@@ -61,6 +61,7 @@ impl SyncStage {
             None => sync::Next::Again {
                 why: "the reading took longer than worker.sync_lease_s".to_owned(),
                 waits: false,
+                quiet: Duration::ZERO,
             },
         };
         answered(self.patience, record_sync(self, sync, next)).await
@@ -118,7 +119,7 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             tx.commit().await?;
             Ok(recorded)
         }
-        sync::Next::Again { why, waits } => again(stage, sync, why, waits).await,
+        sync::Next::Again { why, waits, quiet } => again(stage, sync, why, waits, quiet).await,
         sync::Next::Hold { report, reason } => hold(stage, sync, &report, reason).await,
         sync::Next::Fail { reason } => fail(stage, sync, &reason, false).await,
         sync::Next::LoginRefused { code } => {
@@ -153,12 +154,18 @@ async fn hold(
     Ok(Ok(()))
 }
 
-async fn again(stage: &SyncStage, sync: &ClaimedSync, why: String, waits: bool) -> Recorded {
+async fn again(
+    stage: &SyncStage,
+    sync: &ClaimedSync,
+    why: String,
+    waits: bool,
+    quiet: Duration,
+) -> Recorded {
     let failures = sync.failures + 1;
     if !waits && failures >= stage.policy.sync.max_failures {
         return fail(stage, sync, &why, false).await;
     }
-    let after = stage.policy.retry_after(sync.failures);
+    let after = stage.policy.retry_after(sync.failures).max(quiet);
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
     tx.commit().await?;

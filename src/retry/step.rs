@@ -46,7 +46,13 @@ async fn restarted(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Opt
             after: policy.job.next_look(Duration::ZERO).unwrap_or_default(),
             started: false,
         }),
-        Ok(_) | Err(BackendError::NotFound { .. }) => None,
+        Ok(_) | Err(BackendError::NotFound { .. } | BackendError::Refused { .. }) => None,
+        // An answer that is none, for as long as a job may take: waiting brings no other.
+        Err(BackendError::Nonsense(_))
+            if policy.job.next_look(elapsed(task.requested_at, task.claimed_at)).is_none() =>
+        {
+            None
+        }
         Err(error) => Some(decide::after_unanswered_look(policy, task, &error)),
     }
 }

@@ -90,6 +90,8 @@ pub struct Policy {
     pub job: config::Job,
     /// What an apply may remove.
     pub guard: config::Guard,
+    /// How long a backend is left alone that asks for it.
+    pub retry: config::Retry,
     max_unreleased_claims: i32,
 }
 
@@ -100,6 +102,7 @@ impl Policy {
             sync: config.sync.clone(),
             job: config.job.clone(),
             guard: config.guard.clone(),
+            retry: config.retry.clone(),
             max_unreleased_claims: config.worker.max_unreleased_claims,
         }
     }
@@ -140,6 +143,8 @@ pub enum Next {
         why: String,
         /// Whether the backend itself did not answer, which is no failure of this sync.
         waits: bool,
+        /// How long the backend asked to be left alone.
+        quiet: Duration,
     },
     /// The report waits for a person.
     Hold {

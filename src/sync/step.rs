@@ -56,7 +56,7 @@ impl Step<'_> {
         };
         match started {
             Ok(job) => Next::Watch { job, after: self.first_look(), started: true, applies: None },
-            Err(error) => failed(&error),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -80,8 +80,17 @@ impl Step<'_> {
             Err(BackendError::NotFound { .. }) => {
                 Ok(again("the backend does not know its job any more"))
             }
+            // An answer that is none, for as long as a job may take: waiting brings no other.
+            Err(error @ (BackendError::Nonsense(_) | BackendError::Refused { .. }))
+                if self.policy.job.next_look(age).is_none() =>
+            {
+                Ok(again(&chain(&error).to_string()))
+            }
             // The job is what we know; it stays until the backend speaks of it.
-            Err(_) => Ok(self.still(job, self.policy.job.longest_look())),
+            Err(error) => {
+                let quiet = error.quiet(&self.policy.retry);
+                Ok(self.still(job, self.policy.job.longest_look().max(quiet)))
+            }
         }
     }
 
@@ -95,7 +104,7 @@ impl Step<'_> {
     async fn report(&self) -> Result<Next, StoreError> {
         let found = match self.backend.report(&self.sync.workspace, &self.sync.integration).await {
             Ok(found) => found,
-            Err(error) => return Ok(failed(&error)),
+            Err(error) => return Ok(self.failed(&error)),
         };
         let approved = self.is_approved();
         match found {
@@ -157,7 +166,7 @@ impl Step<'_> {
                 Next::Fail { reason: "the app changed after the approved report".to_owned() }
             }
             BackendError::Refused { status: 409, .. } => again("the app changed after the report"),
-            error => failed(&error),
+            error => self.failed(&error),
         })
     }
 
@@ -171,8 +180,24 @@ impl Step<'_> {
     async fn read(&self) -> Next {
         match self.backend.members(&self.sync.workspace, &self.sync.integration).await {
             Ok(reading) => Next::Judge { reading },
-            Err(error) => failed(&error),
+            Err(error) => self.failed(&error),
         }
+    }
+
+    /// An integration that is gone cannot be read; a backend that does not answer is waited for.
+    fn failed(&self, error: &BackendError) -> Next {
+        let answered = match error {
+            BackendError::NotFound { .. } => {
+                let reason = "the backend does not know the integration".to_owned();
+                return Next::Fail { reason };
+            }
+            BackendError::Refused { .. }
+            | BackendError::Nonsense(_)
+            | BackendError::Broken { .. } => true,
+            _ => false,
+        };
+        let quiet = error.quiet(&self.policy.retry);
+        Next::Again { why: chain(error).to_string(), waits: !answered, quiet }
     }
 
     fn still(&self, job: &str, after: Duration) -> Next {
@@ -205,22 +230,9 @@ fn is_empty(report: &UpdateReport) -> bool {
 }
 
 fn again(why: &str) -> Next {
-    Next::Again { why: why.to_owned(), waits: false }
+    Next::Again { why: why.to_owned(), waits: false, quiet: Duration::ZERO }
 }
 
 fn waits(why: &str) -> Next {
-    Next::Again { why: why.to_owned(), waits: true }
-}
-
-/// An integration that is gone cannot be read; a backend that does not answer is waited for.
-fn failed(error: &BackendError) -> Next {
-    match error {
-        BackendError::NotFound { .. } => {
-            Next::Fail { reason: "the backend does not know the integration".to_owned() }
-        }
-        BackendError::Refused { .. } | BackendError::Nonsense(_) | BackendError::Broken { .. } => {
-            Next::Again { why: chain(error).to_string(), waits: false }
-        }
-        _ => Next::Again { why: chain(error).to_string(), waits: true },
-    }
+    Next::Again { why: why.to_owned(), waits: true, quiet: Duration::ZERO }
 }

@@ -256,32 +256,15 @@ fn unsettled(after: Duration, lost: Lost) -> Next {
 
 fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -> Next {
     let limits_rate = matches!(error, BackendError::RateLimited { .. });
-    let after = if limits_rate {
-        rate_limited_for(policy, error)
-    } else {
-        let usual = backoff::delay(policy.of(task.wanted.operation), 0);
-        asked_for(policy, error).map_or(usual, |asked| asked.max(usual))
-    };
+    let quiet = error.quiet(&policy.retry);
+    let usual = backoff::delay(policy.of(task.wanted.operation), 0);
+    let after = if limits_rate { quiet } else { usual.max(quiet) };
     Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, limits_rate }
-}
-
-fn asked_for(policy: &Policy, error: &BackendError) -> Option<Duration> {
-    let longest = Duration::from_secs(policy.retry.max_retry_after_s);
-    error.retry_after().map(|asked| asked.min(longest))
-}
-
-fn rate_limited_for(policy: &Policy, error: &BackendError) -> Duration {
-    asked_for(policy, error).unwrap_or(Duration::from_secs(policy.retry.rate_limit_s))
 }
 
 /// When a job is looked at again that the backend would not speak of: it is what we know, and it stays.
 pub fn next_look_after(policy: &Policy, error: &BackendError) -> Duration {
-    match error {
-        BackendError::RateLimited { .. } => {
-            rate_limited_for(policy, error).max(policy.job.longest_look())
-        }
-        _ => policy.job.longest_look(),
-    }
+    policy.job.longest_look().max(error.quiet(&policy.retry))
 }
 
 /// What a step showed of the app itself. Jobs speak of the app; a look and a refused request do not.
