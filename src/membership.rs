@@ -112,6 +112,8 @@ pub enum Membership {
     Invited,
     /// Invited, and the invitation can no longer be accepted.
     InvitationExpired,
+    /// No member any more, but grants on the app's assets are left over.
+    AssetsOnly,
 }
 
 /// One person as a reading of the app shows them.
@@ -125,8 +127,21 @@ pub struct SeenMember {
     pub username: Option<String>,
     /// The roles.
     pub entitlements: Entitlements,
-    /// Joined, invited or expired.
+    /// How they stand.
     pub membership: Membership,
+    /// What protects them, beside the roles.
+    pub marks: Marks,
+}
+
+/// What Cerby says of a person beside their standing in the app.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Marks {
+    /// Somebody outside the directory.
+    pub is_guest: bool,
+    /// Deliberately left alone.
+    pub is_exempt: bool,
+    /// An owner of the integration's account.
+    pub is_owner: bool,
 }
 
 /// What somebody wants to be true of one member.
@@ -169,6 +184,9 @@ impl Observation {
             Self::StillThere(Membership::Invited) => {
                 "a pending invitation is still there".to_owned()
             }
+            Self::StillThere(Membership::AssetsOnly) => {
+                "grants on assets of the app are still there".to_owned()
+            }
             Self::StillThere(_) => "still a member".to_owned(),
             Self::OtherRoles(roles) if roles.is_empty() => "a member without roles".to_owned(),
             Self::OtherRoles(roles) => {
@@ -207,6 +225,7 @@ impl Wanted {
             (Operation::Remove, Membership::InvitationExpired) => Observation::AsWanted,
             (Operation::Remove, standing) => Observation::StillThere(standing),
             (_, Membership::InvitationExpired) => Observation::InvitationExpired,
+            (_, Membership::AssetsOnly) => Observation::Absent,
             (Operation::Invite, _) => Observation::AsWanted,
             (Operation::ChangeRole, _) if seen.entitlements == self.entitlements => {
                 Observation::AsWanted
@@ -237,12 +256,13 @@ mod tests {
             username: None,
             entitlements: roles.iter().map(ToString::to_string).collect(),
             membership,
+            marks: Marks::default(),
         }
     }
 
     #[test]
     fn every_operation_and_standing_has_one_observation() {
-        use Membership::{InvitationExpired, Invited, Joined};
+        use Membership::{AssetsOnly, InvitationExpired, Invited, Joined};
         use Observation as O;
         use Operation::{ChangeRole, Invite, Remove};
         let other = || O::OtherRoles(["A".to_owned()].into());
@@ -251,14 +271,17 @@ mod tests {
             (Invite, Some(Joined), O::AsWanted),
             (Invite, Some(Invited), O::AsWanted),
             (Invite, Some(InvitationExpired), O::InvitationExpired),
+            (Invite, Some(AssetsOnly), O::Absent),
             (Remove, None, O::AsWanted),
             (Remove, Some(Joined), O::StillThere(Joined)),
             (Remove, Some(Invited), O::StillThere(Invited)),
             (Remove, Some(InvitationExpired), O::AsWanted),
+            (Remove, Some(AssetsOnly), O::StillThere(AssetsOnly)),
             (ChangeRole, None, O::Absent),
             (ChangeRole, Some(Joined), other()),
             (ChangeRole, Some(Invited), other()),
             (ChangeRole, Some(InvitationExpired), O::InvitationExpired),
+            (ChangeRole, Some(AssetsOnly), O::Absent),
         ];
         for (operation, standing, expected) in table {
             let seen = standing.map(|standing| seen(standing, &["A"]));

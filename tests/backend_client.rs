@@ -24,7 +24,8 @@ async fn job_answered_with(attributes: Value) -> Progress {
 }
 
 fn member(id: &str) -> Value {
-    json!({"id": id, "type": "user", "attributes": {"email": format!("{id}@example.com")}})
+    let email = format!("{id}@example.com");
+    json!({"id": id, "type": "user", "attributes": {"email": email, "entitlements": []}})
 }
 
 /// A page of members; `total` and more pages as told.
@@ -463,15 +464,45 @@ async fn counts_that_do_not_agree_make_a_reading_incomplete() {
 #[tokio::test]
 async fn members_whom_little_tells_are_kept_and_whom_nothing_tells_are_gaps() {
     let (read, _) = reading(|_| {
-        let nobody = json!({"id": null, "attributes": {}});
-        let by_email = json!({"attributes": {"email": "jo@example.com"}});
-        let by_name = json!({"id": "", "attributes": {"username": "jo"}});
-        let by_id = json!({"id": "jo", "attributes": {"email": null}});
+        let nobody = json!({"id": null, "attributes": {"entitlements": []}});
+        let by_email = json!({"attributes": {"email": "jo@example.com", "entitlements": []}});
+        let by_name = json!({"id": "", "attributes": {"username": "jo", "entitlements": []}});
+        let by_id = json!({"id": "jo", "attributes": {"email": null, "entitlements": []}});
         page(&[by_email, by_name, by_id], false, json!(3)).clone_with(&nobody)
     })
     .await;
     assert_eq!(read.members.len(), 3);
     assert!(read.gaps.contains(&Gap::UnreadableMember), "{:?}", read.gaps);
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_be_read_is_a_gap_and_hides_nobody() {
+    let odd = [
+        json!({}),
+        json!({"id": "lee", "attributes": null}),
+        json!({"id": "lee", "attributes": {"email": "lee@example.com"}}),
+        json!({"id": "lee", "attributes": {"email": 7, "entitlements": []}}),
+        json!({"id": "lee", "attributes": {"email": "lee@example.com", "entitlements": [7]}}),
+        json!({"id": "lee", "attributes": {"email": "lee@example.com", "entitlements": "ADMIN"}}),
+    ];
+    for odd in odd {
+        let (read, _) = {
+            let odd = odd.clone();
+            reading(move |_| page(&[member("jo"), odd.clone()], false, Value::Null)).await
+        };
+        assert_eq!(
+            (read.members.len(), &read.gaps[..]),
+            (1, &[Gap::UnreadableMember][..]),
+            "{odd}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_alike_on_one_page_are_no_fault_of_paging() {
+    let (read, _) = reading(|_| page(&[member("jo"), member("jo")], false, json!(2))).await;
+    assert!(read.is_complete(), "{:?}", read.gaps);
+    assert_eq!(read.members.len(), 2);
 }
 
 impl Reply {

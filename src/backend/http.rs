@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::answer;
 use super::change::{self, Change, encoded};
 use super::silence::Silences;
-use super::wire::{Identified, JobObject, One, Page, ReportObject, User};
+use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Reading, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
 use crate::emit;
@@ -303,34 +303,37 @@ impl Client {
     }
 }
 
-/// Adds a page; whether it repeated somebody.
-fn take(reading: &mut Reading, known: &mut HashSet<String>, page: Page) -> bool {
+/// Adds a page; whether it repeated somebody of an earlier page. Two alike on one page are no fault of paging.
+fn take(reading: &mut Reading, earlier: &mut HashSet<Identity>, page: Page) -> bool {
     reading.pages += 1;
     let total = page.total();
     if reading.pages > 1 && total != reading.total {
         reading.gaps.push(Gap::TotalChanged);
     }
     reading.total = total;
-    let mut repeats = false;
-    for user in page.data {
-        match user.0.seen() {
+    let mut listed = HashSet::new();
+    for entry in page.data {
+        match wire::listed(entry) {
             Ok(seen) => {
-                let identity = seen
-                    .member
-                    .clone()
-                    .or_else(|| seen.email.clone())
-                    .or_else(|| seen.username.clone());
-                repeats |= !known.insert(identity.unwrap_or_default());
+                listed.insert(match &seen.member {
+                    Some(id) => (Some(id.clone()), None, None),
+                    None => (None, seen.email.clone(), seen.username.clone()),
+                });
                 reading.members.push(seen);
             }
             Err(gap) => reading.gaps.push(gap),
         }
     }
+    let repeats = !earlier.is_disjoint(&listed);
+    earlier.extend(listed);
     if repeats {
         reading.gaps.push(Gap::RepeatedMember);
     }
     repeats
 }
+
+/// Id, or else email and name in the app.
+type Identity = (Option<String>, Option<String>, Option<String>);
 
 /// The last look at a reading: do the counts agree?
 fn closed(mut reading: Reading) -> Reading {

@@ -7,11 +7,11 @@ use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::answer;
 use super::{Failure, Gap, Job, Progress, UpdateReport};
-use crate::membership::{Membership, SeenMember};
+use crate::membership::{Marks, Membership, SeenMember};
 
 /// A JSON object. serde's own structs take arrays as well, which are never what was promised.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct One<T> {
 /// The envelope of a page.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    pub(super) data: Vec<Object<User>>,
+    pub(super) data: Vec<Object<Map<String, Value>>>,
     #[serde(default)]
     links: Option<Object<Links>>,
     #[serde(default)]
@@ -98,6 +98,7 @@ pub(super) struct User {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct UserAttributes {
     #[serde(default)]
     email: Option<String>,
@@ -107,10 +108,18 @@ struct UserAttributes {
     entitlements: Option<Vec<Object<Identified>>>,
     #[serde(default)]
     invitation: Option<String>,
+    #[serde(default)]
+    is_member: Value,
+    #[serde(default)]
+    is_guest: Value,
+    #[serde(default)]
+    is_exempt: Value,
+    #[serde(default)]
+    role: Value,
 }
 
 impl User {
-    /// The person in our words, or a gap if nothing tells who it is.
+    /// The person in our words, or a gap if nothing tells who it is or which roles they hold.
     pub(super) fn seen(self) -> Result<SeenMember, Gap> {
         let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         let attributes = self.attributes.0;
@@ -119,19 +128,30 @@ impl User {
         if member.is_none() && email.is_none() && username.is_none() {
             return Err(Gap::UnreadableMember);
         }
-        let entitlements = attributes.entitlements.unwrap_or_default();
+        let entitlements = attributes.entitlements.ok_or(Gap::UnreadableMember)?;
         Ok(SeenMember {
             member,
             email,
             username,
             entitlements: entitlements.into_iter().map(|role| role.0.id).collect(),
-            membership: match attributes.invitation.as_deref() {
-                None | Some("accepted") => Membership::Joined,
-                Some("expired") => Membership::InvitationExpired,
-                Some(_) => Membership::Invited,
+            membership: match (attributes.invitation.as_deref(), flag(&attributes.is_member)) {
+                (None | Some("accepted"), Some(false)) => Membership::AssetsOnly,
+                (None | Some("accepted"), _) => Membership::Joined,
+                (Some("expired"), _) => Membership::InvitationExpired,
+                (Some(_), _) => Membership::Invited,
+            },
+            marks: Marks {
+                is_guest: flag(&attributes.is_guest) == Some(true),
+                is_exempt: flag(&attributes.is_exempt) == Some(true),
+                is_owner: attributes.role.as_str() == Some("owner"),
             },
         })
     }
+}
+
+/// One entry of a page. One that cannot be read is a gap in the reading and does not hide the others.
+pub(super) fn listed(entry: Object<Map<String, Value>>) -> Result<SeenMember, Gap> {
+    User::deserialize(Value::Object(entry.0)).map_err(|_| Gap::UnreadableMember)?.seen()
 }
 
 #[derive(Debug, Deserialize)]

@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::backend::Gap;
-    use crate::membership::Membership;
+    use crate::membership::{Marks, Membership};
 
     fn wanted(operation: Operation) -> Wanted {
         Wanted {
@@ -100,6 +100,7 @@ mod tests {
             username: None,
             entitlements: [role.to_owned()].into(),
             membership,
+            marks: Marks::default(),
         }
     }
 
