@@ -191,6 +191,55 @@ async fn where_the_app_cannot_be_read_the_word_must_do(pool: PgPool) {
     assert_eq!(world.apps.counters().requests(Call::StartCheck), 0);
 }
 
+/// Somebody was removed by hand, and nobody can read the app: Cerby goes on believing that they are there.
+async fn removed_by_hand_in_an_unreadable_app(world: &World) -> &'static str {
+    let mut apps = cerby_reconciler::catalogue::all().iter();
+    let unreadable = apps.find(|app| !app.can_sync && app.can_invite).expect("one such app");
+    let removal = a_failed("remove", APP, "jo").code("NotEnoughSeats").requested_minutes_ago(9);
+    let removal = removal.of_application(&unreadable.application);
+    let id = world.insert(&removal).await;
+    world.drive().await;
+    world.person_does(&removal);
+    world.say_done(world.action_of(id).await).await;
+    world.drive().await;
+    assert!(world.apps.known(WORKSPACE, APP, "jo").is_some() && !world.is_in_app(APP, "jo"));
+    &unreadable.application
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_that_never_ended_makes_no_old_presence_true(pool: PgPool) {
+    let world = World::new(pool).await;
+    let application = removed_by_hand_in_an_unreadable_app(&world).await;
+    world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Invite, Fate::NeverEnds);
+    let invite = a_failed("invite", APP, "jo").of_application(application).requested_minutes_ago(1);
+    let id = world.insert(&invite).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(id).await, "running");
+    let long_ago = "update reconciler.automation_tasks set running_since = now() - interval '1 day'
+                    where running_since is not null";
+    sqlx::query(long_ago).execute(&world.pool).await.unwrap();
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(id).await, "pending", "it may still take effect");
+    assert!(!world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn where_old_presence_and_a_lost_attempt_look_alike_a_person_is_asked(pool: PgPool) {
+    let world = World::new(pool).await;
+    let application = removed_by_hand_in_an_unreadable_app(&world).await;
+    world.apps.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::Reset });
+    let invite = a_failed("invite", APP, "jo").of_application(application).requested_minutes_ago(1);
+    let id = world.insert(&invite).await;
+    world.drive().await;
+    assert_eq!(world.state(id).await, "escalated");
+    let reason = world.closed_reason(id).await;
+    assert!(reason.starts_with("an attempt may have worked"), "{reason}");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 1, "asking again could invite twice");
+}
+
 #[sqlx::test(migrations = false)]
 async fn a_removal_supersedes_an_invite_that_waits_for_its_next_attempt(pool: PgPool) {
     let world = World::new(pool).await;

@@ -124,6 +124,8 @@ pub enum EscalationReason {
     IntegrationGone,
     /// Workers that took the task ended without a word.
     WorkersDied,
+    /// An attempt may have worked, and what the backend knows of the member is older than a change by hand.
+    CannotTell,
     /// It was wanted so long ago that what came after it may be forgotten.
     TooOld,
 }
@@ -141,6 +143,9 @@ impl EscalationReason {
             }
             Self::IntegrationGone => "the backend does not know the integration any more",
             Self::WorkersDied => "workers that took this task died",
+            Self::CannotTell => {
+                "an attempt may have worked, and the member was changed by hand since the app was read"
+            }
             Self::TooOld => {
                 "wanted longer ago than finished tasks are kept: a later wish may be forgotten"
             }

@@ -64,6 +64,11 @@ pub fn after_look(
     if let Some(reason) = used_up(policy, task, now) {
         return AfterLook::Record(escalate(reason, &task.first_failure));
     }
+    // The presence may be an attempt's whose answer was lost: asking again could invite twice.
+    let lets_in = task.wanted.operation != Operation::Remove;
+    if *seen == Observation::AsWanted && lets_in && task.uncertain_since.is_some() {
+        return AfterLook::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
+    }
     if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
         return AfterLook::Record(after_failure(
             policy,
@@ -77,13 +82,11 @@ pub fn after_look(
 
 /// Whether what the backend knows may be older than the truth: it answers with what it learned last, and a person may
 /// have invited or removed the member by hand since, or the app cannot be read at all. Then only a run in the app
-/// itself counts; an attempt of ours to let somebody in teaches the backend what it knows of them.
+/// itself counts: one that failed taught the backend nothing.
 fn is_doubtful(task: &ClaimedTask) -> bool {
-    let readable = catalogue::find(&task.application).is_none_or(|app| app.can_sync);
-    match task.wanted.operation {
-        Operation::Remove => task.touched_by_hand || !readable,
-        Operation::Invite | Operation::ChangeRole => task.touched_by_hand && task.attempts == 0,
-    }
+    let is_removal = task.wanted.operation == Operation::Remove;
+    let readable = || catalogue::find(&task.application).is_none_or(|app| app.can_sync);
+    task.touched_by_hand || is_removal && !readable()
 }
 
 /// Whether a member seen as wanted after a job ended is believed: where that is doubtful, only if the job itself says

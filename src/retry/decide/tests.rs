@@ -383,13 +383,25 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
 }
 
 #[test]
-fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_after_a_run() {
+fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_from_a_job_that_saw_it() {
+    let ended = |code: &str| Progress::Failed(Failure::ours(code));
     for operation in [Operation::Invite, Operation::ChangeRole] {
         let by_hand = ClaimedTask { touched_by_hand: true, ..task(operation) };
         let tried = ClaimedTask { attempts: 1, ..by_hand.clone() };
+        let long_ago = Some(now() - chrono::TimeDelta::days(1));
+        let unheard = ClaimedTask { uncertain_since: long_ago, ..tried.clone() };
         let look = |task| word(after_look(&policy(), task, &Observation::AsWanted, now()));
-        assert_eq!((look(&by_hand).as_str(), look(&tried).as_str()), ("run", "succeed"));
-        let failed = Progress::Failed(Failure::ours("PageChanged"));
-        assert!(!is_believed(&by_hand, &failed) && is_believed(&by_hand, &Progress::Finished));
+        assert_eq!((look(&by_hand).as_str(), look(&tried).as_str()), ("run", "run"));
+        assert_eq!(look(&unheard), "escalate CannotTell", "asking again could invite twice");
+        for task in [&by_hand, &tried] {
+            assert!(is_believed(task, &Progress::Finished));
+            for unsaid in [Progress::Running, ended("PageChanged"), ended(JOB_UNKNOWN)] {
+                assert!(!is_believed(task, &unsaid), "{unsaid:?}");
+            }
+        }
     }
+    assert!(is_believed(
+        &ClaimedTask { touched_by_hand: true, ..task(Operation::Invite) },
+        &ended("AlreadyMember")
+    ));
 }
