@@ -363,6 +363,79 @@ async fn a_person_s_change_is_known_after_a_sync_of_a_hub() {
 }
 
 #[tokio::test]
+async fn a_guest_is_marked_as_one() {
+    let guest = Member { is_guest: true, ..Member::new("gus", "gus@acme.example") };
+    let world = world().member("acme", HUB, guest);
+    let simulator = Simulator::start(world, Settings::default()).await.expect("a free port");
+    let (_, page) = Client::new(&simulator).get(&format!("/integrations/{HUB}/users")).await;
+    let marks = |n: usize| &page["data"][n]["attributes"]["isGuest"];
+    assert_eq!((marks(0), marks(1)), (&json!(false), &json!(true)));
+}
+
+#[tokio::test]
+async fn whoever_keeps_grants_on_assets_is_listed_and_is_no_member() {
+    let (simulator, client) = plain().await;
+    assert!(!simulator.person_removes_but_leaves_assets("acme", HUB, "bob"), "nobody there");
+    let path = format!("/integrations/{HUB}/users/ann");
+    let (_, before) = client.get(&path).await;
+    assert_eq!(before["data"]["attributes"]["isMember"], true);
+    simulator.set_invitation("acme", HUB, "ann", Some(Invitation::Pending));
+    assert!(simulator.person_removes_but_leaves_assets("acme", HUB, "ann"));
+    assert!(!simulator.person_removes_but_leaves_assets("acme", HUB, "ann"), "no member any more");
+    let sync = client.post(&format!("/integrations/{HUB}/sync")).await;
+    assert_eq!(client.outcome(&sync).await, "finished");
+    let (_, after) = client.get(&path).await;
+    let attributes = &after["data"]["attributes"];
+    assert_eq!(attributes["isMember"], false);
+    assert_eq!(attributes["invitation"], Value::Null);
+    assert_eq!(attributes["entitlements"][0]["id"], "EDITOR");
+    let effects = simulator.effects();
+    assert_eq!(effects.len(), 1);
+    assert_eq!((effects[0].author, effects[0].operation), (Author::Person, Operation::Remove));
+    assert!(effects[0].entitlements.contains("EDITOR"));
+}
+
+#[tokio::test]
+async fn a_report_from_before_assets_were_left_over_is_outdated() {
+    let (simulator, client) = plain().await;
+    let report = client.report().await;
+    assert!(simulator.person_removes_but_leaves_assets("acme", APP, "ann"));
+    let id = report["id"].as_str().expect("an id");
+    let path = format!("/integrations/{APP}/update-report/{id}/apply");
+    assert_eq!(client.json(Method::POST, &path, None).await.0, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn whoever_keeps_grants_on_assets_can_be_invited_and_removed_but_has_no_role_to_change() {
+    let (simulator, client) = plain().await;
+    assert!(simulator.person_removes_but_leaves_assets("acme", HUB, "ann"));
+    let change = client.change_role(HUB, "ann", &["ADMIN"]).await;
+    assert_eq!(client.outcome(&change).await, "MemberNotFound");
+    let invite = client.invite(HUB, &["ann"], &["VIEWER"]).await;
+    assert_eq!(client.outcome(&invite).await, "finished");
+    let ann = simulator.member("acme", HUB, "ann").expect("invited again");
+    assert!(ann.is_member && ann.entitlements.contains("VIEWER"));
+    assert_eq!(ann.invitation, Some(Invitation::Pending));
+
+    assert!(simulator.person_removes_but_leaves_assets("acme", HUB, "ann"));
+    let removal = client.remove(HUB, "ann").await;
+    assert_eq!(client.outcome(&removal).await, "finished");
+    assert_eq!(simulator.member("acme", HUB, "ann"), None);
+    let counters = simulator.counters();
+    let effects = counters.effects("acme", HUB, "ann");
+    assert_eq!((effects.invites, effects.removals, counters.duplicate_effects), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_person_invites_anew_whoever_kept_grants_on_assets() {
+    let (simulator, _client) = plain().await;
+    assert!(simulator.person_removes_but_leaves_assets("acme", HUB, "ann"));
+    let ann = simulator.member("acme", HUB, "ann").expect("still listed");
+    assert!(simulator.person_invites("acme", HUB, ann));
+    assert!(simulator.member("acme", HUB, "ann").is_some_and(|ann| ann.is_member));
+}
+
+#[tokio::test]
 async fn a_change_during_a_sync_is_not_part_of_its_reading() {
     let settings = Settings { sync_ms: 40..=40, ..Settings::default() };
     let (simulator, client) = start(settings).await;

@@ -170,6 +170,18 @@ impl Simulator {
         self.person_changes(workspace, integration, Operation::Remove, &member)
     }
 
+    /// Somebody logs in to the app and removes a member, but not the grants on its assets: the person
+    /// is still listed. Tells whether that changed anything.
+    pub fn person_removes_but_leaves_assets(
+        &self,
+        workspace: &str,
+        integration: &str,
+        member: &str,
+    ) -> bool {
+        let key = (Place::new(workspace, integration), member.to_owned());
+        self.handle.state().leave_assets(&key)
+    }
+
     /// Somebody logs in to the app and replaces a member's entitlements. Tells whether that changed
     /// anything.
     pub fn person_changes_role(

@@ -95,14 +95,16 @@ impl Site {
     }
 
     pub(super) fn invite(&mut self, person: &Member) -> Change {
-        let change = match self.real.get(&person.id).map(|member| member.invitation) {
+        let member = self.real.get(&person.id).filter(|member| member.is_member);
+        let change = match member.map(|member| member.invitation) {
             None | Some(Some(Invitation::Expired)) => Change::Made,
             Some(Some(Invitation::Pending)) if self.integration.resends_invitations => {
                 Change::MadeAgain
             }
             Some(_) => return Change::Already,
         };
-        let invited = Member { invitation: Some(Invitation::Pending), ..person.clone() };
+        let invitation = Some(Invitation::Pending);
+        let invited = Member { invitation, is_member: true, ..person.clone() };
         self.real.insert(person.id.clone(), invited);
         self.revision += 1;
         change
@@ -118,8 +120,16 @@ impl Site {
         }
     }
 
+    /// Ends a membership and tells which entitlements are left over; `None` without a member.
+    pub(super) fn leave_assets(&mut self, member: &str) -> Option<BTreeSet<String>> {
+        let member = self.real.get_mut(member).filter(|member| member.is_member)?;
+        (member.is_member, member.invitation) = (false, None);
+        self.revision += 1;
+        Some(member.entitlements.clone())
+    }
+
     pub(super) fn change_role(&mut self, member: &str, entitlements: &BTreeSet<String>) -> Change {
-        match self.real.get_mut(member) {
+        match self.real.get_mut(member).filter(|member| member.is_member) {
             None => Change::Absent,
             Some(member) if member.entitlements == *entitlements => Change::Already,
             Some(member) => {

@@ -40,7 +40,7 @@ pub struct Effect {
     pub operation: Operation,
     /// By whom.
     pub author: Author,
-    /// What the member holds afterwards; nothing after a removal.
+    /// What the member holds afterwards: after a removal nothing, or what is left over on assets.
     pub entitlements: BTreeSet<String>,
 }
 
@@ -409,6 +409,16 @@ impl State {
             self.schedule_acceptance(key, at);
         }
         Some(change)
+    }
+
+    /// A person ends a membership and leaves the grants on assets; tells whether there was one.
+    pub(super) fn leave_assets(&mut self, key: &MemberKey) -> bool {
+        let site = self.sites.get_mut(&key.0);
+        let Some(left) = site.and_then(|site| site.leave_assets(&key.1)) else {
+            return false;
+        };
+        self.note_effect(Author::Person, key, Operation::Remove, &left);
+        true
     }
 
     fn note_effect(

@@ -155,6 +155,11 @@ pub struct Member {
     pub invitation: Option<Invitation>,
     /// Whether the workspace's policies leave this member alone.
     pub is_exempt: bool,
+    /// Whether the app has this person as a guest.
+    pub is_guest: bool,
+    /// `false` for somebody who is no member any more, but still holds the entitlements on the app's
+    /// assets.
+    pub is_member: bool,
 }
 
 impl Member {
@@ -171,6 +176,8 @@ impl Member {
             entitlements: BTreeSet::new(),
             invitation: None,
             is_exempt: false,
+            is_guest: false,
+            is_member: true,
         }
     }
 
