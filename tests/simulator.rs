@@ -435,6 +435,47 @@ async fn a_person_invites_anew_whoever_kept_grants_on_assets() {
     assert!(simulator.member("acme", HUB, "ann").is_some_and(|ann| ann.is_member));
 }
 
+fn unmatched(id: &str) -> Member {
+    let email = format!("{id}@acme.example");
+    Member { is_matched: false, ..Member::new(id, &email).named(id).with(&["VIEWER"]) }
+}
+
+#[tokio::test]
+async fn whom_cerby_has_not_matched_is_listed_without_an_id_and_not_found_by_it() {
+    let world = world().member("acme", HUB, unmatched("eve"));
+    let simulator = Simulator::start(world, Settings::default()).await.expect("a free port");
+    let client = Client::new(&simulator);
+    let (_, page) = client.get(&format!("/integrations/{HUB}/users")).await;
+    let (ann, eve) = (&page["data"][0], &page["data"][1]);
+    assert_eq!((&ann["id"], &eve["id"]), (&json!("ann"), &Value::Null));
+    assert_eq!(eve["attributes"]["email"], "eve@acme.example");
+    assert_eq!(eve["attributes"]["username"], "eve");
+    assert_eq!(page["meta"]["page"]["total"], 2);
+    let (status, body) = client.get(&format!("/integrations/{HUB}/users/eve")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(body["errors"][0]["code"], "user_not_found");
+    assert!(simulator.known("acme", HUB, "eve").is_some(), "Cerby knows of somebody");
+}
+
+#[tokio::test]
+async fn a_report_names_whom_cerby_has_not_matched_without_an_id() {
+    let people = ["eve", "ned"].map(unmatched);
+    let world = people.into_iter().fold(world(), |world, one| world.member("acme", APP, one));
+    let simulator = Simulator::start(world, Settings::default()).await.expect("a free port");
+    let client = Client::new(&simulator);
+    assert!(simulator.person_removes("acme", APP, "eve"));
+    assert!(simulator.person_changes_role("acme", APP, "ned", &["ADMIN"]));
+    assert!(simulator.person_invites("acme", APP, unmatched("zoe")));
+    let report = client.report().await;
+    let kinds = [("newUsers", "zoe"), ("removedUsers", "eve"), ("updatedRoles", "ned")];
+    for (kind, name) in kinds {
+        let person = &report["attributes"][kind][0];
+        assert_eq!(person["id"], Value::Null, "{kind}");
+        assert_eq!(person["email"], format!("{name}@acme.example"));
+        assert_eq!(person["username"], name);
+    }
+}
+
 #[tokio::test]
 async fn a_change_during_a_sync_is_not_part_of_its_reading() {
     let settings = Settings { sync_ms: 40..=40, ..Settings::default() };

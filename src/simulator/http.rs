@@ -58,7 +58,8 @@ async fn get_member(
 ) -> Answer {
     let state = handle.state();
     let known = site(&state, &Place::new(workspace, id))?.known.get(&member);
-    let member = known.ok_or_else(|| Refusal::not_found("user_not_found"))?;
+    let member = known.filter(|member| member.is_matched);
+    let member = member.ok_or_else(|| Refusal::not_found("user_not_found"))?;
     Ok(Json(json!({"data": shapes::member(member)})))
 }
 

@@ -90,7 +90,7 @@ pub(super) fn integration(site: &Site) -> Value {
 pub(super) fn member(member: &Member) -> Value {
     let entitlements: Vec<Value> = member.entitlements.iter().map(|id| entitlement(id)).collect();
     json!({
-        "id": member.id,
+        "id": user_id(member),
         "type": "user",
         "attributes": {
             "email": member.email,
@@ -107,6 +107,11 @@ pub(super) fn member(member: &Member) -> Value {
         },
         "meta": {"dynamicFields": {}},
     })
+}
+
+/// The id by which Cerby has this person, if it has matched them.
+fn user_id(member: &Member) -> Option<&str> {
+    member.is_matched.then_some(&member.id)
 }
 
 fn entitlement(id: &str) -> Value {
@@ -165,7 +170,7 @@ pub(super) fn report(report: &Report, page_size: usize) -> Value {
             Difference::New(member) => new.push(listed(member)),
             Difference::Removed(member) => removed.push(listed(member)),
             Difference::Role { known, read } => roles.push(json!({
-                "id": read.id,
+                "id": user_id(read),
                 "email": read.email,
                 "username": read.username,
                 "from": ids(known),
@@ -187,7 +192,7 @@ pub(super) fn report(report: &Report, page_size: usize) -> Value {
 
 fn listed(member: &Member) -> Value {
     json!({
-        "id": member.id,
+        "id": user_id(member),
         "email": member.email,
         "username": member.username,
         "entitlements": ids(member),

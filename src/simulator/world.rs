@@ -135,7 +135,7 @@ pub enum PersonStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
-    /// The Cerby user id.
+    /// The Cerby user id; only the simulator knows it where Cerby has not matched this person.
     pub id: String,
     /// The email in the workspace.
     pub email: String,
@@ -160,6 +160,8 @@ pub struct Member {
     /// `false` for somebody who is no member any more, but still holds the entitlements on the app's
     /// assets.
     pub is_member: bool,
+    /// Whether Cerby knows who this is.
+    pub is_matched: bool,
 }
 
 impl Member {
@@ -178,6 +180,7 @@ impl Member {
             is_exempt: false,
             is_guest: false,
             is_member: true,
+            is_matched: true,
         }
     }
 
