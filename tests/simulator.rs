@@ -2,11 +2,12 @@
 
 #![cfg(feature = "simulator")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cerby_reconciler::simulator::{
-    Author, Call, Fate, FaultPlan, Held, HttpFault, HubRole, Injection, Integration, Invitation,
-    Kind, Member, Operation, Place, RetryAfter, Settings, Simulator, World,
+    Author, Call, Counters, Fate, FaultPlan, Held, HttpFault, HubRole, Injection, Integration,
+    Invitation, Kind, Member, Operation, Place, RetryAfter, Settings, Simulator, World,
 };
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -487,6 +488,70 @@ async fn a_change_during_a_sync_is_not_part_of_its_reading() {
     client.end(&sync).await;
     assert!(simulator.known("acme", HUB, "ann").is_some());
     assert!(simulator.known("acme", HUB, "bob").is_some(), "its own job told Cerby");
+}
+
+fn coalescing_world() -> World {
+    let hub = Integration::new("acme", HUB, "Hub", Kind::BusinessHub, "youtube_tenant");
+    let app = Integration::new("acme", APP, "App", Kind::App, "unheard_of_tenant");
+    [hub, app].into_iter().fold(world(), |world, integration| {
+        world.integration(Integration { coalesces_readings: true, ..integration })
+    })
+}
+
+const READINGS: [(&str, &str); 2] = [(HUB, "sync"), (APP, "update-checks")];
+
+#[tokio::test]
+async fn a_reading_asked_for_while_one_runs_is_that_one_only_where_readings_are_coalesced() {
+    let slow = Settings { sync_ms: 60_000..=60_000, ..Settings::default() };
+    for (integration, step) in READINGS {
+        let path = format!("/integrations/{integration}/{step}");
+        let simulator = Simulator::start(coalescing_world(), slow.clone()).await;
+        let client = Client::new(&simulator.expect("a free port"));
+        assert_eq!(client.post(&path).await, client.post(&path).await);
+        let (_simulator, client) = start(slow.clone()).await;
+        assert_ne!(client.post(&path).await, client.post(&path).await);
+        let simulator = Simulator::start(coalescing_world(), Settings::default()).await;
+        let client = Client::new(&simulator.expect("a free port"));
+        assert_ne!(client.post(&path).await, client.post(&path).await, "the first has ended");
+    }
+}
+
+#[tokio::test]
+async fn a_reading_is_not_coalesced_with_one_of_another_place_nor_with_another_kind_of_job() {
+    let world = coalescing_world().integration(Integration {
+        coalesces_readings: true,
+        ..Integration::new("acme", "hub-2", "Hub 2", Kind::BusinessHub, "youtube_tenant")
+    });
+    let minute = 60_000..=60_000;
+    let settings = Settings { job_ms: minute.clone(), sync_ms: minute, ..Settings::default() };
+    let simulator = Simulator::start(world, settings).await.expect("a free port");
+    let client = Client::new(&simulator);
+    let removal = client.remove(HUB, "ann").await;
+    let sync = client.post(&format!("/integrations/{HUB}/sync")).await;
+    assert_ne!(sync, removal);
+    assert_ne!(sync, client.post("/integrations/hub-2/sync").await);
+}
+
+/// The first change asked for after so many requests for a reading: its job, and what was counted.
+async fn after_readings(requests: u32, integration: &str, step: &str) -> (String, Counters) {
+    let settings = Settings { sync_ms: 60_000..=60_000, ..Settings::default() };
+    let simulator = Simulator::start(coalescing_world(), settings).await.expect("a free port");
+    let client = Client::new(&simulator);
+    for _ in 0..requests {
+        client.post(&format!("/integrations/{integration}/{step}")).await;
+    }
+    let job = client.remove(integration, "ann").await;
+    let counters = simulator.counters();
+    (job, Counters { requests: BTreeMap::new(), ..counters })
+}
+
+#[tokio::test]
+async fn a_coalesced_reading_counts_for_nothing_but_a_request() {
+    for (integration, step) in READINGS {
+        // The ids of jobs depend on what happened before.
+        let once = after_readings(1, integration, step).await;
+        assert_eq!(once, after_readings(3, integration, step).await);
+    }
 }
 
 #[tokio::test]

@@ -221,6 +221,9 @@ async fn start_sync(
     let mut state = handle.state();
     let place = Place::new(workspace, id);
     permit_sync(&state, &place, Kind::BusinessHub)?;
+    if let Some(job) = state.coalescing_job(&place) {
+        return Ok(Json(shapes::new_job(&job.id)));
+    }
     let moment = state.tick();
     let reading = site(&state, &place)?.read(moment, None);
     let (outcome, draw) = state.fates.next(&place, "", "sync");
@@ -236,6 +239,9 @@ async fn start_check(
     let mut state = handle.state();
     let place = Place::new(workspace, id);
     permit_sync(&state, &place, Kind::App)?;
+    if let Some(job) = state.coalescing_job(&place) {
+        return Ok(Json(shapes::new_job(&job.id)));
+    }
     let moment = state.tick();
     let site = site(&state, &place)?;
     let reading = site.read(moment, site.reading_limit);

@@ -40,6 +40,11 @@ impl Work {
         }
     }
 
+    /// Whether it reads the members of the app: a sync of a hub, a check of an app.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self, Self::Sync { .. } | Self::Check { .. })
+    }
+
     /// Once the job has ended, what it read is only in the way.
     pub(super) fn forget_reading(&mut self) {
         if let Self::Sync { reading, .. } | Self::Check { reading, .. } = self {

@@ -135,6 +135,13 @@ impl State {
         self.jobs.get(id).filter(|job| job.place.workspace == workspace)
     }
 
+    /// The job that answers for another reading of this integration, if it coalesces them.
+    pub(super) fn coalescing_job(&self, place: &Place) -> Option<&Job> {
+        self.site(place).filter(|site| site.integration.coalesces_readings)?;
+        let mut running = self.jobs.values().filter(|job| job.end.is_none());
+        running.find(|job| job.place == *place && job.work.is_reading())
+    }
+
     /// The person of the workspace with this id, holding these entitlements.
     pub(super) fn person(
         &self,

@@ -76,6 +76,9 @@ pub struct Integration {
     /// Whether the app sends a second invitation while the first is pending, instead of refusing
     /// with `AlreadyMember`: a client that asks twice is then seen in `duplicate_effects`.
     pub resends_invitations: bool,
+    /// Whether a sync or a check that is asked for while one runs is answered with the job that runs,
+    /// whose reading may be older than the request.
+    pub coalesces_readings: bool,
 }
 
 impl Integration {
@@ -89,6 +92,7 @@ impl Integration {
             application: application.to_owned(),
             capabilities: Capabilities::of(application),
             resends_invitations: false,
+            coalesces_readings: false,
         }
     }
 
