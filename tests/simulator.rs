@@ -9,6 +9,7 @@ use cerby_reconciler::simulator::{
     Author, Call, Counters, Fate, FaultPlan, Held, HttpFault, HubRole, Injection, Integration,
     Invitation, Kind, Member, Operation, Place, RetryAfter, Settings, Simulator, World,
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -616,6 +617,25 @@ async fn a_report_being_applied_is_not_applied_twice() {
     let id = report["id"].as_str().expect("an id");
     let path = format!("/integrations/{APP}/update-report/{id}/apply");
     assert_eq!(client.post(&path).await, client.post(&path).await);
+}
+
+fn made(report: &Value) -> DateTime<Utc> {
+    let text = report["attributes"]["createdAt"].as_str().expect("a time");
+    text.parse().expect("a time with a zone")
+}
+
+#[tokio::test]
+async fn a_backdated_report_looks_older_and_the_next_one_does_not() {
+    let (simulator, client) = plain().await;
+    assert!(!simulator.backdate_report("acme", APP, A_MINUTE), "there is none yet");
+    let report = client.report().await;
+    assert!(simulator.backdate_report("acme", APP, A_MINUTE));
+    let (_, body) = client.get(&format!("/integrations/{APP}/update-report")).await;
+    assert_eq!(body["data"]["id"], report["id"]);
+    assert_eq!(made(&report) - made(&body["data"]), TimeDelta::minutes(1));
+    // The timestamps of the second job have no zone.
+    client.report().await;
+    assert!(made(&client.report().await) >= made(&report));
 }
 
 #[tokio::test]

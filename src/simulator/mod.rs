@@ -256,6 +256,14 @@ impl Simulator {
         }
     }
 
+    /// Lets the latest report look older by so much. Tells whether there is one.
+    pub fn backdate_report(&self, workspace: &str, integration: &str, by: Duration) -> bool {
+        let mut state = self.handle.state();
+        let site = state.site_mut(&Place::new(workspace, integration));
+        let report = site.and_then(|site| site.report.as_mut());
+        report.map(|report| report.created_at -= by).is_some()
+    }
+
     /// Lets one request go wrong.
     pub fn inject(&self, injection: Injection) {
         self.handle.state().troubles.inject(injection);
