@@ -1103,6 +1103,76 @@ async fn an_outage_answers_503_until_it_is_over() {
     assert_eq!(client.list().await.expect("an answer").status(), StatusCode::OK);
 }
 
+/// Every call about an integration.
+fn calls(integration: &str) -> Vec<(Method, String, Option<Value>)> {
+    let path = |rest: &str| format!("/integrations/{integration}{rest}");
+    let attributes = json!({"entitlements": []});
+    let role = json!({"data": {"type": "update_user_entitlement", "attributes": attributes}});
+    vec![
+        (Method::GET, path(""), None),
+        (Method::GET, path("/users"), None),
+        (Method::POST, path("/users"), Some(invite_body(&["bob"], &[]))),
+        (Method::GET, path("/users/ann"), None),
+        (Method::PATCH, path("/users/ann"), Some(role)),
+        (Method::DELETE, path("/users/ann"), None),
+        (Method::POST, path("/sync"), None),
+        (Method::POST, path("/update-checks"), None),
+        (Method::GET, path("/update-report"), None),
+        (Method::POST, path("/update-report/r/apply"), None),
+    ]
+}
+
+#[tokio::test]
+async fn of_a_forgotten_integration_nothing_is_found() {
+    let (simulator, client) = plain().await;
+    for integration in [HUB, APP] {
+        let job = client.invite(integration, &["bob"], &[]).await;
+        client.end(&job).await;
+        assert!(simulator.forget_integration("acme", integration));
+        assert!(!simulator.forget_integration("acme", integration), "forgotten already");
+        for (method, path, body) in calls(integration) {
+            let (status, body) = client.json(method.clone(), &path, body).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
+            assert_eq!(body["errors"][0]["code"], "integration_not_found", "{method} {path}");
+        }
+        let (status, body) = client.get(&format!("/jobs/{job}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(body["errors"][0]["code"], "job_not_found");
+    }
+}
+
+#[tokio::test]
+async fn jobs_of_a_forgotten_integration_end_without_effect_and_others_go_on() {
+    let settings = Settings { job_ms: 100..=100, sync_ms: 100..=100, ..Settings::default() };
+    let (simulator, client) = start(settings).await;
+    client.invite(HUB, &["bob"], &[]).await;
+    client.post(&format!("/integrations/{HUB}/sync")).await;
+    assert!(simulator.forget_integration("acme", HUB));
+    let at_first = simulator.counters().effects("acme", HUB, "bob");
+    // Asked for later, it ends later.
+    let other = client.remove(APP, "ann").await;
+    assert_eq!(client.outcome(&other).await, "finished");
+    let counters = simulator.counters();
+    assert_eq!(counters.effects("acme", HUB, "bob"), at_first);
+    assert_eq!(counters.effects("acme", APP, "ann").removals, 1);
+}
+
+#[tokio::test]
+async fn persons_and_tests_find_nothing_of_a_forgotten_integration() {
+    let (simulator, client) = plain().await;
+    client.report().await;
+    assert!(simulator.forget_integration("acme", APP));
+    assert!(!simulator.person_invites("acme", APP, Member::new("bob", "bob@acme.example")));
+    assert!(!simulator.person_removes("acme", APP, "ann"));
+    assert!(!simulator.person_removes_but_leaves_assets("acme", APP, "ann"));
+    assert!(!simulator.person_changes_role("acme", APP, "ann", &["ADMIN"]));
+    assert!(!simulator.set_invitation("acme", APP, "ann", None));
+    assert!(!simulator.backdate_report("acme", APP, A_MINUTE));
+    assert_eq!(simulator.member("acme", APP, "ann"), None);
+    assert_eq!(simulator.known("acme", APP, "ann"), None);
+    assert!(simulator.members("acme", APP).is_empty());
+}
+
 #[tokio::test]
 async fn another_process_changes_the_app_and_reads_the_counters_over_http() {
     let (simulator, client) = plain().await;

@@ -264,6 +264,12 @@ impl Simulator {
         report.map(|report| report.created_at -= by).is_some()
     }
 
+    /// From now on Cerby knows neither the integration nor its jobs, and those that run change
+    /// nothing. Tells whether it knew it.
+    pub fn forget_integration(&self, workspace: &str, integration: &str) -> bool {
+        self.handle.state().forget(&Place::new(workspace, integration))
+    }
+
     /// Lets one request go wrong.
     pub fn inject(&self, injection: Injection) {
         self.handle.state().troubles.inject(injection);

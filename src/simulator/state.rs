@@ -131,8 +131,14 @@ impl State {
         self.sites.get_mut(place)
     }
 
+    pub(super) fn forget(&mut self, place: &Place) -> bool {
+        self.sites.remove(place).is_some()
+    }
+
+    /// The job, unless it is another workspace's or its integration is forgotten.
     pub(super) fn job(&self, workspace: &str, id: &str) -> Option<&Job> {
-        self.jobs.get(id).filter(|job| job.place.workspace == workspace)
+        let job = self.jobs.get(id).filter(|job| job.place.workspace == workspace)?;
+        self.sites.contains_key(&job.place).then_some(job)
     }
 
     /// The job that answers for another reading of this integration, if it coalesces them.
