@@ -227,6 +227,21 @@ async fn an_attempt_that_never_ended_makes_no_old_presence_true(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn where_old_presence_and_an_attempt_that_failed_though_done_look_alike_a_person_is_asked(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    let application = removed_by_hand_in_an_unreadable_app(&world).await;
+    let fate = Fate::FailedThoughDone("CaptchaShown".to_owned());
+    world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Invite, fate);
+    let invite = a_failed("invite", APP, "jo").of_application(application).requested_minutes_ago(1);
+    let id = world.insert(&invite).await;
+    world.drive().await;
+    assert_eq!(world.state(id).await, "escalated");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 1, "asking again could invite twice");
+}
+
+#[sqlx::test(migrations = false)]
 async fn where_old_presence_and_a_lost_attempt_look_alike_a_person_is_asked(pool: PgPool) {
     let world = World::new(pool).await;
     let application = removed_by_hand_in_an_unreadable_app(&world).await;

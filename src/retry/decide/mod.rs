@@ -64,9 +64,10 @@ pub fn after_look(
     if let Some(reason) = used_up(policy, task, now) {
         return AfterLook::Record(escalate(reason, &task.first_failure));
     }
-    // The presence may be an attempt's whose answer was lost: asking again could invite twice.
+    // The presence may be an attempt's, even of one that was called failed: asking again could invite twice.
     let lets_in = task.wanted.operation != Operation::Remove;
-    if *seen == Observation::AsWanted && lets_in && task.uncertain_since.is_some() {
+    let tried = task.attempts > 0 || task.uncertain_since.is_some();
+    if *seen == Observation::AsWanted && lets_in && tried {
         return AfterLook::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
     }
     if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
@@ -82,7 +83,7 @@ pub fn after_look(
 
 /// Whether what the backend knows may be older than the truth: it answers with what it learned last, and a person may
 /// have invited or removed the member by hand since, or the app cannot be read at all. Then only a run in the app
-/// itself counts: one that failed taught the backend nothing.
+/// itself counts: one that failed may have taught the backend nothing.
 fn is_doubtful(task: &ClaimedTask) -> bool {
     let is_removal = task.wanted.operation == Operation::Remove;
     let readable = || catalogue::find(&task.application).is_none_or(|app| app.can_sync);

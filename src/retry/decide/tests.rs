@@ -389,10 +389,12 @@ fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_from_a_job_tha
         let by_hand = ClaimedTask { touched_by_hand: true, ..task(operation) };
         let tried = ClaimedTask { attempts: 1, ..by_hand.clone() };
         let long_ago = Some(now() - chrono::TimeDelta::days(1));
-        let unheard = ClaimedTask { uncertain_since: long_ago, ..tried.clone() };
+        let unheard = ClaimedTask { uncertain_since: long_ago, ..by_hand.clone() };
         let look = |task| word(after_look(&policy(), task, &Observation::AsWanted, now()));
-        assert_eq!((look(&by_hand).as_str(), look(&tried).as_str()), ("run", "run"));
-        assert_eq!(look(&unheard), "escalate CannotTell", "asking again could invite twice");
+        assert_eq!(look(&by_hand), "run");
+        for task in [&tried, &unheard] {
+            assert_eq!(look(task), "escalate CannotTell", "asking again could invite twice");
+        }
         for task in [&by_hand, &tried] {
             assert!(is_believed(task, &Progress::Finished));
             for unsaid in [Progress::Running, ended("PageChanged"), ended(JOB_UNKNOWN)] {

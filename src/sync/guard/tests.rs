@@ -1,0 +1,248 @@
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+use crate::backend::{Gap, Reported};
+use crate::membership::{Marks, Wanted};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn limits() -> config::Guard {
+    config::Guard {
+        max_unexpected_removals: 3,
+        max_unexpected_percent: 10,
+        administrator_roles: vec!["ADMIN".to_owned()],
+        held_s: 86_400,
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        age: Some(Duration::from_secs(5)),
+        read_of_total: Some((100, 100)),
+        removed: 1,
+        ..Facts::default()
+    }
+}
+
+fn kind(facts: &Facts) -> &'static str {
+    match rule(&limits(), HOUR, facts) {
+        Ruling::Apply => "apply",
+        Ruling::Hold(_) => "hold",
+        Ruling::Refuse(_) => "refuse",
+    }
+}
+
+#[test]
+fn reports_are_ruled_by_this_table() {
+    let stale = || Facts { age: Some(2 * HOUR), ..facts() };
+    let incomplete = || Facts { read_of_total: Some((20, 100)), ..facts() };
+    // The ruling, and the ruling with a person's approval.
+    let table = [
+        ("expected removals only", facts(), "apply", "apply"),
+        ("up to the count", Facts { removed: 3, unexpected: 3, ..facts() }, "apply", "apply"),
+        ("over the count", Facts { removed: 4, unexpected: 4, ..facts() }, "hold", "apply"),
+        (
+            "small steps add up",
+            Facts { unexpected: 1, unexpected_before: 3, ..facts() },
+            "hold",
+            "apply",
+        ),
+        (
+            "nothing unexpected after too much",
+            Facts { unexpected_before: 9, ..facts() },
+            "apply",
+            "apply",
+        ),
+        (
+            "over the percentage of a small app",
+            Facts { unexpected: 1, read_of_total: Some((4, 4)), ..facts() },
+            "hold",
+            "apply",
+        ),
+        ("completeness unknown", Facts { read_of_total: None, ..facts() }, "hold", "apply"),
+        (
+            "nothing removed, completeness unknown",
+            Facts { removed: 0, read_of_total: None, ..facts() },
+            "apply",
+            "apply",
+        ),
+        ("incomplete", incomplete(), "refuse", "refuse"),
+        ("age unknown", Facts { age: None, ..facts() }, "hold", "apply"),
+        (
+            "age unknown, nothing removed",
+            Facts { age: None, removed: 0, ..facts() },
+            "apply",
+            "apply",
+        ),
+        ("age unknown and incomplete", Facts { age: None, ..incomplete() }, "refuse", "refuse"),
+        ("stale: an approval has its own time", stale(), "refuse", "apply"),
+        ("stale, nothing removed", Facts { removed: 0, ..stale() }, "refuse", "apply"),
+        ("exempt or guest", Facts { protected: 1, unexpected: 1, ..facts() }, "hold", "apply"),
+        ("the last administrator", Facts { last_administrator: true, ..facts() }, "hold", "apply"),
+        ("the automation's own account", Facts { own_account: true, ..facts() }, "hold", "apply"),
+        ("changed underneath", Facts { changed_underneath: true, ..facts() }, "refuse", "refuse"),
+        ("let in meanwhile", Facts { let_in_meanwhile: 1, ..facts() }, "refuse", "refuse"),
+    ];
+    for (case, facts, expected, with_approval) in table {
+        assert_eq!(kind(&facts), expected, "{case}");
+        let approved = Facts { approved: true, ..facts };
+        assert_eq!(kind(&approved), with_approval, "{case}, approved");
+    }
+}
+
+fn member(id: &str, role: &str) -> SeenMember {
+    SeenMember {
+        member: Some(id.to_owned()),
+        email: Some(format!("{id}@example.com")),
+        username: None,
+        entitlements: [role.to_owned()].into(),
+        membership: Membership::Joined,
+        marks: Marks::default(),
+    }
+}
+
+fn began() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+fn wish(id: &str, operation: Operation, worked_at: Option<DateTime<Utc>>) -> Intent {
+    let wanted = Wanted {
+        operation,
+        member: id.to_owned(),
+        email: format!("{id}@example.com"),
+        username: None,
+        entitlements: [].into(),
+    };
+    Intent { task: 1, wanted, worked_at }
+}
+
+/// What is found of a report that removes these of the members.
+fn judged(known: &Reading, removed: &[&str], intents: &[Intent], own: Option<&str>) -> Facts {
+    let reported =
+        |id: &&str| Reported { member: Some((*id).to_owned()), email: None, username: None };
+    let update = UpdateReport {
+        id: "r1".to_owned(),
+        created_at: None,
+        members_read: None,
+        members_total: None,
+        applied: false,
+        new_members: vec![],
+        removed_members: removed.iter().map(reported).collect(),
+        changed_members: vec![],
+    };
+    let removals = Removals {
+        update: &update,
+        known,
+        intents,
+        started_at: began(),
+        own_account: own,
+        administrator_roles: &limits().administrator_roles,
+    };
+    removals.judge(Facts { removed: count(removed.len()), ..Facts::default() })
+}
+
+fn known(members: Vec<SeenMember>) -> Reading {
+    Reading { members, ..Reading::default() }
+}
+
+#[test]
+fn a_removal_is_expected_only_while_it_is_the_latest_wish() {
+    let known = known(vec![member("jo", "EDITOR"), member("kim", "EDITOR")]);
+    let wishes = [wish("jo", Operation::Remove, None), wish("kim", Operation::Invite, None)];
+    assert_eq!(judged(&known, &["jo"], &wishes, None).unexpected, 0);
+    assert_eq!(judged(&known, &["jo", "kim"], &wishes, None).unexpected, 1);
+    assert_eq!(judged(&known, &["jo", "kim"], &[], None).unexpected, 2);
+}
+
+#[test]
+fn whoever_was_let_in_since_the_reading_began_is_younger_than_it() {
+    let known = known(vec![member("kim", "EDITOR")]);
+    let later = Some(began() + TimeDelta::seconds(1));
+    let earlier = Some(began() - TimeDelta::seconds(1));
+    for (worked_at, expected) in [(later, 1), (earlier, 0), (None, 0)] {
+        let wishes = [wish("kim", Operation::Invite, worked_at)];
+        assert_eq!(judged(&known, &["kim"], &wishes, None).let_in_meanwhile, expected);
+    }
+}
+
+#[test]
+fn the_last_administrator_is_one_by_role_or_by_owning_the_account() {
+    let owner = SeenMember {
+        marks: Marks { is_owner: true, ..Marks::default() },
+        ..member("ann", "EDITOR")
+    };
+    let invited = SeenMember { membership: Membership::Invited, ..member("lee", "ADMIN") };
+    let all = || {
+        known(vec![member("jo", "admin"), owner.clone(), member("kim", "EDITOR"), invited.clone()])
+    };
+    let last = |removed: &[&str]| judged(&all(), removed, &[], None).last_administrator;
+    assert!(!last(&["jo"]) && !last(&["ann"]) && !last(&["kim"]));
+    assert!(last(&["jo", "ann"]), "an invitation administrates nothing yet");
+    let nobody = known(vec![member("kim", "EDITOR")]);
+    assert!(!judged(&nobody, &["kim"], &[], None).last_administrator, "there was none before");
+}
+
+#[test]
+fn the_own_account_is_known_by_id_email_or_name() {
+    let bot = SeenMember { username: Some("Bot".to_owned()), ..member("b1", "ADMIN") };
+    let known = known(vec![bot, member("jo", "EDITOR")]);
+    for own in ["b1", "B1@example.com", "bot"] {
+        assert!(judged(&known, &["b1"], &[], Some(own)).own_account, "{own}");
+        assert!(!judged(&known, &["jo"], &[], Some(own)).own_account, "{own}");
+    }
+    assert!(!judged(&known, &["b1"], &[], None).own_account);
+}
+
+#[test]
+fn the_exempt_and_guests_are_protected_unless_their_removal_was_asked_for() {
+    let marked = |id, marks| SeenMember { marks, ..member(id, "EDITOR") };
+    let known = known(vec![
+        marked("jo", Marks { is_exempt: true, ..Marks::default() }),
+        marked("kim", Marks { is_guest: true, ..Marks::default() }),
+    ]);
+    assert_eq!(judged(&known, &["jo", "kim"], &[], None).protected, 2);
+    let asked = [wish("jo", Operation::Remove, None)];
+    assert_eq!(judged(&known, &["jo", "kim"], &asked, None).protected, 1);
+}
+
+#[test]
+fn a_report_about_others_than_cerby_knows_has_changed_underneath() {
+    let whole = known(vec![member("jo", "EDITOR")]);
+    assert!(!judged(&whole, &["jo"], &[], None).changed_underneath);
+    assert!(judged(&whole, &["lee"], &[], None).changed_underneath);
+    let partial = Reading { gaps: vec![Gap::TotalDiffers], ..whole };
+    assert!(judged(&partial, &["jo"], &[], None).changed_underneath);
+}
+
+proptest! {
+    /// Reports at any times, with restarts of the daemon between, which forget nothing because the past is asked of
+    /// the database: what was applied counts for 24 hours after its sync ended.
+    #[test]
+    fn no_series_of_reports_removes_more_unexpected_members_in_24_hours_than_allowed(
+        steps in prop::collection::vec((1_u32..600, 0_u32..5, 20_u64..200), 1..60),
+    ) {
+        const DAY: u32 = 24 * 60;
+        let mut minute = 0;
+        let mut applied: Vec<(u32, u32)> = Vec::new();
+        for (wait, unexpected, members) in steps {
+            minute += wait;
+            let last_day = |applied: &[(u32, u32)]| -> u32 {
+                applied.iter().filter(|(at, _)| minute - at < DAY).map(|(_, count)| count).sum()
+            };
+            let facts = Facts {
+                removed: unexpected,
+                unexpected,
+                unexpected_before: last_day(&applied),
+                read_of_total: Some((members, members)),
+                ..facts()
+            };
+            if rule(&limits(), HOUR, &facts) == Ruling::Apply {
+                applied.push((minute, unexpected));
+                let share = u64::from(last_day(&applied)) * 10;
+                prop_assert!(unexpected == 0 || share <= members + u64::from(unexpected));
+            }
+            prop_assert!(last_day(&applied) <= limits().max_unexpected_removals);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What a reading found, as classes of difference between the app and what is wanted. Pure.
+//!
+//! Every person who was seen, wanted or lost has one class. Absence counts only in a complete reading. Only ids,
+//! roles and names that the app itself shows go in, and only of those who differ: the report is read by people.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::backend::{Reading, Reported, UpdateReport};
+use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
+
+/// How somebody differs from what is wanted, the weightiest first: who fits several classes has the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Wanted or known, and not in the app.
+    Missing,
+    /// Cannot be told from another member: same id or same email.
+    Ambiguous,
+    /// In the app although nobody wants it: removed, left-over grants, or nobody whom Cerby knows.
+    Unexpected,
+    /// Left alone on purpose.
+    Exempt,
+    /// From outside the directory.
+    Guest,
+    /// Invited, and the invitation can no longer be accepted.
+    ExpiredInvite,
+    /// Invited, not accepted yet.
+    PendingInvite,
+    /// Has other roles than wanted.
+    WrongRole,
+    /// As wanted.
+    Matched,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Missing,
+        Self::Ambiguous,
+        Self::Unexpected,
+        Self::Exempt,
+        Self::Guest,
+        Self::ExpiredInvite,
+        Self::PendingInvite,
+        Self::WrongRole,
+        Self::Matched,
+    ];
+}
+
+/// The latest thing wanted of a member whose turn has come: everything older has lost, what waits is not yet wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The task that wants it.
+    pub task: i64,
+    /// What it wants.
+    pub wanted: Wanted,
+    /// When automation or a person last worked on it in the app; `None` if nobody has yet.
+    pub worked_at: Option<DateTime<Utc>>,
+}
+
+/// Somebody who is not as wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// How they differ.
+    pub class: Class,
+    /// The Cerby user id, where Cerby has matched them.
+    pub member_id: Option<String>,
+    /// The email, as the app or the task has it.
+    pub email: Option<String>,
+    /// The name in the app.
+    pub username: Option<String>,
+    /// The roles in the app, if they were seen there.
+    pub roles: Option<Entitlements>,
+    /// The task whose wish decides.
+    pub task_id: Option<i64>,
+    /// What is the matter, for people.
+    pub why: String,
+}
+
+/// The classes of one reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Of everybody seen, in any order: two readings with the same hash showed the same.
+    pub hash: String,
+    /// How many are in each class.
+    pub counts: BTreeMap<Class, u64>,
+    /// Those who are not `matched`.
+    pub differences: Vec<Difference>,
+}
+
+/// Classifies a reading by what is wanted, and by what the app's own update report says where there is one.
+pub fn classify(reading: &Reading, intents: &[Intent], update: Option<&UpdateReport>) -> Report {
+    let wishes = Wishes::new(intents);
+    let update = Update::new(update);
+    let emails = shared(reading, |seen| seen.email.as_deref().map(str::to_lowercase));
+    let ids = shared(reading, |seen| seen.member.clone());
+    let mut differences = Vec::new();
+    let mut matched = 0;
+    let mut seen_tasks = HashSet::new();
+    for seen in &reading.members {
+        if update.removed.holds(seen) {
+            continue;
+        }
+        let intent = wishes.of(seen);
+        seen_tasks.extend(intent.map(|intent| intent.task));
+        let email = seen.email.as_deref().map(str::to_lowercase);
+        let (class, why) = if email.is_some_and(|email| emails.contains(&email))
+            || seen.member.as_ref().is_some_and(|id| ids.contains(id))
+        {
+            (Class::Ambiguous, "another member has the same id or email".to_owned())
+        } else {
+            class_of(seen, intent, &update)
+        };
+        match class {
+            Class::Matched => matched += 1,
+            class => differences.push(difference(class, seen, intent, why)),
+        }
+    }
+    if reading.is_complete() {
+        let unseen = intents.iter().filter(|intent| !seen_tasks.contains(&intent.task));
+        differences.extend(unseen.filter_map(missing));
+    }
+    differences.extend(update.lost(&wishes));
+    differences
+        .sort_by(|a, b| (a.class, &a.member_id, &a.email).cmp(&(b.class, &b.member_id, &b.email)));
+    let mut counts: BTreeMap<_, _> = Class::ALL.into_iter().map(|class| (class, 0)).collect();
+    counts.insert(Class::Matched, matched);
+    for difference in &differences {
+        *counts.entry(difference.class).or_default() += 1;
+    }
+    Report { hash: hash(&reading.members), counts, differences }
+}
+
+/// A report as the row keeps it: `update` is the app's own, `reading` proves how complete it is.
+pub fn stored(reading: &Reading, found: &Report, update: Option<&UpdateReport>) -> Value {
+    json!({
+        "update": update,
+        "reading": {
+            "members": reading.members.len(), "pages": reading.pages, "total": reading.total,
+            "complete": reading.is_complete(), "gaps": reading.gaps, "hash": found.hash,
+        },
+        "counts": found.counts,
+        "differences": found.differences,
+    })
+}
+
+fn class_of(seen: &SeenMember, intent: Option<&Intent>, update: &Update<'_>) -> (Class, String) {
+    let said = |class, why: &str| (class, why.to_owned());
+    let observed =
+        intent.map(|intent| (intent.wanted.operation, intent.wanted.compare(Some(seen))));
+    if let Some((Operation::Remove, observed @ Observation::StillThere(_))) = &observed {
+        return (Class::Unexpected, format!("was to be removed: {}", observed.describe()));
+    }
+    let lets_in = matches!(observed, Some((Operation::Invite | Operation::ChangeRole, _)));
+    match seen.membership {
+        _ if seen.marks.is_exempt => said(Class::Exempt, "left alone on purpose"),
+        _ if seen.marks.is_guest => said(Class::Guest, "from outside the directory"),
+        Membership::AssetsOnly => {
+            said(Class::Unexpected, "no member any more, with grants on assets left over")
+        }
+        Membership::InvitationExpired => said(Class::ExpiredInvite, "the invitation has expired"),
+        Membership::Invited => said(Class::PendingInvite, "invited, not accepted yet"),
+        Membership::Joined if seen.member.is_none() => {
+            said(Class::Unexpected, "nobody whom Cerby knows")
+        }
+        Membership::Joined if update.new.holds(seen) && !lets_in => {
+            said(Class::Unexpected, "joined without Cerby")
+        }
+        Membership::Joined => match observed {
+            Some((Operation::ChangeRole, observed @ Observation::OtherRoles(_))) => {
+                (Class::WrongRole, observed.describe())
+            }
+            Some((Operation::ChangeRole, _)) => said(Class::Matched, ""),
+            _ if update.changed.holds(seen) => {
+                said(Class::WrongRole, "has other roles than Cerby knew")
+            }
+            _ => said(Class::Matched, ""),
+        },
+    }
+}
+
+fn difference(class: Class, seen: &SeenMember, intent: Option<&Intent>, why: String) -> Difference {
+    Difference {
+        class,
+        member_id: seen.member.clone(),
+        email: seen.email.clone(),
+        username: seen.username.clone(),
+        roles: Some(seen.entitlements.clone()),
+        task_id: intent.map(|intent| intent.task),
+        why,
+    }
+}
+
+/// Somebody who should be in the app and was not seen there.
+fn missing(intent: &Intent) -> Option<Difference> {
+    let wanted = &intent.wanted;
+    (wanted.operation != Operation::Remove).then(|| Difference {
+        class: Class::Missing,
+        member_id: Some(wanted.member.clone()),
+        email: Some(wanted.email.clone()),
+        username: wanted.username.clone(),
+        roles: None,
+        task_id: Some(intent.task),
+        why: "wanted, and not in the app".to_owned(),
+    })
+}
+
+/// The latest wishes, by member id.
+pub(super) struct Wishes<'a> {
+    by_id: HashMap<&'a str, &'a Intent>,
+    all: &'a [Intent],
+}
+
+impl<'a> Wishes<'a> {
+    pub(super) fn new(all: &'a [Intent]) -> Self {
+        let by_id = all.iter().map(|intent| (intent.wanted.member.as_str(), intent)).collect();
+        Self { by_id, all }
+    }
+
+    pub(super) fn of(&self, seen: &SeenMember) -> Option<&'a Intent> {
+        match &seen.member {
+            Some(id) => self.by_id.get(id.as_str()).copied(),
+            None => self.all.iter().find(|intent| intent.wanted.is_about(seen)),
+        }
+    }
+}
+
+/// The lists of an update report, to look people up in.
+struct Update<'a> {
+    new: Listed<'a>,
+    removed: Listed<'a>,
+    changed: Listed<'a>,
+}
+
+impl<'a> Update<'a> {
+    fn new(update: Option<&'a UpdateReport>) -> Self {
+        let listed = |list: fn(&UpdateReport) -> &[Reported]| Listed::new(update.map_or(&[], list));
+        Self {
+            new: listed(|update| &update.new_members),
+            removed: listed(|update| &update.removed_members),
+            changed: listed(|update| &update.changed_members),
+        }
+    }
+
+    /// Those whom Cerby knew and the app no longer has, unless that was wanted or is told by the wish itself.
+    fn lost(&self, wishes: &Wishes<'a>) -> Vec<Difference> {
+        let unwanted =
+            self.removed.people.iter().filter(|one| {
+                one.member.as_deref().is_none_or(|id| !wishes.by_id.contains_key(id))
+            });
+        unwanted
+            .map(|one| Difference {
+                class: Class::Missing,
+                member_id: one.member.clone(),
+                email: one.email.clone(),
+                username: one.username.clone(),
+                roles: None,
+                task_id: None,
+                why: "known to Cerby, and no longer in the app".to_owned(),
+            })
+            .collect()
+    }
+}
+
+/// People of a report, known as the report knows them.
+pub(super) struct Listed<'a> {
+    people: &'a [Reported],
+    ids: HashSet<&'a str>,
+    unmatched: HashSet<(Option<&'a str>, Option<&'a str>)>,
+}
+
+impl<'a> Listed<'a> {
+    pub(super) fn new(people: &'a [Reported]) -> Self {
+        let unmatched = people.iter().filter(|one| one.member.is_none());
+        Self {
+            people,
+            ids: people.iter().filter_map(|one| one.member.as_deref()).collect(),
+            unmatched: unmatched
+                .map(|one| (one.email.as_deref(), one.username.as_deref()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn holds(&self, seen: &SeenMember) -> bool {
+        match &seen.member {
+            Some(id) => self.ids.contains(id.as_str()),
+            None => self.unmatched.contains(&(seen.email.as_deref(), seen.username.as_deref())),
+        }
+    }
+}
+
+/// The keys that more than one member has.
+fn shared(reading: &Reading, key: impl Fn(&SeenMember) -> Option<String>) -> HashSet<String> {
+    let mut once = HashSet::new();
+    reading.members.iter().filter_map(key).filter(|key| !once.insert(key.clone())).collect()
+}
+
+/// A hash of everybody seen that does not depend on their order.
+pub fn hash(members: &[SeenMember]) -> String {
+    let mut lines: Vec<String> = members.iter().map(|seen| json!(seen).to_string()).collect();
+    lines.sort_unstable();
+    let digest = Sha256::digest(lines.join("\n"));
+    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What a reading says of somebody who is watched after a confirmed change. Pure.
+//!
+//! A removal that was proven once may not last: somebody came back at a peer although the job had succeeded, and
+//! nobody looked again. An invitation is accepted, expires or vanishes after it was proven.
+
+pub mod store;
+
+use super::verdict::Sighting;
+use crate::membership::{Membership, Operation};
+
+/// What is to be done with a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should be: look again at the next time.
+    Look,
+    /// This reading cannot tell: look again soon.
+    Retry,
+    /// As it should be, and this was the last look; nobody needs to know.
+    End,
+    /// Somebody who was removed is there again.
+    Returned,
+    /// The invitation was accepted.
+    Accepted,
+    /// The invitation can no longer be accepted: another one is needed.
+    Expired,
+    /// Neither a member nor an invitation is there any more.
+    Vanished,
+}
+
+/// Judges what was seen of somebody. `due` tells whether it is time for a look, `last` whether none follows.
+pub fn after_reading(
+    operation: Operation,
+    seen: &Sighting<'_>,
+    due: bool,
+    last: bool,
+) -> Option<Outcome> {
+    let membership = match seen {
+        Sighting::Unclear(_) => return due.then_some(Outcome::Retry),
+        Sighting::Absent => None,
+        Sighting::Present(seen) => Some(seen.membership),
+    };
+    let steady = || due.then_some(if last { Outcome::End } else { Outcome::Look });
+    match (operation, membership) {
+        (Operation::Remove, None | Some(Membership::InvitationExpired)) => steady(),
+        (Operation::Remove, Some(_)) => Some(Outcome::Returned),
+        (_, Some(Membership::Joined)) => Some(Outcome::Accepted),
+        (_, Some(Membership::Invited)) => steady(),
+        (_, Some(Membership::InvitationExpired)) => Some(Outcome::Expired),
+        // What was just proven may not show yet.
+        (_, None | Some(Membership::AssetsOnly)) => due.then_some(Outcome::Vanished),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::{Marks, SeenMember};
+
+    #[test]
+    fn every_sight_of_somebody_watched_has_one_outcome() {
+        use Membership::{AssetsOnly, InvitationExpired, Invited, Joined};
+        use Operation::{Invite, Remove};
+        use Outcome::{Accepted, End, Expired, Look, Retry, Returned, Vanished};
+        let member = |membership| SeenMember {
+            member: Some("jo".to_owned()),
+            email: None,
+            username: None,
+            entitlements: [].into(),
+            membership,
+            marks: Marks::default(),
+        };
+        // Operation and sight; the outcome before it is due, when it is due, and at the last look.
+        let table = [
+            (Remove, None, [None, Some(Look), Some(End)]),
+            (Remove, Some(InvitationExpired), [None, Some(Look), Some(End)]),
+            (Remove, Some(Joined), [Some(Returned); 3]),
+            (Remove, Some(Invited), [Some(Returned); 3]),
+            (Remove, Some(AssetsOnly), [Some(Returned); 3]),
+            (Invite, None, [None, Some(Vanished), Some(Vanished)]),
+            (Invite, Some(AssetsOnly), [None, Some(Vanished), Some(Vanished)]),
+            (Invite, Some(Invited), [None, Some(Look), Some(End)]),
+            (Invite, Some(Joined), [Some(Accepted); 3]),
+            (Invite, Some(InvitationExpired), [Some(Expired); 3]),
+        ];
+        for (operation, membership, expected) in table {
+            let seen = membership.map(member);
+            let sight = seen.as_ref().map_or(Sighting::Absent, Sighting::Present);
+            let times = [(false, false), (true, false), (true, true)];
+            let outcomes = times.map(|(due, last)| after_reading(operation, &sight, due, last));
+            assert_eq!(outcomes, expected, "{operation} {membership:?}");
+        }
+        let unclear = Sighting::Unclear(String::new());
+        for operation in [Invite, Remove] {
+            assert_eq!(after_reading(operation, &unclear, true, true), Some(Retry));
+            assert_eq!(after_reading(operation, &unclear, false, false), None);
+        }
+    }
+}

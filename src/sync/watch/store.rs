@@ -1,0 +1,157 @@
+//! The SQL of watches.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use crate::membership::{MemberKey, Operation};
+use crate::store::{StoreError, interval};
+
+/// Somebody who is watched.
+#[derive(Debug)]
+pub struct Watch {
+    /// The task whose change was confirmed.
+    pub task: i64,
+    /// Whom it is about.
+    pub key: MemberKey,
+    /// What was confirmed.
+    pub operation: Operation,
+    /// When it was confirmed.
+    pub since: DateTime<Utc>,
+    /// How often they were looked at since.
+    pub looks: i32,
+    /// Whether it was time for a look when the reading began.
+    pub is_due: bool,
+}
+
+/// Begins to watch a member, in place of what they were watched for before.
+pub async fn begin(
+    connection: &mut PgConnection,
+    key: &MemberKey,
+    task: i64,
+    operation: Operation,
+    first_look: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into reconciler.member_watches
+             (workspace_id, integration_id, member_id, task_id, operation, due_at)
+         values ($1, $2, $3, $4, $5, clock_timestamp() + $6)
+         on conflict (workspace_id, integration_id, member_id) do update
+         set task_id = excluded.task_id, operation = excluded.operation, since = excluded.since,
+             looks = 0, due_at = excluded.due_at, asked_at = null",
+        key.workspace,
+        key.integration,
+        key.member,
+        task,
+        operation.as_str(),
+        interval(first_look),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The watches of an integration that a reading started at `started_at` may speak of.
+pub async fn of_integration(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    started_at: DateTime<Utc>,
+) -> Result<Vec<Watch>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select task_id, member_id, operation, since, looks, due_at <= $3 as "is_due!"
+           from reconciler.member_watches
+           where workspace_id = $1 and integration_id = $2 and since < $3
+           order by member_id"#,
+        workspace,
+        integration,
+        started_at,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let operation = row.operation.parse().map_err(|source| StoreError::BadRow {
+                table: "member_watches",
+                id: row.task_id,
+                source,
+            })?;
+            Ok(Watch {
+                task: row.task_id,
+                key: MemberKey {
+                    workspace: workspace.to_owned(),
+                    integration: integration.to_owned(),
+                    member: row.member_id,
+                },
+                operation,
+                since: row.since,
+                looks: row.looks,
+                is_due: row.is_due,
+            })
+        })
+        .collect()
+}
+
+/// Sets the next look, `after` the confirmed change; one that began anew meanwhile is left alone.
+pub async fn look_again(
+    connection: &mut PgConnection,
+    watch: &Watch,
+    looks: i32,
+    due_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update reconciler.member_watches set looks = $5, due_at = $6, asked_at = null
+         where workspace_id = $1 and integration_id = $2 and member_id = $3 and since = $4",
+        watch.key.workspace,
+        watch.key.integration,
+        watch.key.member,
+        watch.since,
+        looks,
+        due_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends a watch, unless it began anew meanwhile.
+pub async fn end(connection: &mut PgConnection, watch: &Watch) -> Result<(), StoreError> {
+    sqlx::query!(
+        "delete from reconciler.member_watches
+         where workspace_id = $1 and integration_id = $2 and member_id = $3 and since = $4",
+        watch.key.workspace,
+        watch.key.integration,
+        watch.key.member,
+        watch.since,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Asks for readings of integrations with a look due, once an hour until one has spoken; how many.
+pub async fn request_readings(pool: &PgPool, limit: i64) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"with due as materialized (
+               select w.workspace_id, w.integration_id
+               from reconciler.member_watches w
+               join reconciler.integrations i using (workspace_id, integration_id)
+               where w.due_at <= now() and (w.asked_at is null or w.asked_at < now() - interval '1 hour')
+                 and i.gate not in ('paused', 'credentials')
+               group by w.workspace_id, w.integration_id
+               order by min(w.due_at)
+               limit $1
+           ), asked as (
+               update reconciler.member_watches w set asked_at = now()
+               from due where w.workspace_id = due.workspace_id and w.integration_id = due.integration_id
+                 and w.due_at <= now()
+           ), requested as (
+               select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'watch') from due
+           )
+           select count(*) as "requested!" from requested"#,
+        limit,
+    )
+    .fetch_one(pool)
+    .await?)
+}
