@@ -10,6 +10,10 @@ create table reconciler.integrations (
     -- Set by people: how much of the app's automation may run at a time, for all replicas together.
     max_in_flight     integer,
     starts_per_minute integer,
+    -- Set by people: whom no report may remove unasked, and how often the app is read without a reason.
+    own_account         text,
+    administrator_roles text[],
+    reading_every_s     integer,
 
     -- The daemon's side of the gate.
     gate_cause        text,
@@ -23,6 +27,8 @@ create table reconciler.integrations (
     gate_reminded_at  timestamptz,
     taken             bigint[]    not null default '{}',
     next_start_at     timestamptz not null default '-infinity',
+    next_reading_at   timestamptz,
+    doubtful_readings integer     not null default 0,
     primary key (workspace_id, integration_id),
     constraint kind_is_app_or_business_hub check (kind in ('app', 'business_hub')),
     constraint gate_is_open_half_open_closed_paused_or_credentials
@@ -30,6 +36,8 @@ create table reconciler.integrations (
     constraint gate_cause_is_failures_or_rate_limit check (gate_cause in ('failures', 'rate_limit')),
     constraint max_in_flight_is_at_least_1 check (max_in_flight >= 1),
     constraint starts_per_minute_is_at_least_1 check (starts_per_minute >= 1),
+    constraint own_account_is_not_empty check (btrim(own_account) <> ''),
+    constraint reading_every_s_is_0_or_at_least_60 check (reading_every_s = 0 or reading_every_s >= 60),
     constraint closed_gates_say_why_and_how_long
         check (gate not in ('closed', 'half_open') or (gate_cause is not null and gate_until is not null)),
     constraint shut_gates_say_why check (gate = 'open' or gate_reason is not null)
@@ -42,6 +50,14 @@ comment on column reconciler.integrations.gate is
     'paused: by a person; credentials: the app refuses the stored login, a manual action asks to mend it.';
 comment on column reconciler.integrations.max_in_flight is 'Tasks in flight at a time, all replicas together; null for the configured number.';
 comment on column reconciler.integrations.starts_per_minute is 'Tasks taken up per minute, all replicas together; null for the configured number.';
+comment on column reconciler.integrations.own_account is
+    'Email, name in the app or id of the account that the automation logs in with: no report removes it without a person.';
+comment on column reconciler.integrations.administrator_roles is
+    'Ids of roles that make an administrator; null for the configured ones.';
+comment on column reconciler.integrations.reading_every_s is
+    'Seconds between readings that nothing else asked for; 0 for never, null for the configured number.';
+comment on column reconciler.integrations.doubtful_readings is
+    'Readings in a row that failed or were incomplete.';
 comment on column reconciler.integrations.gate_slope is
     'After a gate opened: tasks in flight at a time, one more with each that works, until the slope ends.';
 comment on column reconciler.integrations.gate_probe is 'The one task that tries while the gate is half open.';

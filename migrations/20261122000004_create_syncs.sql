@@ -4,6 +4,7 @@ create table reconciler.syncs (
     integration_id    text        not null,
     procedure         text        not null,
     state             text        not null default 'requested',
+    causes            text[]      not null default '{}',
     requested_at      timestamptz not null default clock_timestamp(),
     next_step_at      timestamptz not null default clock_timestamp(),
     started_at        timestamptz,
@@ -14,6 +15,7 @@ create table reconciler.syncs (
     failures          integer     not null default 0,
     last_error        text,
     held_reason       text,
+    held_until        timestamptz,
     decision          text,
     decision_reason   text,
     decided_by        text,
@@ -30,12 +32,18 @@ create table reconciler.syncs (
     constraint state_is_known
         check (state in ('requested', 'started', 'report_ready', 'held', 'applying', 'finished', 'failed')),
     constraint started_syncs_say_when check (state = 'requested' or started_at is not null),
-    constraint held_syncs_say_why check (state <> 'held' or held_reason is not null),
+    constraint held_syncs_say_why_and_how_long
+        check (state <> 'held' or (held_reason is not null and held_until is not null)),
     constraint ended_syncs_say_when check ((state in ('finished', 'failed')) = (finished_at is not null)),
     constraint decision_is_approved_or_rejected check (decision in ('approved', 'rejected')),
     constraint decisions_have_a_reason check (decision is null or btrim(decision_reason) <> '')
 ) with (fillfactor = 60);
 
+comment on column reconciler.syncs.causes is
+    'Why the app is read: done, again, watch, period, person. Many causes make one reading.';
+comment on column reconciler.syncs.report is
+    'What was found: update (the app''s own report), reading (proof of completeness, hash), counts by class, differences.';
+comment on column reconciler.syncs.held_until is 'Until when a person can decide; then the app is read anew.';
 comment on table reconciler.syncs is
     'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
 
@@ -48,20 +56,24 @@ create unique index one_active_sync_per_integration
     where state in ('started', 'report_ready', 'held', 'applying');
 create index unfinished_syncs_by_due_time
     on reconciler.syncs (next_step_at) where state in ('requested', 'started', 'report_ready', 'applying');
+create index finished_syncs_by_time on reconciler.syncs (finished_at) where finished_at is not null;
+create index syncs_of_an_integration on reconciler.syncs (workspace_id, integration_id, started_at);
 create index applied_removals_by_time
     on reconciler.syncs (workspace_id, integration_id, finished_at) where unexpected_removals > 0;
 
-create function reconciler.request_sync(p_workspace_id text, p_integration_id text, p_due_at timestamptz)
+create function reconciler.request_sync(p_workspace_id text, p_integration_id text, p_due_at timestamptz, p_cause text)
     returns void
     language sql set search_path = pg_catalog, pg_temp as
 $$
-    insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at)
+    insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at, causes)
     select i.workspace_id, i.integration_id,
-           case i.kind when 'app' then 'check_and_apply' else 'sync' end, p_due_at
+           case i.kind when 'app' then 'check_and_apply' else 'sync' end, p_due_at, array[p_cause]
     from reconciler.integrations i
     where i.workspace_id = p_workspace_id and i.integration_id = p_integration_id
     on conflict (workspace_id, integration_id) where state = 'requested'
-        do update set next_step_at = least(syncs.next_step_at, excluded.next_step_at);
+        do update set next_step_at = least(syncs.next_step_at, excluded.next_step_at),
+                      causes = case when p_cause = any (syncs.causes) then syncs.causes
+                                    else syncs.causes || p_cause end;
     select pg_notify('reconciler', 'syncs');
 $$;
 
@@ -74,6 +86,10 @@ begin
         raise exception 'sync % is not waiting for a decision: it is %', old.id,
                         case when old.decision is null then old.state else 'already ' || old.decision end
             using errcode = 'check_violation';
+    end if;
+    if old.held_until < clock_timestamp() then
+        raise exception 'the report of sync % could be decided on until %', old.id, old.held_until
+            using errcode = 'check_violation', hint = 'The app is read anew: decide on the next report.';
     end if;
     if new.decision is null or btrim(coalesce(new.decision_reason, '')) = '' then
         raise exception 'a decision on sync % needs decision (approved or rejected) and decision_reason', old.id
@@ -104,6 +120,7 @@ begin
             new.workspace_id, 'sync', new.id::text,
             jsonb_strip_nulls(jsonb_build_object(
                 'integration_id', new.integration_id, 'procedure', new.procedure,
+                'causes', case when tg_op = 'INSERT' then new.causes end, 'counts', new.report -> 'counts',
                 'reason', coalesce(case when new.state = 'held' then new.held_reason end,
                                    case when new.decision is not null then new.decision_reason end,
                                    new.finished_reason))));

@@ -209,7 +209,7 @@ begin
                 'assignee', new.assignee, 'note', new.note, 'done_by', new.done_by, 'done_at', new.done_at,
                 'verdict', new.verdict, 'seen', case when new.verdict is not null then new.seen end)));
     if changed and new.status = 'done' then
-        perform reconciler.request_sync(new.workspace_id, new.integration_id, clock_timestamp());
+        perform reconciler.request_sync(new.workspace_id, new.integration_id, clock_timestamp(), 'done');
     elsif changed and new.closed_at is not null and new.operation = 'reconnect' then
         update reconciler.integrations set gate = 'open'
         where workspace_id = new.workspace_id and integration_id = new.integration_id and gate = 'credentials';
@@ -253,3 +253,26 @@ create trigger gate_changes_are_recorded
     after update of gate on reconciler.integrations
     for each row when (old.gate is distinct from new.gate)
     execute function reconciler.record_gate_change();
+
+create function reconciler.record_integration_settings() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    values ('integration.set', new.workspace_id, 'integration', new.integration_id,
+            jsonb_build_object('max_in_flight', new.max_in_flight, 'starts_per_minute', new.starts_per_minute,
+                               'own_account', new.own_account, 'administrator_roles', new.administrator_roles,
+                               'reading_every_s', new.reading_every_s));
+    return null;
+end
+$$;
+
+create trigger integration_settings_are_recorded
+    after update of max_in_flight, starts_per_minute, own_account, administrator_roles, reading_every_s
+    on reconciler.integrations
+    for each row when ((old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles,
+                        old.reading_every_s)
+                       is distinct from
+                       (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles,
+                        new.reading_every_s))
+    execute function reconciler.record_integration_settings();

@@ -21,20 +21,21 @@ grant select on reconciler.automation_tasks, reconciler.manual_actions, reconcil
                 reconciler.integrations, reconciler.returns, reconciler.events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
--- An operator moves an action, decides on a held report, pauses, resumes and limits an integration, and
--- sends actions back to automation.
+-- An operator moves an action, decides on a held report, asks for a reading, pauses, resumes, limits and protects an
+-- integration, and sends actions back to automation.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
-grant update (gate, gate_reason, max_in_flight, starts_per_minute) on reconciler.integrations to reconciler_operator;
+grant update (gate, gate_reason, max_in_flight, starts_per_minute, own_account, administrator_roles, reading_every_s)
+    on reconciler.integrations to reconciler_operator;
 grant execute on function reconciler.returnable_actions(text, text, text, text),
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;
 
 grant insert, update on reconciler.automation_tasks, reconciler.manual_actions, reconciler.syncs,
                         reconciler.integrations, reconciler.returns to reconciler_daemon;
-grant delete on reconciler.automation_tasks to reconciler_daemon;
+grant delete on reconciler.automation_tasks, reconciler.syncs to reconciler_daemon;
 grant insert on reconciler.events to reconciler_daemon;
-grant execute on function reconciler.request_sync(text, text, timestamptz),
+grant execute on function reconciler.request_sync(text, text, timestamptz, text),
                           reconciler.promote_waiting(text, text, text),
                           reconciler.reopen_task(text, bigint, text),
                           reconciler.is_limited(reconciler.integrations, integer, integer),

@@ -104,7 +104,8 @@ pub struct MemberKey {
 }
 
 /// How somebody stands in an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Membership {
     /// A member.
     Joined,
@@ -117,7 +118,7 @@ pub enum Membership {
 }
 
 /// One person as a reading of the app shows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SeenMember {
     /// The Cerby user id, unless Cerby has not matched this person.
     pub member: Option<String>,
@@ -134,7 +135,7 @@ pub struct SeenMember {
 }
 
 /// What Cerby says of a person beside their standing in the app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Marks {
     /// Somebody outside the directory.
     pub is_guest: bool,

@@ -560,22 +560,27 @@ async fn a_failed_job_brings_what_details_it_has() {
 }
 
 #[tokio::test]
-async fn times_come_with_a_zone_without_one_or_not_at_all() {
-    let utc = Some("2024-08-29T19:31:21.563Z".parse().unwrap());
-    for (text, expected) in [
-        (json!("2024-08-29T19:31:21.563000+00:00"), utc),
-        (json!("2024-08-29T21:31:21.563+02:00"), utc),
-        (json!("2024-08-29T19:31:21.563Z"), utc),
-        (json!("2024-08-29T19:31:21.563"), utc),
-        (json!("2024-08-29T19:31:21.563000"), utc),
-        (json!("last Thursday"), None),
-        (json!(""), None),
-        (Value::Null, None),
+async fn a_jobs_age_is_told_by_the_backends_own_clock() {
+    let date = "date: Thu, 29 Aug 2024 19:32:21 GMT\r\n";
+    let age = Some(Duration::from_millis(59_437));
+    for (header, text, expected) in [
+        (date, json!("2024-08-29T19:31:21.563000+00:00"), age),
+        (date, json!("2024-08-29T21:31:21.563+02:00"), age),
+        (date, json!("2024-08-29T19:31:21.563Z"), age),
+        (date, json!("2024-08-29T19:31:21.563"), age),
+        (date, json!("2024-08-29T19:31:21.563000"), age),
+        (date, json!("2024-08-29T19:32:21.9Z"), Some(Duration::ZERO)),
+        (date, json!("last Thursday"), None),
+        (date, json!(""), None),
+        (date, Value::Null, None),
+        ("", json!("2024-08-29T19:31:21.563Z"), None),
+        ("date: yesterday\r\n", json!("2024-08-29T19:31:21.563Z"), None),
     ] {
         let attributes = json!({"status": "running", "createdAt": text});
         let body = json!({"data": {"id": "j1", "attributes": attributes}});
-        let job = Server::always(ok(&body)).await.client().job("acme", "j1").await.unwrap();
-        assert_eq!(job.created_at, expected, "{text}");
+        let server = Server::always(Reply::Whole(200, header, body.to_string())).await;
+        let job = server.client().job("acme", "j1").await.unwrap();
+        assert_eq!(job.age, expected, "{text}");
     }
 }
 
@@ -613,8 +618,16 @@ async fn a_report_is_read_whole_or_not_at_all() {
     let read = server.client().report("acme", "app-1").await.unwrap().unwrap();
     assert_eq!((read.id.as_str(), read.applied), ("r1", false));
     assert_eq!((read.members_read, read.members_total), (Some(2), Some(3)));
-    let ids = [read.new_members, read.removed_members, read.changed_members].concat();
+    let people = [read.new_members, read.removed_members, read.changed_members].concat();
+    let ids: Vec<_> = people.iter().filter_map(|one| one.member.as_deref()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
+
+    for nobody in [json!({}), json!({"id": null}), json!({"id": ""}), json!({"id": "a\u{0}"})] {
+        let mut body = report("r1");
+        body["data"]["attributes"]["removedUsers"] = json!([nobody]);
+        let error = refused(Server::always(ok(&body)).await.client().report("acme", "app-1").await);
+        assert!(matches!(error, BackendError::Nonsense(_)), "{nobody}: {error:?}");
+    }
 
     for missing in ["newUsers", "removedUsers", "updatedRoles", "status"] {
         let mut body = report("r1");

@@ -293,12 +293,16 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
     world.drive().await;
     let age = "update reconciler.automation_tasks set closed_at = now() - interval '91 days' where id <> $1";
     sqlx::query(age).bind(young).execute(&world.pool).await.unwrap();
-    cerby_reconciler::upkeep::round(&world.pool, &world.config).await.unwrap();
-    let left: Vec<i64> =
-        sqlx::query_scalar("select id from reconciler.automation_tasks order by id")
+    let left = async || {
+        cerby_reconciler::upkeep::round(&world.pool, &world.config).await.unwrap();
+        sqlx::query_scalar::<_, i64>("select id from reconciler.automation_tasks order by id")
             .fetch_all(&world.pool)
             .await
-            .unwrap();
+            .unwrap()
+    };
+    assert!(left().await.contains(&old), "whoever is watched is not forgotten");
+    sqlx::query("delete from reconciler.member_watches").execute(&world.pool).await.unwrap();
+    let left = left().await;
     assert!(!left.contains(&old) && left.contains(&young), "{left:?}");
     assert_eq!(left.len(), 2, "the task of the unfinished action stays");
 }

@@ -11,13 +11,14 @@ use serde_json::Value;
 use super::BackendError;
 use super::wire::{Errors, Object};
 
-/// Reads the answer's JSON, or says what came instead.
+/// Reads the answer's JSON and the backend's time, or says what came instead.
 pub(super) async fn read<T: DeserializeOwned>(
     response: Response,
     max_bytes: usize,
-) -> Result<T, BackendError> {
+) -> Result<(T, Option<DateTime<Utc>>), BackendError> {
     let status = response.status();
     let retry_after = retry_after(response.headers());
+    let at = date(response.headers());
     let body = body(response, max_bytes).await;
     if !status.is_success() {
         // The status stands, whatever became of the body.
@@ -26,8 +27,14 @@ pub(super) async fn read<T: DeserializeOwned>(
     let body = body?;
     match errors(&body).map_err(|error| not_understood(&error))?.first() {
         Some(first) => Err(refusal_in_a_success(status, retry_after, &body, first)),
-        None => object(&body).map_err(|error| not_understood(&error)),
+        None => object(&body).map(|answer| (answer, at)).map_err(|error| not_understood(&error)),
     }
+}
+
+/// The time by the backend's clock, if it tells.
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
 }
 
 fn object<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
@@ -133,10 +140,7 @@ fn seconds(text: &str) -> Option<Duration> {
 /// The time until a date, by the clock of the backend; one in the past is no wait.
 fn until(text: &str, headers: &HeaderMap) -> Option<Duration> {
     let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-    let now = headers
-        .get(DATE)
-        .and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok())
-        .map_or_else(|| DateTime::<Utc>::from(SystemTime::now()), |date| date.to_utc());
+    let now = date(headers).unwrap_or_else(|| DateTime::<Utc>::from(SystemTime::now()));
     Some((until - now).to_std().unwrap_or(Duration::ZERO))
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, redirect};
 use secrecy::ExposeSecret;
@@ -186,9 +187,11 @@ impl Client {
     /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
-        let found = self.get::<One<JobObject>>(workspace, &path).await?.data.0;
+        let request = self.request(Method::GET, workspace, &path);
+        let (found, now) = self.send_dated::<One<JobObject>>(workspace, request).await?;
+        let found = found.data.0;
         as_asked(found.id.as_deref(), job, "job")?;
-        Ok(found.into())
+        Ok(found.job(now))
     }
 
     /// Starts a sync; answers with the job's id.
@@ -279,6 +282,15 @@ impl Client {
         workspace: &str,
         request: RequestBuilder,
     ) -> Result<T, BackendError> {
+        self.send_dated(workspace, request).await.map(|(answer, _)| answer)
+    }
+
+    /// The answer, and the time by the backend's clock.
+    async fn send_dated<T: DeserializeOwned>(
+        &self,
+        workspace: &str,
+        request: RequestBuilder,
+    ) -> Result<(T, Option<DateTime<Utc>>), BackendError> {
         let answer = match request.send().await {
             Ok(response) => answer::read(response, self.max_bytes).await,
             Err(error) => Err(answer::from_reqwest(error)),

@@ -116,8 +116,8 @@ impl BackendError {
 /// The backend's job, as far as we need it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// When the backend says that it was made; an answer that names an older job than our request is not ours.
-    pub created_at: Option<DateTime<Utc>>,
+    /// How long ago it was made, by the backend's own clock, where it tells both times.
+    pub age: Option<Duration>,
     /// Whether and how it ended.
     pub progress: Progress,
 }
@@ -184,12 +184,51 @@ pub struct UpdateReport {
     pub members_total: Option<u64>,
     /// Whether it was applied before.
     pub applied: bool,
-    /// Ids of members in the app that Cerby does not know.
-    pub new_members: Vec<String>,
-    /// Ids of members whom Cerby knows and the app no longer has.
-    pub removed_members: Vec<String>,
-    /// Ids of members with other roles than Cerby knows.
-    pub changed_members: Vec<String>,
+    /// People in the app whom Cerby does not know.
+    pub new_members: Vec<Reported>,
+    /// Members whom Cerby knows and the app no longer has.
+    pub removed_members: Vec<Reported>,
+    /// Members with other roles than Cerby knows.
+    pub changed_members: Vec<Reported>,
+}
+
+/// A person in a report: by id, or where Cerby has matched nobody, by email or name in the app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "ReportedFields")]
+pub struct Reported {
+    /// The Cerby user id.
+    #[serde(rename = "id")]
+    pub member: Option<String>,
+    /// The email in the app.
+    pub email: Option<String>,
+    /// The name in the app.
+    pub username: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct ReportedFields {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+}
+
+impl TryFrom<ReportedFields> for Reported {
+    type Error = &'static str;
+
+    fn try_from(fields: ReportedFields) -> Result<Self, Self::Error> {
+        let storable = |text: &String| !text.is_empty() && !text.chars().any(char::is_control);
+        if fields.id.as_ref().is_some_and(|id| !storable(id)) {
+            return Err("an id that is none");
+        }
+        let (email, username) = (fields.email.filter(storable), fields.username.filter(storable));
+        if fields.id.is_none() && email.is_none() && username.is_none() {
+            return Err("nobody");
+        }
+        Ok(Self { member: fields.id, email, username })
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::answer;
-use super::{Failure, Gap, Job, Progress, UpdateReport};
+use super::{Failure, Gap, Job, Progress, Reported, UpdateReport};
 use crate::membership::{Marks, Membership, SeenMember};
 
 /// A JSON object. serde's own structs take arrays as well, which are never what was promised.
@@ -173,10 +173,11 @@ struct JobAttributes {
     error_details: Value,
 }
 
-/// That a job failed is told by its status; what else it says counts as far as it can be read.
-impl From<JobObject> for Job {
-    fn from(job: JobObject) -> Self {
-        let attributes = job.attributes.0;
+impl JobObject {
+    /// The job as it stands `now` by the backend's clock. That it failed is told by its status; what else it says
+    /// counts as far as it can be read.
+    pub(super) fn job(self, now: Option<DateTime<Utc>>) -> Job {
+        let attributes = self.attributes.0;
         let details = &attributes.error_details;
         let progress = match attributes.status.as_str() {
             "finished" => Progress::Finished,
@@ -189,7 +190,8 @@ impl From<JobObject> for Job {
             }),
             _ => Progress::Running,
         };
-        Self { created_at: time(&attributes.created_at), progress }
+        let age = now.zip(time(&attributes.created_at)).map(|(now, made)| now - made);
+        Job { age: age.map(|age| age.to_std().unwrap_or_default()), progress }
     }
 }
 
@@ -209,9 +211,9 @@ struct ReportAttributes {
     members_read: Option<u64>,
     #[serde(default)]
     members_total: Option<u64>,
-    new_users: Vec<Object<Identified>>,
-    removed_users: Vec<Object<Identified>>,
-    updated_roles: Vec<Object<Identified>>,
+    new_users: Vec<Object<Reported>>,
+    removed_users: Vec<Object<Reported>>,
+    updated_roles: Vec<Object<Reported>>,
 }
 
 /// A report in any other state is none that could be applied.
@@ -225,16 +227,16 @@ enum ReportStatus {
 impl From<ReportObject> for UpdateReport {
     fn from(report: ReportObject) -> Self {
         let attributes = report.attributes.0;
-        let ids = |list: Vec<Object<Identified>>| list.into_iter().map(|one| one.0.id).collect();
+        let people = |list: Vec<Object<Reported>>| list.into_iter().map(|one| one.0).collect();
         Self {
             id: report.id,
             created_at: time(&attributes.created_at),
             members_read: attributes.members_read,
             members_total: attributes.members_total,
             applied: attributes.status == ReportStatus::Applied,
-            new_members: ids(attributes.new_users),
-            removed_members: ids(attributes.removed_users),
-            changed_members: ids(attributes.updated_roles),
+            new_members: people(attributes.new_users),
+            removed_members: people(attributes.removed_users),
+            changed_members: people(attributes.updated_roles),
         }
     }
 }

@@ -43,6 +43,8 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("backend.request_timeout_s", config.backend.request_timeout_s as i64),
         ("backend.connect_timeout_s", config.backend.connect_timeout_s as i64),
         ("sync.max_failures", i64::from(config.sync.max_failures)),
+        ("sync.doubtful_after", i64::from(config.sync.doubtful_after)),
+        ("guard.held_s", config.guard.held_s as i64),
         ("upkeep.every_s", config.upkeep.every_s as i64),
         ("upkeep.batch", i64::from(config.upkeep.batch)),
         ("wakeup.poll_ms", config.wakeup.poll_ms as i64),
@@ -161,10 +163,27 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
         job.max_look_s <= DAY_S,
         format!("job.max_look_s = {}: must be at most a day = {DAY_S}", job.max_look_s),
     );
+    let sync = &config.sync;
     must(
-        !config.sync.rereads_s.is_empty(),
-        "sync.rereads_s is empty: give at least one number of seconds".to_owned(),
+        (0.0..=DAY_S).contains(&sync.first_look_s),
+        format!("sync.first_look_s = {}: must be 0 to a day = {DAY_S}", sync.first_look_s),
     );
+    must(
+        sync.every_s == 0 || sync.every_s >= 60,
+        format!("sync.every_s = {}: must be 0 or at least 60", sync.every_s),
+    );
+    let lists = [
+        ("rereads_s", &sync.rereads_s),
+        ("removal_looks_s", &sync.removal_looks_s),
+        ("invitation_looks_s", &sync.invitation_looks_s),
+    ];
+    for (key, list) in lists {
+        must(!list.is_empty(), format!("sync.{key} is empty: give at least one number of seconds"));
+    }
+    for (key, list) in &lists[1..] {
+        let grows = list.is_sorted_by(|earlier, later| earlier < later);
+        must(grows, format!("sync.{key} = {list:?}: must grow"));
+    }
 }
 
 fn delays(name: &str, backoff: &Backoff, must: &mut impl FnMut(bool, String)) {

@@ -145,9 +145,22 @@ tables! {
         retry_max_s: u64,
         max_failures: i32,
         report_max_age_s: u64,
+        first_look_s: f64,
+        every_s: u64,
+        doubtful_after: i32,
+        #[serde(deserialize_with = "read::seconds")]
+        removal_looks_s: Vec<u64>,
+        #[serde(deserialize_with = "read::seconds")]
+        invitation_looks_s: Vec<u64>,
     }
     /// What an apply may remove that nobody asked for.
-    Guard { max_unexpected_removals: u32, max_unexpected_percent: u32, }
+    Guard {
+        max_unexpected_removals: u32,
+        max_unexpected_percent: u32,
+        #[serde(deserialize_with = "read::words")]
+        administrator_roles: Vec<String>,
+        held_s: u64,
+    }
     /// How long finished work is kept.
     Retention { finished_tasks_days: u32, events_days: u32, }
     /// Healing, reminders and retention.
@@ -312,11 +325,14 @@ fn required<T>(value: Option<T>, key: &str, variable: &str) -> Result<T, ConfigE
 impl Job {
     /// How long until a job is looked at again that has run for `age`; `None` when it is given up.
     pub fn next_look(&self, age: Duration) -> Option<Duration> {
-        if age >= Duration::from_secs(self.within_s) {
-            return None;
-        }
-        let seconds = (age.as_secs_f64() / 2.0).clamp(self.first_look_s, self.max_look_s);
-        Some(Duration::from_secs_f64(seconds))
+        self.look_after(age, self.first_look_s, 0.5)
+    }
+
+    /// The same for a job that is looked at earlier, and again after this part of its age.
+    pub fn look_after(&self, age: Duration, first_s: f64, part: f64) -> Option<Duration> {
+        let is_waited_for = age < Duration::from_secs(self.within_s);
+        let seconds = (age.as_secs_f64() * part).max(first_s).min(self.max_look_s);
+        is_waited_for.then(|| Duration::from_secs_f64(seconds))
     }
 
     /// The longest time between two looks.

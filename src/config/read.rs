@@ -75,6 +75,21 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     }
 }
 
+/// A list, or in a variable words with commas between them.
+pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be a list of words such as [\"ADMIN\"] or ADMIN,OWNER")]
+    enum Given {
+        List(Vec<String>),
+        Text(String),
+    }
+    let words = match Given::deserialize(deserializer)? {
+        Given::List(list) => list,
+        Given::Text(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
+    };
+    Ok(words.into_iter().filter(|word| !word.is_empty()).collect())
+}
+
 /// An address with its port.
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;

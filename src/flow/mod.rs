@@ -15,6 +15,7 @@ use crate::telemetry::chain;
 mod retry_stage;
 pub(crate) mod returns;
 mod sync_stage;
+mod watches;
 
 pub use retry_stage::RetryStage;
 pub use sync_stage::SyncStage;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::{RECORDING, Recorded, not_recorded};
+use super::{RECORDING, Recorded, not_recorded, watches};
 use crate::backend::failure::Remedy;
 use crate::backend::{Client, Failure};
 use crate::config::{self, Config};
@@ -19,6 +19,7 @@ use crate::membership::MemberKey;
 use crate::retry::store::Quota;
 use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::sync;
 use crate::worker::{Stage, within};
 
 /// Tasks whose turn it is.
@@ -33,6 +34,8 @@ pub struct RetryStage {
     pub gates: gate::Policy,
     /// When manual actions are due.
     pub deadlines: config::ManualAction,
+    /// When members are looked at again.
+    pub syncs: sync::Policy,
     /// How long a claim is ours.
     pub lease: Duration,
     /// How long the database may take to answer.
@@ -48,6 +51,7 @@ impl RetryStage {
             policy: retry::Policy::new(config),
             gates: gate::Policy::new(config),
             deadlines: config.manual_action.clone(),
+            syncs: sync::Policy::new(config),
             lease: config.worker.lease(),
             patience: config.database.patience(),
         })
@@ -167,6 +171,9 @@ impl Outcome<'_> {
             return Ok(Err(lost));
         }
         self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
+        let (key, operation) = (&task.key, task.wanted.operation);
+        watches::begin(&mut tx, &self.stage.syncs, key, &task.application, task.id, operation)
+            .await?;
         retry::store::promote(&mut tx, &task.key).await?;
         self.commit(tx).await?;
         emit!(
@@ -299,7 +306,7 @@ impl Outcome<'_> {
             return Ok(Err(lost));
         }
         self.append(&mut tx, "task.parked", json!({"failure_code": code})).await?;
-        let face = retry::store::face(&mut tx, task).await?;
+        let face = retry::store::face(&mut tx, &task.key.workspace, task.id).await?;
         let app = AppName { name: face.integration_name, kind: face.kind };
         let reconnect = Reconnect { task: task.id, app, failure, remedy };
         let due_in = Duration::from_secs(self.stage.deadlines.due_reconnect_s);
@@ -431,7 +438,7 @@ async fn opening(
     reason: &EscalationReason,
     failure: Failure,
 ) -> Result<Opening, StoreError> {
-    let face = retry::store::face(connection, task).await?;
+    let face = retry::store::face(connection, &task.key.workspace, task.id).await?;
     Ok(Opening {
         task: task.id,
         key: task.key.clone(),

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
-use super::{RECORDING, Recorded, not_recorded};
-use crate::backend::{Client, Reading, UpdateReport};
-use crate::config::Config;
+use super::{RECORDING, Recorded, not_recorded, watches};
+use crate::backend::{Client, Reading};
+use crate::config::{self, Config};
 use crate::emit;
 use crate::lease::LeaseLost;
+use crate::membership::MemberKey;
 use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::sync::report::classify;
+use crate::sync::store::Doubt;
 use crate::sync::verdict::{Verdict, judge};
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
@@ -24,6 +27,8 @@ pub struct SyncStage {
     pub backend: Client,
     /// Readings, jobs and the guard.
     pub policy: sync::Policy,
+    /// When manual actions are due.
+    pub deadlines: config::ManualAction,
     /// How long a claim is ours.
     pub lease: Duration,
     /// How long the database may take to answer.
@@ -37,6 +42,7 @@ impl SyncStage {
             pool,
             backend,
             policy: sync::Policy::new(config),
+            deadlines: config.manual_action.clone(),
             lease: Duration::from_secs(config.worker.sync_lease_s),
             patience: config.database.patience(),
         })
@@ -120,7 +126,11 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             Ok(recorded)
         }
         sync::Next::Again { why, waits, quiet } => again(stage, sync, why, waits, quiet).await,
-        sync::Next::Hold { report, reason } => hold(stage, sync, &report, reason).await,
+        sync::Next::Hold { update, known, intents, reason } => {
+            let found = classify(&known, &intents, Some(&update));
+            let report = sync::report::stored(&known, &found, Some(&update));
+            hold(stage, sync, &update.id, &report, reason).await
+        }
         sync::Next::Fail { reason } => fail(stage, sync, &reason, false).await,
         sync::Next::LoginRefused { code } => {
             fail(stage, sync, &format!("the app refuses the stored login: {code}"), true).await
@@ -134,11 +144,14 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
 async fn hold(
     stage: &SyncStage,
     sync: &ClaimedSync,
-    report: &UpdateReport,
+    report_id: &str,
+    report: &Value,
     reason: String,
 ) -> Recorded {
+    let held = Duration::from_secs(stage.policy.guard.held_s);
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
-    if let Err(lost) = sync::store::hold(&mut tx, sync, report, &reason).await? {
+    let held = sync::store::hold(&mut tx, sync, report_id, report, &reason, held).await?;
+    if let Err(lost) = held {
         return Ok(Err(lost));
     }
     let login = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
@@ -212,8 +225,17 @@ async fn fail(
     if let Some(readings) = readings {
         sync::store::request(&mut tx, sync, stage.policy.reread_after(readings)).await?;
     }
+    // What a person decided, or did not, says nothing of the app.
+    let is_doubtful = sync.decision.is_none() && !login_refused;
+    let doubt = match is_doubtful {
+        true => Some(sync::store::count_doubtful(&mut tx, sync, true).await?),
+        false => None,
+    };
     tx.commit().await?;
     say(sync.id, login);
+    if let Some(doubt) = doubt {
+        say_doubt(stage, sync, doubt);
+    }
     emit!(
         SYNC_FAILED,
         sync.id = sync.id,
@@ -264,11 +286,12 @@ enum Said {
 /// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
 async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
-    let proof = json!({
-        "members": reading.members.len(), "pages": reading.pages, "total": reading.total, "gaps": reading.gaps,
-    });
+    let (workspace, integration) = (&sync.workspace, &sync.integration);
+    let intents = sync::store::intents(&mut *tx, workspace, integration).await?;
+    let found = classify(reading, &intents, sync.update.as_ref());
+    let report = sync::report::stored(reading, &found, sync.update.as_ref());
     let finished =
-        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(proof)).await?;
+        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(report)).await?;
     let started_at = match finished {
         Ok(started_at) => started_at,
         Err(lost) => return Ok(Err(lost)),
@@ -288,6 +311,16 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
         };
         let verdict = judgement.verdict.as_str();
         sync::store::write_verdict(&mut tx, action.id, status, verdict, &judgement.seen).await?;
+        if judgement.verdict == Verdict::Confirmed {
+            let (application, operation) = (&sync.application, action.wanted.operation);
+            let key = MemberKey {
+                workspace: workspace.clone(),
+                integration: integration.clone(),
+                member: action.wanted.member.clone(),
+            };
+            watches::begin(&mut tx, &stage.policy, &key, application, action.task, operation)
+                .await?;
+        }
         said.push(match status {
             "verified" => Said::Verified(action.id),
             "not_needed" => Said::NotNeeded(action.id),
@@ -311,9 +344,21 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
     if let Some(after) = reread {
         sync::store::request(&mut tx, sync, after).await?;
     }
+    let settling = watches::Settling {
+        policy: &stage.policy,
+        deadlines: &stage.deadlines,
+        sync,
+        reading,
+        intents: &intents,
+    };
+    let watched =
+        sync::watch::store::of_integration(&mut tx, workspace, integration, started_at).await?;
+    let watched = settling.settle(&mut tx, watched).await?;
     // Last: it may open the gate, and the integration's row is locked after all others.
     said.extend(judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?);
+    let doubt = sync::store::count_doubtful(&mut tx, sync, !reading.is_complete()).await?;
     tx.commit().await?;
+    say_doubt(stage, sync, doubt);
     emit!(
         SYNC_FINISHED,
         sync.id = sync.id,
@@ -323,7 +368,29 @@ async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Rec
         "the app was read"
     );
     say(sync.id, said);
+    watches::say(sync, watched);
     Ok(Ok(()))
+}
+
+/// Somebody is told once when an app cannot be read well several times in a row, and when it can again.
+fn say_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
+    let enough = stage.policy.sync.doubtful_after;
+    if doubt.before < enough && doubt.now >= enough {
+        emit!(
+            INTEGRATION_DOUBTFUL,
+            workspace.id = sync.workspace,
+            integration.id = sync.integration,
+            readings = doubt.now,
+            "its readings fail or are incomplete"
+        );
+    } else if doubt.before >= enough && doubt.now == 0 {
+        emit!(
+            INTEGRATION_READABLE,
+            workspace.id = sync.workspace,
+            integration.id = sync.integration,
+            "it was read completely again"
+        );
+    }
 }
 
 const LOGIN_WORKS: &str = "the app was read with the stored login";

@@ -406,21 +406,54 @@ pub struct Face {
 }
 
 /// Reads the names of a task; a claim does not carry them, since few tasks need them.
-pub async fn face(connection: &mut PgConnection, task: &ClaimedTask) -> Result<Face, StoreError> {
+pub async fn face(
+    connection: &mut PgConnection,
+    workspace: &str,
+    task: i64,
+) -> Result<Face, StoreError> {
     let row = sqlx::query!(
         "select integration_name, integration_kind, member_name
          from reconciler.automation_tasks where id = $1 and workspace_id = $2",
-        task.id,
-        task.key.workspace,
+        task,
+        workspace,
     )
     .fetch_one(connection)
     .await?;
-    let bad = |source| StoreError::BadRow { table: "automation_tasks", id: task.id, source };
+    let bad = |source| StoreError::BadRow { table: "automation_tasks", id: task, source };
     Ok(Face {
         integration_name: row.integration_name,
         kind: row.integration_kind.parse().map_err(bad)?,
         member_name: row.member_name,
     })
+}
+
+/// Escalates a task that has ended well, because it did not last; its trigger and attempts. `None` if it is gone,
+/// goes on again, or an action of the member is unfinished.
+pub async fn escalate_again(
+    connection: &mut PgConnection,
+    key: &MemberKey,
+    task: i64,
+    reason: &str,
+) -> Result<Option<(Trigger, u32)>, StoreError> {
+    let row = sqlx::query!(
+        "update reconciler.automation_tasks t
+         set state = 'escalated', closed_reason = $5, closed_at = clock_timestamp()
+         where t.id = $4 and t.workspace_id = $1 and t.state in ('succeeded', 'escalated')
+           and not exists (select from reconciler.manual_actions a
+                           where a.workspace_id = $1 and a.integration_id = $2 and a.member_id = $3
+                             and a.status in ('open', 'in_progress', 'done'))
+         returning t.trigger, t.attempts",
+        key.workspace,
+        key.integration,
+        key.member,
+        task,
+        reason,
+    )
+    .fetch_optional(connection)
+    .await?;
+    let bad = |source| StoreError::BadRow { table: "automation_tasks", id: task, source };
+    row.map(|row| Ok((row.trigger.parse().map_err(bad)?, u32::try_from(row.attempts).unwrap_or(0))))
+        .transpose()
 }
 
 /// What the row says of an escalation.

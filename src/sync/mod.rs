@@ -13,11 +13,14 @@ use chrono::{DateTime, Utc};
 use crate::backend::{Reading, UpdateReport};
 use crate::config;
 use crate::lease::Lease;
+use crate::membership::Operation;
 
 pub mod guard;
+pub mod report;
 pub mod step;
 pub mod store;
 pub mod verdict;
+pub mod watch;
 
 /// How an integration is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,18 @@ pub struct ClaimedSync {
     pub running: Option<(String, DateTime<Utc>)>,
     /// The report that is being applied or decided on.
     pub report: Option<String>,
+    /// What that report says, while it is being applied.
+    pub update: Option<UpdateReport>,
+    /// What Cerby knew when the report was held, as a hash.
+    pub held_hash: Option<String>,
+    /// Until when a decision on the held report counts.
+    pub held_until: Option<DateTime<Utc>>,
+    /// When the reading began; `None` for a request.
+    pub started_at: Option<DateTime<Utc>>,
+    /// The account that the automation logs in with, where people told.
+    pub own_account: Option<String>,
+    /// Roles that make an administrator, where people told.
+    pub administrator_roles: Option<Vec<String>>,
     /// Failed steps in a row.
     pub failures: i32,
     /// The decision on a held report.
@@ -115,6 +130,21 @@ impl Policy {
         )
     }
 
+    /// When a sync's job is looked at again that has run for `age`; `None` when it is given up.
+    pub fn next_look(&self, age: Duration) -> Option<Duration> {
+        self.job.look_after(age, self.sync.first_look_s, 0.125)
+    }
+
+    /// When somebody is looked at again who was looked at `looks` times after a confirmed change, counted from that;
+    /// `None` after the last.
+    pub fn next_watch(&self, operation: Operation, looks: i32) -> Option<Duration> {
+        let list = match operation {
+            Operation::Remove => &self.sync.removal_looks_s,
+            Operation::Invite | Operation::ChangeRole => &self.sync.invitation_looks_s,
+        };
+        list.get(usize::try_from(looks).ok()?).copied().map(Duration::from_secs)
+    }
+
     /// When the app is read again after `readings` readings without a proof.
     pub fn reread_after(&self, readings: i32) -> Duration {
         let list = &self.sync.rereads_s;
@@ -149,7 +179,11 @@ pub enum Next {
     /// The report waits for a person.
     Hold {
         /// The report.
-        report: UpdateReport,
+        update: UpdateReport,
+        /// What Cerby knew before the apply.
+        known: Reading,
+        /// What is wanted of the members.
+        intents: Vec<report::Intent>,
         /// Why.
         reason: String,
     },

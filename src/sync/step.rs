@@ -1,17 +1,20 @@
 //! One claimed sync, one step: start, watch, report, apply or read, and say what to record.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::guard::{self, Facts, Ruling};
-use super::store::RemovalFacts;
+use super::guard::{self, Facts, Removals, Ruling};
+use super::report::Intent;
 use super::{ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
-use crate::backend::{BackendError, Client, Progress, UpdateReport};
+use crate::backend::{BackendError, Client, Progress, Reading, UpdateReport};
 use crate::catalogue;
 use crate::lease::LeaseLost;
 use crate::store::StoreError;
 use crate::telemetry::chain;
+
+/// Servers tell their time in whole seconds, and a request takes a while.
+const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 /// What a step may ask the database; no transaction is open across its HTTP calls.
 pub struct Step<'a> {
@@ -29,10 +32,10 @@ impl Step<'_> {
     /// Works on the sync for one step.
     pub async fn run(&self) -> Result<Next, StoreError> {
         if self.sync.decision == Some(HeldDecision::Rejected) {
-            return Ok(Next::Fail { reason: "a person rejected the report".to_owned() });
+            return Ok(fails("a person rejected the report"));
         }
         if self.sync.unreleased_claims > self.policy.max_unreleased_claims {
-            return Ok(Next::Fail { reason: "workers that took this sync died".to_owned() });
+            return Ok(fails("workers that took this sync died"));
         }
         match (self.sync.state, &self.sync.running) {
             (SyncState::ReportReady, _) => self.report().await,
@@ -61,10 +64,11 @@ impl Step<'_> {
     }
 
     async fn watch(&self, job: &str, since: DateTime<Utc>) -> Result<Next, StoreError> {
-        let age = (self.sync.claimed_at - since).to_std().unwrap_or_default();
+        let age = elapsed(since, self.sync.claimed_at);
+        let asked = Instant::now();
         match self.backend.job(&self.sync.workspace, job).await {
             Ok(answer) => match answer.progress {
-                Progress::Running => Ok(match self.policy.job.next_look(age) {
+                Progress::Running => Ok(match self.policy.next_look(age) {
                     Some(after) => self.still(job, after),
                     None => again("the backend's job never ended"),
                 }),
@@ -75,6 +79,9 @@ impl Step<'_> {
                     let code = failure.code.unwrap_or_else(|| "no code".to_owned());
                     Ok(again(&format!("the backend's job failed: {}", code)))
                 }
+                Progress::Finished if self.began_too_early(answer.age, asked.elapsed()) => {
+                    Ok(waits("the backend's job began before it was asked for"))
+                }
                 Progress::Finished => self.after_job().await,
             },
             Err(BackendError::NotFound { .. }) => {
@@ -82,7 +89,7 @@ impl Step<'_> {
             }
             // An answer that is none, for as long as a job may take: waiting brings no other.
             Err(error @ (BackendError::Nonsense(_) | BackendError::Refused { .. }))
-                if self.policy.job.next_look(age).is_none() =>
+                if self.policy.next_look(age).is_none() =>
             {
                 Ok(again(&chain(&error).to_string()))
             }
@@ -94,6 +101,14 @@ impl Step<'_> {
         }
     }
 
+    /// Whether a job that read the app is older than our request: a backend may answer with one that was running
+    /// already, and what that one read proves nothing of a later deed.
+    fn began_too_early(&self, age: Option<Duration>, asking: Duration) -> bool {
+        let Some((age, started_at)) = age.zip(self.sync.started_at) else { return false };
+        let ours = elapsed(started_at, self.sync.claimed_at) + asking + CLOCK_STEP;
+        self.sync.state == SyncState::Started && age > ours
+    }
+
     async fn after_job(&self) -> Result<Next, StoreError> {
         match (self.sync.procedure, self.sync.state) {
             (Procedure::CheckAndApply, SyncState::Started) => self.report().await,
@@ -102,17 +117,20 @@ impl Step<'_> {
     }
 
     async fn report(&self) -> Result<Next, StoreError> {
+        let approved = self.is_approved();
+        if approved && self.sync.held_until.is_some_and(|until| until < self.sync.claimed_at) {
+            return Ok(fails("the approval has expired"));
+        }
         let found = match self.backend.report(&self.sync.workspace, &self.sync.integration).await {
             Ok(found) => found,
             Err(error) => return Ok(self.failed(&error)),
         };
-        let approved = self.is_approved();
         match found {
-            Some(report) if approved && self.sync.report.as_ref() != Some(&report.id) => {
-                Ok(Next::Fail { reason: "the approved report was replaced by another".to_owned() })
+            Some(update) if approved && self.sync.report.as_ref() != Some(&update.id) => {
+                Ok(fails("the approved report was replaced by another"))
             }
-            Some(report) if !report.applied => self.guarded(report, approved).await,
-            None if approved => Ok(Next::Fail { reason: "the approved report is gone".to_owned() }),
+            Some(update) if !update.applied && !is_empty(&update) => self.guarded(update).await,
+            None if approved => Ok(fails("the approved report is gone")),
             _ => Ok(self.read().await),
         }
     }
@@ -121,19 +139,59 @@ impl Step<'_> {
         self.sync.decision == Some(HeldDecision::Approved)
     }
 
-    async fn guarded(&self, report: UpdateReport, approved: bool) -> Result<Next, StoreError> {
-        if is_empty(&report) {
-            return Ok(self.read().await);
+    /// Asks the guard, who must know whom an apply removes: what Cerby knows is read before.
+    async fn guarded(&self, update: UpdateReport) -> Result<Next, StoreError> {
+        let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
+        let mut facts = self.facts(&update);
+        let (mut known, mut intents) = (Reading::default(), Vec::new());
+        if facts.removed > 0 {
+            known = match self.backend.members(workspace, integration).await {
+                Ok(known) => known,
+                Err(error) => return Ok(self.failed(&error)),
+            };
+            intents = super::store::intents(self.pool, workspace, integration).await?;
+            facts.unexpected_before =
+                super::store::unexpected_in_24_h(self.pool, workspace, integration).await?;
+            facts = self.removals(&update, &known, &intents).judge(facts);
         }
-        let known =
-            super::store::removal_facts(self.pool, self.sync, &report.removed_members).await?;
-        let facts = facts(self.sync, &report, &known, approved);
+        let is_held_one = |hash: &String| *hash == super::report::hash(&known.members);
+        if facts.approved && !self.sync.held_hash.as_ref().is_some_and(is_held_one) {
+            return Ok(fails("what Cerby knows changed after the report was held"));
+        }
         let max_age = Duration::from_secs(self.policy.sync.report_max_age_s);
         match guard::rule(&self.policy.guard, max_age, &facts) {
-            Ruling::Apply => self.apply(report, facts.unexpected).await,
-            Ruling::Hold(reason) => Ok(Next::Hold { report, reason }),
-            Ruling::Refuse(reason) if approved => Ok(Next::Fail { reason }),
+            Ruling::Apply => self.apply(update, facts.unexpected).await,
+            Ruling::Hold(reason) => Ok(Next::Hold { update, known, intents, reason }),
+            Ruling::Refuse(reason) if facts.approved => Ok(Next::Fail { reason }),
             Ruling::Refuse(reason) => Ok(again(&reason)),
+        }
+    }
+
+    fn facts(&self, update: &UpdateReport) -> Facts {
+        Facts {
+            // One made a moment ahead of our clock is new.
+            age: update.created_at.map(|made| elapsed(made, self.sync.claimed_at)),
+            read_of_total: update.members_read.zip(update.members_total),
+            removed: guard::count(update.removed_members.len()),
+            approved: self.is_approved(),
+            ..Facts::default()
+        }
+    }
+
+    fn removals<'a>(
+        &'a self,
+        update: &'a UpdateReport,
+        known: &'a Reading,
+        intents: &'a [Intent],
+    ) -> Removals<'a> {
+        let configured = &self.policy.guard.administrator_roles;
+        Removals {
+            update,
+            known,
+            intents,
+            started_at: self.sync.started_at.unwrap_or(self.sync.claimed_at),
+            own_account: self.sync.own_account.as_deref(),
+            administrator_roles: self.sync.administrator_roles.as_ref().unwrap_or(configured),
         }
     }
 
@@ -163,7 +221,7 @@ impl Step<'_> {
         }
         Ok(match error {
             BackendError::Refused { status: 409, .. } if self.is_approved() => {
-                Next::Fail { reason: "the app changed after the approved report".to_owned() }
+                fails("the app changed after the approved report")
             }
             BackendError::Refused { status: 409, .. } => again("the app changed after the report"),
             error => self.failed(&error),
@@ -188,8 +246,7 @@ impl Step<'_> {
     fn failed(&self, error: &BackendError) -> Next {
         let answered = match error {
             BackendError::NotFound { .. } => {
-                let reason = "the backend does not know the integration".to_owned();
-                return Next::Fail { reason };
+                return fails("the backend does not know the integration");
             }
             BackendError::Refused { .. }
             | BackendError::Nonsense(_)
@@ -205,21 +262,7 @@ impl Step<'_> {
     }
 
     fn first_look(&self) -> Duration {
-        Duration::from_secs_f64(self.policy.job.first_look_s)
-    }
-}
-
-fn facts(sync: &ClaimedSync, report: &UpdateReport, known: &RemovalFacts, approved: bool) -> Facts {
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let removed = count(report.removed_members.len());
-    Facts {
-        // One made a moment ahead of our clock is new.
-        age: report.created_at.map(|made| (sync.claimed_at - made).to_std().unwrap_or_default()),
-        read_of_total: report.members_read.zip(report.members_total),
-        removed,
-        unexpected: removed.saturating_sub(known.expected),
-        unexpected_before: known.unexpected_in_24_h,
-        approved,
+        self.policy.next_look(Duration::ZERO).unwrap_or_default()
     }
 }
 
@@ -235,4 +278,13 @@ fn again(why: &str) -> Next {
 
 fn waits(why: &str) -> Next {
     Next::Again { why: why.to_owned(), waits: true, quiet: Duration::ZERO }
+}
+
+fn fails(why: &str) -> Next {
+    Next::Fail { reason: why.to_owned() }
+}
+
+/// Time between, zero if the clocks say less.
+fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - since).to_std().unwrap_or_default()
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
+use super::report::Intent;
 use super::{ClaimedSync, HeldDecision, Procedure, SyncState};
 use crate::backend::UpdateReport;
 use crate::lease::{Lease, LeaseLost, fenced};
@@ -43,7 +44,10 @@ pub async fn claim(
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
-                  s.unreleased_claims, now() as "claimed_at!"
+                  s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until,
+                  s.report -> 'reading' ->> 'hash' as held_hash,
+                  case when s.state = 'applying' then s.report -> 'update' end as "update?",
+                  i.own_account, i.administrator_roles
         "#,
         limit,
         interval(lease),
@@ -53,6 +57,12 @@ pub async fn claim(
     Ok(rows
         .into_iter()
         .map(|row| ClaimedSync {
+            update: row.update.and_then(|update| serde_json::from_value(update).ok()),
+            held_hash: row.held_hash,
+            held_until: row.held_until,
+            started_at: row.started_at,
+            own_account: row.own_account,
+            administrator_roles: row.administrator_roles,
             id: row.id,
             lease: Lease { token: row.lease_token, ends },
             workspace: row.workspace_id,
@@ -114,7 +124,7 @@ pub async fn watch(
     started: bool,
     applies: Option<&UpdateReport>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
-    let report = applies.map(report_json).transpose()?;
+    let report = applies.map(|update| json!({"update": update}));
     let written = sqlx::query!(
         "update reconciler.syncs
          set running_job_id = $4,
@@ -171,6 +181,7 @@ pub async fn again(
         "update reconciler.syncs
          set state = case when state in ('requested', 'report_ready') then state else 'started' end,
              report_id = case when state = 'report_ready' then report_id end,
+             report = case when state = 'report_ready' then report end,
              running_job_id = null, running_since = null,
              failures = failures + case when $6 then 1 else 0 end, last_error = $5,
              next_step_at = clock_timestamp() + $4,
@@ -188,24 +199,27 @@ pub async fn again(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the report waits for a person.
+/// Records that the report waits for a person, for `held` at most.
 pub async fn hold(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
-    report: &UpdateReport,
+    report_id: &str,
+    report: &Value,
     reason: &str,
+    held: Duration,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "update reconciler.syncs
-         set state = 'held', held_reason = $4, report = $5, report_id = $6,
+         set state = 'held', held_reason = $4, held_until = clock_timestamp() + $7, report = $5, report_id = $6,
              running_job_id = null, running_since = null, lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3",
         sync.id,
         sync.workspace,
         sync.lease.token,
         reason,
-        report_json(report)?,
-        report.id,
+        report,
+        report_id,
+        interval(held),
     )
     .execute(connection)
     .await?;
@@ -218,14 +232,13 @@ pub async fn finish(
     sync: &ClaimedSync,
     state: &str,
     reason: &str,
-    reading: Option<Value>,
+    report: Option<Value>,
 ) -> Result<Result<DateTime<Utc>, LeaseLost>, StoreError> {
     let started = sqlx::query_scalar!(
         r#"update reconciler.syncs
          set state = $4, finished_at = clock_timestamp(), finished_reason = $5,
              started_at = coalesce(started_at, clock_timestamp()),
-             report = case when $6::jsonb is null then report
-                           else coalesce(report, '{}') || jsonb_build_object('reading', $6::jsonb) end,
+             report = coalesce(report, '{}') || coalesce($6::jsonb, '{}'),
              running_job_id = null, running_since = null, lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3
            and state in ('requested', 'started', 'report_ready', 'applying')
@@ -235,45 +248,76 @@ pub async fn finish(
         sync.lease.token,
         state,
         reason,
-        reading,
+        report,
     )
     .fetch_optional(connection)
     .await?;
     Ok(started.ok_or(LeaseLost))
 }
 
-/// What the guard must know of a report's removals.
-#[derive(Debug)]
-pub struct RemovalFacts {
-    /// How many of them somebody asked for.
-    pub expected: u32,
-    /// Unexpected removals applied for this integration in the last 24 hours.
-    pub unexpected_in_24_h: u32,
-}
-
-/// Counts what was asked for among `removed`, and what was removed unexpectedly before.
-pub async fn removal_facts(
+/// Unexpected removals applied for the integration in the last 24 hours, for the guard.
+pub async fn unexpected_in_24_h(
     pool: &PgPool,
-    sync: &ClaimedSync,
-    removed: &[String],
-) -> Result<RemovalFacts, StoreError> {
-    let row = sqlx::query!(
-        r#"select
-             (select count(distinct t.member_id) from reconciler.automation_tasks t
-              where t.workspace_id = $1 and t.integration_id = $2 and t.member_id = any ($3)
-                and t.operation = 'remove' and t.state <> 'cancelled') as "expected!",
-             (select coalesce(sum(s.unexpected_removals), 0) from reconciler.syncs s
-              where s.workspace_id = $1 and s.integration_id = $2 and s.unexpected_removals > 0
-                and (s.finished_at is null or s.finished_at > now() - interval '24 hours'))
-                 as "unexpected!""#,
-        sync.workspace,
-        sync.integration,
-        removed,
+    workspace: &str,
+    integration: &str,
+) -> Result<u32, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"select coalesce(sum(unexpected_removals), 0) as "count!" from reconciler.syncs
+           where workspace_id = $1 and integration_id = $2 and unexpected_removals > 0
+             and (finished_at is null or finished_at > now() - interval '24 hours')"#,
+        workspace,
+        integration,
     )
     .fetch_one(pool)
     .await?;
-    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(RemovalFacts { expected: count(row.expected), unexpected_in_24_h: count(row.unexpected) })
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The latest thing wanted of each of the integration's members whose turn has come, unless a person dismissed it.
+pub async fn intents(
+    executor: impl PgExecutor<'_>,
+    workspace: &str,
+    integration: &str,
+) -> Result<Vec<Intent>, StoreError> {
+    let rows = sqlx::query!(
+        "select t.id, t.member_id, t.member_email, t.member_username, t.operation, t.entitlements,
+                case when t.state = 'running' then now() else greatest(t.closed_at, a.done_at, a.closed_at) end
+                    as worked_at
+         from (select distinct on (member_id) *
+               from reconciler.automation_tasks
+               where workspace_id = $1 and integration_id = $2 and state not in ('superseded', 'cancelled')
+                 and (turn is null or turn = 'head')
+               order by member_id, requested_at desc, id desc) t
+         left join lateral (
+             select m.status, m.done_at, m.closed_at from reconciler.manual_actions m
+             where m.workspace_id = t.workspace_id and m.task_id = t.id
+             order by m.id desc limit 1) a on true
+         where a.status is distinct from 'dismissed'",
+        workspace,
+        integration,
+    )
+    .fetch_all(executor)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let operation = row.operation.parse().map_err(|source| StoreError::BadRow {
+                table: "automation_tasks",
+                id: row.id,
+                source,
+            })?;
+            Ok(Intent {
+                task: row.id,
+                wanted: Wanted {
+                    operation,
+                    member: row.member_id,
+                    email: row.member_email,
+                    username: row.member_username,
+                    entitlements: row.entitlements.into_iter().collect(),
+                },
+                worked_at: row.worked_at,
+            })
+        })
+        .collect()
 }
 
 /// An unfinished action of the integration, as far as a verdict needs it.
@@ -281,6 +325,8 @@ pub async fn removal_facts(
 pub struct ActionToJudge {
     /// The action.
     pub id: i64,
+    /// The task that it stands for.
+    pub task: i64,
     /// Open, in progress or done.
     pub status: String,
     /// What it wants.
@@ -299,7 +345,7 @@ pub async fn lock_actions(
     started_at: DateTime<Utc>,
 ) -> Result<Vec<ActionToJudge>, StoreError> {
     let rows = sqlx::query!(
-        "select id, status, operation, member_id, member_email, member_username, entitlements, readings,
+        "select id, task_id, status, operation, member_id, member_email, member_username, entitlements, readings,
                 reopened_count
          from reconciler.manual_actions
          where workspace_id = $1 and integration_id = $2 and operation <> 'reconnect'
@@ -321,6 +367,7 @@ pub async fn lock_actions(
             };
             Ok(ActionToJudge {
                 id: row.id,
+                task: row.task_id,
                 status: row.status,
                 wanted: Wanted {
                     operation: row.operation.parse().map_err(bad)?,
@@ -388,7 +435,7 @@ pub async fn request(
     after: Duration,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "select reconciler.request_sync($1, $2, clock_timestamp() + $3)",
+        "select reconciler.request_sync($1, $2, clock_timestamp() + $3, 'again')",
         sync.workspace,
         sync.integration,
         interval(after),
@@ -415,6 +462,39 @@ pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), Store
     Ok(())
 }
 
-fn report_json(report: &UpdateReport) -> Result<Value, StoreError> {
-    serde_json::to_value(report).map_err(|error| sqlx::Error::Encode(Box::new(error)).into())
+/// Readings in a row that failed or were incomplete, before and after one more.
+#[derive(Debug, Clone, Copy)]
+pub struct Doubt {
+    /// Before it.
+    pub before: i32,
+    /// With it.
+    pub now: i32,
+}
+
+/// Counts a reading that failed or was incomplete, or forgets those that did.
+pub async fn count_doubtful(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    is_doubtful: bool,
+) -> Result<Doubt, StoreError> {
+    let before = sqlx::query_scalar!(
+        "select doubtful_readings from reconciler.integrations where workspace_id = $1 and integration_id = $2",
+        sync.workspace,
+        sync.integration,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let now = if is_doubtful { before.saturating_add(1) } else { 0 };
+    if now != before {
+        sqlx::query!(
+            "update reconciler.integrations set doubtful_readings = $3
+             where workspace_id = $1 and integration_id = $2",
+            sync.workspace,
+            sync.integration,
+            now,
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(Doubt { before, now })
 }

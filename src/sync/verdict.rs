@@ -40,25 +40,38 @@ pub struct Judgement {
     pub seen: String,
 }
 
+/// What a reading shows of one person.
+#[derive(Debug)]
+pub enum Sighting<'a> {
+    /// They are there.
+    Present(&'a SeenMember),
+    /// They are not there: the reading is complete.
+    Absent,
+    /// The reading cannot tell, and why.
+    Unclear(String),
+}
+
+impl<'a> Sighting<'a> {
+    /// Looks for whom `wanted` is about.
+    pub fn of(wanted: &Wanted, reading: &'a Reading) -> Self {
+        let mut matching = reading.members.iter().filter(|seen| wanted.is_about(seen));
+        match (matching.next(), matching.count()) {
+            (None, _) if reading.is_complete() => Self::Absent,
+            (None, _) => {
+                Self::Unclear(format!("not seen in an incomplete reading ({})", gaps(reading)))
+            }
+            (Some(one), 0) => Self::Present(one),
+            (Some(_), others) => Self::Unclear(format!("{} members match this person", others + 1)),
+        }
+    }
+}
+
 /// Judges one action by one reading. `last_reading` says that the schedule of readings ends with this one.
 pub fn judge(wanted: &Wanted, reading: &Reading, last_reading: bool) -> Judgement {
-    let matching: Vec<&SeenMember> =
-        reading.members.iter().filter(|seen| wanted.is_about(seen)).collect();
-    let seen = match matching.as_slice() {
-        [] if !reading.is_complete() => {
-            return Judgement {
-                verdict: Verdict::Unverifiable,
-                seen: format!("not seen in an incomplete reading ({})", gaps(reading)),
-            };
-        }
-        [] => None,
-        [one] => Some(*one),
-        several => {
-            return Judgement {
-                verdict: Verdict::Unverifiable,
-                seen: format!("{} members match this person", several.len()),
-            };
-        }
+    let seen = match Sighting::of(wanted, reading) {
+        Sighting::Unclear(seen) => return Judgement { verdict: Verdict::Unverifiable, seen },
+        Sighting::Absent => None,
+        Sighting::Present(one) => Some(one),
     };
     let observation = wanted.compare(seen);
     let verdict = match (&observation, wanted.operation) {

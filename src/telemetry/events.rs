@@ -109,6 +109,18 @@ events! {
         ["sync.id, integration.id, members, complete"], "Nothing.";
     SYNC_FAILED = "sync.failed" WARN, "A sync ended without a reading.",
         ["sync.id, integration.id, reason"], "Look at the integration: the app could not be read. Done actions stay unproven and are read again later.";
+    MEMBER_RETURNED = "member.returned" WARN, "Somebody whose removal was proven is in the app again; a manual action is open.",
+        ["task.id, action.id, workspace.id, integration.id"], "Find out who let them in. Remove them again, or dismiss the action with a note if they are wanted.";
+    INVITATION_EXPIRED = "invitation.expired" WARN, "A proven invitation was not accepted in time; a manual action asks for another one.",
+        ["task.id, action.id, workspace.id, integration.id"], "Work the action: invite again.";
+    INVITATION_VANISHED = "invitation.vanished" WARN, "A proven invitation is gone, and its member is not there.",
+        ["task.id, workspace.id, integration.id"], "Ask whether the invitation was revoked on purpose; if not, invite again.";
+    INVITATION_ACCEPTED = "invitation.accepted" INFO, "Somebody who was invited is a member now.",
+        ["task.id, integration.id"], "Nothing.";
+    INTEGRATION_DOUBTFUL = "integration.doubtful" WARN, "Readings of an app failed or were incomplete several times in a row: nothing is proven there. Logged once until it is read completely again.",
+        ["workspace.id, integration.id, readings"], "Look at the last syncs: `cerby-reconciler syncs list`. Does the app's page of members work? Does the automation see all of them?";
+    INTEGRATION_READABLE = "integration.readable" INFO, "An app was read completely again.",
+        ["workspace.id, integration.id"], "Nothing.";
     LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
         ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
     WORKER_PANICKED = "worker.panicked" ERROR, "The work on a row panicked; nothing was recorded, and the row is claimed again when its lease ends.",

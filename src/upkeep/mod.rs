@@ -9,10 +9,14 @@ use crate::flow::returns;
 use crate::manual_action;
 use crate::pulse::Pulse;
 use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::sync;
 
 mod store;
 
 const REMINDERS_PER_ROUND: i64 = 500;
+
+/// Few enough that what people wait for is not held up by what nobody waits for.
+const READINGS_PER_ROUND: i64 = 100;
 
 /// Does a round every while until `stop`.
 pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
@@ -51,6 +55,9 @@ pub async fn round(pool: &PgPool, config: &Config) -> Result<(), StoreError> {
             "past its deadline"
         );
     }
+    store::end_undecided_syncs(pool).await?;
+    store::request_periodic_readings(pool, config.sync.every_s, READINGS_PER_ROUND).await?;
+    sync::watch::store::request_readings(pool, READINGS_PER_ROUND).await?;
     forget(pool, &config.retention, config.upkeep.batch).await
 }
 
@@ -73,6 +80,7 @@ async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), 
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
     let tasks =
         store::delete_finished_tasks(pool, days(retention.finished_tasks_days), batch).await?;
+    store::delete_finished_syncs(pool, days(retention.finished_tasks_days), batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
     if tasks > 0 || events > 0 {
         emit!(UPKEEP_DELETED, tasks, events, "past their retention");

@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use crate::store::StoreError;
+use crate::store::{DAEMON, StoreError, begin_as};
 
 /// Whether this transaction alone heals now.
 pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, StoreError> {
@@ -55,13 +55,78 @@ pub(super) async fn request_missing_syncs(
                group by a.workspace_id, a.integration_id
                limit 1000
            ), requested as (
-               select reconciler.request_sync(workspace_id, integration_id, clock_timestamp()) from orphaned
+               select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'done') from orphaned
            )
            select coalesce(sum(actions), 0)::bigint as "actions!"
            from orphaned, (select count(*) from requested) done"#
     )
     .fetch_one(connection)
     .await?)
+}
+
+/// Ends held syncs that nobody decided on in time, and has the apps read anew.
+pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError> {
+    let mut tx = begin_as(pool, DAEMON).await?;
+    sqlx::query!(
+        "with ended as (
+             update reconciler.syncs
+             set state = 'failed', finished_at = clock_timestamp(), finished_reason = 'nobody decided in time'
+             where (id, workspace_id) in (select id, workspace_id from reconciler.syncs
+                                          where state = 'held' and held_until <= now()
+                                          for no key update skip locked)
+             returning workspace_id, integration_id
+         )
+         select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'again') from ended"
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Asks for readings of integrations that nothing else has read for `every_s`, where people said nothing else. New
+/// ones begin at a random time, so that the readings spread.
+pub(super) async fn request_periodic_readings(
+    pool: &PgPool,
+    every_s: u64,
+    limit: i64,
+) -> Result<(), StoreError> {
+    let unreadable: Vec<_> = crate::catalogue::all()
+        .iter()
+        .filter(|app| !app.can_sync)
+        .map(|app| app.application.clone())
+        .collect();
+    let mut tx = begin_as(pool, DAEMON).await?;
+    sqlx::query!(
+        "with due as materialized (
+             select workspace_id, integration_id, next_reading_at,
+                    make_interval(secs => coalesce(reading_every_s, $1)) as every
+             from reconciler.integrations
+             where coalesce(reading_every_s, $1) > 0 and (next_reading_at is null or next_reading_at <= now())
+               and gate not in ('paused', 'credentials') and application <> all ($2)
+             order by next_reading_at nulls first
+             limit $3
+             for no key update skip locked
+         ), planned as (
+             update reconciler.integrations i
+             set next_reading_at = now() + due.every * case when due.next_reading_at is null then random()
+                                                            else 0.9 + 0.2 * random() end
+             from due
+             where i.workspace_id = due.workspace_id and i.integration_id = due.integration_id
+         )
+         select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'period') from due
+         where next_reading_at is not null
+           and not exists (select from reconciler.syncs s
+                           where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
+                             and s.state = 'finished' and s.started_at > now() - due.every / 2)",
+        i32::try_from(every_s).unwrap_or(i32::MAX),
+        &unreadable,
+        limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Puts off the deadlines of unfinished actions by the time that their integration's gate was shut. Actions before
@@ -140,11 +205,34 @@ pub(super) async fn delete_finished_tasks(
         "delete from reconciler.automation_tasks t
          using (select o.id, o.workspace_id from reconciler.automation_tasks o
                 where o.turn is null and o.closed_at < now() - make_interval(days => $1)
+                  and not exists (select from reconciler.member_watches w
+                                  where w.workspace_id = o.workspace_id and w.integration_id = o.integration_id
+                                    and w.member_id = o.member_id)
                   and not exists (select from reconciler.manual_actions a
                                   where a.workspace_id = o.workspace_id and a.task_id = o.id
                                     and a.status in ('open', 'in_progress', 'done'))
                 order by o.closed_at limit $2 for update skip locked) old
          where t.id = old.id and t.workspace_id = old.workspace_id",
+        days,
+        i64::from(limit),
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Deletes syncs that ended `days` ago, at most `limit`.
+pub(super) async fn delete_finished_syncs(
+    pool: &PgPool,
+    days: i32,
+    limit: i32,
+) -> Result<u64, StoreError> {
+    let deleted = sqlx::query!(
+        "delete from reconciler.syncs s
+         using (select id, workspace_id from reconciler.syncs
+                where finished_at < now() - make_interval(days => $1)
+                order by finished_at limit $2 for update skip locked) old
+         where s.id = old.id and s.workspace_id = old.workspace_id",
         days,
         i64::from(limit),
     )
