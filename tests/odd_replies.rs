@@ -236,7 +236,10 @@ async fn a_failed_job_of_which_nothing_sensible_is_ever_said_keeps_nobody_waitin
 /// What a sync does whose check for updates was started so many minutes ago, where its job is answered oddly.
 async fn next_of_sync_with(odd: &Reply, minutes: i64) -> sync::Next {
     let odd = odd.clone();
-    let server = Server::start(move |_| odd.clone()).await;
+    next_of_sync(&Server::start(move |_| odd.clone()).await, minutes).await
+}
+
+async fn next_of_sync(server: &Server, minutes: i64) -> sync::Next {
     let config = Config::from_sources(None, Some(Default::default())).expect("the defaults");
     let (key, claimed_at) = (somebody(), claimed(Operation::Remove).claimed_at);
     let sync = ClaimedSync {
@@ -278,6 +281,31 @@ async fn a_sync_whose_job_is_never_spoken_of_sensibly_begins_anew() {
             let expected = minutes == 60 && !PASSING.contains(&name);
             assert_eq!(begins_anew, expected, "{name} after {minutes} min: {next:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_reading_that_began_before_it_was_asked_for_proves_nothing() {
+    for (made, is_ours) in [
+        ("2024-08-29T19:30:31+00:00", false),
+        ("2024-08-29T19:31:11+00:00", false),
+        ("2024-08-29T19:31:21+00:00", true),
+        ("2024-08-29T19:32:20", true),
+    ] {
+        let job = json!({"id": "j1", "attributes": {"status": "finished", "createdAt": made}});
+        let date = "date: Thu, 29 Aug 2024 19:32:21 GMT\r\n";
+        let finished = Reply::Whole(200, date, json!({"data": job}).to_string());
+        let report = error(404, "report_not_found", json!(404));
+        let server = Server::start(move |heard| match heard.target.contains("/jobs/") {
+            true => finished.clone(),
+            false if heard.target.contains("/update-report") => report.clone(),
+            false => ok(&json!({"data": []})),
+        })
+        .await;
+        let next = next_of_sync(&server, 1).await;
+        assert_eq!(matches!(&next, sync::Next::Judge { .. }), is_ours, "{made}: {next:?}");
+        let waits = matches!(&next, sync::Next::Again { waits: true, .. });
+        assert_eq!(waits, !is_ours, "{made}: {next:?}");
     }
 }
 

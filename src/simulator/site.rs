@@ -176,7 +176,7 @@ impl Site {
             .filter_map(|id| match (self.known.get(id), reading.members.get(id)) {
                 (None, Some(read)) => Some(Difference::New(read.clone())),
                 (Some(known), None) => Some(Difference::Removed(known.clone())),
-                (Some(known), Some(read)) if known.entitlements != read.entitlements => {
+                (Some(known), Some(read)) if !known.stands_as(read) => {
                     Some(Difference::Role { known: known.clone(), read: read.clone() })
                 }
                 _ => None,

@@ -188,6 +188,13 @@ impl Member {
         }
     }
 
+    /// Whether the other one has the same roles and the same standing in the app.
+    pub(super) fn stands_as(&self, other: &Self) -> bool {
+        self.entitlements == other.entitlements
+            && self.invitation == other.invitation
+            && self.is_member == other.is_member
+    }
+
     /// The same member holding exactly these entitlements.
     pub fn with(mut self, entitlements: &[&str]) -> Self {
         self.entitlements = entitlements.iter().map(|id| (*id).to_owned()).collect();

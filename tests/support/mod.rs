@@ -311,11 +311,13 @@ impl World {
 
     /// The one action of a task.
     pub(crate) async fn action_of(&self, task: i64) -> i64 {
-        sqlx::query_scalar("select id from reconciler.manual_actions where task_id = $1")
-            .bind(task)
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sqlx::query_scalar(
+            "select id from reconciler.manual_actions where task_id = $1 order by id desc limit 1",
+        )
+        .bind(task)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
     }
 
     pub(crate) async fn status(&self, action: i64) -> String {

@@ -1,0 +1,694 @@
+//! What readings find, what an apply may do, and who is looked at again: whole stories over real HTTP.
+
+#![cfg(feature = "simulator")]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
+mod support;
+
+use std::time::Duration;
+
+use cerby_reconciler::simulator::{
+    Call, HttpFault, Injection, Integration, Invitation, Kind, Member, Settings, World as Apps,
+};
+use cerby_reconciler::upkeep;
+use serde_json::Value;
+use sqlx::PgPool;
+use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps, eventually};
+
+fn viewer(id: &str) -> Member {
+    Member::new(id, &format!("{id}@example.com")).with(&["VIEWER"])
+}
+
+/// The usual app and hub, the app with so many more members that four are less than ten percent.
+fn big_app() -> Apps {
+    (0..50).fold(apps(), |apps, n| apps.member(WORKSPACE, APP, viewer(&format!("m{n:02}"))))
+}
+
+async fn big(pool: PgPool) -> World {
+    World::with(pool, big_app(), Settings::default()).await
+}
+
+impl World {
+    async fn run(&self, statement: &'static str) -> u64 {
+        sqlx::query(statement).execute(&self.pool).await.unwrap().rows_affected()
+    }
+
+    /// Has an integration read, and the reading judged.
+    async fn read(&self, integration: &str) {
+        self.request(integration).await;
+        self.drive_syncs().await;
+    }
+
+    async fn request(&self, integration: &str) {
+        let kind = if integration == APP { "app" } else { "business_hub" };
+        sqlx::query(
+            "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
+             values ($1, $2, $2, $3, 'asana_tenant') on conflict do nothing",
+        )
+        .bind(WORKSPACE)
+        .bind(integration)
+        .bind(kind)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        sqlx::query("select reconciler.request_sync($1, $2, clock_timestamp(), 'person')")
+            .bind(WORKSPACE)
+            .bind(integration)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    /// Goes on with a reading until the backend was asked for this.
+    async fn read_until(&self, call: Call) {
+        self.request(APP).await;
+        for _ in 0..100 {
+            if self.apps.counters().requests(call) > 0 {
+                return;
+            }
+            self.let_time_pass().await;
+            self.step().await;
+        }
+        panic!("{call:?} was never asked for: {:?}", self.latest().await);
+    }
+
+    async fn upkeep(&self) {
+        upkeep::round(&self.pool, &self.config).await.unwrap();
+    }
+
+    /// The latest sync: its state and why, and what it found.
+    async fn latest(&self) -> (String, String, Value) {
+        sqlx::query_as(
+            "select state, coalesce(case when state = 'held' then held_reason end, finished_reason, last_error, ''),
+                    coalesce(report, '{}')
+             from reconciler.syncs order by id desc limit 1",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    async fn held_reason(&self) -> String {
+        let (state, reason, _) = self.latest().await;
+        assert_eq!(state, "held", "{reason}");
+        reason
+    }
+
+    /// A removal by hand up to its proof.
+    async fn removed_by_hand(&self, integration: &'static str, member: &'static str) -> (i64, i64) {
+        let removal = a_failed("remove", integration, member).code("NotEnoughSeats");
+        let task = self.insert(&removal.requested_minutes_ago(9)).await;
+        self.drive().await;
+        let action = self.action_of(task).await;
+        assert!(self.apps.person_removes(WORKSPACE, integration, member));
+        self.say_done(action).await;
+        self.drive().await;
+        assert_eq!(self.status(action).await, "verified");
+        (task, action)
+    }
+
+    /// An invitation by hand up to its proof.
+    async fn invited_by_hand(&self, integration: &'static str) -> (Task, i64, i64) {
+        let invitation = a_failed("invite", integration, "lee").code("NotEnoughSeats");
+        let task = self.insert(&invitation).await;
+        self.drive().await;
+        let action = self.action_of(task).await;
+        self.person_does(&invitation);
+        self.say_done(action).await;
+        self.drive().await;
+        assert_eq!(self.status(action).await, "verified");
+        (invitation, task, action)
+    }
+
+    /// Makes every look at somebody who is watched due.
+    async fn watches_fall_due(&self) {
+        self.run(
+            "update reconciler.member_watches set due_at = now() - interval '1 s', asked_at = null",
+        )
+        .await;
+        self.upkeep().await;
+        self.drive_syncs().await;
+    }
+
+    async fn watches(&self) -> i64 {
+        self.count("select count(*) from reconciler.member_watches").await
+    }
+
+    async fn syncs(&self) -> i64 {
+        self.count("select count(*) from reconciler.syncs").await
+    }
+}
+
+// ---- the report ----
+
+#[sqlx::test(migrations = false)]
+async fn a_reading_is_stored_with_the_class_of_everybody(pool: PgPool) {
+    let mut stranger = viewer("stranger");
+    stranger.is_matched = false;
+    let mut guest = viewer("guest");
+    guest.is_guest = true;
+    let mut exempt = viewer("exempt");
+    exempt.is_exempt = true;
+    let twin = Member { email: "JO@example.com".to_owned(), ..viewer("twin") };
+    let mut apps = apps();
+    for member in [stranger, guest, exempt, twin, viewer("ann"), viewer("pending"), viewer("late")]
+    {
+        apps = apps.member(WORKSPACE, HUB, member);
+    }
+    let world = World::with(pool, apps, Settings::default()).await;
+    world.apps.set_invitation(WORKSPACE, HUB, "pending", Some(Invitation::Pending));
+    world.apps.set_invitation(WORKSPACE, HUB, "late", Some(Invitation::Expired));
+    let mut promotion = a_failed("change_role", HUB, "kim").code("NotEnoughSeats");
+    promotion.roles = vec!["ADMIN"];
+    world.insert(&promotion).await;
+    world.insert(&a_failed("invite", HUB, "lee").code("NotEnoughSeats")).await;
+    world.drive().await;
+    world.read(HUB).await;
+
+    let (state, _, report) = world.latest().await;
+    assert_eq!(state, "finished");
+    for (class, count) in [
+        ("missing", 1),
+        ("ambiguous", 2),
+        ("unexpected", 1),
+        ("exempt", 1),
+        ("guest", 1),
+        ("expired_invite", 1),
+        ("pending_invite", 1),
+        ("wrong_role", 1),
+        ("matched", 1),
+    ] {
+        assert_eq!(report["counts"][class], count, "{class}: {report:#}");
+    }
+    assert_eq!(report["differences"].as_array().unwrap().len(), 9);
+    assert_eq!(report["reading"]["complete"], true);
+    let hash = report["reading"]["hash"].clone();
+    world.read(HUB).await;
+    assert_eq!(world.latest().await.2["reading"]["hash"], hash, "nothing has changed");
+    world.apps.person_changes_role(WORKSPACE, HUB, "ann", &["EDITOR"]);
+    world.read(HUB).await;
+    assert_ne!(world.latest().await.2["reading"]["hash"], hash);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_member_whom_nobody_can_read_leaves_a_gap_and_hides_nobody(pool: PgPool) {
+    let nobody = Member { email: String::new(), is_matched: false, ..viewer("x") };
+    let world = World::with(pool, apps().member(WORKSPACE, HUB, nobody), Settings::default()).await;
+    world.read(HUB).await;
+    let (_, _, report) = world.latest().await;
+    assert_eq!(report["reading"]["gaps"][0], "unreadable_member");
+    assert_eq!(
+        (&report["reading"]["complete"], &report["counts"]["matched"]),
+        (&false.into(), &2.into())
+    );
+}
+
+// ---- the guard ----
+
+/// Peers apply what is left after each small removal; here the past is asked of the database.
+#[sqlx::test(migrations = false)]
+async fn removals_in_small_steps_still_trip_the_limit_and_restarts_forget_nothing(pool: PgPool) {
+    let mut world = big(pool.clone()).await;
+    for gone in ["m00", "m01", "m02"] {
+        world.apps.person_removes(WORKSPACE, APP, gone);
+        world.read(APP).await;
+        assert_eq!(world.latest().await.0, "finished");
+        let (apps, config) = (world.apps, world.config);
+        let backend = cerby_reconciler::backend::Client::new(&config.backend).unwrap();
+        world = World::with_client(pool.clone(), apps, config, backend);
+    }
+    world.apps.person_removes(WORKSPACE, APP, "m03");
+    world.read(APP).await;
+    let reason = world.held_reason().await;
+    assert!(reason.starts_with("4 unexpected removals in 24 hours"), "{reason}");
+    assert!(world.apps.known(WORKSPACE, APP, "m03").is_some());
+
+    world.run("update reconciler.syncs set finished_at = finished_at - interval '25 hours' where finished_at is not null").await;
+    world.run("update reconciler.syncs set decision = 'rejected', decision_reason = 'not yet' where state = 'held'").await;
+    world.drive_syncs().await;
+    world.read(APP).await;
+    assert_eq!(world.latest().await.0, "finished", "a day later one more may go");
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_last_administrator_and_the_own_account_are_not_removed_without_a_person(pool: PgPool) {
+    let apps = big_app().member(WORKSPACE, APP, viewer("ann").with(&["admin"])).member(
+        WORKSPACE,
+        APP,
+        viewer("bot"),
+    );
+    let world = World::with(pool, apps, Settings::default()).await;
+    world.apps.person_removes(WORKSPACE, APP, "ann");
+    world.read(APP).await;
+    assert_eq!(world.held_reason().await, "it leaves no administrator");
+    world.run("update reconciler.syncs set decision = 'approved', decision_reason = 'she has left' where state = 'held'").await;
+    world.drive_syncs().await;
+    assert_eq!(world.latest().await.0, "finished");
+    assert!(world.apps.known(WORKSPACE, APP, "ann").is_none());
+
+    world.run("update reconciler.integrations set own_account = 'BOT@example.com'").await;
+    world.apps.person_removes(WORKSPACE, APP, "bot");
+    world.read(APP).await;
+    assert_eq!(
+        world.held_reason().await,
+        "it removes the account that the automation logs in with"
+    );
+    assert!(world.apps.known(WORKSPACE, APP, "bot").is_some());
+}
+
+#[sqlx::test(migrations = false)]
+async fn exempt_members_and_guests_are_not_removed_without_a_person(pool: PgPool) {
+    let mut guest = viewer("guest");
+    guest.is_guest = true;
+    let world =
+        World::with(pool, big_app().member(WORKSPACE, APP, guest), Settings::default()).await;
+    world.apps.person_removes(WORKSPACE, APP, "guest");
+    world.read(APP).await;
+    assert_eq!(world.held_reason().await, "it removes 1 exempt members or guests");
+    let (_, _, report) = world.latest().await;
+    assert_eq!(report["counts"]["missing"], 1, "the person sees who it is: {report:#}");
+    assert_eq!(report["differences"][0]["member_id"], "guest");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_stale_report_is_not_applied_and_the_app_is_read_anew(pool: PgPool) {
+    let world = big(pool).await;
+    world.apps.person_removes(WORKSPACE, APP, "m00");
+    world.apps.inject(Injection { call: Call::GetReport, nth: 0, fault: HttpFault::Status(503) });
+    world
+        .run("insert into reconciler.integrations values ('none', 'none', 'none', 'app', 'none')")
+        .await;
+    let task = world.insert(&a_failed("invite", APP, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(task).await, "succeeded");
+    sqlx::query("select reconciler.request_sync($1, $2, clock_timestamp(), 'person')")
+        .bind(WORKSPACE)
+        .bind(APP)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    while world.apps.counters().requests(Call::GetReport) == 0 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    // The answer was lost; until it is asked for again, hours go by.
+    assert!(world.apps.backdate_report(WORKSPACE, APP, Duration::from_secs(7200)));
+    let checks = world.apps.counters().requests(Call::StartCheck);
+    world.drive_syncs().await;
+    assert_eq!(world.latest().await.0, "finished");
+    assert_eq!(world.apps.counters().requests(Call::StartCheck), checks + 1, "read anew");
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn somebody_let_in_between_reading_and_apply_is_not_removed(pool: PgPool) {
+    let world = big(pool).await;
+    world.apps.person_removes(WORKSPACE, APP, "m00");
+    world.apps.inject(Injection { call: Call::ApplyReport, nth: 0, fault: HttpFault::Status(503) });
+    world.read_until(Call::ApplyReport).await;
+    assert!(world.apps.person_invites(WORKSPACE, APP, viewer("m00")));
+    world.drive_syncs().await;
+    assert_eq!(world.latest().await.0, "finished");
+    assert!(world.apps.known(WORKSPACE, APP, "m00").is_some());
+    assert!(world.is_in_app(APP, "m00"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_report_is_not_applied_where_what_cerby_knows_is_read_twice_the_same(pool: PgPool) {
+    let world = big(pool).await;
+    world.apps.person_removes(WORKSPACE, APP, "m00");
+    let lists = world.apps.counters().requests(Call::ListMembers);
+    for nth in lists..lists + 50 {
+        let fault = HttpFault::RepeatedPage;
+        world.apps.inject(Injection { call: Call::ListMembers, nth, fault });
+    }
+    world.read(APP).await;
+    let (state, reason, _) = world.latest().await;
+    assert_eq!(
+        (state.as_str(), reason.as_str()),
+        ("failed", "what Cerby knows changed after the report")
+    );
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+    assert!(world.apps.known(WORKSPACE, APP, "m00").is_some());
+}
+
+async fn held(pool: PgPool) -> World {
+    let world = big(pool).await;
+    for gone in ["m00", "m01", "m02", "m03"] {
+        world.apps.person_removes(WORKSPACE, APP, gone);
+    }
+    world.read(APP).await;
+    assert!(world.held_reason().await.contains("4 unexpected removals"));
+    world
+}
+
+const APPROVE: &str = "update reconciler.syncs set decision = 'approved', decision_reason = 'they left' where state = 'held'";
+
+#[sqlx::test(migrations = false)]
+async fn an_approval_is_for_what_was_seen_and_for_nothing_else(pool: PgPool) {
+    let world = held(pool).await;
+    // Automation lets somebody in, whom Cerby then knows: not what the person approved.
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    eventually("automation let lee in", async || {
+        world.let_time_pass().await;
+        world.step().await;
+        world.order().await;
+        world.state(invite).await == "succeeded"
+    })
+    .await;
+    world.run(APPROVE).await;
+    world.drive_syncs().await;
+    let (state, reason, _) = world.latest().await;
+    assert_eq!(
+        (state.as_str(), reason.as_str()),
+        ("failed", "what Cerby knows changed after the report was held")
+    );
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_approval_expires(pool: PgPool) {
+    let world = held(pool).await;
+    world.run(APPROVE).await;
+    world.run("update reconciler.syncs set held_until = now() - interval '1 s' where held_until is not null").await;
+    world.drive_syncs().await;
+    let (state, reason, _) = world.latest().await;
+    assert_eq!((state.as_str(), reason.as_str()), ("failed", "the approval has expired"));
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_report_that_nobody_decides_on_ends_and_the_app_is_read_anew(pool: PgPool) {
+    let world = held(pool).await;
+    world
+        .run("update reconciler.syncs set held_until = now() - interval '1 s' where state = 'held'")
+        .await;
+    let late = sqlx::query(APPROVE).execute(&world.pool).await.unwrap_err().to_string();
+    assert!(late.contains("could be decided on until"), "{late}");
+    world.upkeep().await;
+    assert_eq!(world.count("select count(*) from reconciler.syncs where finished_reason = 'nobody decided in time'").await, 1);
+    world.drive_syncs().await;
+    assert!(world.held_reason().await.contains("4 unexpected removals"), "a new report, held anew");
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_our_own_apply_removed_breeds_no_action(pool: PgPool) {
+    let world = big(pool).await;
+    world.apps.person_removes(WORKSPACE, APP, "m00");
+    world.read(APP).await;
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    let syncs = world.syncs().await;
+    // The apply has the backend remove them from the app, where they are no more: its job fails.
+    let removal = Task { trigger: "system", ..a_failed("remove", APP, "m00") };
+    let task = world.insert(&removal).await;
+    world.drive().await;
+    assert_eq!(world.state(task).await, "succeeded");
+    assert_eq!(world.closed_reason(task).await, "already gone");
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
+    assert_eq!(world.syncs().await, syncs);
+}
+
+// ---- many causes, one sync ----
+
+#[sqlx::test(migrations = false)]
+async fn five_hundred_done_actions_of_one_integration_cause_at_most_two_syncs(pool: PgPool) {
+    let people: Vec<&'static str> =
+        (0..500).map(|n| &*Box::leak(format!("p{n:03}").into_boxed_str())).collect();
+    let apps = people.iter().fold(apps(), |apps, id| apps.member(WORKSPACE, HUB, viewer(id)));
+    let world = World::with(pool, apps, Settings::default()).await;
+    for id in &people {
+        world.insert(&a_failed("remove", HUB, id).code("NotEnoughSeats")).await;
+    }
+    world.drive().await;
+    for (number, id) in people.iter().enumerate() {
+        assert!(world.apps.person_removes(WORKSPACE, HUB, id));
+        if number == 250 {
+            world.step().await;
+        }
+        let done = "update reconciler.manual_actions set status = 'done' where member_id = $1";
+        sqlx::query(done).bind(id).execute(&world.pool).await.unwrap();
+    }
+    world.drive().await;
+    let verified = "select count(*) from reconciler.manual_actions where status = 'verified'";
+    assert_eq!(world.count(verified).await, 500);
+    assert_eq!(world.syncs().await, 2);
+    assert_eq!(world.apps.counters().requests(Call::StartSync), 2);
+}
+
+async fn disappears_while_it_is_read(pool: PgPool, integration: &'static str) {
+    let settings = Settings { sync_ms: 60_000..=60_000, ..Settings::default() };
+    let world = World::with(pool, apps(), settings).await;
+    let task = world.insert(&a_failed("remove", integration, "jo").code("NotEnoughSeats")).await;
+    world.drive().await;
+    let action = world.action_of(task).await;
+    world.say_done(action).await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert!(world.apps.forget_integration(WORKSPACE, integration));
+    for _ in 0..30 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    assert_eq!(world.status(action).await, "done");
+    assert_eq!(world.verdict(action).await, "unverifiable");
+    let failed = "select count(*) from reconciler.syncs
+                  where finished_reason = 'the backend does not know the integration'";
+    assert!(world.count(failed).await > 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_app_that_disappears_while_it_is_read_proves_nothing(pool: PgPool) {
+    disappears_while_it_is_read(pool, APP).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_business_hub_that_disappears_while_it_is_read_proves_nothing(pool: PgPool) {
+    disappears_while_it_is_read(pool, HUB).await;
+}
+
+// ---- verdicts with a life after them ----
+
+#[sqlx::test(migrations = false)]
+async fn a_pending_invitation_or_left_over_grants_mean_that_somebody_is_still_there(pool: PgPool) {
+    let world = World::new(pool).await;
+    for integration in [APP, HUB] {
+        for (member, expected) in [
+            ("jo", "a pending invitation is still there"),
+            ("kim", "grants on assets of the app are still there"),
+        ] {
+            let removal = a_failed("remove", integration, member).code("NotEnoughSeats");
+            let task = world.insert(&removal).await;
+            world.drive().await;
+            let action = world.action_of(task).await;
+            match member {
+                "jo" => assert!(world.apps.set_invitation(
+                    WORKSPACE,
+                    integration,
+                    member,
+                    Some(Invitation::Pending)
+                )),
+                _ => assert!(world.apps.person_removes_but_leaves_assets(
+                    WORKSPACE,
+                    integration,
+                    member
+                )),
+            }
+            world.say_done(action).await;
+            world.drive().await;
+            assert_eq!(world.status(action).await, "open", "{integration} {member}");
+            let seen =
+                world.text("select seen from reconciler.manual_actions where id = $1", action);
+            assert_eq!(seen.await, expected, "{integration}");
+            assert!(world.apps.person_removes(WORKSPACE, integration, member));
+            world.say_done(action).await;
+            world.drive().await;
+            assert_eq!(world.status(action).await, "verified", "{integration} {member}");
+        }
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_accepted_invitation_is_recorded_and_watched_no_longer(pool: PgPool) {
+    let world = World::new(pool).await;
+    for integration in [APP, HUB] {
+        world.invited_by_hand(integration).await;
+        assert_eq!(world.watches().await, 1);
+        assert!(world.apps.set_invitation(WORKSPACE, integration, "lee", None));
+        world.read(integration).await;
+        assert_eq!(world.watches().await, 0, "{integration}");
+    }
+    let accepted =
+        world.trail().await.iter().filter(|what| *what == "task.invitation_accepted").count();
+    assert_eq!(accepted, 2);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_expired_invitation_asks_for_a_new_one_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (invitation, task, action) = world.invited_by_hand(HUB).await;
+    world.apps.set_invitation(WORKSPACE, HUB, "lee", Some(Invitation::Expired));
+    world.read(HUB).await;
+    world.read(HUB).await;
+    let again = world.action_of(task).await;
+    assert_ne!(again, action);
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 2);
+    assert_eq!(world.status(again).await, "open");
+    assert_eq!(world.state(task).await, "escalated");
+    assert_eq!(world.closed_reason(task).await, "the invitation expired before it was accepted");
+    world.person_does(&invitation);
+    world.say_done(again).await;
+    world.drive().await;
+    assert_eq!(world.status(again).await, "verified");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invitation_that_vanished_is_told_when_it_is_looked_for(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.invited_by_hand(HUB).await;
+    assert!(world.apps.person_removes(WORKSPACE, HUB, "lee"));
+    world.read(HUB).await;
+    assert_eq!(world.watches().await, 1, "what was just proven may not show yet");
+    world.watches_fall_due().await;
+    assert_eq!(world.watches().await, 0);
+    assert!(world.trail().await.contains(&"task.invitation_vanished".to_owned()));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_is_looked_at_again_after_an_hour_a_day_and_a_week(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.removed_by_hand(HUB, "jo").await;
+    for (hours, looks) in [(1, 0), (24, 1), (7 * 24, 2)] {
+        let next: (f64, i32) = sqlx::query_as(
+            "select extract(epoch from due_at - since)::float8, looks from reconciler.member_watches",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        assert!((next.0 - f64::from(hours * 3600)).abs() < 1.0, "{next:?}");
+        assert_eq!(next.1, looks);
+        let syncs = world.syncs().await;
+        world.upkeep().await;
+        assert_eq!(world.syncs().await, syncs, "not due yet");
+        world.watches_fall_due().await;
+        assert_eq!(world.syncs().await, syncs + 1);
+    }
+    assert_eq!(world.watches().await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn somebody_who_comes_back_after_a_proven_removal_opens_an_action_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    for integration in [APP, HUB] {
+        let (task, action) = world.removed_by_hand(integration, "jo").await;
+        world.apps.person_invites(WORKSPACE, integration, viewer("jo"));
+        world.read(integration).await;
+        world.read(integration).await;
+        let again = world.action_of(task).await;
+        assert_ne!(again, action, "{integration}");
+        assert_eq!(world.status(again).await, "open");
+        assert!(
+            world
+                .closed_reason(task)
+                .await
+                .starts_with("they were removed, and are in the app again")
+        );
+        assert!(world.trail().await.contains(&"task.member_returned".to_owned()));
+
+        assert!(world.apps.person_removes(WORKSPACE, integration, "jo"));
+        world.say_done(again).await;
+        world.drive().await;
+        assert_eq!(world.status(again).await, "verified");
+        assert_eq!(world.watches().await, 1, "and watched anew");
+        world.run("delete from reconciler.member_watches").await;
+    }
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 4);
+}
+
+#[sqlx::test(migrations = false)]
+async fn whoever_automation_removed_is_watched_too(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = world.insert(&a_failed("remove", HUB, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(task).await, "succeeded");
+    world.apps.person_invites(WORKSPACE, HUB, viewer("jo"));
+    world.watches_fall_due().await;
+    assert_eq!(world.state(task).await, "escalated");
+    assert_eq!(world.status(world.action_of(task).await).await, "open");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_return_that_was_wanted_is_no_surprise(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.removed_by_hand(HUB, "jo").await;
+    let rehire = world.insert(&a_failed("invite", HUB, "jo").requested_minutes_ago(1)).await;
+    world.drive().await;
+    assert_eq!(world.state(rehire).await, "succeeded");
+    world.watches_fall_due().await;
+    assert_eq!(
+        world.count("select count(*) from reconciler.manual_actions where status = 'open'").await,
+        0
+    );
+    let removals = "select count(*) from reconciler.member_watches where operation = 'remove'";
+    assert_eq!(world.count(removals).await, 0);
+}
+
+// ---- readings that nobody asked for ----
+
+#[sqlx::test(migrations = false)]
+async fn every_integration_is_read_now_and_then_unless_something_else_did(pool: PgPool) {
+    let world = World::new(pool).await;
+    let task = world.insert(&a_failed("invite", HUB, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(task).await, "succeeded");
+    world.upkeep().await;
+    let planned = "select count(*) from reconciler.integrations where next_reading_at between now() and now() + interval '1 day'";
+    assert_eq!((world.count(planned).await, world.syncs().await), (1, 0), "spread over the day");
+
+    const DUE: &str = "update reconciler.integrations set next_reading_at = now() - interval '1 s'";
+    for statement in [
+        "update reconciler.integrations set reading_every_s = 0",
+        "update reconciler.integrations set reading_every_s = null, gate = 'paused', gate_reason = 'maintenance'",
+    ] {
+        world.run(DUE).await;
+        world.run(statement).await;
+        world.upkeep().await;
+        assert_eq!(world.syncs().await, 0, "{statement}");
+    }
+    world.run("update reconciler.integrations set gate = 'open'").await;
+    world.upkeep().await;
+    assert_eq!(
+        world.count("select count(*) from reconciler.syncs where causes = '{period}'").await,
+        1
+    );
+    let later = "select count(*) from reconciler.integrations
+                 where next_reading_at between now() + interval '21 hours' and now() + interval '27 hours'";
+    assert_eq!(world.count(later).await, 1);
+    world.drive_syncs().await;
+    world.run(DUE).await;
+    world.upkeep().await;
+    assert_eq!(world.syncs().await, 1, "it was read a moment ago");
+    world.run("update reconciler.syncs set started_at = started_at - interval '13 hours'").await;
+    world.run(DUE).await;
+    world.upkeep().await;
+    assert_eq!(world.syncs().await, 2);
+}
+
+#[sqlx::test(migrations = false)]
+async fn incomplete_and_failed_readings_in_a_row_are_counted_until_a_complete_one(pool: PgPool) {
+    let apps = apps().integration(Integration::new(WORKSPACE, "x", "X", Kind::BusinessHub, "x"));
+    let world = World::with(pool, apps, Settings::default()).await;
+    world.insert(&a_failed("invite", HUB, "jo")).await;
+    world.drive().await;
+    let doubtful = "select doubtful_readings::bigint from reconciler.integrations";
+    for expected in 1..=3 {
+        let nth = world.apps.counters().requests(Call::ListMembers);
+        let fault = HttpFault::RepeatedPage;
+        world.apps.inject(Injection { call: Call::ListMembers, nth, fault });
+        world.apps.inject(Injection { call: Call::ListMembers, nth: nth + 1, fault });
+        world.read(HUB).await;
+        assert_eq!(world.latest().await.2["reading"]["complete"], false);
+        assert_eq!(world.count(doubtful).await, expected);
+    }
+    world.read(HUB).await;
+    assert_eq!(world.count(doubtful).await, 0);
+}
