@@ -480,6 +480,7 @@ async fn a_member_that_cannot_be_read_is_a_gap_and_hides_nobody() {
     let odd = [
         json!({}),
         json!({"id": "lee", "attributes": null}),
+        json!({"id": "lee\u{0}", "attributes": {"email": "lee@example.com", "entitlements": []}}),
         json!({"id": "lee", "attributes": {"email": "lee@example.com"}}),
         json!({"id": "lee", "attributes": {"email": 7, "entitlements": []}}),
         json!({"id": "lee", "attributes": {"email": "lee@example.com", "entitlements": [7]}}),

@@ -203,6 +203,41 @@ async fn a_member_whom_nobody_can_read_leaves_a_gap_and_hides_nobody(pool: PgPoo
     );
 }
 
+#[sqlx::test(migrations = false)]
+async fn names_of_any_kind_are_stored_as_what_they_are(pool: PgPool) {
+    let odd = [
+        ("a", "<script>alert(1)</script>@example.com", "Bobby'); drop table users; --"),
+        ("b", "nul\u{0}@example.com", "\u{202e}gnp.exe"),
+        ("c", "line\nbreak\u{1b}[31m@example.com", "\u{7}"),
+    ];
+    for integration in [APP, HUB] {
+        let apps = odd.iter().fold(big_app(), |apps, (id, email, username)| {
+            let mut member = Member::new(id, email).named(username);
+            member.is_matched = *id != "b";
+            member.is_exempt = true;
+            apps.member(WORKSPACE, integration, member)
+        });
+        let world = World::with(pool.clone(), apps, Settings::default()).await;
+        world.read(integration).await;
+        let (state, _, report) = world.latest().await;
+        assert_eq!(state, "finished", "{integration}");
+        assert_eq!(report["counts"]["exempt"], 3);
+        let text = report.to_string();
+        assert!(text.contains("<script>") && text.contains("nul@example.com"), "{text}");
+        assert!(text.contains("linebreak[31m@example.com"), "{text}");
+
+        // Where they are gone unasked, the report that says so is held and stored as well.
+        for (id, _, _) in odd {
+            assert!(world.apps.person_removes(WORKSPACE, integration, id));
+        }
+        world.read(integration).await;
+        if integration == APP {
+            assert_eq!(world.held_reason().await, "it removes 3 exempt members or guests");
+            assert_eq!(world.latest().await.2["counts"]["missing"], 3);
+        }
+    }
+}
+
 // ---- the guard ----
 
 /// Peers apply what is left after each small removal; here the past is asked of the database.

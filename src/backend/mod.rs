@@ -219,11 +219,11 @@ impl TryFrom<ReportedFields> for Reported {
     type Error = &'static str;
 
     fn try_from(fields: ReportedFields) -> Result<Self, Self::Error> {
-        let storable = |text: &String| !text.is_empty() && !text.chars().any(char::is_control);
-        if fields.id.as_ref().is_some_and(|id| !storable(id)) {
+        let unfit = |id: &String| id.is_empty() || id.chars().any(char::is_control);
+        if fields.id.as_ref().is_some_and(unfit) {
             return Err("an id that is none");
         }
-        let (email, username) = (fields.email.filter(storable), fields.username.filter(storable));
+        let (email, username) = (wire::name(fields.email), wire::name(fields.username));
         if fields.id.is_none() && email.is_none() && username.is_none() {
             return Err("nobody");
         }

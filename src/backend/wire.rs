@@ -121,10 +121,12 @@ struct UserAttributes {
 impl User {
     /// The person in our words, or a gap if nothing tells who it is or which roles they hold.
     pub(super) fn seen(self) -> Result<SeenMember, Gap> {
-        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         let attributes = self.attributes.0;
-        let (member, email) = (given(self.id), given(attributes.email));
-        let username = given(attributes.username);
+        let member = self.id.filter(|id| !id.trim().is_empty());
+        let (email, username) = (name(attributes.email), name(attributes.username));
+        if member.as_ref().is_some_and(|id| id.chars().any(char::is_control)) {
+            return Err(Gap::UnreadableMember);
+        }
         if member.is_none() && email.is_none() && username.is_none() {
             return Err(Gap::UnreadableMember);
         }
@@ -281,6 +283,12 @@ fn time(value: &Value) -> Option<DateTime<Utc>> {
     let text = value.as_str()?;
     let zoned = text.parse::<DateTime<FixedOffset>>().map(|time| time.to_utc());
     zoned.or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc())).ok()
+}
+
+/// An email or name as the app shows it, without what no row can hold and nobody could read.
+pub(super) fn name(text: Option<String>) -> Option<String> {
+    let text = text?.chars().filter(|c| !c.is_control()).take(400).collect::<String>();
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 /// Words that a row can hold and a person would read.
