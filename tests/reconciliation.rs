@@ -120,6 +120,14 @@ impl World {
         (invitation, task, action)
     }
 
+    /// Lets syncs go on for so many rounds.
+    async fn drive_syncs_for(&self, rounds: usize) {
+        for _ in 0..rounds {
+            self.let_time_pass().await;
+            self.step().await;
+        }
+    }
+
     /// Makes every look at somebody who is watched due.
     async fn watches_fall_due(&self) {
         self.run(
@@ -238,6 +246,25 @@ async fn names_of_any_kind_are_stored_as_what_they_are(pool: PgPool) {
     }
 }
 
+#[sqlx::test(migrations = false)]
+async fn an_empty_list_where_people_were_proves_no_removal(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.read(HUB).await;
+    let task = world.insert(&a_failed("remove", HUB, "jo").code("NotEnoughSeats")).await;
+    world.drive().await;
+    let action = world.action_of(task).await;
+    for gone in ["jo", "kim"] {
+        assert!(world.apps.person_removes(WORKSPACE, HUB, gone));
+    }
+    world.say_done(action).await;
+    world.drive_syncs_for(3).await;
+    assert_eq!(world.status(action).await, "done");
+    assert_eq!(world.verdict(action).await, "unverifiable");
+    assert!(world.apps.person_invites(WORKSPACE, HUB, viewer("kim")));
+    world.drive_syncs().await;
+    assert_eq!(world.status(action).await, "verified", "now somebody is there");
+}
+
 // ---- the guard ----
 
 /// Peers apply what is left after each small removal; here the past is asked of the database.
@@ -252,13 +279,16 @@ async fn removals_in_small_steps_still_trip_the_limit_and_restarts_forget_nothin
         let backend = cerby_reconciler::backend::Client::new(&config.backend).unwrap();
         world = World::with_client(pool.clone(), apps, config, backend);
     }
+    const AGE: &str = "update reconciler.syncs set finished_at = finished_at - interval '23 hours'
+                       where finished_at is not null";
+    world.run(AGE).await;
     world.apps.person_removes(WORKSPACE, APP, "m03");
     world.read(APP).await;
     let reason = world.held_reason().await;
     assert!(reason.starts_with("4 unexpected removals in 24 hours"), "{reason}");
     assert!(world.apps.known(WORKSPACE, APP, "m03").is_some());
 
-    world.run("update reconciler.syncs set finished_at = finished_at - interval '25 hours' where finished_at is not null").await;
+    world.run(AGE).await;
     world.run("update reconciler.syncs set decision = 'rejected', decision_reason = 'not yet' where state = 'held'").await;
     world.drive_syncs().await;
     world.read(APP).await;
@@ -309,30 +339,19 @@ async fn exempt_members_and_guests_are_not_removed_without_a_person(pool: PgPool
 async fn a_stale_report_is_not_applied_and_the_app_is_read_anew(pool: PgPool) {
     let world = big(pool).await;
     world.apps.person_removes(WORKSPACE, APP, "m00");
-    world.apps.inject(Injection { call: Call::GetReport, nth: 0, fault: HttpFault::Status(503) });
-    world
-        .run("insert into reconciler.integrations values ('none', 'none', 'none', 'app', 'none')")
-        .await;
-    let task = world.insert(&a_failed("invite", APP, "jo")).await;
-    world.drive().await;
-    assert_eq!(world.state(task).await, "succeeded");
-    sqlx::query("select reconciler.request_sync($1, $2, clock_timestamp(), 'person')")
-        .bind(WORKSPACE)
-        .bind(APP)
-        .execute(&world.pool)
-        .await
-        .unwrap();
-    while world.apps.counters().requests(Call::GetReport) == 0 {
-        world.let_time_pass().await;
-        world.step().await;
-    }
-    // The answer was lost; until it is asked for again, hours go by.
-    assert!(world.apps.backdate_report(WORKSPACE, APP, Duration::from_secs(7200)));
-    let checks = world.apps.counters().requests(Call::StartCheck);
+    world.read_until(Call::StartCheck).await;
+    // The check ends, and for hours nobody asks for its report.
+    eventually("the check has ended", async || {
+        world.apps.backdate_report(WORKSPACE, APP, Duration::from_secs(7200))
+    })
+    .await;
     world.drive_syncs().await;
     assert_eq!(world.latest().await.0, "finished");
-    assert_eq!(world.apps.counters().requests(Call::StartCheck), checks + 1, "read anew");
+    assert_eq!(world.apps.counters().requests(Call::StartCheck), 2, "read anew");
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    let why =
+        "select count(*) from reconciler.syncs where last_error like 'the report is 72__ s old'";
+    assert_eq!(world.count(why).await, 1);
 }
 
 #[sqlx::test(migrations = false)]
@@ -480,10 +499,7 @@ async fn disappears_while_it_is_read(pool: PgPool, integration: &'static str) {
     world.let_time_pass().await;
     world.step().await;
     assert!(world.apps.forget_integration(WORKSPACE, integration));
-    for _ in 0..30 {
-        world.let_time_pass().await;
-        world.step().await;
-    }
+    world.drive_syncs_for(30).await;
     assert_eq!(world.status(action).await, "done");
     assert_eq!(world.verdict(action).await, "unverifiable");
     let failed = "select count(*) from reconciler.syncs

@@ -165,7 +165,7 @@ pub enum Gap {
     TotalDiffers,
     /// The total changed while reading.
     TotalChanged,
-    /// Nobody at all, where we know of members.
+    /// Nobody at all, although not everybody was to go.
     Empty,
     /// A member that could not be read: without id, email and name.
     UnreadableMember,

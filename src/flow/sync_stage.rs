@@ -135,7 +135,7 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
         sync::Next::LoginRefused { code } => {
             fail(stage, sync, &format!("the app refuses the stored login: {code}"), true).await
         }
-        sync::Next::Judge { reading } => settle(stage, sync, &reading).await,
+        sync::Next::Judge { reading } => settle(stage, sync, reading).await,
         sync::Next::Attest => attest(stage, sync).await,
     }
 }
@@ -284,10 +284,12 @@ enum Said {
 }
 
 /// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
-async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: &Reading) -> Recorded {
+async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: Reading) -> Recorded {
     let mut tx = begin_as(&stage.pool, DAEMON).await?;
     let (workspace, integration) = (&sync.workspace, &sync.integration);
     let intents = sync::store::intents(&mut *tx, workspace, integration).await?;
+    let before = sync::store::members_before(&mut tx, sync).await?;
+    let reading = &sync::report::plausible(reading, before, &intents);
     let found = classify(reading, &intents, sync.update.as_ref());
     let report = sync::report::stored(reading, &found, sync.update.as_ref());
     let finished =

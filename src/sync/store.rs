@@ -273,6 +273,24 @@ pub async fn unexpected_in_24_h(
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// How many members the integration's last complete reading showed.
+pub async fn members_before(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+) -> Result<Option<u64>, StoreError> {
+    let members = sqlx::query_scalar!(
+        r#"select (report -> 'reading' ->> 'members')::bigint as "members!" from reconciler.syncs
+           where workspace_id = $1 and integration_id = $2 and state = 'finished'
+             and report @> '{"reading": {"complete": true}}'
+           order by started_at desc limit 1"#,
+        sync.workspace,
+        sync.integration,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(members.and_then(|members| u64::try_from(members).ok()))
+}
+
 /// The latest thing wanted of each of the integration's members whose turn has come, unless a person dismissed it.
 pub async fn intents(
     executor: impl PgExecutor<'_>,

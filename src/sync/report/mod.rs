@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::backend::{Reading, Reported, UpdateReport};
+use crate::backend::{Gap, Reading, Reported, UpdateReport};
 use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
 
 /// How somebody differs from what is wanted, the weightiest first: who fits several classes has the first of them.
@@ -134,6 +134,17 @@ pub fn classify(reading: &Reading, intents: &[Intent], update: Option<&UpdateRep
         *counts.entry(difference.class).or_default() += 1;
     }
     Report { hash: hash(&reading.members), counts, differences }
+}
+
+/// The reading, with a gap if nobody is in it although not everybody was to go since the last complete one, which showed
+/// `before` members: an empty list has emptied whole directories at peers (awslabs/ssosync#194, fleetdm/fleet#49365).
+pub fn plausible(mut reading: Reading, before: Option<u64>, intents: &[Intent]) -> Reading {
+    let is_removal = |intent: &&Intent| intent.wanted.operation == Operation::Remove;
+    let to_go = intents.iter().filter(is_removal).count() as u64;
+    if reading.members.is_empty() && before.unwrap_or(0) > to_go {
+        reading.gaps.push(Gap::Empty);
+    }
+    reading
 }
 
 /// A report as the row keeps it: `update` is the app's own, `reading` proves how complete it is.

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::Gap;
 use crate::membership::Marks;
 
 fn somebody(id: &str) -> SeenMember {
@@ -118,6 +117,26 @@ fn two_with_one_email_are_ambiguous_and_so_are_two_with_one_id() {
     let members = vec![somebody("jo"), other, somebody("kim"), twin, somebody("ann")];
     let report = classify(&reading(members), &[wish(1, Operation::Remove, "jo")], None);
     assert_eq!((report.counts[&Class::Ambiguous], report.counts[&Class::Matched]), (4, 1));
+}
+
+#[test]
+fn an_empty_reading_is_complete_only_where_everybody_was_to_go() {
+    let removals = |n: usize| -> Vec<_> {
+        (0..n).map(|id| wish(1, Operation::Remove, &id.to_string())).collect()
+    };
+    for (members, before, removals, complete) in [
+        (vec![], None, removals(0), true),
+        (vec![], Some(0), removals(0), true),
+        (vec![], Some(1), removals(0), false),
+        (vec![], Some(2), removals(2), true),
+        (vec![], Some(3), removals(2), false),
+        (vec![], Some(1), vec![wish(1, Operation::Invite, "jo")], false),
+        (vec![somebody("jo")], Some(9), removals(0), true),
+    ] {
+        let case = format!("{} members after {before:?}, {removals:?}", members.len());
+        let reading = plausible(reading(members), before, &removals);
+        assert_eq!(reading.is_complete(), complete, "{case}");
+    }
 }
 
 #[test]
