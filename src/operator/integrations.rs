@@ -89,14 +89,12 @@ pub struct Told {
 impl Told {
     fn settings(self) -> Settings {
         let roles = Some(self.administrator_role).filter(|roles| !roles.is_empty());
-        let said = |is_default: bool, is_given: bool| is_default || is_given;
+        let (own, every) = (self.own_account, self.reading_every_s);
         Settings {
-            own_account: said(self.no_own_account, self.own_account.is_some())
-                .then_some(self.own_account),
-            administrator_roles: said(self.default_administrator_roles, roles.is_some())
+            own_account: (self.no_own_account || own.is_some()).then_some(own),
+            administrator_roles: (self.default_administrator_roles || roles.is_some())
                 .then_some(roles),
-            reading_every_s: said(self.default_reading, self.reading_every_s.is_some())
-                .then_some(self.reading_every_s),
+            reading_every_s: (self.default_reading || every.is_some()).then_some(every),
         }
     }
 }
@@ -164,7 +162,7 @@ fn cells(line: &Line) -> [String; 8] {
             .as_ref()
             .map(|roles| format!("administrators: {}", printable(&roles.join(", ")))),
         line.reading_every_s.map(|every| match every {
-            0 => "read only for a reason".to_owned(),
+            0 => "never read without a reason".to_owned(),
             every => format!("read every {every} s"),
         }),
     ];

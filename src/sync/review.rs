@@ -32,6 +32,7 @@ pub struct Line {
     pub state: String,
     pub causes: Vec<String>,
     pub requested_at: DateTime<Utc>,
+    pub next_step_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub finished_reason: Option<String>,
@@ -48,8 +49,8 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<Line>, StoreE
     Ok(sqlx::query_as!(
         Line,
         "select s.id, s.workspace_id, s.integration_id, i.name as integration_name, s.procedure, s.state, s.causes,
-                s.requested_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason, s.held_until,
-                s.decision, s.last_error, s.report -> 'reading' as reading, s.report -> 'counts' as counts
+                s.requested_at, s.next_step_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason,
+                s.held_until, s.decision, s.last_error, s.report -> 'reading' as reading, s.report -> 'counts' as counts
          from reconciler.syncs s
          join reconciler.integrations i using (workspace_id, integration_id)
          where ($1::text is null or s.workspace_id = $1)

@@ -180,6 +180,9 @@ fn why(line: &Line) -> String {
         }
         (.., Some(finished), _) => finished.clone(),
         (.., None, Some(error)) => format!("tried again: {error}"),
+        _ if line.state == "requested" => {
+            format!("due {} UTC", line.next_step_at.format("%Y-%m-%d %H:%M"))
+        }
         (.., None, None) => String::new(),
     }
 }

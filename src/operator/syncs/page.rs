@@ -1,5 +1,6 @@
 //! One sync as a page: everything that a person needs to trust it, or to decide on it.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -63,6 +64,11 @@ struct Person {
 }
 
 impl Person {
+    /// What reports know them by.
+    fn key(&self) -> Option<&str> {
+        self.id.as_deref().or(self.email.as_deref()).or(self.username.as_deref())
+    }
+
     /// By email, name in the app or id: by two of them where there are two, since one may be shared.
     fn who(&self) -> String {
         let names = [&self.email, &self.username, &self.id].into_iter().flatten();
@@ -86,7 +92,7 @@ pub(super) fn of(card: &Card, trail: &[TrailLine]) -> String {
         card.state
     );
     let stored = match &card.report {
-        None => Ok(Stored::default()),
+        None | Some(Value::Null) => Ok(Stored::default()),
         Some(report) => Stored::deserialize(report),
     };
     let mut facts = course(card);
@@ -112,7 +118,8 @@ fn course(card: &Card) -> Vec<(&'static str, String)> {
         ("causes", card.causes.join(", ")),
         ("requested", time(card.requested_at)),
     ];
-    let age = card.started_at.map(|started| span(card.now - started));
+    let is_read = card.state != "failed" || card.report.is_some();
+    let age = card.started_at.filter(|_| is_read).map(|started| span(card.now - started));
     let failures = (card.failures > 0).then(|| card.failures.to_string());
     let is_due =
         matches!(card.state.as_str(), "requested" | "started" | "report_ready" | "applying");
@@ -191,19 +198,27 @@ fn findings(card: &Card, stored: &Stored) -> Vec<(&'static str, String)> {
 /// Everybody in the app's own report: what an apply does, or did.
 fn changes(card: &Card, stored: &Stored) -> String {
     let Some(update) = &stored.update else { return String::new() };
+    let is_held = card.state == "held";
+    // A removal that a task wants is no difference.
+    let missing = stored.differences.iter().filter(|one| is_held && one.class == "missing");
+    let unasked: HashSet<_> = missing.filter_map(|one| one.person.key()).collect();
+    let (unasked, removed): (Vec<_>, Vec<_>) = update
+        .removed_members
+        .iter()
+        .partition(|one| one.key().is_some_and(|key| unasked.contains(key)));
     let lists = [
-        ("removed", &update.removed_members),
-        ("new", &update.new_members),
-        ("changed", &update.changed_members),
+        ("removed unasked", unasked),
+        ("removed", removed),
+        ("new", update.new_members.iter().collect()),
+        ("changed", update.changed_members.iter().collect()),
     ];
     let rows: Vec<_> = lists
         .into_iter()
-        .flat_map(|(change, people)| people.iter().map(|one| [change.to_owned(), one.who()]))
+        .flat_map(|(change, people)| {
+            people.into_iter().map(move |one| [change.to_owned(), one.who()])
+        })
         .collect();
-    let title = match card.state.as_str() {
-        "held" => "What approving applies",
-        _ => "The app's report",
-    };
+    let title = if is_held { "What approving applies" } else { "The app's report" };
     section(title, ["CHANGE", "WHO"], rows)
 }
 
