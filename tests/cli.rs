@@ -959,7 +959,7 @@ async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: 
     let (world, program, held) = with_held(pool).await;
     let report = "update reconciler.syncs set report = $1";
     for (stored, words) in [
-        (Value::Null, "(24 h"),
+        (Value::Null, "\nWhat happened:"),
         (json!({"counts": {"missing": 2}}), "2 missing, 0 ambiguous"),
         (
             json!({"reading": {"members": 1, "pages": 2, "total": 5, "complete": false,
@@ -978,6 +978,7 @@ async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: 
         let shown = program.run(&["syncs", "show", &held]).await.ok();
         assert_printable(&shown);
         assert_names(&shown, &[words]);
+        assert_eq!(shown.contains("not readable"), stored["differences"] == "many", "{shown}");
         program.run(&["syncs", "list"]).await.ok();
     }
     let null = "update reconciler.syncs set report = null";
