@@ -776,7 +776,7 @@ async fn with_held(pool: PgPool) -> (World, Program, String) {
     world.say_done(world.action_of(id).await).await;
     world.drive().await;
     let named = sqlx::query("update reconciler.integrations set name = $1").bind(ODD_APP);
-    named.execute(&world.pool).await.unwrap();
+    named.execute(&world.pool).await.expect("a name");
     let held = world.count("select id from reconciler.syncs where state = 'held'").await;
     let program = Program::on(&world.pool).with_backend(&world.apps).with("USER", "sam");
     (world, program, held.to_string())
@@ -789,13 +789,13 @@ fn assert_printable(text: &str) {
 }
 
 fn objects(json: &str) -> Vec<Value> {
-    json.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    json.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
 async fn sync_state(world: &World, sync: &str) -> String {
     let state =
         "select state || ': ' || coalesce(finished_reason, '') from reconciler.syncs where id = $1";
-    world.text(state, sync.parse().unwrap()).await
+    world.text(state, sync.parse().expect("an id")).await
 }
 
 #[sqlx::test(migrations = false)]
