@@ -36,7 +36,7 @@ create table reconciler.integrations (
     constraint gate_cause_is_failures_or_rate_limit check (gate_cause in ('failures', 'rate_limit')),
     constraint max_in_flight_is_at_least_1 check (max_in_flight >= 1),
     constraint starts_per_minute_is_at_least_1 check (starts_per_minute >= 1),
-    constraint own_account_is_not_empty check (btrim(own_account) <> ''),
+    constraint own_account_is_not_empty_nor_padded check (own_account = btrim(own_account) and own_account <> ''),
     constraint reading_every_s_is_0_or_at_least_60 check (reading_every_s = 0 or reading_every_s >= 60),
     constraint closed_gates_say_why_and_how_long
         check (gate not in ('closed', 'half_open') or (gate_cause is not null and gate_until is not null)),

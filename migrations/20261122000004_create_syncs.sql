@@ -77,6 +77,24 @@ $$
     select pg_notify('reconciler', 'syncs');
 $$;
 
+-- A person asks for a reading now; the id of the one request, which may have been there already.
+create function reconciler.request_reading(p_workspace_id text, p_integration_id text) returns bigint
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_id bigint;
+begin
+    perform reconciler.request_sync(p_workspace_id, p_integration_id, clock_timestamp(), 'person');
+    select id into v_id from reconciler.syncs
+    where workspace_id = p_workspace_id and integration_id = p_integration_id and state = 'requested';
+    if v_id is null then
+        raise exception 'there is no integration % in workspace %', p_integration_id, p_workspace_id
+            using errcode = 'no_data_found';
+    end if;
+    return v_id;
+end
+$$;
+
 -- A person's part in a sync is one decision on a held report, once, with a reason.
 create function reconciler.guard_sync_decision() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
@@ -106,9 +124,7 @@ $$;
 
 create trigger decisions_are_guarded
     before update of decision, decision_reason on reconciler.syncs
-    for each row when (old.decision is distinct from new.decision
-                       or old.decision_reason is distinct from new.decision_reason)
-    execute function reconciler.guard_sync_decision();
+    for each row execute function reconciler.guard_sync_decision();
 
 create function reconciler.record_sync() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
@@ -120,7 +136,7 @@ begin
             new.workspace_id, 'sync', new.id::text,
             jsonb_strip_nulls(jsonb_build_object(
                 'integration_id', new.integration_id, 'procedure', new.procedure,
-                'causes', case when tg_op = 'INSERT' then new.causes end, 'counts', new.report -> 'counts',
+                'causes', case when new.state = 'requested' then new.causes end, 'counts', new.report -> 'counts',
                 'reason', coalesce(case when new.state = 'held' then new.held_reason end,
                                    case when new.decision is not null then new.decision_reason end,
                                    new.finished_reason))));
@@ -137,4 +153,9 @@ create trigger sync_requests_are_recorded
 create trigger sync_changes_are_recorded
     after update of state, decision on reconciler.syncs
     for each row when (old.state is distinct from new.state)
+    execute function reconciler.record_sync();
+-- A person who asks for what was requested already is in the trail all the same.
+create trigger sync_requests_by_people_are_recorded
+    after update of causes on reconciler.syncs
+    for each row when (old.state = new.state and new.causes @> '{person}' and not old.causes @> '{person}')
     execute function reconciler.record_sync();

@@ -27,7 +27,8 @@ grant update (status, note, assignee) on reconciler.manual_actions to reconciler
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
 grant update (gate, gate_reason, max_in_flight, starts_per_minute, own_account, administrator_roles, reading_every_s)
     on reconciler.integrations to reconciler_operator;
-grant execute on function reconciler.returnable_actions(text, text, text, text),
+grant execute on function reconciler.request_reading(text, text),
+                          reconciler.returnable_actions(text, text, text, text),
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use cerby_reconciler::operator::cli::Cli;
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::Simulator;
+use cerby_reconciler::simulator::{Call, Member, Simulator};
+use cerby_reconciler::worker::Stage;
 use clap::CommandFactory;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgPool};
@@ -153,7 +154,8 @@ async fn the_help_tells_what_there_is() {
       check         Say for configuration, database, schema and backend whether each is right
       import        Insert failed tasks from a file of JSON lines, all or none
       actions       List, show and work manual actions, or send them back to automation
-      integrations  List, pause, resume and limit integrations
+      syncs         List, show and request syncs, and decide on held reports
+      integrations  List, pause, resume, limit and protect integrations
       config        Print the configuration in force, secrets redacted
       demo          Play the whole flow on a private PostgreSQL with a simulated backend
       help          Print this message or the help of the given subcommand(s)
@@ -753,4 +755,349 @@ async fn a_return_shows_what_would_be_sent_and_sends_it_only_when_told(pool: PgP
     assert_eq!(world.status(hub).await, "returned");
     let again = program.run(&[&one[..], &["--yes"]].concat()).await.refusal();
     assert_names(&again, &["there is no open action to return"]);
+}
+
+// ---- syncs ----
+
+/// Names that would turn text, colour a terminal, or forge another line.
+const ODD_NAME: &str = "<b>eve</b>\u{202e}";
+const ODD_APP: &str = "As\u{1b}[31mana\u{9b}\nhub";
+
+/// A world with a held report: jo was to leave, eve has left unasked.
+async fn with_held(pool: PgPool) -> (World, Program, String) {
+    let eve = Member::new("eve", "eve@example.com").named(ODD_NAME).with(&["VIEWER"]);
+    let apps = support::apps().member(WORKSPACE, APP, eve);
+    let world = World::with(pool, apps, Default::default()).await;
+    let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    world.person_does(&task);
+    assert!(world.apps.person_removes(WORKSPACE, APP, "eve"));
+    world.say_done(world.action_of(id).await).await;
+    world.drive().await;
+    let named = sqlx::query("update reconciler.integrations set name = $1").bind(ODD_APP);
+    named.execute(&world.pool).await.expect("a name");
+    let held = world.count("select id from reconciler.syncs where state = 'held'").await;
+    let program = Program::on(&world.pool).with_backend(&world.apps).with("USER", "sam");
+    (world, program, held.to_string())
+}
+
+#[track_caller]
+fn assert_printable(text: &str) {
+    let odd = |c: &char| c.is_control() && *c != '\n' || *c == '\u{202e}';
+    assert_eq!(text.chars().find(odd), None, "{text:?}");
+}
+
+fn objects(json: &str) -> Vec<Value> {
+    json.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+async fn sync_state(world: &World, sync: &str) -> String {
+    let state =
+        "select state || ': ' || coalesce(finished_reason, '') from reconciler.syncs where id = $1";
+    world.text(state, sync.parse().expect("an id")).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_held_sync_is_shown_with_whom_it_removes_and_how_to_decide(pool: PgPool) {
+    let (_world, program, held) = with_held(pool).await;
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_printable(&shown);
+    assert_names(
+        &shown,
+        &[
+            &format!("Sync {held} of workspace acme: held"),
+            "As[31manahub (an-app)",
+            "check_and_apply",
+            "age of the reading",
+            "unexpected removals in 24 hours",
+            "1 of 1 members read: 0 new, 2 removed, 0 changed",
+            "3 of 3 members in 1 page, complete (what Cerby knew before the apply)",
+            "sha256:",
+            "1 missing, 0 ambiguous, 0 unexpected",
+            "What approving applies:",
+            "  removed unasked  eve@example.com (<b>eve</b>)",
+            "  removed          jo@example.com (jo)",
+            "known to Cerby, and no longer in the app",
+            &format!("cerby-reconciler syncs approve {held} --reason '…'"),
+            &format!("cerby-reconciler syncs reject {held} --reason '…'"),
+            "sync.held",
+        ],
+    );
+    assert!(
+        shown.lines().any(|line| line.starts_with("to be decided by") && line.ends_with(" left)"))
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided(pool: PgPool) {
+    let (_world, program, held) = with_held(pool).await;
+    let listed = program.run(&["syncs", "list", "--held"]).await.ok();
+    assert_printable(&listed);
+    let rows: Vec<_> = listed.lines().collect();
+    assert_eq!(rows.len(), 2, "{listed}");
+    assert_names(rows[0], &["ID", "STATE", "INTEGRATION", "CAUSES", "COMPLETE", "WHY"]);
+    assert_names(
+        rows[1],
+        &[&held, "held", "As[31manahub", "done", "yes", "1 missing", "; decide until", "acme"],
+    );
+
+    program.run(&["syncs", "request", "--integration", APP]).await.ok();
+    let all = program.run(&["syncs", "list", "--json"]).await.ok();
+    let states: Vec<_> = objects(&all).iter().map(|sync| sync["state"].clone()).collect();
+    assert_eq!(states, ["requested", "held"], "the newest first");
+    let listed = program.run(&["syncs", "list"]).await.ok();
+    assert_names(listed.lines().nth(1).unwrap(), &["requested", "person", "due 2"]);
+    let held_only = objects(&program.run(&["syncs", "list", "--held", "--json"]).await.ok());
+    assert_eq!(held_only.len(), 1);
+    assert_eq!(held_only[0]["counts"]["missing"], 1);
+    for (filter, count) in [
+        (["--integration", APP], 2),
+        (["--integration", HUB], 0),
+        (["--workspace", WORKSPACE], 2),
+        (["--workspace", "other"], 0),
+        (["--limit", "1"], 1),
+    ] {
+        let some = program.run(&[&["syncs", "list", "--json"], &filter[..]].concat()).await.ok();
+        assert_eq!(objects(&some).len(), count, "{filter:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_syncs_json_is_its_row_and_report_as_stored_and_harmless_to_a_terminal(pool: PgPool) {
+    let (_world, program, held) = with_held(pool).await;
+    let json = program.run(&["syncs", "show", &held, "--json"]).await.ok();
+    assert_printable(&json);
+    assert_eq!(json.lines().count(), 1, "{json}");
+    let sync: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(sync["id"].to_string(), held);
+    assert_eq!(sync["state"], "held");
+    assert_eq!(sync["integration_name"], ODD_APP);
+    assert_eq!(sync["report"]["counts"]["missing"], 1);
+    assert_eq!(sync["report"]["reading"]["complete"], true);
+    let removed = sync["report"]["update"]["removed_members"].as_array().unwrap();
+    assert!(removed.iter().any(|one| one["username"] == ODD_NAME), "{json}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_approved_report_is_applied_and_shown_with_who_approved_it_and_why(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let reason = "both\u{1b}[2J left";
+    let approve = ["syncs", "approve", &held, "--reason", reason];
+    let said = program.run(&approve).await.ok();
+    assert_names(&said, &[&format!("sync {held} is approved")]);
+    world.drive().await;
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    assert_eq!(sync_state(&world, &held).await, "finished: the app was read");
+
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_printable(&shown);
+    assert_names(
+        &shown,
+        &[
+            ": finished",
+            "approved by cli:sam at ",
+            "both[2J left",
+            "1 of 1 members in 1 page, complete\n",
+            "1 matched",
+            "unexpected removals 1",
+            "sync.approved",
+            "cli:sam",
+        ],
+    );
+    assert!(!shown.contains("syncs approve"), "it is decided: {shown}");
+    let listed = program.run(&["syncs", "list"]).await.ok();
+    assert_names(listed.lines().nth(1).unwrap(), &["finished", "yes", "the app was read"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_rejected_report_ends_the_sync_and_nothing_is_applied(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let said = program.run(&["syncs", "reject", &held, "--reason", "eve is here"]).await.ok();
+    assert_names(&said, &[&format!("sync {held} is rejected")]);
+    world.syncs.work(world.syncs.claim(1).await.unwrap().remove(0)).await;
+    assert_eq!(sync_state(&world, &held).await, "failed: a person rejected the report");
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_names(&shown, &["rejected by cli:sam", "eve is here", "a person rejected the report"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_decision_needs_a_reason_and_is_made_once(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let missing = program.run(&["syncs", "approve", &held]).await;
+    assert_eq!(missing.code, Some(2));
+    assert_names(&missing.stderr, &["--reason"]);
+    let told = program.run(&["syncs", "approve", &held, "--reason", " "]).await.refusal();
+    assert_names(&told, &[&format!("a decision on sync {held} needs decision"), "decision_reason"]);
+
+    let approve = ["syncs", "approve", &held, "--reason", "both left"];
+    program.run(&approve).await.ok();
+    let words = format!("sync {held} is not waiting for a decision: it is already approved");
+    assert_names(&program.run(&approve).await.refusal(), &[&words]);
+    let reject = ["syncs", "reject", &held, "--reason", "no"];
+    assert_names(&program.run(&reject).await.refusal(), &[&words]);
+    world.drive().await;
+    assert_names(&program.run(&approve).await.refusal(), &[&words]);
+    assert_eq!(sync_state(&world, &held).await, "finished: the app was read");
+}
+
+#[sqlx::test(migrations = false)]
+async fn after_its_time_a_held_report_cannot_be_decided_on(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let late = "update reconciler.syncs set held_until = now() - interval '1 hour'";
+    sqlx::query(late).execute(&world.pool).await.unwrap();
+    let told = program.run(&["syncs", "approve", &held, "--reason", "late"]).await.refusal();
+    assert_names(&told, &["could be decided on until", "decide on the next report"]);
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_names(&shown, &["over: the app is read anew"]);
+    assert!(!shown.contains("syncs approve"), "nothing to decide any more: {shown}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let report = "update reconciler.syncs set report = $1";
+    for (stored, words) in [
+        (Value::Null, "\nWhat happened:"),
+        (json!({"counts": {"missing": 2}}), "2 missing, 0 ambiguous"),
+        (
+            json!({"reading": {"members": 1, "pages": 2, "total": 5, "complete": false,
+                            "gaps": ["total_differs"]}}),
+            "1 of 5 members in 2 pages, NOT complete: total_differs",
+        ),
+        (
+            json!({"differences": [{"class": "unexpected", "member_id": null, "email": null,
+                                 "username": "ev\u{1b}e", "roles": ["A\u{202e}"], "task_id": 7,
+                                 "why": "nobody"}]}),
+            "unexpected  eve  A      7     nobody",
+        ),
+        (json!({"differences": "many"}), "not readable here: see --json"),
+    ] {
+        sqlx::query(report).bind(&stored).execute(&world.pool).await.unwrap();
+        let shown = program.run(&["syncs", "show", &held]).await.ok();
+        assert_printable(&shown);
+        assert_names(&shown, &[words]);
+        assert_eq!(shown.contains("not readable"), stored["differences"] == "many", "{shown}");
+        program.run(&["syncs", "list"]).await.ok();
+    }
+    let null = "update reconciler.syncs set report = null";
+    sqlx::query(null).execute(&world.pool).await.unwrap();
+    program.run(&["syncs", "show", &held]).await.ok();
+    let listed = program.run(&["syncs", "list"]).await.ok();
+    assert_names(&listed, &["held", "-"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_reading_is_requested_once_however_often_it_is_asked_for(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let request = ["syncs", "request", "--integration", APP, "--as", "kim"];
+    let first = program.run(&request).await.ok();
+    assert_names(&first, &["is requested: the app is read now"]);
+    assert_eq!(program.run(&request).await.ok(), first);
+    let requested = "select count(*) from reconciler.syncs where causes = '{person}'";
+    assert_eq!(world.count(requested).await, 1);
+    world.drive().await;
+    let finished = "select count(*) from reconciler.syncs where state = 'finished'";
+    assert_eq!(world.count(finished).await, 1);
+    let actor = "select actor from reconciler.events where what = 'sync.requested' and id > $1";
+    assert_eq!(world.text(actor, 0).await, "cli:kim");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_request_joins_the_one_that_waits_and_is_in_the_trail(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    world.say_done(app).await;
+    program.run(&["syncs", "request", "--integration", APP, "--as", "kim"]).await.ok();
+    let joined = "select count(*) from reconciler.syncs where causes = '{done,person}'";
+    assert_eq!(world.count(joined).await, 1);
+    let asked = "select count(*) from reconciler.events
+                 where what = 'sync.requested' and actor = 'cli:kim' and detail -> 'causes' ? 'person'";
+    assert_eq!(world.count(asked).await, 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_request_says_which_held_report_it_has_to_wait_for(pool: PgPool) {
+    let (_world, program, held) = with_held(pool).await;
+    let said = program.run(&["syncs", "request", "--integration", APP]).await.ok();
+    assert_names(&said, &[&format!("when sync {held}, which is held, has ended")]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn unknown_syncs_and_integrations_are_refused_in_words(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    for command in ["show", "approve", "reject"] {
+        let reason: &[&str] = if command == "show" { &[] } else { &["--reason", "x"] };
+        let told = program.run(&[&["syncs", command, "4711"], reason].concat()).await.refusal();
+        assert_names(&told, &["there is no sync 4711"]);
+    }
+    let told = program.run(&["syncs", "request", "--integration", "no-such"]).await.refusal();
+    assert_names(&told, &["there is no integration no-such"]);
+    assert_eq!(program.run(&["syncs", "list"]).await.ok(), "no such syncs\n");
+    assert_eq!(program.run(&["syncs", "list", "--held"]).await.ok(), "no report is held\n");
+    let in_sql = sqlx::query("select reconciler.request_reading('acme', 'no-such')");
+    let told = in_sql.execute(&world.pool).await.unwrap_err().to_string();
+    assert_names(&told, &["there is no integration no-such in workspace acme"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operators_login_requests_decides_and_protects_and_no_more(pool: PgPool) {
+    let (world, _, held) = with_held(pool).await;
+    let mut tx = world.pool.begin().await.unwrap();
+    for statement in [
+        "set local role reconciler_operator",
+        "select reconciler.request_reading('acme', 'an-app')",
+        "update reconciler.syncs set decision = 'rejected', decision_reason = 'x' where state = 'held'",
+        "update reconciler.integrations set own_account = 'bot', reading_every_s = 0",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await.expect(statement);
+    }
+    let refused = "select reconciler.request_sync('acme', 'an-app', now(), 'done')";
+    let told = sqlx::query(refused).execute(&mut *tx).await.unwrap_err().to_string();
+    assert_names(&told, &["permission denied"]);
+    drop(tx);
+    assert_names(&sync_state(&world, &held).await, &["held"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let set = async |told: &[&str]| -> Ended {
+        program.run(&[&["integrations", "set", APP, "--as", "kim"], told].concat()).await
+    };
+    let row = async || -> Value {
+        let listed = program.run(&["integrations", "list", "--json"]).await.ok();
+        let all = objects(&listed);
+        let row = all.into_iter().find(|row| row["integration_id"] == APP).unwrap();
+        json!([row["own_account"], row["administrator_roles"], row["reading_every_s"]])
+    };
+    let all = ["--own-account", "bot@example.com", "--administrator-role", "ADMIN"];
+    set(&[&all[..], &["--administrator-role", "OWNER", "--reading-every-s", "3600"]].concat())
+        .await
+        .ok();
+    assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 3600]));
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    let words = "protects bot@example.com; administrators: ADMIN, OWNER; read every 3600 s";
+    assert_names(&listed, &[words]);
+    let actor = "select actor from reconciler.events where subject = 'integration' and id > $1 order by id desc";
+    assert_eq!(world.text(actor, 0).await, "cli:kim");
+
+    set(&["--reading-every-s", "0"]).await.ok();
+    assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 0]));
+    set(&["--no-own-account", "--default-reading"]).await.ok();
+    assert_eq!(row().await, json!([null, ["ADMIN", "OWNER"], null]));
+    set(&["--default-administrator-roles"]).await.ok();
+    assert_eq!(row().await, json!([null, null, null]));
+
+    for (told, words) in [
+        (["--own-account", " bot@example.com"], "own_account_is_not_empty_nor_padded"),
+        (["--reading-every-s", "5"], "reading_every_s_is_0_or_at_least_60"),
+    ] {
+        assert_names(&set(&told).await.refusal(), &[words]);
+    }
+    let nothing = set(&[]).await;
+    assert_eq!(nothing.code, Some(2));
+    assert_names(&nothing.stderr, &["--own-account", "--default-reading"]);
+    let both = set(&["--own-account", "bot", "--no-own-account"]).await;
+    assert_eq!(both.code, Some(2));
 }

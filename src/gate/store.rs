@@ -140,6 +140,9 @@ pub struct Line {
     pub gate_since: Option<DateTime<Utc>>,
     pub max_in_flight: Option<i32>,
     pub starts_per_minute: Option<i32>,
+    pub own_account: Option<String>,
+    pub administrator_roles: Option<Vec<String>>,
+    pub reading_every_s: Option<i32>,
     pub waiting: i64,
     pub in_flight: i64,
     pub unfinished_actions: i64,
@@ -150,7 +153,7 @@ pub async fn list(pool: &PgPool, only_shut: bool) -> Result<Vec<Line>, StoreErro
     Ok(sqlx::query_as!(
         Line,
         r#"select i.workspace_id, i.integration_id, i.name, i.gate, i.gate_reason, i.gate_until, i.gate_since,
-                  i.max_in_flight, i.starts_per_minute,
+                  i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.reading_every_s,
                   t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
            from reconciler.integrations i
            cross join lateral (
@@ -221,6 +224,45 @@ pub async fn set_limits(
         integration,
         number(in_flight),
         number(per_minute),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What people may say of an integration's readings: `None` leaves it, `Some(None)` takes back what was said.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The account that the automation logs in with.
+    pub own_account: Option<Option<String>>,
+    /// Ids of roles that make an administrator.
+    pub administrator_roles: Option<Option<Vec<String>>>,
+    /// Seconds between readings that nothing else asked for.
+    pub reading_every_s: Option<Option<u32>>,
+}
+
+/// Sets what is given.
+pub async fn set(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let every = settings.reading_every_s.flatten();
+    sqlx::query!(
+        "update reconciler.integrations
+         set own_account = case when $3 then $4 else own_account end,
+             administrator_roles = case when $5 then $6 else administrator_roles end,
+             reading_every_s = case when $7 then $8 else reading_every_s end
+         where workspace_id = $1 and integration_id = $2",
+        workspace,
+        integration,
+        settings.own_account.is_some(),
+        settings.own_account.as_ref().and_then(Option::as_deref),
+        settings.administrator_roles.is_some(),
+        settings.administrator_roles.as_ref().and_then(Option::as_deref),
+        settings.reading_every_s.is_some(),
+        every.map(|every| i32::try_from(every).unwrap_or(i32::MAX)),
     )
     .execute(connection)
     .await?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use super::{actions, check, import, integrations};
+use super::{actions, check, import, integrations, syncs};
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::daemon;
 use crate::emit;
@@ -61,7 +61,10 @@ enum Command {
     /// List, show and work manual actions, or send them back to automation
     #[command(subcommand)]
     Actions(actions::Command),
-    /// List, pause, resume and limit integrations
+    /// List, show and request syncs, and decide on held reports
+    #[command(subcommand)]
+    Syncs(syncs::Command),
+    /// List, pause, resume, limit and protect integrations
     #[command(subcommand)]
     Integrations(integrations::Command),
     /// Print the configuration in force, secrets redacted
@@ -88,6 +91,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
         Command::Import { file } => import::run(config, &file).await,
         Command::Actions(command) => actions::run(config, command).await,
+        Command::Syncs(command) => syncs::run(config, command).await,
         Command::Integrations(command) => integrations::run(config, command).await,
         Command::Config => show_config(config),
         #[cfg(feature = "simulator")]

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::connected;
 use super::refusal;
 use super::terminal::{json, print, table};
-use crate::gate::store::{self, Line};
+use crate::gate::store::{self, Line, Settings};
 use crate::manual_action::instructions::printable;
 use crate::store::begin_as;
 
@@ -51,6 +51,52 @@ pub enum Command {
         #[arg(long, value_name = "N")]
         per_minute: Option<u32>,
     },
+    /// Say whom no report may remove without a person, and how often the app is read without a reason
+    Set {
+        /// Which one
+        #[command(flatten)]
+        which: Which,
+        /// What to set
+        #[command(flatten)]
+        told: Told,
+    },
+}
+
+/// What people say of an integration; at least one of it.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct Told {
+    /// The email, name in the app or id of the account that the automation logs in with
+    #[arg(long, value_name = "WHO", conflicts_with = "no_own_account")]
+    own_account: Option<String>,
+    /// Protect no account
+    #[arg(long)]
+    no_own_account: bool,
+    /// The id of a role that makes an administrator; may be given several times, and replaces what was set
+    #[arg(long, value_name = "ROLE", conflicts_with = "default_administrator_roles")]
+    administrator_role: Vec<String>,
+    /// The configured roles make an administrator
+    #[arg(long)]
+    default_administrator_roles: bool,
+    /// Seconds between readings that nothing else asked for; 0 for never
+    #[arg(long, value_name = "N", conflicts_with = "default_reading")]
+    reading_every_s: Option<u32>,
+    /// Read the app as often as configured
+    #[arg(long)]
+    default_reading: bool,
+}
+
+impl Told {
+    fn settings(self) -> Settings {
+        let roles = Some(self.administrator_role).filter(|roles| !roles.is_empty());
+        let (own, every) = (self.own_account, self.reading_every_s);
+        Settings {
+            own_account: (self.no_own_account || own.is_some()).then_some(own),
+            administrator_roles: (self.default_administrator_roles || roles.is_some())
+                .then_some(roles),
+            reading_every_s: (self.default_reading || every.is_some()).then_some(every),
+        }
+    }
 }
 
 /// An integration, and who asks.
@@ -96,6 +142,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         Command::Limit { which, in_flight, per_minute } => {
             limit(&pool, &which, in_flight, per_minute).await
         }
+        Command::Set { which, told } => set(&pool, &which, told.settings()).await,
     }
 }
 
@@ -107,9 +154,17 @@ fn listed(lines: &[Line]) -> String {
 
 fn cells(line: &Line) -> [String; 8] {
     let until = line.gate_until.map(|until| format!(" until {}", until.format("%H:%M:%S UTC")));
-    let limits = [
+    let said = [
         line.max_in_flight.map(|number| format!("at most {number} in flight")),
         line.starts_per_minute.map(|number| format!("at most {number} a minute")),
+        line.own_account.as_deref().map(|who| format!("protects {}", printable(who))),
+        line.administrator_roles
+            .as_ref()
+            .map(|roles| format!("administrators: {}", printable(&roles.join(", ")))),
+        line.reading_every_s.map(|every| match every {
+            0 => "never read without a reason".to_owned(),
+            every => format!("read every {every} s"),
+        }),
     ];
     let why = line.gate_reason.as_deref().map(printable);
     [
@@ -120,7 +175,7 @@ fn cells(line: &Line) -> [String; 8] {
         line.in_flight.to_string(),
         line.unfinished_actions.to_string(),
         line.workspace_id.clone(),
-        why.into_iter().chain(limits.into_iter().flatten()).collect::<Vec<_>>().join("; "),
+        why.into_iter().chain(said.into_iter().flatten()).collect::<Vec<_>>().join("; "),
     ]
 }
 
@@ -172,4 +227,12 @@ async fn limit(
         .map_err(refusal::of)?;
     tx.commit().await.context("the database did not take it")?;
     print(&format!("integration {} is limited\n", which.integration))
+}
+
+async fn set(pool: &PgPool, which: &Which, settings: Settings) -> anyhow::Result<()> {
+    let workspace = which.workspace(pool).await?;
+    let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
+    store::set(&mut tx, &workspace, &which.integration, &settings).await.map_err(refusal::of)?;
+    tx.commit().await.context("the database did not take it")?;
+    print(&format!("integration {} is set: see `integrations list`\n", which.integration))
 }

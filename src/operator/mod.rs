@@ -7,6 +7,7 @@ pub mod import;
 pub mod integrations;
 mod refusal;
 pub mod returns;
+pub mod syncs;
 mod terminal;
 
 use std::path::Path;

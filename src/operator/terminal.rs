@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::manual_action::instructions::printable;
+
 /// Heads and rows, aligned by column.
 pub(super) fn table<const N: usize>(
     heads: [&str; N],
@@ -22,9 +24,21 @@ pub(super) fn table<const N: usize>(
     rows.iter().map(aligned).collect()
 }
 
-/// One JSON object per line.
+/// One JSON object per line. What would turn text or break a terminal is escaped, and stays what it was to a parser.
 pub(super) fn json(lines: &[impl Serialize]) -> Result<String, serde_json::Error> {
-    lines.iter().map(|line| Ok(serde_json::to_string(line)? + "\n")).collect()
+    lines.iter().map(|line| Ok(escaped(&serde_json::to_string(line)?) + "\n")).collect()
+}
+
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if printable(c.encode_utf8(&mut [0; 4])).is_empty() {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Writes to stdout; a reader who has seen enough, such as `head`, ends it quietly.

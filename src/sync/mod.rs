@@ -17,6 +17,7 @@ use crate::membership::Operation;
 
 pub mod guard;
 pub mod report;
+pub mod review;
 pub mod step;
 pub mod store;
 pub mod verdict;

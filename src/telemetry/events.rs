@@ -102,7 +102,7 @@ events! {
     SYNC_STARTED = "sync.started" INFO, "The backend was asked to read the app.",
         ["sync.id, integration.id, procedure"], "Nothing.";
     SYNC_HELD = "sync.held" WARN, "A report is not applied without a person's decision.",
-        ["sync.id, integration.id, reason"], "Read the report and decide: update reconciler.syncs set decision = 'approved' or 'rejected', decision_reason = '…' where id = …";
+        ["sync.id, integration.id, reason"], "Read it with `syncs show ID`, then decide with `syncs approve ID --reason …` or `syncs reject ID --reason …`.";
     SYNC_STEP_FAILED = "sync.step_failed" INFO, "A step of a sync failed and is tried again.",
         ["sync.id, integration.id, failures, wait_s, error"], "If it goes on, look at the backend and the app.";
     SYNC_FINISHED = "sync.finished" INFO, "A reading was judged and the sync is closed.",

@@ -1,0 +1,225 @@
+//! `syncs`: what readings of the apps found, and decisions on held reports, on a terminal.
+
+mod page;
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::connected;
+use super::integrations::workspace_of;
+use super::refusal;
+use super::terminal::{json, print, table};
+use crate::manual_action::instructions::printable;
+use crate::store::begin_as;
+use crate::sync::report::Class;
+use crate::sync::review::{self, Filter, Line};
+
+/// What to do with syncs.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List syncs and what they found, the newest first
+    List {
+        /// Only of this integration
+        #[arg(long)]
+        integration: Option<String>,
+        /// Only of this workspace
+        #[arg(long)]
+        workspace: Option<String>,
+        /// Only those whose report waits for a decision
+        #[arg(long)]
+        held: bool,
+        /// At most this many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one sync: its reading and how complete it was, everybody who differs, and what happened to it
+    Show {
+        /// The sync's id
+        id: i64,
+        /// One JSON object, with the report as it is stored
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a held report be applied, removals included, if it is still the same
+    Approve(Decision),
+    /// End a sync whose report is held; nothing of the report is applied
+    Reject(Decision),
+    /// Ask for a reading of an integration now
+    Request {
+        /// The integration's id
+        #[arg(long)]
+        integration: String,
+        /// Its workspace; needed if several workspaces know the integration
+        #[arg(long)]
+        workspace: Option<String>,
+        /// Your name, where several people share one database login
+        #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
+        name: String,
+    },
+}
+
+/// On which report, why, and who decides.
+#[derive(Debug, clap::Args)]
+pub struct Decision {
+    /// The sync's id
+    id: i64,
+    /// Why, for whoever wonders
+    #[arg(long)]
+    reason: String,
+    /// Your name, where several people share one database login
+    #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
+    name: String,
+}
+
+/// Runs one of them.
+pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
+    let (_, pool) = connected(file).await?;
+    match command {
+        Command::List { integration, workspace, held, limit, json: as_json } => {
+            let (workspace, integration) = (workspace.as_deref(), integration.as_deref());
+            let lines = review::list(&pool, Filter { workspace, integration, held, limit }).await?;
+            print(&match (as_json, lines.is_empty()) {
+                (true, _) => json(&lines)?,
+                (false, true) if held => "no report is held\n".to_owned(),
+                (false, true) => "no such syncs\n".to_owned(),
+                (false, false) => listed(&lines),
+            })
+        }
+        Command::Show { id, json: as_json } => show(&pool, id, as_json).await,
+        Command::Approve(decision) => {
+            decide(&pool, &decision, "approved").await?;
+            print(&format!(
+                "sync {} is approved: its report is applied if it is still the same\n",
+                decision.id
+            ))
+        }
+        Command::Reject(decision) => {
+            decide(&pool, &decision, "rejected").await?;
+            print(&format!("sync {} is rejected: nothing of it is applied\n", decision.id))
+        }
+        Command::Request { integration, workspace, name } => {
+            request(&pool, &integration, workspace.as_deref(), &name).await
+        }
+    }
+}
+
+fn listed(lines: &[Line]) -> String {
+    let heads = [
+        "ID",
+        "STATE",
+        "INTEGRATION",
+        "CAUSES",
+        "REQUESTED (UTC)",
+        "STARTED (UTC)",
+        "FINISHED (UTC)",
+        "MEMBERS",
+        "COMPLETE",
+        "DIFFERENCES",
+        "WORKSPACE",
+        "WHY",
+    ];
+    table(heads, lines.iter().map(cells))
+}
+
+fn cells(line: &Line) -> [String; 12] {
+    let nothing = || "-".to_owned();
+    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M").to_string();
+    let read = |key: &str| line.reading.as_ref().and_then(|reading| reading.get(key));
+    let complete = read("complete").and_then(Value::as_bool);
+    [
+        line.id.to_string(),
+        line.state.clone(),
+        printable(&line.integration_name),
+        line.causes.join(","),
+        time(line.requested_at),
+        line.started_at.map_or_else(nothing, time),
+        line.finished_at.map_or_else(nothing, time),
+        read("members").and_then(Value::as_u64).map_or_else(nothing, |count| count.to_string()),
+        complete.map_or("-", |complete| if complete { "yes" } else { "NO" }).to_owned(),
+        line.counts.as_ref().map_or_else(nothing, differences),
+        printable(&line.workspace_id),
+        printable(&why(line)),
+    ]
+}
+
+/// The classes that somebody is in, but for those who are as wanted.
+fn differences(counts: &Value) -> String {
+    let differ: Vec<_> = counted(counts)
+        .filter(|(class, count)| *count > 0 && class != &word(Class::Matched))
+        .map(|(class, count)| format!("{count} {class}"))
+        .collect();
+    if differ.is_empty() { "none".to_owned() } else { differ.join(", ") }
+}
+
+/// How many are in each class, the weightiest class first.
+fn counted(counts: &Value) -> impl Iterator<Item = (String, u64)> {
+    Class::ALL.into_iter().map(|class| {
+        let class = word(class);
+        let count = counts.get(&class).and_then(Value::as_u64).unwrap_or(0);
+        (class, count)
+    })
+}
+
+fn word(class: Class) -> String {
+    json!(class).as_str().unwrap_or_default().to_owned()
+}
+
+/// Why it ended or waits, or what went wrong last.
+fn why(line: &Line) -> String {
+    let held = line.held_reason.as_deref().filter(|_| line.state == "held");
+    match (held, line.held_until, &line.finished_reason, &line.last_error) {
+        (Some(reason), Some(until), ..) => {
+            format!("{reason}; decide until {} UTC", until.format("%Y-%m-%d %H:%M"))
+        }
+        (.., Some(finished), _) => finished.clone(),
+        (.., None, Some(error)) => format!("tried again: {error}"),
+        _ if line.state == "requested" => {
+            format!("due {} UTC", line.next_step_at.format("%Y-%m-%d %H:%M"))
+        }
+        (.., None, None) => String::new(),
+    }
+}
+
+async fn show(pool: &PgPool, id: i64, as_json: bool) -> anyhow::Result<()> {
+    let card = review::find(pool, id).await?.with_context(|| format!("there is no sync {id}"))?;
+    if as_json {
+        return print(&json(&[card])?);
+    }
+    let trail = review::trail(pool, &card).await?;
+    print(&page::of(&card, &trail))
+}
+
+async fn decide(pool: &PgPool, decision: &Decision, word: &str) -> anyhow::Result<()> {
+    let mut tx = begin_as(pool, &format!("cli:{}", decision.name)).await?;
+    let known = review::decide(&mut tx, decision.id, word, &decision.reason).await;
+    if !known.map_err(refusal::of)? {
+        bail!("there is no sync {}", decision.id);
+    }
+    tx.commit().await.context("the database did not take it")
+}
+
+async fn request(
+    pool: &PgPool,
+    integration: &str,
+    workspace: Option<&str>,
+    name: &str,
+) -> anyhow::Result<()> {
+    let workspace = workspace_of(pool, integration, workspace).await?;
+    let mut tx = begin_as(pool, &format!("cli:{name}")).await?;
+    let id = review::request(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
+    let active = review::active(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
+    tx.commit().await.context("the database did not take it")?;
+    print(&match active {
+        None => format!("sync {id} is requested: the app is read now\n"),
+        Some((active, state)) => format!(
+            "sync {id} is requested: the app is read when sync {active}, which is {state}, has ended\n"
+        ),
+    })
+}

@@ -1,0 +1,194 @@
+//! The SQL of what people read of syncs and do with them. The rules of who may decide what are the database's own.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+
+use crate::store::StoreError;
+
+/// Which syncs are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter<'a> {
+    /// Only of this workspace.
+    pub workspace: Option<&'a str>,
+    /// Only of this integration.
+    pub integration: Option<&'a str>,
+    /// Only those that wait for a decision.
+    pub held: bool,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// One line of the list that operators read.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the columns of reconciler.syncs, and two parts of its report")]
+pub struct Line {
+    pub id: i64,
+    pub workspace_id: String,
+    pub integration_id: String,
+    pub integration_name: String,
+    pub procedure: String,
+    pub state: String,
+    pub causes: Vec<String>,
+    pub requested_at: DateTime<Utc>,
+    pub next_step_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub finished_reason: Option<String>,
+    pub held_reason: Option<String>,
+    pub held_until: Option<DateTime<Utc>>,
+    pub decision: Option<String>,
+    pub last_error: Option<String>,
+    pub reading: Option<Value>,
+    pub counts: Option<Value>,
+}
+
+/// Syncs, the newest first.
+pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<Line>, StoreError> {
+    Ok(sqlx::query_as!(
+        Line,
+        "select s.id, s.workspace_id, s.integration_id, i.name as integration_name, s.procedure, s.state, s.causes,
+                s.requested_at, s.next_step_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason,
+                s.held_until, s.decision, s.last_error, s.report -> 'reading' as reading, s.report -> 'counts' as counts
+         from reconciler.syncs s
+         join reconciler.integrations i using (workspace_id, integration_id)
+         where ($1::text is null or s.workspace_id = $1)
+           and ($2::text is null or s.integration_id = $2)
+           and (not $3 or s.state = 'held')
+         order by s.id desc
+         limit $4",
+        filter.workspace,
+        filter.integration,
+        filter.held,
+        i64::from(filter.limit),
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Everything that people may want to know of one sync.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the columns of reconciler.syncs, and the integration's name")]
+pub struct Card {
+    pub id: i64,
+    pub workspace_id: String,
+    pub integration_id: String,
+    pub integration_name: String,
+    pub application: String,
+    pub procedure: String,
+    pub state: String,
+    pub causes: Vec<String>,
+    pub requested_at: DateTime<Utc>,
+    pub next_step_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub running_job_id: Option<String>,
+    pub running_since: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub finished_reason: Option<String>,
+    pub failures: i32,
+    pub last_error: Option<String>,
+    pub held_reason: Option<String>,
+    pub held_until: Option<DateTime<Utc>>,
+    pub decision: Option<String>,
+    pub decision_reason: Option<String>,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<DateTime<Utc>>,
+    pub unexpected_removals: Option<i32>,
+    pub report_id: Option<String>,
+    pub report: Option<Value>,
+    /// When it was looked at.
+    pub now: DateTime<Utc>,
+}
+
+/// One sync, if there is such a one.
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
+    Ok(sqlx::query_as!(
+        Card,
+        r#"select s.id, s.workspace_id, s.integration_id, i.name as integration_name, i.application, s.procedure,
+                  s.state, s.causes, s.requested_at, s.next_step_at, s.started_at, s.running_job_id,
+                  s.running_since, s.finished_at, s.finished_reason, s.failures, s.last_error, s.held_reason,
+                  s.held_until, s.decision, s.decision_reason, s.decided_by, s.decided_at, s.unexpected_removals,
+                  s.report_id, s.report, clock_timestamp() as "now!"
+           from reconciler.syncs s
+           join reconciler.integrations i using (workspace_id, integration_id)
+           where s.id = $1"#,
+        id,
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// One line of a sync's trail.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of reconciler.events")]
+pub struct TrailLine {
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub what: String,
+}
+
+/// What happened to a sync, oldest first.
+pub async fn trail(pool: &PgPool, card: &Card) -> Result<Vec<TrailLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        TrailLine,
+        "select at, actor, what from reconciler.events
+         where workspace_id = $1 and subject = 'sync' and subject_id = $2
+         order by id limit 200",
+        card.workspace_id,
+        card.id.to_string(),
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// A person's decision on a held report; whether there is such a sync.
+pub async fn decide(
+    connection: &mut PgConnection,
+    id: i64,
+    decision: &str,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs set decision = $2, decision_reason = $3 where id = $1",
+        id,
+        decision,
+        reason,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+/// Asks for a reading now, in a person's name; the request's id.
+pub async fn request(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select reconciler.request_reading($1, $2) as "id!""#,
+        workspace,
+        integration,
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// The sync that a request has to wait for, and its state.
+pub async fn active(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+) -> Result<Option<(i64, String)>, StoreError> {
+    let row = sqlx::query!(
+        "select id, state from reconciler.syncs
+         where workspace_id = $1 and integration_id = $2
+           and state in ('started', 'report_ready', 'held', 'applying')",
+        workspace,
+        integration,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (row.id, row.state)))
+}
