@@ -1,4 +1,5 @@
 //! The arrows between the stages, each one transaction, and the two stages that bind them to the loop.
+//! What a reading means is in `settlement`, what follows when a confirmed change does not last in `watches`.
 //!
 //! ```text
 //! retry ── escalate ──▶ manual action ── done (by trigger) ──▶ sync ── settle ──▶ manual action
@@ -14,6 +15,7 @@ use crate::telemetry::chain;
 
 mod retry_stage;
 pub(crate) mod returns;
+mod settlement;
 mod sync_stage;
 mod watches;
 

@@ -1,21 +1,20 @@
-//! What is recorded of a sync after a step, and what its reading means for the actions.
+//! What is recorded of a sync after a step.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
-use super::{RECORDING, Recorded, not_recorded, watches};
-use crate::backend::{Client, Reading};
+use super::settlement::{LOGIN_WORKS, Said, judge_login, say, say_doubt, settle};
+use super::{RECORDING, Recorded, not_recorded};
+use crate::backend::Client;
 use crate::config::{self, Config};
 use crate::emit;
 use crate::lease::LeaseLost;
-use crate::membership::MemberKey;
 use crate::store::{DAEMON, StoreError, answered, begin_as};
 use crate::sync::report::classify;
-use crate::sync::store::Doubt;
-use crate::sync::verdict::{Verdict, judge};
+use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
 
@@ -272,191 +271,4 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
         emit!(ACTION_ATTESTED, action.id = action, sync.id = sync.id, "the person's word must do");
     }
     Ok(Ok(()))
-}
-
-/// A line to log once the transaction that it speaks of is committed.
-enum Said {
-    Verified(i64),
-    NotNeeded(i64),
-    Contradicted { action: i64, seen: String, reopened: i32 },
-    LoginRefused(i64),
-    NotYet { action: i64, verdict: Verdict, seen: String, wait: Option<Duration> },
-}
-
-/// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
-async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: Reading) -> Recorded {
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
-    let (workspace, integration) = (&sync.workspace, &sync.integration);
-    let intents = sync::store::intents(&mut *tx, workspace, integration).await?;
-    let before = sync::store::members_before(&mut tx, sync).await?;
-    let reading = &sync::report::plausible(reading, before, &intents);
-    let found = classify(reading, &intents, sync.update.as_ref());
-    let report = sync::report::stored(reading, &found, sync.update.as_ref());
-    let finished =
-        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(report)).await?;
-    let started_at = match finished {
-        Ok(started_at) => started_at,
-        Err(lost) => return Ok(Err(lost)),
-    };
-    let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
-    let mut said = Vec::new();
-    let mut reread: Option<Duration> = None;
-    for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
-        let judgement = judge(&action.wanted, reading, action.readings >= last);
-        let done = action.status == "done";
-        let status = match (done, judgement.verdict) {
-            (true, Verdict::Confirmed) => "verified",
-            (true, Verdict::Contradicted) => "open",
-            (true, Verdict::NotYet | Verdict::Unverifiable) => "done",
-            (false, Verdict::Confirmed) => "not_needed",
-            (false, _) => continue,
-        };
-        let verdict = judgement.verdict.as_str();
-        sync::store::write_verdict(&mut tx, action.id, status, verdict, &judgement.seen).await?;
-        if judgement.verdict == Verdict::Confirmed {
-            let (application, operation) = (&sync.application, action.wanted.operation);
-            let key = MemberKey {
-                workspace: workspace.clone(),
-                integration: integration.clone(),
-                member: action.wanted.member.clone(),
-            };
-            watches::begin(&mut tx, &stage.policy, &key, application, action.task, operation)
-                .await?;
-        }
-        said.push(match status {
-            "verified" => Said::Verified(action.id),
-            "not_needed" => Said::NotNeeded(action.id),
-            "open" => Said::Contradicted {
-                action: action.id,
-                seen: judgement.seen,
-                reopened: action.reopened + 1,
-            },
-            _ => {
-                let wait = stage.policy.reread_after(action.readings);
-                reread = Some(reread.map_or(wait, |earlier| earlier.min(wait)));
-                Said::NotYet {
-                    action: action.id,
-                    verdict: judgement.verdict,
-                    seen: judgement.seen,
-                    wait: Some(wait),
-                }
-            }
-        });
-    }
-    if let Some(after) = reread {
-        sync::store::request(&mut tx, sync, after).await?;
-    }
-    let settling = watches::Settling {
-        policy: &stage.policy,
-        deadlines: &stage.deadlines,
-        sync,
-        reading,
-        intents: &intents,
-    };
-    let watched =
-        sync::watch::store::of_integration(&mut tx, workspace, integration, started_at).await?;
-    let watched = settling.settle(&mut tx, watched).await?;
-    // Last: it may open the gate, and the integration's row is locked after all others.
-    said.extend(judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?);
-    let doubt = sync::store::count_doubtful(&mut tx, sync, !reading.is_complete()).await?;
-    tx.commit().await?;
-    say_doubt(stage, sync, doubt);
-    emit!(
-        SYNC_FINISHED,
-        sync.id = sync.id,
-        integration.id = sync.integration,
-        members = reading.members.len(),
-        complete = reading.is_complete(),
-        "the app was read"
-    );
-    say(sync.id, said);
-    watches::say(sync, watched);
-    Ok(Ok(()))
-}
-
-/// Somebody is told once when an app cannot be read well several times in a row, and when it can again.
-fn say_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
-    let enough = stage.policy.sync.doubtful_after;
-    if doubt.before < enough && doubt.now >= enough {
-        emit!(
-            INTEGRATION_DOUBTFUL,
-            workspace.id = sync.workspace,
-            integration.id = sync.integration,
-            readings = doubt.now,
-            "its readings fail or are incomplete"
-        );
-    } else if doubt.before >= enough && doubt.now == 0 {
-        emit!(
-            INTEGRATION_READABLE,
-            workspace.id = sync.workspace,
-            integration.id = sync.integration,
-            "it was read completely again"
-        );
-    }
-}
-
-const LOGIN_WORKS: &str = "the app was read with the stored login";
-
-/// Judges the action that asks to mend the login, if there is one: a job that read the app proves the login, and one
-/// that was refused disproves it. Ending the action opens the gate, by trigger.
-async fn judge_login(
-    connection: &mut PgConnection,
-    sync: &ClaimedSync,
-    verdict: Verdict,
-    seen: &str,
-) -> Result<Vec<Said>, StoreError> {
-    let Some((action, done)) = sync::store::lock_reconnect(connection, sync).await? else {
-        return Ok(Vec::new());
-    };
-    let (status, said) = match (done, verdict) {
-        (true, Verdict::Confirmed) => ("verified", Said::Verified(action)),
-        (false, Verdict::Confirmed) => ("not_needed", Said::NotNeeded(action)),
-        (true, Verdict::Contradicted) => ("open", Said::LoginRefused(action)),
-        (true, _) => ("done", Said::NotYet { action, verdict, seen: seen.to_owned(), wait: None }),
-        (false, _) => return Ok(Vec::new()),
-    };
-    sync::store::write_verdict(connection, action, status, verdict.as_str(), seen).await?;
-    Ok(vec![said])
-}
-
-fn say(sync: i64, said: Vec<Said>) {
-    for line in said {
-        match line {
-            Said::Verified(action) => {
-                emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "proven")
-            }
-            Said::NotNeeded(action) => {
-                emit!(
-                    ACTION_NOT_NEEDED,
-                    action.id = action,
-                    sync.id = sync,
-                    "found as wanted already"
-                );
-            }
-            Said::Contradicted { action, seen, reopened } => emit!(
-                ACTION_CONTRADICTED,
-                action.id = action,
-                sync.id = sync,
-                seen,
-                reopened_count = reopened,
-                "called done, but the app shows otherwise"
-            ),
-            Said::LoginRefused(action) => emit!(
-                ACTION_CONTRADICTED,
-                action.id = action,
-                sync.id = sync,
-                seen = "the app still refuses the login",
-                "called done, but the app shows otherwise"
-            ),
-            Said::NotYet { action, verdict, seen, wait } => emit!(
-                ACTION_NOT_YET,
-                action.id = action,
-                sync.id = sync,
-                verdict = verdict.as_str(),
-                seen,
-                wait_s = wait.map(|wait| wait.as_secs_f64()),
-                "not proven yet"
-            ),
-        }
-    }
 }

@@ -149,9 +149,9 @@ impl Step<'_> {
                 Ok(known) => known,
                 Err(error) => return Ok(self.failed(&error)),
             };
-            intents = super::store::intents(self.pool, workspace, integration).await?;
+            intents = super::report::store::intents(self.pool, workspace, integration).await?;
             facts.unexpected_before =
-                super::store::unexpected_in_24_h(self.pool, workspace, integration).await?;
+                guard::store::unexpected_in_24_h(self.pool, workspace, integration).await?;
             facts = self.removals(&update, &known, &intents).judge(facts);
         }
         let is_held_one = |hash: &String| *hash == super::report::hash(&known.members);
@@ -231,7 +231,7 @@ impl Step<'_> {
     async fn count_unexpected(&self, change: i64) -> Result<Result<(), LeaseLost>, StoreError> {
         match change {
             0 => Ok(Ok(())),
-            _ => super::store::count_unexpected(self.pool, self.sync, change).await,
+            _ => guard::store::count_unexpected(self.pool, self.sync, change).await,
         }
     }
 

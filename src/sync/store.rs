@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgPool};
 
-use super::report::Intent;
 use super::{ClaimedSync, HeldDecision, Procedure, SyncState};
 use crate::backend::UpdateReport;
 use crate::lease::{Lease, LeaseLost, fenced};
@@ -148,27 +147,6 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Counts unexpected removals before they are asked for, so that the guard remembers them whatever becomes of
-/// the answer; a negative `change` takes back what was surely not applied.
-pub async fn count_unexpected(
-    pool: &PgPool,
-    sync: &ClaimedSync,
-    change: i64,
-) -> Result<Result<(), LeaseLost>, StoreError> {
-    let written = sqlx::query!(
-        "update reconciler.syncs
-         set unexpected_removals = coalesce(unexpected_removals, 0) + $4::bigint
-         where id = $1 and workspace_id = $2 and lease_token = $3",
-        sync.id,
-        sync.workspace,
-        sync.lease.token,
-        change,
-    )
-    .execute(pool)
-    .await?;
-    Ok(fenced(written.rows_affected()))
-}
-
 /// Records that the reading begins anew after `after`; `failed` counts it. What a person approved stays so.
 pub async fn again(
     connection: &mut PgConnection,
@@ -253,89 +231,6 @@ pub async fn finish(
     .fetch_optional(connection)
     .await?;
     Ok(started.ok_or(LeaseLost))
-}
-
-/// Unexpected removals applied for the integration in the last 24 hours, for the guard.
-pub async fn unexpected_in_24_h(
-    pool: &PgPool,
-    workspace: &str,
-    integration: &str,
-) -> Result<u32, StoreError> {
-    let count = sqlx::query_scalar!(
-        r#"select coalesce(sum(unexpected_removals), 0) as "count!" from reconciler.syncs
-           where workspace_id = $1 and integration_id = $2 and unexpected_removals > 0
-             and (finished_at is null or finished_at > now() - interval '24 hours')"#,
-        workspace,
-        integration,
-    )
-    .fetch_one(pool)
-    .await?;
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-/// How many members the integration's last complete reading showed.
-pub async fn members_before(
-    connection: &mut PgConnection,
-    sync: &ClaimedSync,
-) -> Result<Option<u64>, StoreError> {
-    let members = sqlx::query_scalar!(
-        r#"select (report -> 'reading' ->> 'members')::bigint as "members!" from reconciler.syncs
-           where workspace_id = $1 and integration_id = $2 and state = 'finished'
-             and report @> '{"reading": {"complete": true}}'
-           order by started_at desc limit 1"#,
-        sync.workspace,
-        sync.integration,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(members.and_then(|members| u64::try_from(members).ok()))
-}
-
-/// The latest thing wanted of each of the integration's members whose turn has come, unless a person dismissed it.
-pub async fn intents(
-    executor: impl PgExecutor<'_>,
-    workspace: &str,
-    integration: &str,
-) -> Result<Vec<Intent>, StoreError> {
-    let rows = sqlx::query!(
-        "select t.id, t.member_id, t.member_email, t.member_username, t.operation, t.entitlements,
-                case when t.state = 'running' then now() else greatest(t.closed_at, a.done_at, a.closed_at) end
-                    as worked_at
-         from (select distinct on (member_id) *
-               from reconciler.automation_tasks
-               where workspace_id = $1 and integration_id = $2 and state not in ('superseded', 'cancelled')
-                 and (turn is null or turn = 'head')
-               order by member_id, requested_at desc, id desc) t
-         left join lateral (
-             select m.status, m.done_at, m.closed_at from reconciler.manual_actions m
-             where m.workspace_id = t.workspace_id and m.task_id = t.id
-             order by m.id desc limit 1) a on true
-         where a.status is distinct from 'dismissed'",
-        workspace,
-        integration,
-    )
-    .fetch_all(executor)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let operation = row.operation.parse().map_err(|source| StoreError::BadRow {
-                table: "automation_tasks",
-                id: row.id,
-                source,
-            })?;
-            Ok(Intent {
-                task: row.id,
-                wanted: Wanted {
-                    operation,
-                    member: row.member_id,
-                    email: row.member_email,
-                    username: row.member_username,
-                    entitlements: row.entitlements.into_iter().collect(),
-                },
-                worked_at: row.worked_at,
-            })
-        })
-        .collect()
 }
 
 /// An unfinished action of the integration, as far as a verdict needs it.

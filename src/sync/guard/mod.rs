@@ -4,6 +4,8 @@
 //! whole directories at a peer (awslabs/ssosync#194, slashdevops/idp-scim-sync#70), so a report is applied
 //! only if it is whole, fresh and this very one, and only up to a few removals that nobody asked for.
 
+pub mod store;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -90,7 +92,7 @@ impl Removals<'_> {
 
     fn is_administrator(&self, seen: &SeenMember) -> bool {
         let is_one = |role: &String| {
-            self.administrator_roles.iter().any(|known| known.eq_ignore_ascii_case(role))
+            self.administrator_roles.iter().any(|known| known.trim().eq_ignore_ascii_case(role))
         };
         seen.membership == Membership::Joined
             && (seen.marks.is_owner || seen.entitlements.iter().any(is_one))

@@ -11,7 +11,7 @@ fn limits() -> config::Guard {
     config::Guard {
         max_unexpected_removals: 3,
         max_unexpected_percent: 10,
-        administrator_roles: vec!["ADMIN".to_owned()],
+        administrator_roles: vec![" ADMIN".to_owned()],
         held_s: 86_400,
     }
 }

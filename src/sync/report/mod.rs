@@ -3,6 +3,8 @@
 //! Every person who was seen, wanted or lost has one class. Absence counts only in a complete reading. Only ids,
 //! roles and names that the app itself shows go in, and only of those who differ: the report is read by people.
 
+pub mod store;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
