@@ -25,8 +25,9 @@ soak: ## Let everything go wrong for a while and check the rules; SECONDS= and S
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
 		cargo test --release --locked --test soak -- --nocapture
 
-bench: ## Measure what one replica costs at rest
+bench: ## Measure what one replica costs at rest, and how long a "done" waits for its verdict; SEED= may be given
 	cargo bench --quiet --locked --bench footprint
+	VERDICTS_SEED=$(or $(SEED),1) cargo bench --quiet --locked --bench verdicts
 
 check: ## Check formatting, lints and documentation
 	cargo fmt --check

@@ -4,7 +4,7 @@
 
 mod support;
 
-use cerby_reconciler::simulator::{Call, Fate, HttpFault, Injection, Operation};
+use cerby_reconciler::simulator::{Call, Fate, HttpFault, Injection, Member, Operation};
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
@@ -561,4 +561,69 @@ async fn a_truncated_reading_is_never_applied(pool: PgPool) {
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
     assert_eq!(world.status(world.action_of(id).await).await, "done");
     assert_eq!(world.verdict(world.action_of(id).await).await, "unverifiable");
+}
+
+/// Lets a check read the app before a second member is removed by hand: its report cannot be applied any more.
+async fn an_overtaken_report(pool: PgPool) -> (World, [i64; 2]) {
+    let world = World::new(pool).await;
+    let tasks = ["jo", "kim"].map(|id| a_failed("remove", APP, id).code("NotEnoughSeats"));
+    let ids = [world.insert(&tasks[0]).await, world.insert(&tasks[1]).await];
+    world.drive().await;
+    let actions = [world.action_of(ids[0]).await, world.action_of(ids[1]).await];
+    world.person_does(&tasks[0]);
+    world.say_done(actions[0]).await;
+    assert_eq!(world.step().await, 1, "the check has read the app");
+    world.person_does(&tasks[1]);
+    world.say_done(actions[1]).await;
+    (world, actions)
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_app_that_changed_while_it_was_read_is_read_anew_at_once(pool: PgPool) {
+    let (world, _) = an_overtaken_report(pool).await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1, "the one that is refused");
+    assert_eq!(world.apps.counters().requests(Call::StartCheck), 1);
+    world.step().await;
+    assert_eq!(world.apps.counters().requests(Call::StartCheck), 2, "no time has passed");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_reading_that_began_anew_judges_what_was_done_before_it_did(pool: PgPool) {
+    let (world, actions) = an_overtaken_report(pool).await;
+    world.drive().await;
+    for action in actions {
+        assert_eq!(world.status(action).await, "verified");
+    }
+    let mut trail = world.trail().await;
+    trail.retain(|what| ["sync.finished", "action.verified"].contains(&what.as_str()));
+    let of_the_first = ["sync.finished", "action.verified", "action.verified"];
+    assert_eq!(trail[..3], of_the_first, "{trail:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_app_that_always_changes_while_it_is_read_ends_the_sync(pool: PgPool) {
+    let (world, [jo, _]) = an_overtaken_report(pool).await;
+    let failed = "select count(*) from reconciler.syncs where state = 'failed'";
+    let mut rounds = 0;
+    while world.count(failed).await == 0 {
+        let roles: &[&str] = if rounds % 2 == 0 { &["EDITOR"] } else { &["VIEWER"] };
+        let somebody = Member::new("lee", "lee@example.com").with(roles);
+        let apps = &world.apps;
+        assert!(
+            apps.person_changes_role(WORKSPACE, APP, "lee", roles)
+                || apps.person_invites(WORKSPACE, APP, somebody)
+        );
+        world.let_time_pass().await;
+        world.step().await;
+        rounds += 1;
+        assert!(rounds < 100, "it goes on and on");
+    }
+    assert_eq!(
+        world.apps.counters().requests(Call::ApplyReport),
+        u64::try_from(world.config.sync.max_failures).unwrap()
+    );
+    assert_eq!(world.status(jo).await, "done");
+    assert_eq!(world.verdict(jo).await, "unverifiable");
 }

@@ -125,6 +125,7 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             Ok(recorded)
         }
         sync::Next::Again { why, waits, quiet } => again(stage, sync, why, waits, quiet).await,
+        sync::Next::Anew { why } => anew(stage, sync, why).await,
         sync::Next::Hold { update, known, intents, reason } => {
             let found = classify(&known, &intents, Some(&update));
             let report = sync::report::stored(&known, &found, Some(&update));
@@ -182,17 +183,37 @@ async fn again(
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
     tx.commit().await?;
     if recorded.is_ok() {
-        emit!(
-            SYNC_STEP_FAILED,
-            sync.id = sync.id,
-            integration.id = sync.integration,
-            failures,
-            wait_s = after.as_secs_f64(),
-            error = why,
-            "reading again later"
-        );
+        say_again(sync, failures, after, why);
     }
     Ok(recorded)
+}
+
+/// The backend is well, and the reading itself takes the time that a pause would: nobody waits for longer. An app that
+/// never keeps still while it is read ends the sync.
+async fn anew(stage: &SyncStage, sync: &ClaimedSync, why: String) -> Recorded {
+    let failures = sync.failures + 1;
+    if failures >= stage.policy.sync.max_failures {
+        return fail(stage, sync, &why, false).await;
+    }
+    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let recorded = sync::store::anew(&mut tx, sync, &why).await?;
+    tx.commit().await?;
+    if recorded.is_ok() {
+        say_again(sync, failures, Duration::ZERO, why);
+    }
+    Ok(recorded)
+}
+
+fn say_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
+    emit!(
+        SYNC_STEP_FAILED,
+        sync.id = sync.id,
+        integration.id = sync.integration,
+        failures,
+        wait_s = after.as_secs_f64(),
+        error = why,
+        "reading again later"
+    );
 }
 
 /// A sync without a reading proves nothing: its done actions stay done and are read again later.

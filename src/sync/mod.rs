@@ -177,6 +177,11 @@ pub enum Next {
         /// How long the backend asked to be left alone.
         quiet: Duration,
     },
+    /// The app changed while it was read: begin the reading anew at once.
+    Anew {
+        /// Why.
+        why: String,
+    },
     /// The report waits for a person.
     Hold {
         /// The report.

@@ -223,7 +223,9 @@ impl Step<'_> {
             BackendError::Refused { status: 409, .. } if self.is_approved() => {
                 fails("the app changed after the approved report")
             }
-            BackendError::Refused { status: 409, .. } => again("the app changed after the report"),
+            BackendError::Refused { status: 409, .. } => {
+                Next::Anew { why: "the app changed after the report".to_owned() }
+            }
             error => self.failed(&error),
         })
     }

@@ -177,6 +177,29 @@ pub async fn again(
     Ok(fenced(written.rows_affected()))
 }
 
+/// Records that the reading begins anew at once, and so is younger than what was done until now; counts it as failed.
+pub async fn anew(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    why: &str,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.syncs
+         set started_at = clock_timestamp(), report_id = null, report = null,
+             running_job_id = null, running_since = null,
+             failures = failures + 1, last_error = $4, next_step_at = clock_timestamp(),
+             lease_until = null, unreleased_claims = 0
+         where id = $1 and workspace_id = $2 and lease_token = $3 and state = 'started'",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        why,
+    )
+    .execute(connection)
+    .await?;
+    Ok(fenced(written.rows_affected()))
+}
+
 /// Records that the report waits for a person, for `held` at most.
 pub async fn hold(
     connection: &mut PgConnection,
