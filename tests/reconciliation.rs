@@ -199,6 +199,28 @@ async fn a_reading_is_stored_with_the_class_of_everybody(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn what_a_person_dismissed_or_what_waits_is_not_wanted(pool: PgPool) {
+    let world = World::new(pool).await;
+    let removal = a_failed("remove", HUB, "jo").code("NotEnoughSeats").requested_minutes_ago(9);
+    let task = world.insert(&removal).await;
+    world.drive().await;
+    let rehire = a_failed("invite", HUB, "jo").requested_minutes_ago(1);
+    world.insert(&rehire).await;
+    world.drive().await;
+    world.read(HUB).await;
+    let counts = async || world.latest().await.2["counts"].clone();
+    assert_eq!(counts().await["unexpected"], 1, "the invite waits for its turn");
+    let dismissal = "update reconciler.manual_actions set status = 'dismissed', note = 'stays' where task_id = $1";
+    sqlx::query(dismissal).bind(task).execute(&world.pool).await.unwrap();
+    world.run("delete from reconciler.automation_tasks where operation = 'invite'").await;
+    world.read(HUB).await;
+    assert_eq!(
+        (counts().await["unexpected"].clone(), counts().await["matched"].clone()),
+        (0.into(), 2.into())
+    );
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_member_whom_nobody_can_read_leaves_a_gap_and_hides_nobody(pool: PgPool) {
     let nobody = Member { email: String::new(), is_matched: false, ..viewer("x") };
     let world = World::with(pool, apps().member(WORKSPACE, HUB, nobody), Settings::default()).await;
