@@ -260,12 +260,11 @@ fn print_verdicts(verdicts: &[Verdict], again: i64) {
         "\n{:<32}{:>8}{:>8}{:>8}{:>8}{:>8}",
         "seconds to the verdict", "number", "p50", "p95", "p99", "max"
     );
-    let kinds: [(&str, fn(&Verdict) -> bool); 3] =
-        [("apps", |one| one.is_app), ("business hubs", |one| !one.is_app), ("all", |_| true)];
-    for (name, is_meant) in kinds {
-        let meant: Vec<_> = verdicts.iter().filter(|one| is_meant(one)).collect();
-        print_line(name, &meant);
-        let (during, rest): (Vec<_>, Vec<_>) = meant.iter().partition(|one| one.during_sync);
+    let all: Vec<_> = verdicts.iter().collect();
+    let (apps, hubs): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.is_app);
+    for (name, some) in [("apps", &apps), ("business hubs", &hubs), ("all", &all)] {
+        let (during, rest): (Vec<_>, Vec<_>) = some.iter().partition(|one| one.during_sync);
+        print_line(name, some);
         print_line("  done while no sync ran", &rest);
         print_line("  done while one ran", &during);
     }
@@ -273,7 +272,7 @@ fn print_verdicts(verdicts: &[Verdict], again: i64) {
     let unconfirmed = verdicts.iter().filter(|one| !one.is_confirmed).count();
     println!("\n{} % were done while a sync ran", 100 * during / verdicts.len().max(1));
     println!("{unconfirmed} were not verified; {again} readings were begun anew");
-    let p95 = percentile(&seconds(&verdicts.iter().collect::<Vec<_>>()), 95);
+    let p95 = percentile(&seconds(&all), 95);
     let outcome = if p95 < GOAL_S { "met" } else { "missed" };
     println!("goal: p95 of all under {GOAL_S} s: {outcome}, it is {p95:.2} s");
 }
