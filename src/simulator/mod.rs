@@ -54,7 +54,7 @@ pub struct Settings {
     pub port: u16,
     /// How long the job of a change takes, in milliseconds.
     pub job_ms: RangeInclusive<u64>,
-    /// How long a sync, a check or an apply takes, in milliseconds.
+    /// How long a sync takes, in milliseconds; a check and the apply of its report take half of that each.
     pub sync_ms: RangeInclusive<u64>,
     /// What goes wrong, and how often.
     pub faults: FaultPlan,

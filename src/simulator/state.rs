@@ -185,11 +185,12 @@ impl State {
         draw: Draw,
         is_heard: bool,
     ) -> String {
-        let range = match work {
-            Work::Change { .. } => &self.settings.job_ms,
-            _ => &self.settings.sync_ms,
+        let (range, steps) = match work {
+            Work::Change { .. } => (&self.settings.job_ms, 1),
+            Work::Sync { .. } => (&self.settings.sync_ms, 1),
+            Work::Check { .. } | Work::Apply { .. } => (&self.settings.sync_ms, 2),
         };
-        let takes = Duration::from_millis(draw.within(range));
+        let takes = Duration::from_millis(draw.within(range)) / steps;
         let number = self.tick().to_string();
         let id = Draw::new(self.settings.seed, &["job", &number]).uuid();
         let job = self.job_of(place, id.clone(), work, takes);
