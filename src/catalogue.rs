@@ -72,6 +72,11 @@ pub fn find(application: &str) -> Option<&'static App> {
     BY_APPLICATION.get(application).copied()
 }
 
+/// Whether an app's members can be read: of one that the catalogue does not have, that is expected.
+pub fn is_readable(application: &str) -> bool {
+    find(application).is_none_or(|app| app.can_sync)
+}
+
 /// Every app, in the order of the catalogue.
 pub fn all() -> &'static [App] {
     &APPS

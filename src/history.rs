@@ -1,7 +1,10 @@
 //! The append-only trail: who did what to which row, in the transaction that did it.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+
+use crate::store::StoreError;
 
 /// Appends what happened to a task. Actions, syncs and gates write their own lines by trigger.
 pub async fn append(
@@ -22,4 +25,35 @@ pub async fn append(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// One line of the trail.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of reconciler.events")]
+pub struct TrailLine {
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub what: String,
+}
+
+/// What happened to these rows of a workspace, by subject and id, oldest first; at most 200 lines.
+pub async fn trail(
+    pool: &PgPool,
+    workspace: &str,
+    rows: &[(&str, i64)],
+) -> Result<Vec<TrailLine>, StoreError> {
+    let subjects: Vec<_> = rows.iter().map(|(subject, _)| (*subject).to_owned()).collect();
+    let ids: Vec<_> = rows.iter().map(|(_, id)| id.to_string()).collect();
+    Ok(sqlx::query_as!(
+        TrailLine,
+        "select e.at, e.actor, e.what
+         from unnest($2::text[], $3::text[]) r (subject, id)
+         join reconciler.events e on e.workspace_id = $1 and e.subject = r.subject and e.subject_id = r.id
+         order by e.id limit 200",
+        workspace,
+        &subjects,
+        &ids,
+    )
+    .fetch_all(pool)
+    .await?)
 }

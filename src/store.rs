@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -51,6 +52,11 @@ pub async fn begin_as(
         .fetch_one(&mut *tx)
         .await?;
     Ok(tx)
+}
+
+/// Time between, zero if the clocks say less.
+pub fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - since).to_std().unwrap_or_default()
 }
 
 /// A duration for the database, rounded down to microseconds.

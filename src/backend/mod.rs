@@ -219,7 +219,7 @@ impl TryFrom<ReportedFields> for Reported {
     type Error = &'static str;
 
     fn try_from(fields: ReportedFields) -> Result<Self, Self::Error> {
-        let unfit = |id: &String| id.is_empty() || id.chars().any(char::is_control);
+        let unfit = |id: &String| id.is_empty() || !wire::is_storable(id);
         if fields.id.as_ref().is_some_and(unfit) {
             return Err("an id that is none");
         }

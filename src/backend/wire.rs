@@ -124,7 +124,7 @@ impl User {
         let attributes = self.attributes.0;
         let member = self.id.filter(|id| !id.trim().is_empty());
         let (email, username) = (name(attributes.email), name(attributes.username));
-        if member.as_ref().is_some_and(|id| id.chars().any(char::is_control)) {
+        if member.as_deref().is_some_and(|id| !is_storable(id)) {
             return Err(Gap::UnreadableMember);
         }
         if member.is_none() && email.is_none() && username.is_none() {
@@ -250,10 +250,15 @@ pub(super) struct Errors {
     pub(super) errors: Option<Vec<Value>>,
 }
 
+/// Whether a row can hold this id.
+pub(super) fn is_storable(id: &str) -> bool {
+    !id.chars().any(char::is_control)
+}
+
 /// An id that a row can hold.
 fn storable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let id = String::deserialize(deserializer)?;
-    if id.chars().any(char::is_control) {
+    if !is_storable(&id) {
         return Err(D::Error::custom("an id with control characters"));
     }
     Ok(id)

@@ -32,9 +32,10 @@ pub(super) async fn begin(
     task: i64,
     operation: Operation,
 ) -> Result<(), StoreError> {
-    let is_readable = catalogue::find(application).is_none_or(|app| app.can_sync);
     match policy.next_watch(operation, 0) {
-        Some(first) if is_readable && operation != Operation::ChangeRole => {
+        Some(first)
+            if catalogue::is_readable(application) && operation != Operation::ChangeRole =>
+        {
             store::begin(connection, key, task, operation, first).await
         }
         _ => Ok(()),

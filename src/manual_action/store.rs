@@ -216,31 +216,6 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
-/// One line of an action's trail.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the columns of reconciler.events")]
-pub struct TrailLine {
-    pub at: DateTime<Utc>,
-    pub actor: String,
-    pub what: String,
-}
-
-/// What happened to an action and its task, oldest first.
-pub async fn trail(pool: &PgPool, card: &Card) -> Result<Vec<TrailLine>, StoreError> {
-    Ok(sqlx::query_as!(
-        TrailLine,
-        "select at, actor, what from reconciler.events
-         where workspace_id = $1
-           and ((subject = 'action' and subject_id = $2) or (subject = 'task' and subject_id = $3))
-         order by id limit 200",
-        card.workspace_id,
-        card.id.to_string(),
-        card.task_id.to_string(),
-    )
-    .fetch_all(pool)
-    .await?)
-}
-
 /// Marks an action done in the name of whoever runs the transaction; whether there was such an action.
 pub async fn mark_done(
     connection: &mut PgConnection,

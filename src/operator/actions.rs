@@ -6,8 +6,9 @@ use anyhow::{Context, bail};
 use sqlx::PgPool;
 
 use super::connected;
-use super::terminal::{json, print, table};
+use super::terminal::{happened, json, moment, print, table};
 use super::{refusal, returns};
+use crate::history;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, Card, Line};
 use crate::store::begin_as;
@@ -130,20 +131,15 @@ async fn show(pool: &PgPool, id: i64) -> anyhow::Result<()> {
     for (name, value) in facts(&card) {
         text.push_str(&format!("{name:<18}{value}\n"));
     }
-    text.push_str("\nWhat happened:\n");
-    for line in store::trail(pool, &card).await? {
-        let (at, actor) = (line.at.format("%Y-%m-%d %H:%M:%S UTC"), printable(&line.actor));
-        text.push_str(&format!("  {at}  {:<24}{actor}\n", line.what));
-    }
+    let rows = [("action", card.id), ("task", card.task_id)];
+    text.push_str(&happened(&history::trail(pool, &card.workspace_id, &rows).await?));
     print(&text)
 }
 
 fn facts(card: &Card) -> Vec<(&'static str, String)> {
-    let time =
-        |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let mut facts = vec![
-        ("due", time(card.due_at)),
-        ("opened", time(card.opened_at)),
+        ("due", moment(card.due_at)),
+        ("opened", moment(card.opened_at)),
         ("attempts", card.attempts.to_string()),
         ("reopened", card.reopened_count.to_string()),
     ];
@@ -152,9 +148,9 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
         ("assignee", card.assignee.clone()),
         ("note", card.note.clone()),
         ("done by", card.done_by.clone()),
-        ("done at", card.done_at.map(time)),
+        ("done at", card.done_at.map(moment)),
         ("verdict", card.verdict.clone()),
-        ("verdict at", card.verdict_at.map(time)),
+        ("verdict at", card.verdict_at.map(moment)),
         ("seen", card.seen.clone()),
     ];
     facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, printable(&text?)))));

@@ -3,8 +3,10 @@
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::history::TrailLine;
 use crate::manual_action::instructions::printable;
 
 /// Heads and rows, aligned by column.
@@ -22,6 +24,19 @@ pub(super) fn table<const N: usize>(
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(aligned).collect()
+}
+
+/// A time to the second.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// The trail of what is shown.
+pub(super) fn happened(trail: &[TrailLine]) -> String {
+    let lines = trail.iter().map(|line| {
+        format!("  {}  {:<24}{}\n", moment(line.at), line.what, printable(&line.actor))
+    });
+    format!("\nWhat happened:\n{}", lines.collect::<String>())
 }
 
 /// One JSON object per line. What would turn text or break a terminal is escaped, and stays what it was to a parser.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::decide::{self, AfterLook, JOB_UNKNOWN, elapsed};
+use super::decide::{self, AfterLook, JOB_UNKNOWN};
 use super::{ClaimedTask, Lost, Next, Policy};
 use crate::backend::{BackendError, Client, Failure, Progress};
 use crate::membership::{Observation, Operation};
+use crate::store::elapsed;
 
 /// Works on a task for one step. Changes nothing in the database.
 pub async fn step(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {

@@ -119,29 +119,6 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
-/// One line of a sync's trail.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the columns of reconciler.events")]
-pub struct TrailLine {
-    pub at: DateTime<Utc>,
-    pub actor: String,
-    pub what: String,
-}
-
-/// What happened to a sync, oldest first.
-pub async fn trail(pool: &PgPool, card: &Card) -> Result<Vec<TrailLine>, StoreError> {
-    Ok(sqlx::query_as!(
-        TrailLine,
-        "select at, actor, what from reconciler.events
-         where workspace_id = $1 and subject = 'sync' and subject_id = $2
-         order by id limit 200",
-        card.workspace_id,
-        card.id.to_string(),
-    )
-    .fetch_all(pool)
-    .await?)
-}
-
 /// A person's decision on a held report; whether there is such a sync.
 pub async fn decide(
     connection: &mut PgConnection,

@@ -10,7 +10,7 @@ use super::{ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
 use crate::backend::{BackendError, Client, Progress, Reading, UpdateReport};
 use crate::catalogue;
 use crate::lease::LeaseLost;
-use crate::store::StoreError;
+use crate::store::{StoreError, elapsed};
 use crate::telemetry::chain;
 
 /// Servers tell their time in whole seconds, and a request takes a while.
@@ -49,7 +49,7 @@ impl Step<'_> {
     }
 
     async fn start(&self) -> Next {
-        if catalogue::find(&self.sync.application).is_some_and(|app| !app.can_sync) {
+        if !catalogue::is_readable(&self.sync.application) {
             return Next::Attest;
         }
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
@@ -284,9 +284,4 @@ fn waits(why: &str) -> Next {
 
 fn fails(why: &str) -> Next {
     Next::Fail { reason: why.to_owned() }
-}
-
-/// Time between, zero if the clocks say less.
-fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (now - since).to_std().unwrap_or_default()
 }

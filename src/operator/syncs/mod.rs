@@ -13,6 +13,7 @@ use super::connected;
 use super::integrations::workspace_of;
 use super::refusal;
 use super::terminal::{json, print, table};
+use crate::history;
 use crate::manual_action::instructions::printable;
 use crate::store::begin_as;
 use crate::sync::report::Class;
@@ -192,7 +193,7 @@ async fn show(pool: &PgPool, id: i64, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return print(&json(&[card])?);
     }
-    let trail = review::trail(pool, &card).await?;
+    let trail = history::trail(pool, &card.workspace_id, &[("sync", card.id)]).await?;
     print(&page::of(&card, &trail))
 }
 

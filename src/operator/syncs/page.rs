@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::counted;
+use crate::history::TrailLine;
 use crate::manual_action::instructions::printable;
-use crate::operator::terminal::table;
-use crate::sync::review::{Card, TrailLine};
+use crate::operator::terminal::{happened, moment, table};
+use crate::sync::review::Card;
 
 /// The report as the row keeps it; a sync that failed may have none, or less.
 #[derive(Debug, Default, Deserialize)]
@@ -116,7 +117,7 @@ fn course(card: &Card) -> Vec<(&'static str, String)> {
         ("app", format!("{} ({})", card.integration_name, card.integration_id)),
         ("procedure", card.procedure.clone()),
         ("causes", card.causes.join(", ")),
-        ("requested", time(card.requested_at)),
+        ("requested", moment(card.requested_at)),
     ];
     let is_read = card.state != "failed" || card.report.is_some();
     let age = card.started_at.filter(|_| is_read).map(|started| span(card.now - started));
@@ -124,13 +125,13 @@ fn course(card: &Card) -> Vec<(&'static str, String)> {
     let is_due =
         matches!(card.state.as_str(), "requested" | "started" | "report_ready" | "applying");
     let more = [
-        ("next step", is_due.then(|| time(card.next_step_at))),
-        ("started", card.started_at.map(time)),
+        ("next step", is_due.then(|| moment(card.next_step_at))),
+        ("started", card.started_at.map(moment)),
         ("age of the reading", age),
         ("backend's job", card.running_job_id.clone()),
         ("failed steps", failures),
         ("last error", card.last_error.clone()),
-        ("finished", card.finished_at.map(time)),
+        ("finished", card.finished_at.map(moment)),
         ("outcome", card.finished_reason.clone()),
     ];
     facts.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -141,14 +142,14 @@ fn decision(card: &Card) -> Vec<(&'static str, String)> {
     let waits = card.state == "held";
     let until = card.held_until.map(|until| match until - card.now {
         left if waits && left > TimeDelta::zero() => {
-            format!("{} ({} left)", time(until), span(left))
+            format!("{} ({} left)", moment(until), span(left))
         }
-        _ if waits => format!("{} (over: the app is read anew)", time(until)),
-        _ => time(until),
+        _ if waits => format!("{} (over: the app is read anew)", moment(until)),
+        _ => moment(until),
     });
     let decided = card.decision.as_ref().map(|decision| {
         let by = card.decided_by.as_deref().unwrap_or("unknown");
-        let at = card.decided_at.map(time).unwrap_or_default();
+        let at = card.decided_at.map(moment).unwrap_or_default();
         let reason = card.decision_reason.as_deref().unwrap_or_default();
         format!("{decision} by {by} at {at}: {reason}")
     });
@@ -159,7 +160,7 @@ fn decision(card: &Card) -> Vec<(&'static str, String)> {
 
 fn findings(card: &Card, stored: &Stored) -> Vec<(&'static str, String)> {
     let update = stored.update.as_ref().map(|update| {
-        let made = update.created_at.map_or("at an unknown time".to_owned(), time);
+        let made = update.created_at.map_or("at an unknown time".to_owned(), moment);
         let [new, removed, changed] =
             [&update.new_members, &update.removed_members, &update.changed_members].map(Vec::len);
         let read = of_total(update.members_read, update.members_total);
@@ -258,20 +259,9 @@ fn doors(card: &Card) -> String {
     )
 }
 
-fn happened(trail: &[TrailLine]) -> String {
-    let lines = trail
-        .iter()
-        .map(|line| format!("  {}  {:<24}{}\n", time(line.at), line.what, printable(&line.actor)));
-    format!("\nWhat happened:\n{}", lines.collect::<String>())
-}
-
 fn of_total(read: Option<u64>, total: Option<u64>) -> String {
     let number = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
     format!("{} of {}", number(read), number(total))
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// In two units at most.

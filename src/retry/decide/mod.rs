@@ -11,6 +11,7 @@ use crate::backoff;
 use crate::catalogue;
 use crate::gate::Sign;
 use crate::membership::{Observation, Operation};
+use crate::store::elapsed;
 
 /// The backend does not know a job that it ran for us.
 pub const JOB_UNKNOWN: &str = "JobUnknown";
@@ -86,8 +87,7 @@ pub fn after_look(
 /// itself counts: one that failed may have taught the backend nothing.
 fn is_doubtful(task: &ClaimedTask) -> bool {
     let is_removal = task.wanted.operation == Operation::Remove;
-    let readable = || catalogue::find(&task.application).is_none_or(|app| app.can_sync);
-    task.touched_by_hand || is_removal && !readable()
+    task.touched_by_hand || is_removal && !catalogue::is_readable(&task.application)
 }
 
 /// Whether a member seen as wanted after a job ended is believed: where that is doubtful, only if the job itself says
@@ -305,11 +305,6 @@ fn already(task: &ClaimedTask) -> &'static str {
         (0, Operation::ChangeRole) => "already has the roles",
         (_, _) => "seen as wanted after an attempt",
     }
-}
-
-/// Time between, zero if the clocks say less.
-pub(super) fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (now - since).to_std().unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
