@@ -1,6 +1,6 @@
 create table reconciler.integrations (
-    workspace_id      text        not null,
-    integration_id    text        not null,
+    workspace_id      text collate "C" not null,
+    integration_id    text collate "C" not null,
     name              text        not null,
     kind              text        not null,
     application       text        not null,

@@ -2,14 +2,14 @@
 -- Constraints are named after the column, so that the database's own refusal says which one is wrong.
 create table reconciler.automation_tasks (
     id                     bigint generated always as identity,
-    workspace_id           text        not null,
-    source_id              text        not null,
+    workspace_id           text collate "C" not null,
+    source_id              text collate "C" not null,
     job_id                 text,
-    integration_id         text        not null,
+    integration_id         text collate "C" not null,
     integration_kind       text        not null,
     integration_name       text        not null,
     application            text        not null,
-    member_id              text        not null,
+    member_id              text collate "C" not null,
     member_email           text        not null,
     member_username        text,
     member_name            text,
@@ -45,33 +45,53 @@ create table reconciler.automation_tasks (
     unreleased_claims      integer     not null default 0,
 
     primary key (id, workspace_id),
-    constraint source_id_is_unique_in_the_workspace unique (workspace_id, source_id),
+    constraint source_id_is_unique_in_the_workspace unique (source_id, workspace_id),
+    -- What comes in is checked when it comes in: nobody may change these columns later, and every later update
+    -- of the row would pay for the patterns again.
     constraint workspace_id_is_1_to_63_letters_digits_hyphens_underscores
-        check (workspace_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$'),
-    constraint source_id_is_1_to_200_visible_characters check (source_id ~ '^[[:graph:]]{1,200}$'),
-    constraint job_id_is_1_to_200_visible_characters check (job_id ~ '^[[:graph:]]{1,200}$'),
-    constraint integration_id_is_1_to_200_visible_characters check (integration_id ~ '^[[:graph:]]{1,200}$'),
-    constraint integration_kind_is_app_or_business_hub check (integration_kind in ('app', 'business_hub')),
-    constraint integration_name_is_not_empty check (btrim(integration_name) <> ''),
+        check (turn is distinct from 'arrived'
+               or char_length(workspace_id) <= 63 and workspace_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]*$'),
+    constraint source_id_is_1_to_200_visible_characters
+        check (turn is distinct from 'arrived'
+               or char_length(source_id) <= 200 and source_id collate "default" ~ '^[[:graph:]]+$'),
+    constraint job_id_is_1_to_200_visible_characters
+        check (turn is distinct from 'arrived'
+               or char_length(job_id) <= 200 and job_id collate "default" ~ '^[[:graph:]]+$'),
+    constraint integration_id_is_1_to_200_visible_characters
+        check (turn is distinct from 'arrived'
+               or char_length(integration_id) <= 200 and integration_id collate "default" ~ '^[[:graph:]]+$'),
+    constraint integration_kind_is_app_or_business_hub
+        check (turn is distinct from 'arrived' or integration_kind in ('app', 'business_hub')),
+    constraint integration_name_is_not_empty
+        check (turn is distinct from 'arrived' or btrim(integration_name) <> ''),
     constraint integration_id_and_member_id_are_not_dots
-        check (integration_id not in ('.', '..') and member_id not in ('.', '..')),
-    constraint application_is_not_empty check (btrim(application) <> ''),
-    constraint member_id_is_1_to_200_visible_characters check (member_id ~ '^[[:graph:]]{1,200}$'),
-    constraint member_email_has_an_at_sign check (member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),
-    constraint member_email_is_at_most_320_characters check (char_length(member_email) <= 320),
-    constraint operation_is_invite_remove_or_change_role check (operation in ('invite', 'remove', 'change_role')),
+        check (turn is distinct from 'arrived' or integration_id not in ('.', '..') and member_id not in ('.', '..')),
+    constraint application_is_not_empty
+        check (turn is distinct from 'arrived' or btrim(application) <> ''),
+    constraint member_id_is_1_to_200_visible_characters
+        check (turn is distinct from 'arrived'
+               or char_length(member_id) <= 200 and member_id collate "default" ~ '^[[:graph:]]+$'),
+    constraint member_email_has_an_at_sign
+        check (turn is distinct from 'arrived' or member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),
+    constraint member_email_is_at_most_320_characters
+        check (turn is distinct from 'arrived' or char_length(member_email) <= 320),
+    constraint operation_is_invite_remove_or_change_role
+        check (turn is distinct from 'arrived' or operation in ('invite', 'remove', 'change_role')),
     constraint entitlements_are_not_null_or_empty
-        check (array_position(entitlements, null) is null and array_position(entitlements, '') is null),
+        check (turn is distinct from 'arrived'
+               or array_position(entitlements, null) is null and array_position(entitlements, '') is null),
     constraint entitlements_are_given_for_change_role
-        check (operation <> 'change_role' or cardinality(entitlements) > 0),
+        check (turn is distinct from 'arrived' or (operation <> 'change_role' or cardinality(entitlements) > 0)),
     constraint hub_role_is_account_owner_or_account_collaborator
-        check (hub_role in ('account_owner', 'account_collaborator')),
+        check (turn is distinct from 'arrived' or hub_role in ('account_owner', 'account_collaborator')),
     constraint trigger_is_manual_workspace_policy_system_or_user_deprovisioned
-        check (trigger in ('manual', 'workspace_policy', 'system', 'user_deprovisioned')),
+        check (turn is distinct from 'arrived'
+               or trigger in ('manual', 'workspace_policy', 'system', 'user_deprovisioned')),
     constraint trigger_user_deprovisioned_is_for_operation_remove
-        check (trigger <> 'user_deprovisioned' or operation = 'remove'),
+        check (turn is distinct from 'arrived' or (trigger <> 'user_deprovisioned' or operation = 'remove')),
     constraint requested_at_is_at_most_a_day_ahead
-        check (isfinite(requested_at) and requested_at <= received_at + interval '1 day'),
+        check (turn is distinct from 'arrived'
+               or isfinite(requested_at) and requested_at <= received_at + interval '1 day'),
 
     constraint state_is_known
         check (state in ('pending', 'running', 'succeeded', 'escalated', 'superseded', 'cancelled')),
@@ -106,7 +126,7 @@ create index running_by_due_time
     on reconciler.automation_tasks (workspace_id, integration_id, next_attempt_at, id) where state = 'running';
 create index arrivals on reconciler.automation_tasks (id) where turn = 'arrived';
 create index waiting_by_member
-    on reconciler.automation_tasks (workspace_id, integration_id, member_id) where turn = 'waiting';
+    on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id) where turn = 'waiting';
 create index intents_of_a_member
     on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id);
 create index closed_by_time on reconciler.automation_tasks (closed_at) where turn is null;
@@ -115,7 +135,7 @@ create function reconciler.announce_tasks() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
 begin
-    perform pg_notify('reconciler', 'tasks');
+    perform pg_notify('reconciler', 'arrivals');
     return null;
 end
 $$;

@@ -1,7 +1,7 @@
 create table reconciler.syncs (
     id                bigint generated always as identity,
-    workspace_id      text        not null,
-    integration_id    text        not null,
+    workspace_id      text collate "C" not null,
+    integration_id    text collate "C" not null,
     procedure         text        not null,
     state             text        not null default 'requested',
     causes            text[]      not null default '{}',
@@ -159,3 +159,23 @@ create trigger sync_requests_by_people_are_recorded
     after update of causes on reconciler.syncs
     for each row when (old.state = new.state and new.causes @> '{person}' and not old.causes @> '{person}')
     execute function reconciler.record_sync();
+
+-- Whether there is work: one cheap look in place of a claim by every loop.
+create function reconciler.work_due() returns table (arrivals boolean, tasks boolean, syncs boolean)
+    language plpgsql stable set search_path = pg_catalog, pg_temp as
+$$
+begin
+    return query select
+        exists (select from reconciler.automation_tasks t where t.turn = 'arrived'),
+        exists (select from reconciler.integrations i
+                cross join lateral (
+                    select from reconciler.automation_tasks t
+                    where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                      and t.turn = 'head' and t.next_attempt_at <= now()
+                      and (t.lease_until is null or t.lease_until <= now())
+                    limit 1) due),
+        exists (select from reconciler.syncs s
+                where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()
+                  and (s.lease_until is null or s.lease_until <= now()));
+end
+$$;

@@ -2,12 +2,12 @@ create table reconciler.manual_actions (
     id                     bigint generated always as identity,
     status                 text        not null default 'open',
     operation              text        not null,
-    workspace_id           text        not null,
-    integration_id         text        not null,
+    workspace_id           text collate "C" not null,
+    integration_id         text collate "C" not null,
     integration_name       text        not null,
     integration_kind       text        not null,
     application            text        not null,
-    member_id              text        not null,
+    member_id              text collate "C" not null,
     member_email           text        not null,
     member_username        text,
     member_name            text,
@@ -62,7 +62,7 @@ create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
 create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at);
-create index action_of_a_task on reconciler.manual_actions (workspace_id, task_id);
+create index action_of_a_task on reconciler.manual_actions (task_id, workspace_id);
 
 -- The oldest waiting task of a member gets its turn, if nothing unfinished is ahead of it.
 -- Each statement of a plpgsql function has its own snapshot, so rows that were ordered while the caller's

@@ -1,8 +1,8 @@
 -- Many actions go back to automation after a fix: one canary first, the rest when it has worked.
 create table reconciler.returns (
     id             bigint generated always as identity,
-    workspace_id   text        not null,
-    integration_id text        not null,
+    workspace_id   text collate "C" not null,
+    integration_id text collate "C" not null,
     failure_code   text,
     operation      text,
     reason         text        not null,

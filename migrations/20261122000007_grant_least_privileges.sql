@@ -32,11 +32,18 @@ grant execute on function reconciler.request_reading(text, text),
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;
 
-grant insert, update on reconciler.automation_tasks, reconciler.manual_actions, reconciler.syncs,
-                        reconciler.integrations, reconciler.returns to reconciler_daemon;
+-- What the backend asked for stays as it was asked.
+grant update (state, turn, attempts, next_attempt_at, trying_since, last_error, running_job_id, running_since,
+              uncertain_since, closed_at, closed_reason, superseded_by, returned_at, lease_token, lease_until,
+              unreleased_claims)
+    on reconciler.automation_tasks to reconciler_daemon;
+grant insert on reconciler.automation_tasks to reconciler_daemon;
+grant insert, update on reconciler.manual_actions, reconciler.syncs, reconciler.integrations, reconciler.returns
+    to reconciler_daemon;
 grant delete on reconciler.automation_tasks, reconciler.syncs to reconciler_daemon;
 grant insert on reconciler.events to reconciler_daemon;
-grant execute on function reconciler.request_sync(text, text, timestamptz, text),
+grant execute on function reconciler.work_due(),
+                          reconciler.request_sync(text, text, timestamptz, text),
                           reconciler.promote_waiting(text, text, text),
                           reconciler.reopen_task(text, bigint, text),
                           reconciler.is_limited(reconciler.integrations, integer, integer),

@@ -1,8 +1,8 @@
 -- Members who are looked at again after a confirmed change: somebody removed may come back, an invitation may expire.
 create table reconciler.member_watches (
-    workspace_id   text        not null,
-    integration_id text        not null,
-    member_id      text        not null,
+    workspace_id   text collate "C" not null,
+    integration_id text collate "C" not null,
+    member_id      text collate "C" not null,
     task_id        bigint      not null,
     operation      text        not null,
     since          timestamptz not null default clock_timestamp(),

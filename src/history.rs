@@ -27,6 +27,40 @@ pub async fn append(
     .map(drop)
 }
 
+/// What happened to one of many tasks.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of reconciler.events")]
+pub struct Happened<'a> {
+    pub what: &'static str,
+    pub workspace: &'a str,
+    pub task: i64,
+    pub detail: Value,
+}
+
+/// Appends what happened to many tasks.
+pub async fn append_all(
+    connection: &mut PgConnection,
+    lines: &[Happened<'_>],
+) -> Result<(), sqlx::Error> {
+    let whats: Vec<_> = lines.iter().map(|line| line.what.to_owned()).collect();
+    let workspaces: Vec<_> = lines.iter().map(|line| line.workspace.to_owned()).collect();
+    let tasks: Vec<_> = lines.iter().map(|line| line.task).collect();
+    let details: Vec<_> = lines.iter().map(|line| line.detail.clone()).collect();
+    sqlx::query!(
+        "insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+         select actor.name, l.what, l.workspace_id, 'task', l.task::text, l.detail
+         from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
+              unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[]) l (what, workspace_id, task, detail)",
+        &whats,
+        &workspaces,
+        &tasks,
+        &details,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// One line of the trail.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the columns of reconciler.events")]

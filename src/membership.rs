@@ -103,6 +103,27 @@ pub struct MemberKey {
     pub member: String,
 }
 
+/// Members as parallel arrays, the shape that SQL's `unnest` takes.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the parts of a key")]
+pub struct MemberKeys {
+    pub workspaces: Vec<String>,
+    pub integrations: Vec<String>,
+    pub members: Vec<String>,
+}
+
+impl<'a> FromIterator<&'a MemberKey> for MemberKeys {
+    fn from_iter<I: IntoIterator<Item = &'a MemberKey>>(keys: I) -> Self {
+        let mut arrays = Self::default();
+        for key in keys {
+            arrays.workspaces.push(key.workspace.clone());
+            arrays.integrations.push(key.integration.clone());
+            arrays.members.push(key.member.clone());
+        }
+        arrays
+    }
+}
+
 /// How somebody stands in an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

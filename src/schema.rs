@@ -76,6 +76,9 @@ pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", &idle_in_transaction),
         ("lock_timeout", "10s"),
+        // The same few plans for ever, whatever the statistics say of tables that fill and drain: by index.
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
         // A host that went without a word must not keep its sessions for hours.
         ("tcp_keepalives_idle", "30"),
         ("tcp_keepalives_interval", "10"),

@@ -1,4 +1,4 @@
-//! Wakes loops by NOTIFY. A hint and no more: whatever it misses, polling finds.
+//! Wakes loops: by NOTIFY, which is a hint and no more, and by a look at what is due, which finds whatever that missed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::emit;
+use crate::pulse::Pulse;
+use crate::store::{StoreError, answered};
 use crate::telemetry::chain;
 
 const CHANNEL: &str = "reconciler";
@@ -29,10 +31,8 @@ impl Bells {
     fn ring(&self, payload: &str) {
         match payload {
             "syncs" => self.syncs.notify_one(),
-            "tasks" => {
-                self.intake.notify_one();
-                self.tasks.notify_one();
-            }
+            "arrivals" => self.intake.notify_one(),
+            "tasks" => self.tasks.notify_one(),
             _ => self.ring_all(),
         }
     }
@@ -42,6 +42,35 @@ impl Bells {
         self.tasks.notify_one();
         self.syncs.notify_one();
     }
+}
+
+/// Looks for work that is due until `stop`, and rings for it: one statement in place of one by every loop.
+pub async fn look(
+    pool: PgPool,
+    bells: Bells,
+    patience: Duration,
+    mut pulse: Pulse,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
+        match answered(patience, look_once(&pool, &bells)).await {
+            Ok(()) => pulse.well(),
+            Err(error) => pulse.failed(&error),
+        }
+    }
+}
+
+async fn look_once(pool: &PgPool, bells: &Bells) -> Result<(), StoreError> {
+    let due = sqlx::query!(
+        r#"select arrivals as "arrivals!", tasks as "tasks!", syncs as "syncs!" from reconciler.work_due()"#
+    )
+    .fetch_one(pool)
+    .await?;
+    let bells =
+        [(due.arrivals, &bells.intake), (due.tasks, &bells.tasks), (due.syncs, &bells.syncs)];
+    bells.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, bell)| bell.notify_one());
+    Ok(())
 }
 
 /// Listens until `stop`, and listens again whenever the connection breaks.

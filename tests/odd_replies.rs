@@ -11,7 +11,10 @@ use cerby_reconciler::backend::Failure;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::lease::Lease;
 use cerby_reconciler::membership::{Operation, Trigger, Wanted};
-use cerby_reconciler::retry::{ClaimedTask, Lost, Next, Policy, step::step};
+use cerby_reconciler::retry::{
+    ClaimedTask, Lost, Next, Policy,
+    step::{ByBackend, Steps},
+};
 use cerby_reconciler::simulator::{self, Call, HttpFault, Injection, Place, RetryAfter, Settings};
 use cerby_reconciler::sync::{self, ClaimedSync};
 use chrono::{DateTime, TimeDelta};
@@ -102,7 +105,7 @@ async fn next_with(odd: &Reply, at: Part, task: &ClaimedTask) -> Next {
         false => truth(operation, heard),
     };
     let server = Server::start(script).await;
-    step(&server.client(), &policy(), task).await
+    ByBackend { backend: server.client(), policy: policy() }.step(task).await
 }
 
 /// Replies that are no answer, and what their names are.

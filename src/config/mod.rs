@@ -91,6 +91,7 @@ tables! {
     /// How much this process does at a time, and for how long a row is its own.
     Worker {
         max_tasks_in_flight: usize,
+        max_tasks_ahead: usize,
         max_syncs_in_flight: usize,
         lease_s: u64,
         sync_lease_s: u64,

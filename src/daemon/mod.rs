@@ -15,15 +15,16 @@ use crate::emit;
 use crate::flow::{RetryStage, SyncStage};
 use crate::intake;
 use crate::pulse::Pulse;
-use crate::retry;
 use crate::schema;
 use crate::shutdown::Signals;
-use crate::store::answered;
 use crate::upkeep;
 use crate::wakeup::{self, Bells};
 use crate::worker::Worker;
 
 mod probes;
+
+/// A loop that no bell rang for looks all the same, once in so many polls.
+const SELDOM: u32 = 30;
 
 /// Runs the daemon until a signal stops it. `Err` if it could not start, a loop ended by itself, or work in
 /// flight outlasted the grace.
@@ -73,56 +74,35 @@ fn start_loops(
     if config.wakeup.listen {
         loops.spawn(wakeup::listen(pool.clone(), bells.clone(), stop.clone()));
     }
-    loops.spawn(order_arrivals(
+    let patience = config.database.patience();
+    let looks = Pulse::new("wakeup", poll);
+    loops.spawn(wakeup::look(pool.clone(), bells.clone(), patience, looks, stop.clone()));
+    let unasked = poll * SELDOM;
+    loops.spawn(intake::run(
         pool.clone(),
         config.clone(),
         bells.clone(),
-        Pulse::new("intake", poll),
+        Pulse::new("intake", unasked),
         stop.clone(),
     ));
     let tasks = Worker {
         stage: RetryStage::new(config, pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_tasks_in_flight,
+        max_ahead: config.worker.max_tasks_ahead,
         new_work: bells.tasks,
-        pulse: Pulse::new("tasks", poll),
+        pulse: Pulse::new("tasks", unasked),
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
         stage: SyncStage::new(config, pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_syncs_in_flight,
+        max_ahead: 0,
         new_work: bells.syncs,
-        pulse: Pulse::new("syncs", poll),
+        pulse: Pulse::new("syncs", unasked),
     };
     loops.spawn(syncs.run(stop.clone()));
     let upkeep_pulse = Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s));
     loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_pulse, stop.clone()));
-}
-
-async fn order_arrivals(
-    pool: PgPool,
-    config: Config,
-    bells: Bells,
-    mut pulse: Pulse,
-    stop: CancellationToken,
-) {
-    let policy = retry::Policy::new(&config);
-    while !stop.is_cancelled() {
-        let ordered = intake::order_arrivals(&pool, &policy, config.intake.batch);
-        match answered(config.database.patience(), ordered).await {
-            Ok(0) => pulse.well(),
-            Ok(_) => {
-                pulse.well();
-                bells.tasks.notify_one();
-                continue; // there may be more than one batch
-            }
-            Err(error) => pulse.failed(&error),
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = bells.intake.notified() => {}
-            () = tokio::time::sleep(pulse.next()) => {}
-        }
-    }
 }
 
 /// Waits for the loops to end by themselves; leases of what does not end in time run out.

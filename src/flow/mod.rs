@@ -1,4 +1,5 @@
-//! The arrows between the stages, each one transaction, and the two stages that bind them to the loop.
+//! The arrows between the stages, and the two stages that bind them to the loop. Each arrow is one transaction
+//! (`outcome`), or shares one with others of its kind (`batch`).
 //! What a reading means is in `settlement`, what follows when a confirmed change does not last in `watches`.
 //!
 //! ```text
@@ -13,6 +14,8 @@ use crate::lease::LeaseLost;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
+mod batch;
+mod outcome;
 mod retry_stage;
 pub(crate) mod returns;
 mod settlement;

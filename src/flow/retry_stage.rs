@@ -1,84 +1,87 @@
-//! What is recorded of a task after a step, and where it goes from there.
+//! Tasks whose turn it is: claimed, stepped, recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 
-use super::{RECORDING, Recorded, not_recorded, watches};
-use crate::backend::failure::Remedy;
-use crate::backend::{Client, Failure};
-use crate::config::{self, Config};
+use super::batch::{Batches, Fate};
+use super::outcome::Recorder;
+use super::{RECORDING, not_recorded};
+use crate::backend::Client;
+use crate::config::Config;
 use crate::emit;
-use crate::gate::{self, Attempt, Cause, Move, Sign};
-use crate::history;
+use crate::gate;
 use crate::lease::LeaseLost;
-use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
-use crate::membership::MemberKey;
+use crate::retry::step::{ByBackend, Steps};
 use crate::retry::store::Quota;
-use crate::retry::{self, ClaimedTask, EscalationReason};
-use crate::store::{DAEMON, StoreError, answered, begin_as};
-use crate::sync;
+use crate::retry::{self, ClaimedTask};
+use crate::store::{StoreError, answered};
 use crate::worker::{Stage, within};
 
 /// Tasks whose turn it is.
-pub struct RetryStage {
-    /// The queue.
-    pub pool: PgPool,
-    /// The backend.
-    pub backend: Client,
-    /// Delays and limits.
-    pub policy: retry::Policy,
-    /// When gates move.
-    pub gates: gate::Policy,
-    /// When manual actions are due.
-    pub deadlines: config::ManualAction,
-    /// When members are looked at again.
-    pub syncs: sync::Policy,
-    /// How long a claim is ours.
-    pub lease: Duration,
-    /// How long the database may take to answer.
-    pub patience: Duration,
+pub struct RetryStage<S = ByBackend> {
+    pool: PgPool,
+    steps: S,
+    gates: gate::Policy,
+    lease: Duration,
+    patience: Duration,
+    recorder: Arc<Recorder>,
+    batches: Batches,
 }
 
 impl RetryStage {
     /// The stage as configured.
     pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
+        Self::with_steps(config, pool, ByBackend { backend, policy: retry::Policy::new(config) })
+    }
+}
+
+impl<S: Steps> RetryStage<S> {
+    /// The stage with other steps than the backend's.
+    pub fn with_steps(config: &Config, pool: PgPool, steps: S) -> Arc<Self> {
+        let recorder = Arc::new(Recorder::new(config, pool.clone()));
+        let patience = config.database.patience();
         Arc::new(Self {
             pool,
-            backend,
-            policy: retry::Policy::new(config),
+            steps,
             gates: gate::Policy::new(config),
-            deadlines: config.manual_action.clone(),
-            syncs: sync::Policy::new(config),
             lease: config.worker.lease(),
-            patience: config.database.patience(),
+            patience,
+            batches: Batches::start(Arc::clone(&recorder), patience),
+            recorder,
         })
     }
 }
 
-impl Stage for RetryStage {
+impl<S: Steps> Stage for RetryStage<S> {
     type Claim = ClaimedTask;
+    type Outcome = retry::Next;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedTask>, StoreError> {
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
             max_in_flight: self.gates.max_in_flight(),
             starts_per_minute: self.gates.starts_per_minute(),
-            silent_workspaces: self.backend.silent_workspaces(),
+            silent_workspaces: self.steps.silent_workspaces(),
         };
         answered(self.patience, retry::store::claim(&self.pool, &quota, self.lease)).await
     }
 
-    async fn work(&self, task: ClaimedTask) {
+    /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
+    async fn step(&self, task: &ClaimedTask) -> Option<retry::Next> {
         let left = task.lease.left().saturating_sub(RECORDING);
-        let step = retry::step::step(&self.backend, &self.policy, &task);
-        // Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
-        let Some(next) = within(left, step).await else {
+        within(left, self.steps.step(task)).await
+    }
+
+    async fn record(&self, task: ClaimedTask, next: retry::Next) {
+        let task = Arc::new(task);
+        if self.batches.record(&task, &next).await != Fate::LeftOut {
             return;
-        };
-        match answered(self.patience, record_task(self, &task, next)).await {
+        }
+        // On the heap: it is rare, and its size would be carried about by every step.
+        let recorded = Box::pin(self.recorder.record(&task, next));
+        match answered(self.patience, recorded).await {
             Ok(Ok(())) => {}
             Ok(Err(LeaseLost)) => {
                 emit!(LEASE_LOST, task.id = task.id, "the task was claimed again meanwhile")
@@ -102,356 +105,4 @@ impl Stage for RetryStage {
             integration.id = task.key.integration
         )
     }
-}
-
-/// One step of a task to be recorded, with what it showed of the app.
-struct Outcome<'a> {
-    stage: &'a RetryStage,
-    task: &'a ClaimedTask,
-    sign: Sign,
-}
-
-type Tx = Transaction<'static, Postgres>;
-
-async fn record_task(stage: &RetryStage, task: &ClaimedTask, next: retry::Next) -> Recorded {
-    let outcome = Outcome { stage, task, sign: retry::decide::sign(task, &next) };
-    match next {
-        retry::Next::Succeed { reason } => outcome.succeed(reason).await,
-        retry::Next::Supersede => outcome.supersede().await,
-        retry::Next::Watch { job, after, started } => outcome.watch(&job, after, started).await,
-        retry::Next::Retry { after, failure, lost } => outcome.retry(after, &failure, lost).await,
-        retry::Next::Wait { after, why, lost, .. } => outcome.wait(after, why, lost).await,
-        retry::Next::Park { failure, remedy } => outcome.park(failure, remedy).await,
-        retry::Next::Escalate { reason, failure, after_attempt } => {
-            outcome.escalate(&reason, failure, after_attempt).await
-        }
-    }
-}
-
-impl Outcome<'_> {
-    async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(begin_as(&self.stage.pool, DAEMON).await?)
-    }
-
-    /// Moves the integration's gate by what the step showed, and commits both.
-    async fn commit(&self, mut tx: Tx) -> Result<(), StoreError> {
-        let moved = self.move_gate(&mut tx).await?;
-        tx.commit().await?;
-        if let Some(moved) = moved {
-            say_moved(&self.task.key, moved);
-        }
-        Ok(())
-    }
-
-    async fn move_gate(&self, connection: &mut PgConnection) -> Result<Option<Move>, StoreError> {
-        let (task, sign) = (self.task, self.sign);
-        if matches!(sign, Sign::Nothing | Sign::Runs) && !task.is_probe {
-            return Ok(None);
-        }
-        let began = task.running.as_ref().map_or(task.claimed_at, |(_, since)| *since);
-        let attempt = Attempt { task: task.id, began, sign };
-        let Some(gate) = gate::store::lock(connection, &task.key, &attempt).await? else {
-            return Ok(None);
-        };
-        let moved = gate::decide::after(&self.stage.gates, &gate, &attempt);
-        if let Some(moved) = moved {
-            gate::store::write(connection, &task.key, moved).await?;
-        }
-        Ok(moved)
-    }
-
-    async fn append(&self, tx: &mut Tx, what: &str, detail: Value) -> Result<(), StoreError> {
-        Ok(history::append(tx, what, &self.task.key.workspace, self.task.id, detail).await?)
-    }
-
-    async fn succeed(&self, reason: &'static str) -> Recorded {
-        let task = self.task;
-        let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::close(&mut tx, task, "succeeded", reason, false).await? {
-            return Ok(Err(lost));
-        }
-        self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
-        let (key, operation) = (&task.key, task.wanted.operation);
-        watches::begin(&mut tx, &self.stage.syncs, key, &task.application, task.id, operation)
-            .await?;
-        retry::store::promote(&mut tx, &task.key).await?;
-        self.commit(tx).await?;
-        emit!(
-            TASK_SUCCEEDED,
-            task.id = task.id,
-            integration.id = task.key.integration,
-            operation = task.wanted.operation.as_str(),
-            attempts = task.attempts,
-            reason,
-            "task succeeded"
-        );
-        self.decide_returns().await;
-        Ok(Ok(()))
-    }
-
-    async fn supersede(&self) -> Recorded {
-        let task = self.task;
-        let mut tx = self.begin().await?;
-        let reason = "a later intent won while this one was in flight";
-        let closed = match retry::store::close(&mut tx, task, "superseded", reason, false).await? {
-            Ok(closed) => closed,
-            Err(lost) => return Ok(Err(lost)),
-        };
-        let detail = json!({"superseded_by": closed.superseded_by});
-        self.append(&mut tx, "task.superseded", detail).await?;
-        retry::store::promote(&mut tx, &task.key).await?;
-        self.commit(tx).await?;
-        emit!(
-            TASK_SUPERSEDED,
-            task.id = task.id,
-            superseded_by = closed.superseded_by,
-            "a later intent won"
-        );
-        self.decide_returns().await;
-        Ok(Ok(()))
-    }
-
-    async fn watch(&self, job: &str, after: Duration, started: bool) -> Recorded {
-        let task = self.task;
-        let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::watch(&mut tx, task, job, after, started).await? {
-            return Ok(Err(lost));
-        }
-        let attempt = task.attempts + 1;
-        let restarted = !started && task.running.is_none();
-        if started {
-            let detail = json!({"attempt": attempt, "job_id": job});
-            self.append(&mut tx, "task.attempt_started", detail).await?;
-        } else if restarted {
-            self.append(&mut tx, "task.job_restarted", json!({"job_id": job})).await?;
-        }
-        self.commit(tx).await?;
-        if started {
-            emit!(
-                TASK_ATTEMPT_STARTED,
-                task.id = task.id,
-                integration.id = task.key.integration,
-                operation = task.wanted.operation.as_str(),
-                attempt,
-                job.id = job,
-                "the backend runs a job"
-            );
-        } else if restarted {
-            emit!(
-                TASK_JOB_RESTARTED,
-                task.id = task.id,
-                integration.id = task.key.integration,
-                job.id = job,
-                "the failed job runs again"
-            );
-        }
-        Ok(Ok(()))
-    }
-
-    async fn retry(&self, after: Duration, failure: &Failure, lost: retry::Lost) -> Recorded {
-        let task = self.task;
-        let code = failure.code.as_deref().unwrap_or("no code");
-        let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::retry(&mut tx, task, after, code, lost).await? {
-            return Ok(Err(lost));
-        }
-        let detail = json!({"failure_code": code, "retry_in_s": after.as_secs_f64()});
-        self.append(&mut tx, "task.attempt_failed", detail).await?;
-        self.commit(tx).await?;
-        emit!(
-            TASK_RETRY_SCHEDULED,
-            task.id = task.id,
-            integration.id = task.key.integration,
-            attempt = task.attempts,
-            failure.code = code,
-            wait_s = after.as_secs_f64(),
-            "attempt failed, another follows"
-        );
-        Ok(Ok(()))
-    }
-
-    async fn wait(&self, after: Duration, why: String, lost: retry::Lost) -> Recorded {
-        let task = self.task;
-        let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::wait(&mut tx, task, after, &why, lost).await? {
-            return Ok(Err(lost));
-        }
-        if lost != retry::Lost::Nothing {
-            let detail = json!({"lost": format!("{lost:?}").to_lowercase(), "reason": why});
-            self.append(&mut tx, "task.lost_sight_of", detail).await?;
-        }
-        self.commit(tx).await?;
-        self.say_waiting(after, &why);
-        Ok(Ok(()))
-    }
-
-    fn say_waiting(&self, after: Duration, reason: &str) {
-        emit!(
-            TASK_WAITING,
-            task.id = self.task.id,
-            integration.id = self.task.key.integration,
-            wait_s = after.as_secs_f64(),
-            reason,
-            "waiting, which is not trying"
-        );
-    }
-
-    /// The app refuses the stored login: the task keeps its turn and its attempts, the gate shuts, and one person is
-    /// asked once for all tasks of the integration.
-    async fn park(&self, failure: Failure, remedy: Remedy) -> Recorded {
-        let task = self.task;
-        let code = failure.code.clone().unwrap_or_else(|| "no code".to_owned());
-        let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::park(&mut tx, task, &code).await? {
-            return Ok(Err(lost));
-        }
-        self.append(&mut tx, "task.parked", json!({"failure_code": code})).await?;
-        let face = retry::store::face(&mut tx, &task.key.workspace, task.id).await?;
-        let app = AppName { name: face.integration_name, kind: face.kind };
-        let reconnect = Reconnect { task: task.id, app, failure, remedy };
-        let due_in = Duration::from_secs(self.stage.deadlines.due_reconnect_s);
-        let workspace = &task.key.workspace;
-        let opened =
-            manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in).await?;
-        let reason = format!("the app refuses the stored login: {code}");
-        gate::store::park(&mut tx, &task.key, &reason).await?;
-        self.commit(tx).await?;
-        if let Some(action) = opened {
-            emit!(
-                INTEGRATION_PARKED,
-                workspace.id = workspace,
-                integration.id = task.key.integration,
-                action.id = action,
-                failure.code = code,
-                "all its tasks wait for a person"
-            );
-        }
-        self.say_waiting(Duration::ZERO, &reason);
-        Ok(Ok(()))
-    }
-
-    /// Ends the automatic path: the task closes and its manual action opens, or neither does. Nobody is asked for
-    /// what a later intent superseded while the task was worked on.
-    async fn escalate(
-        &self,
-        reason: &EscalationReason,
-        failure: Failure,
-        after_attempt: bool,
-    ) -> Recorded {
-        let task = self.task;
-        let mut tx = self.begin().await?;
-        let why = retry::store::closed_reason(reason, &failure);
-        let closed =
-            match retry::store::close(&mut tx, task, "escalated", &why, after_attempt).await? {
-                Ok(closed) => closed,
-                Err(lost) => return Ok(Err(lost)),
-            };
-        if closed.superseded_by.is_some() {
-            tx.rollback().await?;
-            return self.look_again().await;
-        }
-        let opening = opening(&mut tx, task, reason, failure).await?;
-        let due_in = manual_action::due_in(&self.stage.deadlines, task.wanted.operation);
-        let opened = manual_action::store::open(&mut tx, &opening, closed.attempts, due_in).await?;
-        let Some(action) = opened else {
-            tx.rollback().await?;
-            return self.wait_for_the_other_action().await;
-        };
-        let detail = json!({"action_id": action, "reason": why});
-        self.append(&mut tx, "task.escalated", detail).await?;
-        self.commit(tx).await?;
-        emit!(
-            TASK_ESCALATED,
-            task.id = task.id,
-            action.id = action,
-            workspace.id = task.key.workspace,
-            integration.id = task.key.integration,
-            operation = task.wanted.operation.as_str(),
-            reason = reason.sentence(),
-            failure.code = opening.failure.code,
-            attempts = closed.attempts,
-            "a manual action is open"
-        );
-        self.decide_returns().await;
-        Ok(Ok(()))
-    }
-
-    /// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The next claim
-    /// sees the mark, and ends the task once nothing of it is on its way.
-    async fn look_again(&self) -> Recorded {
-        match &self.task.running {
-            Some((job, _)) => self.watch(job, Duration::ZERO, false).await,
-            None => {
-                let why = "a later intent arrived meanwhile".to_owned();
-                self.wait(Duration::ZERO, why, retry::Lost::Nothing).await
-            }
-        }
-    }
-
-    /// An unfinished action of this member is in the way: the task keeps its turn and asks again.
-    async fn wait_for_the_other_action(&self) -> Recorded {
-        let why = "another manual action of this member is unfinished".to_owned();
-        self.wait(Duration::from_secs(60), why, retry::Lost::Nothing).await
-    }
-
-    /// A task that a person sent back to automation has ended: it may have been a canary.
-    async fn decide_returns(&self) {
-        if self.task.returned
-            && let Err(error) = super::returns::decide(&self.stage.pool).await
-        {
-            not_recorded("returns", self.task.id, &error);
-        }
-    }
-}
-
-fn say_moved(key: &MemberKey, moved: Move) {
-    let (workspace, integration) = (&key.workspace, &key.integration);
-    match moved {
-        Move::Close { cause: Cause::Failures, wait, closings } => emit!(
-            GATE_CLOSED,
-            workspace.id = workspace,
-            integration.id = integration,
-            wait_s = wait.as_secs_f64(),
-            closings,
-            "the app's automation failed several times in a row"
-        ),
-        Move::Close { cause: Cause::RateLimit, wait, .. } => emit!(
-            GATE_RATE_LIMITED,
-            workspace.id = workspace,
-            integration.id = integration,
-            wait_s = wait.as_secs_f64(),
-            "the backend limits the rate"
-        ),
-        Move::Open => emit!(
-            GATE_OPENED,
-            workspace.id = workspace,
-            integration.id = integration,
-            "its tasks go on, at a slope"
-        ),
-        Move::Count | Move::Forget { .. } | Move::Await(_) | Move::NextProbe => {}
-    }
-}
-
-async fn opening(
-    connection: &mut PgConnection,
-    task: &ClaimedTask,
-    reason: &EscalationReason,
-    failure: Failure,
-) -> Result<Opening, StoreError> {
-    let face = retry::store::face(connection, &task.key.workspace, task.id).await?;
-    Ok(Opening {
-        task: task.id,
-        key: task.key.clone(),
-        operation: task.wanted.operation,
-        trigger: task.trigger,
-        reason: reason.sentence(),
-        failure,
-        app: AppName { name: face.integration_name, kind: face.kind },
-        person: Person {
-            email: task.wanted.email.clone(),
-            username: task.wanted.username.clone(),
-            name: face.member_name,
-        },
-        entitlements: task.wanted.entitlements.iter().cloned().collect(),
-    })
 }

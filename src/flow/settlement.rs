@@ -108,8 +108,8 @@ async fn judge_actions(
             let member = action.wanted.member.clone();
             let key = MemberKey { workspace, integration, member };
             let (application, operation) = (&sync.application, action.wanted.operation);
-            watches::begin(connection, &stage.policy, &key, application, action.task, operation)
-                .await?;
+            let begun = watches::begun(&stage.policy, &key, application, action.task, operation);
+            sync::watch::store::begin(connection, begun.as_slice()).await?;
         }
         said.push(line);
     }

@@ -47,12 +47,15 @@ impl SyncStage {
         })
     }
 
-    async fn step_and_record(&self, sync: &ClaimedSync) -> Recorded {
-        if sync.state == sync::SyncState::Requested {
-            let started = answered(self.patience, start_sync(self, sync)).await?;
-            if started.is_err() {
-                return Ok(Err(LeaseLost));
-            }
+    /// Starts a request, then makes a step of it.
+    async fn start_and_step(
+        &self,
+        sync: &ClaimedSync,
+    ) -> Result<Result<sync::Next, LeaseLost>, StoreError> {
+        if sync.state == sync::SyncState::Requested
+            && let Err(lost) = answered(self.patience, start_sync(self, sync)).await?
+        {
+            return Ok(Err(lost));
         }
         let step = sync::step::Step {
             backend: &self.backend,
@@ -61,32 +64,44 @@ impl SyncStage {
             sync,
         };
         let left = sync.lease.left().saturating_sub(RECORDING);
-        let next = match within(left, step.run()).await {
-            Some(next) => next?,
-            None => sync::Next::Again {
+        match within(left, step.run()).await {
+            Some(next) => Ok(Ok(next?)),
+            None => Ok(Ok(sync::Next::Again {
                 why: "the reading took longer than worker.sync_lease_s".to_owned(),
                 waits: false,
                 quiet: Duration::ZERO,
-            },
-        };
-        answered(self.patience, record_sync(self, sync, next)).await
+            })),
+        }
     }
 }
 
 impl Stage for SyncStage {
     type Claim = ClaimedSync;
+    type Outcome = sync::Next;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         answered(self.patience, sync::store::claim(&self.pool, limit, self.lease)).await
     }
 
-    async fn work(&self, sync: ClaimedSync) {
-        match self.step_and_record(&sync).await {
-            Ok(Ok(())) => {}
+    async fn step(&self, sync: &ClaimedSync) -> Option<sync::Next> {
+        match self.start_and_step(sync).await {
+            Ok(Ok(next)) => Some(next),
             Ok(Err(LeaseLost)) => {
-                emit!(LEASE_LOST, sync.id = sync.id, "the sync was claimed again meanwhile")
+                say_lost(sync);
+                None
             }
+            Err(error) => {
+                not_recorded("sync", sync.id, &error);
+                None
+            }
+        }
+    }
+
+    async fn record(&self, sync: ClaimedSync, next: sync::Next) {
+        match answered(self.patience, record_sync(self, &sync, next)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(LeaseLost)) => say_lost(&sync),
             Err(error) => not_recorded("sync", sync.id, &error),
         }
     }
@@ -101,6 +116,10 @@ impl Stage for SyncStage {
     fn span(&self, sync: &ClaimedSync) -> tracing::Span {
         tracing::info_span!("sync.step", sync.id = sync.id, integration.id = sync.integration)
     }
+}
+
+fn say_lost(sync: &ClaimedSync) {
+    emit!(LEASE_LOST, sync.id = sync.id, "the sync was claimed again meanwhile")
 }
 
 /// The reading must be younger than every deed it judges, so its start is written before it is asked for.

@@ -11,11 +11,11 @@ use crate::emit;
 use crate::history;
 use crate::manual_action::{self, AppName, Opening, Person};
 use crate::membership::{MemberKey, Operation};
-use crate::retry;
+use crate::retry::{self, ClaimedTask};
 use crate::store::StoreError;
 use crate::sync::report::Intent;
 use crate::sync::verdict::Sighting;
-use crate::sync::watch::store::Watch;
+use crate::sync::watch::store::{Begun, Watch};
 use crate::sync::watch::{Outcome, after_reading, store};
 use crate::sync::{self, ClaimedSync};
 
@@ -23,23 +23,22 @@ const CAME_BACK: &str =
     "they were removed, and are in the app again: if that is wanted, dismiss this with a note";
 const EXPIRED: &str = "the invitation expired before it was accepted";
 
-/// Begins to watch a member whose removal or invitation is confirmed, where the app can be read.
-pub(super) async fn begin(
-    connection: &mut PgConnection,
+/// The watch that a confirmed removal or invitation begins, where the app can be read.
+pub(super) fn begun<'a>(
     policy: &sync::Policy,
-    key: &MemberKey,
+    key: &'a MemberKey,
     application: &str,
     task: i64,
     operation: Operation,
-) -> Result<(), StoreError> {
-    match policy.next_watch(operation, 0) {
-        Some(first)
-            if catalogue::is_readable(application) && operation != Operation::ChangeRole =>
-        {
-            store::begin(connection, key, task, operation, first).await
-        }
-        _ => Ok(()),
-    }
+) -> Option<Begun<'a>> {
+    let first_look = policy.next_watch(operation, 0)?;
+    let is_watched = operation != Operation::ChangeRole && catalogue::is_readable(application);
+    is_watched.then_some(Begun { key, task, operation, first_look })
+}
+
+/// The watch that a task's success begins.
+pub(super) fn after_success<'a>(policy: &sync::Policy, task: &'a ClaimedTask) -> Option<Begun<'a>> {
+    begun(policy, &task.key, &task.application, task.id, task.wanted.operation)
 }
 
 /// A line to log once the transaction that it speaks of is committed.

@@ -5,23 +5,55 @@
 //! replica orders at a time, and the members' rows are locked meanwhile, so that nothing of a member
 //! moves while its order is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::emit;
 use crate::manual_action;
 use crate::membership::MemberKey;
+use crate::pulse::Pulse;
 use crate::retry::Policy;
 use crate::retry::decide::{Arrival, first_due};
-use crate::store::{DAEMON, StoreError, begin_as, interval};
+use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::wakeup::Bells;
 
 pub mod order;
 mod store;
 
 use order::{Intent, Order, Standing};
-use store::Arrived;
+use store::{Arrived, Place};
+
+/// Orders new rows as they come, until `stop`.
+pub async fn run(
+    pool: PgPool,
+    config: Config,
+    bells: Bells,
+    mut pulse: Pulse,
+    stop: CancellationToken,
+) {
+    let policy = Policy::new(&config);
+    while !stop.is_cancelled() {
+        let ordered = order_arrivals(&pool, &policy, config.intake.batch);
+        match answered(config.database.patience(), ordered).await {
+            Ok(0) => pulse.well(),
+            Ok(_) => {
+                pulse.well();
+                bells.tasks.notify_one();
+                continue; // there may be more than one batch
+            }
+            Err(error) => pulse.failed(&error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = bells.intake.notified() => {}
+            () = tokio::time::sleep(pulse.next()) => {}
+        }
+    }
+}
 
 /// Orders one batch of new rows; how many there were.
 pub async fn order_arrivals(
@@ -53,9 +85,8 @@ pub async fn order_arrivals(
     }
     let orders: Vec<Order> = intents.values().map(|intents| order::order(intents)).collect();
 
-    write(&mut tx, &orders).await?;
-    write_first_due(&mut tx, policy, &arrived).await?;
-    store::append_ordered(&mut tx, &ids).await?;
+    write_known(&mut tx, &orders, &ids.iter().copied().collect()).await?;
+    store::place(&mut tx, &places(policy, &arrived, &orders)).await?;
     let actions = manual_action::store::supersede(&mut tx, &ended_actions(&orders)).await?;
     tx.commit().await?;
     log(&arrived, &orders, &actions);
@@ -71,40 +102,49 @@ fn oldest_by_member(arrived: &[Arrived]) -> BTreeMap<MemberKey, DateTime<Utc>> {
     oldest
 }
 
-/// Losers leave and heads step back before a turn is given: the database allows one head per member.
-async fn write(connection: &mut sqlx::PgConnection, orders: &[Order]) -> Result<(), StoreError> {
+/// Moves what was known before. Losers leave and heads step back before a turn is given: the database allows one head
+/// per member.
+async fn write_known(
+    connection: &mut sqlx::PgConnection,
+    orders: &[Order],
+    new: &HashSet<i64>,
+) -> Result<(), StoreError> {
     let all = |part: fn(&Order) -> &Vec<order::Superseded>| -> Vec<_> {
         orders.iter().flat_map(|order| part(order).iter().copied()).collect()
     };
     store::close_superseded(connection, &all(|order| &order.closed)).await?;
     store::mark_superseded(connection, &all(|order| &order.marked)).await?;
-    let waiting: Vec<_> = orders.iter().flat_map(|order| order.waiting.iter().copied()).collect();
-    store::let_wait(connection, &waiting).await?;
-    let heads: Vec<_> = orders.iter().filter_map(|order| order.head).collect();
-    store::give_turn(connection, &heads).await
+    let known = |tasks: Vec<i64>| -> Vec<_> {
+        tasks.into_iter().filter(|task| !new.contains(task)).collect()
+    };
+    let waiting = orders.iter().flat_map(|order| order.waiting.iter().copied()).collect();
+    store::let_wait(connection, &known(waiting)).await?;
+    let heads = orders.iter().filter_map(|order| order.head).collect();
+    store::give_turn(connection, &known(heads)).await
 }
 
-async fn write_first_due(
-    connection: &mut sqlx::PgConnection,
-    policy: &Policy,
-    arrived: &[Arrived],
-) -> Result<(), StoreError> {
-    let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
-    let delays: Vec<_> = arrived
+/// Where the new tasks stand that did not lose at once, and when they are due first.
+fn places(policy: &Policy, arrived: &[Arrived], orders: &[Order]) -> Vec<Place> {
+    let turns: HashMap<i64, &'static str> = orders
         .iter()
-        .map(|task| {
-            interval(first_due(
-                policy,
-                &Arrival {
-                    operation: task.operation,
-                    application: &task.application,
-                    has_automation: task.has_automation,
-                    failure: &task.failure,
-                },
-            ))
+        .flat_map(|order| {
+            let waiting = order.waiting.iter().map(|task| (*task, "waiting"));
+            waiting.chain(order.head.map(|task| (task, "head")))
         })
         .collect();
-    store::set_first_due(connection, &ids, &delays).await
+    let place = |task: &Arrived| {
+        let first_due = first_due(
+            policy,
+            &Arrival {
+                operation: task.operation,
+                application: &task.application,
+                has_automation: task.has_automation,
+                failure: &task.failure,
+            },
+        );
+        Some(Place { task: task.id, turn: turns.get(&task.id)?, first_due })
+    };
+    arrived.iter().filter_map(place).collect()
 }
 
 fn ended_actions(orders: &[Order]) -> Vec<(i64, i64)> {

@@ -1,15 +1,15 @@
 //! The SQL of intake: read what arrived and what is known of its members, write the order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::types::PgInterval;
 
 use super::order::{Intent, Standing, Superseded};
 use crate::backend::Failure;
-use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};
-use crate::store::StoreError;
+use crate::membership::{MemberKey, MemberKeys, Operation, Trigger, UnknownWord};
+use crate::store::{StoreError, interval};
 
 /// A new row, as far as intake looks at it.
 #[derive(Debug)]
@@ -102,33 +102,13 @@ pub(super) async fn introduce_integrations(
     Ok(())
 }
 
-/// Members as parallel arrays, the shape that `unnest` takes.
-struct Keys {
-    workspaces: Vec<String>,
-    integrations: Vec<String>,
-    members: Vec<String>,
-}
-
-impl Keys {
-    fn of<'a>(keys: impl Iterator<Item = &'a MemberKey>) -> Self {
-        let mut arrays =
-            Self { workspaces: Vec::new(), integrations: Vec::new(), members: Vec::new() };
-        for key in keys {
-            arrays.workspaces.push(key.workspace.clone());
-            arrays.integrations.push(key.integration.clone());
-            arrays.members.push(key.member.clone());
-        }
-        arrays
-    }
-}
-
 /// Locks whatever of these members could change under us: actions before tasks and heads before waiting
 /// rows, the order in which everybody else takes them, so that nobody deadlocks.
 pub(super) async fn lock_members<'a>(
     connection: &mut PgConnection,
     keys: impl Iterator<Item = &'a MemberKey>,
 ) -> Result<(), StoreError> {
-    let keys = Keys::of(keys);
+    let keys: MemberKeys = keys.collect();
     sqlx::query!(
         "select a.id
          from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
@@ -163,7 +143,7 @@ pub(super) async fn known_intents(
     connection: &mut PgConnection,
     since: &BTreeMap<MemberKey, DateTime<Utc>>,
 ) -> Result<BTreeMap<MemberKey, Vec<Intent>>, StoreError> {
-    let keys = Keys::of(since.keys());
+    let keys: MemberKeys = since.keys().collect();
     let times: Vec<_> = since.values().copied().collect();
     let rows = sqlx::query!(
         r#"
@@ -232,6 +212,9 @@ pub(super) async fn close_superseded(
     connection: &mut PgConnection,
     losers: &[Superseded],
 ) -> Result<(), StoreError> {
+    if losers.is_empty() {
+        return Ok(());
+    }
     let (tasks, winners) = arrays(losers);
     sqlx::query!(
         "with closed as (
@@ -259,6 +242,9 @@ pub(super) async fn mark_superseded(
     connection: &mut PgConnection,
     losers: &[Superseded],
 ) -> Result<(), StoreError> {
+    if losers.is_empty() {
+        return Ok(());
+    }
     let (tasks, winners) = arrays(losers);
     sqlx::query!(
         "with marked as (
@@ -289,6 +275,9 @@ pub(super) async fn let_wait(
     connection: &mut PgConnection,
     tasks: &[i64],
 ) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "update reconciler.automation_tasks set turn = 'waiting' where id = any ($1) and turn <> 'waiting'",
         tasks,
@@ -303,6 +292,9 @@ pub(super) async fn give_turn(
     connection: &mut PgConnection,
     tasks: &[i64],
 ) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "update reconciler.automation_tasks set turn = 'head' where id = any ($1) and turn <> 'head'",
         tasks,
@@ -312,36 +304,42 @@ pub(super) async fn give_turn(
     Ok(())
 }
 
-/// Sets when new tasks are due first, counted from when they were received.
-pub(super) async fn set_first_due(
-    connection: &mut PgConnection,
-    tasks: &[i64],
-    delays: &[PgInterval],
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "update reconciler.automation_tasks t
-         set next_attempt_at = t.received_at + d.delay
-         from unnest($1::bigint[], $2::interval[]) d (task, delay)
-         where t.id = d.task and t.turn is not null",
-        tasks,
-        delays,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Where a new task stands.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) task: i64,
+    /// `head` or `waiting`.
+    pub(super) turn: &'static str,
+    /// When it is due first, counted from when it was received.
+    pub(super) first_due: Duration,
 }
 
-/// Writes into the trail that new tasks have their place; those that lost at once have their line already.
-pub(super) async fn append_ordered(
+/// Gives new tasks their place, in the trail too; those that lost at once have their line already.
+pub(super) async fn place(
     connection: &mut PgConnection,
-    tasks: &[i64],
+    places: &[Place],
 ) -> Result<(), StoreError> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let tasks: Vec<_> = places.iter().map(|place| place.task).collect();
+    let turns: Vec<_> = places.iter().map(|place| place.turn.to_owned()).collect();
+    let delays: Vec<_> = places.iter().map(|place| interval(place.first_due)).collect();
     sqlx::query!(
-        "insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-         select 'task.ordered', workspace_id, 'task', id::text, jsonb_build_object('turn', turn)
-         from reconciler.automation_tasks
-         where id = any ($1) and turn is not null",
-        tasks,
+        "with placed as (
+             update reconciler.automation_tasks t
+             set turn = p.turn, next_attempt_at = t.received_at + p.first_due
+             from unnest($1::bigint[], $2::text[], $3::interval[]) p (task, turn, first_due)
+             where t.id = p.task
+             returning t.id, t.workspace_id, t.turn
+         )
+         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('turn', p.turn)
+         from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
+              placed p",
+        &tasks,
+        &turns,
+        &delays,
     )
     .execute(connection)
     .await?;

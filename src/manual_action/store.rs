@@ -88,6 +88,9 @@ pub async fn supersede(
     connection: &mut PgConnection,
     ended: &[(i64, i64)],
 ) -> Result<Vec<(i64, i64)>, StoreError> {
+    if ended.is_empty() {
+        return Ok(Vec::new());
+    }
     let (actions, winners): (Vec<i64>, Vec<i64>) = ended.iter().copied().unzip();
     let rows = sqlx::query!(
         r#"update reconciler.manual_actions a

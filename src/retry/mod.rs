@@ -16,6 +16,7 @@ use crate::config::{self, Backoff};
 use crate::lease::Lease;
 use crate::membership::{MemberKey, Operation, Trigger, Wanted};
 
+pub mod batch;
 pub mod decide;
 pub mod step;
 pub mod store;

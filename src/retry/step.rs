@@ -11,14 +11,38 @@ use crate::backend::{BackendError, Client, Failure, Progress};
 use crate::membership::{Observation, Operation};
 use crate::store::elapsed;
 
-/// Works on a task for one step. Changes nothing in the database.
-pub async fn step(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
-    if let Some(next) = decide::before_look(policy, task) {
-        return next;
+/// What works on a task for one step. Benchmarks measure the queue with steps of their own.
+pub trait Steps: Send + Sync + 'static {
+    /// Works on a task for one step. Changes nothing in the database.
+    fn step(&self, task: &ClaimedTask) -> impl Future<Output = Next> + Send;
+
+    /// Workspaces for which no step is worth beginning now.
+    fn silent_workspaces(&self) -> Vec<String>;
+}
+
+/// Steps by the backend's automation.
+#[derive(Debug)]
+pub struct ByBackend {
+    /// The backend.
+    pub backend: Client,
+    /// Delays and limits.
+    pub policy: Policy,
+}
+
+impl Steps for ByBackend {
+    async fn step(&self, task: &ClaimedTask) -> Next {
+        let (backend, policy) = (&self.backend, &self.policy);
+        if let Some(next) = decide::before_look(policy, task) {
+            return next;
+        }
+        match &task.running {
+            Some((job, since)) => watch(backend, policy, task, job, *since).await,
+            None => look_and_run(backend, policy, task).await,
+        }
     }
-    match &task.running {
-        Some((job, since)) => watch(backend, policy, task, job, *since).await,
-        None => look_and_run(backend, policy, task).await,
+
+    fn silent_workspaces(&self) -> Vec<String> {
+        self.backend.silent_workspaces()
     }
 }
 

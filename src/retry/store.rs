@@ -1,4 +1,7 @@
 //! The SQL of automation tasks whose turn it is: claim, and record under the lease.
+//!
+//! Rows that are known by id say `turn is not distinct from 'head'`: with `=`, statistics from an empty table lead the
+//! planner to read all heads by `heads_by_due_time` (`tests/plans.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -40,18 +43,20 @@ pub async fn claim(
         r#"
         with admitted as materialized (
             select * from (
-                select workspace_id, integration_id, $1::integer as takes, false as limited, false as is_probe,
-                       '{}'::bigint[] as in_flight
+                select i.workspace_id, i.integration_id, $1::integer as takes, false as limited, false as is_probe,
+                       '{}'::bigint[] as in_flight, i.gate_probe, i.gate_since
                 from reconciler.integrations i
-                where gate = 'open' and not reconciler.is_limited(i, $3, $4) and workspace_id <> all ($5)
+                where i.gate = 'open' and not reconciler.is_limited(i, $3, $4) and i.workspace_id <> all ($5)
                 union all
-                select workspace_id, integration_id, takes, true, is_probe, in_flight
-                from reconciler.admit($1, $3, $4, $5)
+                select i.workspace_id, i.integration_id, a.takes, true, a.is_probe, a.in_flight, i.gate_probe,
+                       i.gate_since
+                from reconciler.admit($1, $3, $4, $5) a
+                join reconciler.integrations i using (workspace_id, integration_id)
             ) every
             order by random() -- or a busy integration would keep the others waiting
         ),
         passing as materialized (
-            select t.id, t.workspace_id, a.limited, a.is_probe, a.in_flight
+            select t.id, t.workspace_id, a.limited, a.is_probe, a.in_flight, a.gate_probe, a.gate_since
             from admitted a
             cross join lateral (
                 select h.id, h.workspace_id
@@ -67,7 +72,7 @@ pub async fn claim(
             limit $1
         ),
         watched as materialized (
-            select t.id, t.workspace_id
+            select t.id, t.workspace_id, i.gate_probe, i.gate_since
             from reconciler.integrations i
             cross join lateral (
                 select h.id, h.workspace_id
@@ -84,7 +89,9 @@ pub async fn claim(
             limit $1
         ),
         due as materialized (
-            select id, workspace_id, false as limited, false as is_probe, '{}'::bigint[] as in_flight from watched
+            select id, workspace_id, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe,
+                   gate_since
+            from watched
             union all
             select * from passing
             limit $1
@@ -98,12 +105,11 @@ pub async fn claim(
                 uncertain_since = case when t.lease_until is not null and t.running_job_id is null
                                        then coalesce(t.uncertain_since, now())
                                        else t.uncertain_since end
-            from due, reconciler.integrations i
+            from due
             where t.id = due.id and t.workspace_id = due.workspace_id
-              and i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
             returning t.*, due.limited, due.in_flight,
-                      due.is_probe or coalesce(i.gate_probe = t.id, false) as is_probe,
-                      coalesce(i.gate_since > t.received_at, false) as reopened
+                      due.is_probe or coalesce(due.gate_probe = t.id, false) as is_probe,
+                      coalesce(due.gate_since > t.received_at, false) as reopened
         ),
         passed as (
             update reconciler.integrations i
@@ -220,7 +226,7 @@ pub async fn watch(
              uncertain_since = null,
              next_attempt_at = clock_timestamp() + $5,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -251,7 +257,7 @@ pub async fn retry(
                                + case when superseded_by is null then $4 else interval '0' end,
              last_error = $5,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -283,7 +289,7 @@ pub async fn wait(
                                + case when superseded_by is not null and $8 then interval '0' else $4 end,
              last_error = $5,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -312,7 +318,7 @@ pub async fn park(
              running_job_id = null, running_since = null, uncertain_since = null,
              next_attempt_at = clock_timestamp(), last_error = $4,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'",
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -347,7 +353,7 @@ pub async fn close(
              attempts = attempts + case when $6 and running_job_id is null then 1 else 0 end,
              running_job_id = null, running_since = null, uncertain_since = null,
              lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn = 'head'
+         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'
          returning attempts, superseded_by",
         task.id,
         task.key.workspace,
@@ -385,7 +391,7 @@ pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), Store
         "update reconciler.automation_tasks t
          set lease_until = null, unreleased_claims = 0
          from unnest($1::bigint[], $2::bigint[]) held (id, token)
-         where t.id = held.id and t.lease_token = held.token and t.turn = 'head'",
+         where t.id = held.id and t.lease_token = held.token and t.turn is not distinct from 'head'",
         &ids,
         &tokens,
     )

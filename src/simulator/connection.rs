@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
@@ -80,8 +80,11 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Accepts connections that can be broken.
-pub(super) struct Door(pub(super) TcpListener);
+/// Accepts connections that can be broken, and counts them.
+pub(super) struct Door {
+    pub(super) listener: TcpListener,
+    pub(super) accepted: Arc<AtomicU64>,
+}
 
 impl Listener for Door {
     type Io = Connection;
@@ -89,7 +92,8 @@ impl Listener for Door {
 
     async fn accept(&mut self) -> (Connection, Self::Addr) {
         loop {
-            let (stream, address) = Listener::accept(&mut self.0).await;
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            self.accepted.fetch_add(1, Ordering::Relaxed);
             // A client that is gone already is not worth an answer.
             if stream.set_nodelay(true).is_ok() {
                 return (Connection { stream, breaker: Breaker::default() }, address);
@@ -98,7 +102,7 @@ impl Listener for Door {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 

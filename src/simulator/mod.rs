@@ -25,6 +25,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -113,6 +114,7 @@ impl Handle {
 pub struct Simulator {
     handle: Handle,
     address: SocketAddr,
+    accepted: Arc<AtomicU64>,
     server: JoinHandle<io::Result<()>>,
 }
 
@@ -127,9 +129,11 @@ impl Simulator {
         let service = http::router(handle.clone());
         let service = service.into_make_service_with_connect_info::<Breaker>();
         let stopped = handle.stopping.clone().cancelled_owned();
-        let serve = axum::serve(Door(listener), service).with_graceful_shutdown(stopped);
+        let accepted = Arc::new(AtomicU64::new(0));
+        let door = Door { listener, accepted: Arc::clone(&accepted) };
+        let serve = axum::serve(door, service).with_graceful_shutdown(stopped);
         let server = tokio::spawn(serve.into_future());
-        Ok(Self { handle, address, server })
+        Ok(Self { handle, address, accepted, server })
     }
 
     /// The base URL of the API as a template; `{workspace}` stands for the workspace.
@@ -324,6 +328,11 @@ impl Simulator {
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.handle.state().counters.clone()
+    }
+
+    /// The connections that were made to it since the start.
+    pub fn connections(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Every change made in the apps so far, oldest first.

@@ -127,6 +127,8 @@ events! {
         [""], "Report it with the panic's words from stderr. A row that does this again and again goes to a person.";
     OUTCOME_NOT_RECORDED = "outcome.not_recorded" INFO, "The database did not take an outcome; the row's lease ends by itself and the next claim looks again.",
         ["subject, id, error"], "Nothing, unless the database stays unreachable.";
+    BATCH_NOT_RECORDED = "batch.not_recorded" INFO, "The database did not take the outcomes of several tasks together; they are recorded one by one.",
+        ["tasks, error"], "Nothing, unless it repeats: then report it with its error.";
     PROBES_BROKEN = "probes.broken" ERROR, "The listener of the probes broke; the daemon works on without it.",
         ["error"], "Restart the daemon; look at what else uses its address.";
     UPKEEP_HEALED = "upkeep.healed" INFO, "Members whose waiting task had no turn, or done actions without a sync, were set going again.",

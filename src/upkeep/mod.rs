@@ -1,5 +1,7 @@
 //! What nobody waits for: healing, reminders, retention. Any replica may do it; locks keep them apart.
 
+use std::time::Instant;
+
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -18,19 +20,43 @@ const REMINDERS_PER_ROUND: i64 = 500;
 /// Few enough that what people wait for is not held up by what nobody waits for.
 const READINGS_PER_ROUND: i64 = 100;
 
+/// While there is more to delete, rounds follow each other after so many times their length: the rest of the time
+/// the database is for those who wait for it.
+const REST_AFTER_DELETING: u32 = 9;
+
 /// Does a round every while until `stop`.
 pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match answered(config.database.patience(), round(&pool, &config)).await {
-            Ok(()) => pulse.well(),
-            Err(error) => pulse.failed(&error),
-        }
-        stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
+        let began = Instant::now();
+        let pause = match answered(config.database.patience(), round(&pool, &config)).await {
+            Ok(Rest::Nothing) => {
+                pulse.well();
+                pulse.next()
+            }
+            Ok(Rest::Deletions) => {
+                pulse.well();
+                pulse.next().min(began.elapsed() * REST_AFTER_DELETING)
+            }
+            Err(error) => {
+                pulse.failed(&error);
+                pulse.next()
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
+/// What a round leaves for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing that is not to wait.
+    Nothing,
+    /// More rows past their retention than one round deletes.
+    Deletions,
+}
+
 /// One round, if no other replica is at it.
-pub async fn round(pool: &PgPool, config: &Config) -> Result<(), StoreError> {
+pub async fn round(pool: &PgPool, config: &Config) -> Result<Rest, StoreError> {
     heal(pool).await?;
     returns::decide(pool).await?;
     store::put_off_deadlines(pool).await?;
@@ -76,7 +102,7 @@ async fn heal(pool: &PgPool) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), StoreError> {
+async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<Rest, StoreError> {
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
     let tasks =
         store::delete_finished_tasks(pool, days(retention.finished_tasks_days), batch).await?;
@@ -85,5 +111,7 @@ async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<(), 
     if tasks > 0 || events > 0 {
         emit!(UPKEEP_DELETED, tasks, events, "past their retention");
     }
-    Ok(())
+    let is_full = |deleted: i64| deleted >= i64::from(batch);
+    let is_more = is_full(i64::try_from(tasks).unwrap_or(i64::MAX)) || is_full(events);
+    Ok(if is_more { Rest::Deletions } else { Rest::Nothing })
 }

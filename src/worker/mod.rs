@@ -1,14 +1,19 @@
-//! The loop: claim what is due, work on each claim for one step, record what it said.
+//! The loop: claim what is due, make one step of each claim, record what it said.
 //!
-//! Knows nothing of the flow; [`Stage`] binds it to tasks and to syncs. A claim never takes more than can
-//! be worked on at once, so no lease runs down in a queue of ours, and a place is free again only when the
-//! result is in the database.
+//! Knows nothing of the flow; [`Stage`] binds it to tasks and to syncs. Claims are made ahead only as fast as steps end,
+//! so that fast steps never wait for the database and slow ones never let a lease run down in
+//! a queue of ours. A place is free again when its step has ended; what is not yet recorded counts as in hand, and
+//! there is only so much of that.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -17,10 +22,28 @@ use crate::emit;
 use crate::pulse::Pulse;
 use crate::store::StoreError;
 
+/// Claims are made ahead for as long as this, at the rate at which steps end.
+const AHEAD_FOR: Duration = Duration::from_millis(50);
+
+/// Few enough that steps go on with some claims while the next are made.
+const LARGEST_CLAIM: usize = 500;
+
+/// Small claims cost as much as large ones: while little room is free, this long between them.
+const BETWEEN_SMALL_CLAIMS: Duration = Duration::from_millis(5);
+
+/// After a claim that found nothing: this long until what ended meanwhile is a reason for another.
+const AFTER_NOTHING: Duration = Duration::from_millis(50);
+
+/// A claim that no place came free for in this time goes back: its lease is for working, not for waiting.
+const WAITS_AT_MOST: Duration = Duration::from_secs(1);
+
 /// What the loop works on.
 pub trait Stage: Send + Sync + 'static {
     /// One claimed row.
     type Claim: Send + Sync + 'static;
+
+    /// What a step says of a claim.
+    type Outcome: Send;
 
     /// Claims up to `limit` rows.
     fn claim(
@@ -28,8 +51,21 @@ pub trait Stage: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Self::Claim>, StoreError>> + Send;
 
-    /// Works on one claim and records the outcome.
-    fn work(&self, claim: Self::Claim) -> impl Future<Output = ()> + Send;
+    /// Works on one claim; `None` leaves it to the end of its lease.
+    fn step(&self, claim: &Self::Claim) -> impl Future<Output = Option<Self::Outcome>> + Send;
+
+    /// Records the outcome.
+    fn record(&self, claim: Self::Claim, outcome: Self::Outcome)
+    -> impl Future<Output = ()> + Send;
+
+    /// A step, and its record.
+    fn work(&self, claim: Self::Claim) -> impl Future<Output = ()> + Send {
+        async move {
+            if let Some(outcome) = self.step(&claim).await {
+                self.record(claim, outcome).await;
+            }
+        }
+    }
 
     /// Hands claims back that no work was begun for.
     fn hand_back(&self, claims: Vec<Self::Claim>) -> impl Future<Output = ()> + Send;
@@ -42,8 +78,10 @@ pub trait Stage: Send + Sync + 'static {
 pub struct Worker<S: Stage> {
     /// What it works on.
     pub stage: Arc<S>,
-    /// Claims worked on at a time.
+    /// Steps made at a time.
     pub max_in_flight: usize,
+    /// Claims made ahead at most.
+    pub max_ahead: usize,
     /// Rings when there may be new work.
     pub new_work: Arc<Notify>,
     /// Time between looks.
@@ -52,61 +90,218 @@ pub struct Worker<S: Stage> {
 
 impl<S: Stage> Worker<S> {
     /// Runs until `stop`, then waits for the work in flight.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.max_in_flight));
-        let in_flight = TaskTracker::new();
+    pub async fn run(self, stop: CancellationToken) {
+        let mut hands = Hands::new(self);
         while !stop.is_cancelled() {
-            let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await
-            else {
-                break;
-            };
-            drop(place); // at least one is free, and this loop is the only taker
-            // Not under a select: a claim that was cancelled half-way would be lost until its lease ends.
-            let claims = match self.stage.claim(places.available_permits()).await {
-                Ok(claims) => {
-                    self.pulse.well();
-                    claims
-                }
-                Err(error) => {
-                    self.pulse.failed(&error);
-                    Vec::new()
-                }
-            };
-            if claims.is_empty() {
-                self.rest(&stop).await;
-                continue;
-            }
-            if stop.is_cancelled() {
-                self.stage.hand_back(claims).await;
-                break;
-            }
-            for claim in claims {
-                let place =
-                    places.clone().try_acquire_owned().expect("only this loop takes places");
-                let stage = Arc::clone(&self.stage);
-                let span = stage.span(&claim);
-                let new_work = Arc::clone(&self.new_work);
-                in_flight.spawn(async move {
-                    let work = async move { stage.work(claim).await }.instrument(span);
-                    // In a task of its own, so that a panic ends the work and neither its place nor the news of it.
-                    if tokio::spawn(work).await.is_err() {
-                        emit!(WORKER_PANICKED, "the work on a row panicked");
-                    }
-                    drop(place);
-                    new_work.notify_one(); // a member's next task may have got its turn
-                });
+            hands.begin_steps();
+            hands.begin_claim();
+            let wake = hands.wake_at();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                claims = claimed(&mut hands.claiming) => hands.take(claims),
+                () = hands.worker.new_work.notified() => hands.rests_until = None,
+                () = hands.shared.moved.notified() => hands.look_again_soon(),
+                () = sleep_until(wake) => hands.wake().await,
             }
         }
-        in_flight.close();
-        in_flight.wait().await;
+        hands.put_down().await;
+    }
+}
+
+type Claims<S> = Result<Vec<<S as Stage>::Claim>, StoreError>;
+
+/// What the loop shares with the work that it began.
+struct Shared {
+    /// A step or a record ended.
+    moved: Notify,
+    /// Claims that are not recorded yet, or still wait for a place.
+    in_hand: AtomicUsize,
+    /// Steps that ended since the last claim.
+    ended: AtomicUsize,
+}
+
+/// The loop at work.
+struct Hands<S: Stage> {
+    worker: Worker<S>,
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    in_flight: TaskTracker,
+    /// Claims that wait for a place, since when.
+    waiting: VecDeque<(Instant, S::Claim)>,
+    // Not under a select: a claim that was cancelled half-way would be lost until its lease ends.
+    claiming: Option<JoinHandle<Claims<S>>>,
+    claimed_at: Instant,
+    /// Claims that are made ahead.
+    ahead: usize,
+    rests_until: Option<Instant>,
+}
+
+impl<S: Stage> Hands<S> {
+    fn new(worker: Worker<S>) -> Self {
+        let shared = Shared {
+            moved: Notify::new(),
+            in_hand: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+        };
+        Self {
+            places: Arc::new(Semaphore::new(worker.max_in_flight)),
+            shared: Arc::new(shared),
+            worker,
+            in_flight: TaskTracker::new(),
+            waiting: VecDeque::new(),
+            claiming: None,
+            claimed_at: Instant::now(),
+            ahead: 0,
+            rests_until: None,
+        }
     }
 
-    async fn rest(&self, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.new_work.notified() => {} // a ring while we were busy is kept
-            () = tokio::time::sleep(self.pulse.next()) => {}
+    fn begin_steps(&mut self) {
+        while !self.waiting.is_empty() {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+            if let Some((_, claim)) = self.waiting.pop_front() {
+                self.begin_step(claim, place);
+            }
         }
+    }
+
+    fn begin_step(&self, claim: S::Claim, place: OwnedSemaphorePermit) {
+        let (stage, shared) = (Arc::clone(&self.worker.stage), Arc::clone(&self.shared));
+        let span = stage.span(&claim);
+        let freed = Arc::clone(&self.shared);
+        let work = async move {
+            let outcome = stage.step(&claim).await;
+            drop(place);
+            freed.ended.fetch_add(1, Ordering::SeqCst);
+            freed.moved.notify_one();
+            if let Some(outcome) = outcome {
+                stage.record(claim, outcome).await;
+            }
+        };
+        self.in_flight.spawn(async move {
+            // In a task of its own, so that a panic ends the work and neither its place nor the news of it.
+            if tokio::spawn(work.instrument(span)).await.is_err() {
+                emit!(WORKER_PANICKED, "the work on a row panicked");
+            }
+            shared.in_hand.fetch_sub(1, Ordering::SeqCst);
+            shared.moved.notify_one();
+        });
+    }
+
+    /// How many claims may be made now.
+    fn room(&self) -> usize {
+        self.most().saturating_sub(self.shared.in_hand.load(Ordering::SeqCst))
+    }
+
+    /// How many claims may be in hand: as much again as is claimed ahead may be on its way into the database.
+    fn most(&self) -> usize {
+        self.worker.max_in_flight + 2 * self.ahead
+    }
+
+    fn begin_claim(&mut self) {
+        let room = self.room();
+        let is_large = room >= LARGEST_CLAIM || 4 * room >= self.most();
+        let is_time = is_large || self.claimed_at.elapsed() >= BETWEEN_SMALL_CLAIMS;
+        if room == 0 || !is_time || self.claiming.is_some() || self.rests_until.is_some() {
+            return;
+        }
+        let stage = Arc::clone(&self.worker.stage);
+        let limit = room.min(LARGEST_CLAIM);
+        self.claiming = Some(tokio::spawn(async move { stage.claim(limit).await }));
+    }
+
+    fn take(&mut self, claims: Claims<S>) {
+        self.claiming = None;
+        let now = Instant::now();
+        let ended = self.shared.ended.swap(0, Ordering::SeqCst);
+        self.ahead = ahead(self.ahead, ended, now - self.claimed_at).min(self.worker.max_ahead);
+        self.claimed_at = now;
+        let claims = match claims {
+            Ok(claims) => {
+                self.worker.pulse.well();
+                claims
+            }
+            Err(error) => {
+                self.worker.pulse.failed(&error);
+                Vec::new()
+            }
+        };
+        if claims.is_empty() {
+            self.rests_until = Some(self.claimed_at + self.worker.pulse.next());
+        }
+        self.shared.in_hand.fetch_add(claims.len(), Ordering::SeqCst);
+        self.waiting.extend(claims.into_iter().map(|claim| (self.claimed_at, claim)));
+    }
+
+    /// What ended may have let something else through: a limited app's next task, for one.
+    fn look_again_soon(&mut self) {
+        let soon = self.claimed_at + AFTER_NOTHING;
+        self.rests_until = self.rests_until.map(|until| until.min(soon));
+    }
+
+    fn wake_at(&self) -> Instant {
+        let rests = self.rests_until;
+        let claims = (rests.is_none() && self.claiming.is_none() && self.room() > 0)
+            .then(|| self.claimed_at + BETWEEN_SMALL_CLAIMS);
+        let never = Instant::now() + Duration::from_secs(60);
+        [rests, claims, self.waits_until()].into_iter().flatten().min().unwrap_or(never)
+    }
+
+    /// When the oldest claim that waits for a place goes back.
+    fn waits_until(&self) -> Option<Instant> {
+        self.waiting.front().map(|(since, _)| *since + WAITS_AT_MOST)
+    }
+
+    async fn wake(&mut self) {
+        let now = Instant::now();
+        if self.rests_until.is_some_and(|until| until <= now) {
+            self.rests_until = None;
+        }
+        if self.waits_until().is_some_and(|until| until <= now) {
+            self.ahead = 0;
+            self.hand_back().await;
+        }
+    }
+
+    async fn hand_back(&mut self) {
+        let claims: Vec<_> = self.waiting.drain(..).map(|(_, claim)| claim).collect();
+        self.shared.in_hand.fetch_sub(claims.len(), Ordering::SeqCst);
+        if !claims.is_empty() {
+            self.worker.stage.hand_back(claims).await;
+        }
+    }
+
+    async fn put_down(mut self) {
+        if self.claiming.is_some() {
+            let claims = claimed(&mut self.claiming).await;
+            self.take(claims);
+        }
+        self.hand_back().await;
+        self.in_flight.close();
+        self.in_flight.wait().await;
+    }
+}
+
+/// How many claims to make ahead after `ended` steps ended in `time`: up at once, and down little by little.
+fn ahead(before: usize, ended: usize, time: Duration) -> usize {
+    let rate = ended as f64 / time.as_secs_f64().max(0.001);
+    let now = (rate * AHEAD_FOR.as_secs_f64()).min(1e6) as usize;
+    now.max(before - before.div_ceil(8))
+}
+
+/// Waits for the claim that is being made; for ever, if none is.
+async fn claimed<C>(
+    claiming: &mut Option<JoinHandle<Result<C, StoreError>>>,
+) -> Result<C, StoreError>
+where
+    C: Default,
+{
+    match claiming {
+        Some(handle) => handle.await.unwrap_or_else(|_| {
+            emit!(WORKER_PANICKED, "a claim panicked");
+            Ok(C::default())
+        }),
+        None => std::future::pending().await,
     }
 }
 

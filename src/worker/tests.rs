@@ -7,6 +7,9 @@ use super::*;
 /// Work on this row panics.
 const POISON: u32 = 13;
 
+/// Work on this row takes long.
+const SLOW: u32 = 14;
+
 /// A stage without a database: rows in memory, work that counts itself.
 #[derive(Default)]
 struct Rows {
@@ -20,8 +23,10 @@ struct Rows {
 
 impl Stage for Rows {
     type Claim = u32;
+    type Outcome = ();
 
     async fn claim(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let mut due = self.due.lock().unwrap();
         let count = limit.min(due.len());
         let claims = due.drain(..count).collect();
@@ -31,12 +36,17 @@ impl Stage for Rows {
         Ok(claims)
     }
 
-    async fn work(&self, claim: u32) {
-        assert_ne!(claim, POISON, "on purpose");
+    async fn step(&self, claim: &u32) -> Option<()> {
+        assert_ne!(*claim, POISON, "on purpose");
         let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
         self.busiest.fetch_max(busy, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let takes = if *claim == SLOW { 5000 } else { 10 };
+        tokio::time::sleep(Duration::from_millis(takes)).await;
         self.busy.fetch_sub(1, Ordering::SeqCst);
+        Some(())
+    }
+
+    async fn record(&self, claim: u32, (): ()) {
         self.done.lock().unwrap().push(claim);
     }
 
@@ -53,6 +63,7 @@ fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
     Worker {
         stage: Arc::clone(rows),
         max_in_flight: 3,
+        max_ahead: 2,
         new_work: Arc::default(),
         pulse: Pulse::new("test", Duration::from_secs(1)),
     }
@@ -79,7 +90,7 @@ async fn a_stop_waits_for_work_in_flight() {
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
     while rows.busy.load(Ordering::SeqCst) < 3 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     stop.cancel();
     running.await.unwrap();
@@ -106,6 +117,22 @@ async fn work_that_panics_gives_its_place_back_and_stops_nobody_else() {
     while rows.done.lock().unwrap().len() < 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_made_ahead_that_no_place_comes_free_for_are_handed_back() {
+    let rows = Arc::new(Rows::default());
+    // Fast work lets the loop claim ahead; then every place is taken for long.
+    rows.due.lock().unwrap().extend((100..110).chain([SLOW; 8]));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker(&rows).run(stop.clone()));
+    while rows.handed_back.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(rows.busy.load(Ordering::SeqCst), 3, "what is worked on goes on");
+    assert_eq!(rows.done.lock().unwrap().len(), 10);
     stop.cancel();
     running.await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use crate::membership::{MemberKey, Operation};
+use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::store::{StoreError, interval};
 
 /// Somebody who is watched.
@@ -25,27 +25,42 @@ pub struct Watch {
     pub is_due: bool,
 }
 
-/// Begins to watch a member, in place of what they were watched for before.
-pub async fn begin(
-    connection: &mut PgConnection,
-    key: &MemberKey,
-    task: i64,
-    operation: Operation,
-    first_look: Duration,
-) -> Result<(), StoreError> {
+/// Somebody to watch from now on.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    /// Whom it is about.
+    pub key: &'a MemberKey,
+    /// The task whose change was confirmed.
+    pub task: i64,
+    /// What was confirmed.
+    pub operation: Operation,
+    /// The time until the first look.
+    pub first_look: Duration,
+}
+
+/// Begins to watch members, each in place of what they were watched for before. A member stands in it once.
+pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result<(), StoreError> {
+    let keys: MemberKeys = begun.iter().map(|begun| begun.key).collect();
+    let tasks: Vec<_> = begun.iter().map(|begun| begun.task).collect();
+    let operations: Vec<_> =
+        begun.iter().map(|begun| begun.operation.as_str().to_owned()).collect();
+    let looks: Vec<_> = begun.iter().map(|begun| interval(begun.first_look)).collect();
     sqlx::query!(
         "insert into reconciler.member_watches
              (workspace_id, integration_id, member_id, task_id, operation, due_at)
-         values ($1, $2, $3, $4, $5, clock_timestamp() + $6)
+         select workspace_id, integration_id, member_id, task_id, operation, clock_timestamp() + first_look
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::interval[])
+              b (workspace_id, integration_id, member_id, task_id, operation, first_look)
+         order by workspace_id, integration_id, member_id -- as everybody who locks several does
          on conflict (workspace_id, integration_id, member_id) do update
          set task_id = excluded.task_id, operation = excluded.operation, since = excluded.since,
              looks = 0, due_at = excluded.due_at, asked_at = null",
-        key.workspace,
-        key.integration,
-        key.member,
-        task,
-        operation.as_str(),
-        interval(first_look),
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &tasks,
+        &operations,
+        &looks,
     )
     .execute(connection)
     .await?;

@@ -1,0 +1,216 @@
+//! The outcomes that come all the time, recorded together: one transaction for all that ended while the last one was
+//! written. No timer: a lone outcome is written at once. What a batch leaves out is recorded by itself.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::outcome::{Recorder, say_succeeded, say_watched, started_line};
+use super::{not_recorded, watches};
+use crate::emit;
+use crate::gate::Sign;
+use crate::history::{self, Happened};
+use crate::membership::MemberKeys;
+use crate::retry::batch::{Success, Watching, promote, succeed, watch};
+use crate::retry::{self, ClaimedTask, Next};
+use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::sync;
+use crate::telemetry::chain;
+
+/// Few enough that a transaction stays short, and with it the time that its rows are locked.
+const LARGEST: usize = 500;
+
+/// Batches written side by side: while one waits for the disk, the next is made.
+const WRITERS: usize = 2;
+
+/// One outcome on its way into a batch.
+struct Entry {
+    task: Arc<ClaimedTask>,
+    next: Next,
+    fate: oneshot::Sender<Fate>,
+}
+
+/// What became of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is in the database.
+    Written,
+    /// It is not, and is to be recorded by itself.
+    LeftOut,
+    /// Nobody knows: to record it again could count an attempt twice. Its lease ends, and the next claim looks.
+    Unknown,
+}
+
+type Entries = Arc<Mutex<mpsc::Receiver<Entry>>>;
+
+/// The way into the batches. Their writers end with it.
+pub(super) struct Batches {
+    recorder: Arc<Recorder>,
+    entries: mpsc::Sender<Entry>,
+}
+
+impl Batches {
+    /// Starts the writers.
+    pub(super) fn start(recorder: Arc<Recorder>, patience: Duration) -> Self {
+        let (entries, received) = mpsc::channel(LARGEST);
+        let received = Arc::new(Mutex::new(received));
+        for _ in 0..WRITERS {
+            tokio::spawn(write_all(Arc::clone(&recorder), Arc::clone(&received), patience));
+        }
+        Self { recorder, entries }
+    }
+
+    /// Records an outcome in the next batch.
+    pub(super) async fn record(&self, task: &Arc<ClaimedTask>, next: &Next) -> Fate {
+        if !fits(task, next) {
+            return Fate::LeftOut;
+        }
+        let (fate, is_written) = oneshot::channel();
+        let entry = Entry { task: Arc::clone(task), next: next.clone(), fate };
+        if self.entries.send(entry).await.is_err() {
+            return Fate::LeftOut;
+        }
+        let fate = is_written.await.unwrap_or(Fate::Unknown);
+        if fate == Fate::Written {
+            match next {
+                Next::Succeed { reason } => say_succeeded(task, reason),
+                Next::Watch { job, started, .. } => say_watched(task, job, *started),
+                _ => {}
+            }
+            self.recorder.decide_returns(task).await;
+        }
+        fate
+    }
+}
+
+/// Successes and jobs to watch, unless they move a gate: that needs a decision, under its lock.
+fn fits(task: &ClaimedTask, next: &Next) -> bool {
+    matches!(next, Next::Succeed { .. } | Next::Watch { .. }) && !task.is_probe
+}
+
+async fn write_all(recorder: Arc<Recorder>, received: Entries, patience: Duration) {
+    loop {
+        let mut entries = Vec::new();
+        if received.lock().await.recv_many(&mut entries, LARGEST).await == 0 {
+            return;
+        }
+        let fates = write(&recorder, &entries, patience).await;
+        for (entry, fate) in entries.into_iter().zip(fates) {
+            // Whoever waited for it may be out of time; what is written is written all the same.
+            let _ = entry.fate.send(fate);
+        }
+    }
+}
+
+/// Writes what it can in one transaction.
+async fn write(recorder: &Recorder, entries: &[Entry], patience: Duration) -> Vec<Fate> {
+    let (tx, written) = match answered(patience, prepare(recorder, entries)).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            emit!(BATCH_NOT_RECORDED, tasks = entries.len(), error = %chain(&error),
+                  "its tasks are recorded one by one");
+            return vec![Fate::LeftOut; entries.len()];
+        }
+    };
+    let committed = answered(patience, async { Ok(tx.commit().await?) }).await;
+    if let Err(error) = &committed {
+        not_recorded("tasks", entries.len(), error);
+    }
+    let fate = |entry: &Entry| match (&committed, written.contains(&entry.task.id)) {
+        (_, false) => Fate::LeftOut,
+        (Ok(()), true) => Fate::Written,
+        (Err(_), true) => Fate::Unknown,
+    };
+    entries.iter().map(fate).collect()
+}
+
+/// Everything but the commit; the ids of the tasks that will be written by it.
+async fn prepare(
+    recorder: &Recorder,
+    entries: &[Entry],
+) -> Result<(Transaction<'static, Postgres>, HashSet<i64>), StoreError> {
+    let mut tx = begin_as(&recorder.pool, DAEMON).await?;
+    let mut written = write_successes(&mut tx, &recorder.syncs, entries).await?;
+    written.extend(write_watched(&mut tx, entries).await?);
+    Ok((tx, written))
+}
+
+async fn write_successes(
+    connection: &mut PgConnection,
+    policy: &sync::Policy,
+    entries: &[Entry],
+) -> Result<HashSet<i64>, StoreError> {
+    let mut successes: Vec<_> = entries.iter().filter_map(success).collect();
+    if successes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let closed = succeed(connection, &successes).await?;
+    successes.retain(|success| closed.contains(&success.task.id));
+    let trail: Vec<_> = successes
+        .iter()
+        .map(|Success { task, reason, .. }| Happened {
+            what: "task.succeeded",
+            workspace: &task.key.workspace,
+            task: task.id,
+            detail: json!({"reason": reason}),
+        })
+        .collect();
+    history::append_all(connection, &trail).await?;
+    let begun: Vec<_> = successes
+        .iter()
+        .filter_map(|success| watches::after_success(policy, success.task))
+        .collect();
+    if !begun.is_empty() {
+        sync::watch::store::begin(connection, &begun).await?;
+    }
+    let keys: MemberKeys = successes.iter().map(|success| &success.task.key).collect();
+    promote(connection, &keys).await?;
+    Ok(closed)
+}
+
+async fn write_watched(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+) -> Result<HashSet<i64>, StoreError> {
+    let watched: Vec<_> = entries.iter().filter_map(watching).collect();
+    if watched.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let held = watch(connection, &watched).await?;
+    let trail: Vec<_> = watched
+        .iter()
+        .filter(|watching| held.contains(&watching.task.id))
+        .filter_map(|Watching { task, job, started, .. }| {
+            let (what, detail) = started_line(task, job, *started)?;
+            Some(Happened { what, workspace: &task.key.workspace, task: task.id, detail })
+        })
+        .collect();
+    if !trail.is_empty() {
+        history::append_all(connection, &trail).await?;
+    }
+    Ok(held)
+}
+
+fn success(entry: &Entry) -> Option<Success<'_>> {
+    match &entry.next {
+        Next::Succeed { reason } => Some(Success {
+            task: &entry.task,
+            reason,
+            app_works: retry::decide::sign(&entry.task, &entry.next) == Sign::Works,
+        }),
+        _ => None,
+    }
+}
+
+fn watching(entry: &Entry) -> Option<Watching<'_>> {
+    match &entry.next {
+        Next::Watch { job, after, started } => {
+            Some(Watching { task: &entry.task, job, after: *after, started: *started })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,412 @@
+//! What is recorded of one task after a step, and where it goes from there. Each is one transaction.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use super::{Recorded, not_recorded, watches};
+use crate::backend::Failure;
+use crate::backend::failure::Remedy;
+use crate::config::{self, Config};
+use crate::emit;
+use crate::gate::{self, Attempt, Cause, Move, Sign};
+use crate::history;
+use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
+use crate::membership::MemberKey;
+use crate::retry::{self, ClaimedTask, EscalationReason};
+use crate::store::{DAEMON, StoreError, begin_as};
+use crate::sync;
+
+/// What recording needs to know.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) pool: PgPool,
+    pub(super) gates: gate::Policy,
+    pub(super) deadlines: config::ManualAction,
+    pub(super) syncs: sync::Policy,
+}
+
+impl Recorder {
+    pub(super) fn new(config: &Config, pool: PgPool) -> Self {
+        Self {
+            pool,
+            gates: gate::Policy::new(config),
+            deadlines: config.manual_action.clone(),
+            syncs: sync::Policy::new(config),
+        }
+    }
+
+    /// Records what a step says of a task.
+    pub(super) async fn record(&self, task: &ClaimedTask, next: retry::Next) -> Recorded {
+        let outcome = Outcome { recorder: self, task, sign: retry::decide::sign(task, &next) };
+        match next {
+            retry::Next::Succeed { reason } => outcome.succeed(reason).await,
+            retry::Next::Supersede => outcome.supersede().await,
+            retry::Next::Watch { job, after, started } => outcome.watch(&job, after, started).await,
+            retry::Next::Retry { after, failure, lost } => {
+                outcome.retry(after, &failure, lost).await
+            }
+            retry::Next::Wait { after, why, lost, .. } => outcome.wait(after, why, lost).await,
+            retry::Next::Park { failure, remedy } => outcome.park(failure, remedy).await,
+            retry::Next::Escalate { reason, failure, after_attempt } => {
+                outcome.escalate(&reason, failure, after_attempt).await
+            }
+        }
+    }
+
+    /// A task that a person sent back to automation has ended: it may have been a canary.
+    pub(super) async fn decide_returns(&self, task: &ClaimedTask) {
+        if task.returned
+            && let Err(error) = Box::pin(super::returns::decide(&self.pool)).await
+        {
+            not_recorded("returns", task.id, &error);
+        }
+    }
+}
+
+/// One step of a task to be recorded, with what it showed of the app.
+struct Outcome<'a> {
+    recorder: &'a Recorder,
+    task: &'a ClaimedTask,
+    sign: Sign,
+}
+
+type Tx = Transaction<'static, Postgres>;
+
+impl Outcome<'_> {
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(begin_as(&self.recorder.pool, DAEMON).await?)
+    }
+
+    /// Moves the integration's gate by what the step showed, and commits both.
+    async fn commit(&self, mut tx: Tx) -> Result<(), StoreError> {
+        let moved = self.move_gate(&mut tx).await?;
+        tx.commit().await?;
+        if let Some(moved) = moved {
+            say_moved(&self.task.key, moved);
+        }
+        Ok(())
+    }
+
+    async fn move_gate(&self, connection: &mut PgConnection) -> Result<Option<Move>, StoreError> {
+        let (task, sign) = (self.task, self.sign);
+        if matches!(sign, Sign::Nothing | Sign::Runs) && !task.is_probe {
+            return Ok(None);
+        }
+        let began = task.running.as_ref().map_or(task.claimed_at, |(_, since)| *since);
+        let attempt = Attempt { task: task.id, began, sign };
+        let Some(gate) = gate::store::lock(connection, &task.key, &attempt).await? else {
+            return Ok(None);
+        };
+        let moved = gate::decide::after(&self.recorder.gates, &gate, &attempt);
+        if let Some(moved) = moved {
+            gate::store::write(connection, &task.key, moved).await?;
+        }
+        Ok(moved)
+    }
+
+    async fn append(&self, tx: &mut Tx, what: &str, detail: Value) -> Result<(), StoreError> {
+        Ok(history::append(tx, what, &self.task.key.workspace, self.task.id, detail).await?)
+    }
+
+    async fn succeed(&self, reason: &'static str) -> Recorded {
+        let task = self.task;
+        let mut tx = self.begin().await?;
+        if let Err(lost) = retry::store::close(&mut tx, task, "succeeded", reason, false).await? {
+            return Ok(Err(lost));
+        }
+        self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
+        let begun = watches::after_success(&self.recorder.syncs, task);
+        sync::watch::store::begin(&mut tx, begun.as_slice()).await?;
+        retry::store::promote(&mut tx, &task.key).await?;
+        self.commit(tx).await?;
+        say_succeeded(task, reason);
+        self.recorder.decide_returns(task).await;
+        Ok(Ok(()))
+    }
+
+    async fn supersede(&self) -> Recorded {
+        let task = self.task;
+        let mut tx = self.begin().await?;
+        let reason = "a later intent won while this one was in flight";
+        let closed = match retry::store::close(&mut tx, task, "superseded", reason, false).await? {
+            Ok(closed) => closed,
+            Err(lost) => return Ok(Err(lost)),
+        };
+        let detail = json!({"superseded_by": closed.superseded_by});
+        self.append(&mut tx, "task.superseded", detail).await?;
+        retry::store::promote(&mut tx, &task.key).await?;
+        self.commit(tx).await?;
+        emit!(
+            TASK_SUPERSEDED,
+            task.id = task.id,
+            superseded_by = closed.superseded_by,
+            "a later intent won"
+        );
+        self.recorder.decide_returns(task).await;
+        Ok(Ok(()))
+    }
+
+    async fn watch(&self, job: &str, after: Duration, started: bool) -> Recorded {
+        let task = self.task;
+        let mut tx = self.begin().await?;
+        if let Err(lost) = retry::store::watch(&mut tx, task, job, after, started).await? {
+            return Ok(Err(lost));
+        }
+        if let Some((what, detail)) = started_line(task, job, started) {
+            self.append(&mut tx, what, detail).await?;
+        }
+        self.commit(tx).await?;
+        say_watched(task, job, started);
+        Ok(Ok(()))
+    }
+
+    async fn retry(&self, after: Duration, failure: &Failure, lost: retry::Lost) -> Recorded {
+        let task = self.task;
+        let code = failure.code.as_deref().unwrap_or("no code");
+        let mut tx = self.begin().await?;
+        if let Err(lost) = retry::store::retry(&mut tx, task, after, code, lost).await? {
+            return Ok(Err(lost));
+        }
+        let detail = json!({"failure_code": code, "retry_in_s": after.as_secs_f64()});
+        self.append(&mut tx, "task.attempt_failed", detail).await?;
+        self.commit(tx).await?;
+        emit!(
+            TASK_RETRY_SCHEDULED,
+            task.id = task.id,
+            integration.id = task.key.integration,
+            attempt = task.attempts,
+            failure.code = code,
+            wait_s = after.as_secs_f64(),
+            "attempt failed, another follows"
+        );
+        Ok(Ok(()))
+    }
+
+    async fn wait(&self, after: Duration, why: String, lost: retry::Lost) -> Recorded {
+        let task = self.task;
+        let mut tx = self.begin().await?;
+        if let Err(lost) = retry::store::wait(&mut tx, task, after, &why, lost).await? {
+            return Ok(Err(lost));
+        }
+        if lost != retry::Lost::Nothing {
+            let detail = json!({"lost": format!("{lost:?}").to_lowercase(), "reason": why});
+            self.append(&mut tx, "task.lost_sight_of", detail).await?;
+        }
+        self.commit(tx).await?;
+        self.say_waiting(after, &why);
+        Ok(Ok(()))
+    }
+
+    fn say_waiting(&self, after: Duration, reason: &str) {
+        emit!(
+            TASK_WAITING,
+            task.id = self.task.id,
+            integration.id = self.task.key.integration,
+            wait_s = after.as_secs_f64(),
+            reason,
+            "waiting, which is not trying"
+        );
+    }
+
+    /// The app refuses the stored login: the task keeps its turn and its attempts, the gate shuts, and one person is
+    /// asked once for all tasks of the integration.
+    async fn park(&self, failure: Failure, remedy: Remedy) -> Recorded {
+        let task = self.task;
+        let code = failure.code.clone().unwrap_or_else(|| "no code".to_owned());
+        let mut tx = self.begin().await?;
+        if let Err(lost) = retry::store::park(&mut tx, task, &code).await? {
+            return Ok(Err(lost));
+        }
+        self.append(&mut tx, "task.parked", json!({"failure_code": code})).await?;
+        let face = retry::store::face(&mut tx, &task.key.workspace, task.id).await?;
+        let app = AppName { name: face.integration_name, kind: face.kind };
+        let reconnect = Reconnect { task: task.id, app, failure, remedy };
+        let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
+        let workspace = &task.key.workspace;
+        let opened =
+            manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in).await?;
+        let reason = format!("the app refuses the stored login: {code}");
+        gate::store::park(&mut tx, &task.key, &reason).await?;
+        self.commit(tx).await?;
+        if let Some(action) = opened {
+            emit!(
+                INTEGRATION_PARKED,
+                workspace.id = workspace,
+                integration.id = task.key.integration,
+                action.id = action,
+                failure.code = code,
+                "all its tasks wait for a person"
+            );
+        }
+        self.say_waiting(Duration::ZERO, &reason);
+        Ok(Ok(()))
+    }
+
+    /// Ends the automatic path: the task closes and its manual action opens, or neither does. Nobody is asked for
+    /// what a later intent superseded while the task was worked on.
+    async fn escalate(
+        &self,
+        reason: &EscalationReason,
+        failure: Failure,
+        after_attempt: bool,
+    ) -> Recorded {
+        let task = self.task;
+        let mut tx = self.begin().await?;
+        let why = retry::store::closed_reason(reason, &failure);
+        let closed =
+            match retry::store::close(&mut tx, task, "escalated", &why, after_attempt).await? {
+                Ok(closed) => closed,
+                Err(lost) => return Ok(Err(lost)),
+            };
+        if closed.superseded_by.is_some() {
+            tx.rollback().await?;
+            return self.look_again().await;
+        }
+        let opening = opening(&mut tx, task, reason, failure).await?;
+        let due_in = manual_action::due_in(&self.recorder.deadlines, task.wanted.operation);
+        let opened = manual_action::store::open(&mut tx, &opening, closed.attempts, due_in).await?;
+        let Some(action) = opened else {
+            tx.rollback().await?;
+            return self.wait_for_the_other_action().await;
+        };
+        let detail = json!({"action_id": action, "reason": why});
+        self.append(&mut tx, "task.escalated", detail).await?;
+        self.commit(tx).await?;
+        emit!(
+            TASK_ESCALATED,
+            task.id = task.id,
+            action.id = action,
+            workspace.id = task.key.workspace,
+            integration.id = task.key.integration,
+            operation = task.wanted.operation.as_str(),
+            reason = reason.sentence(),
+            failure.code = opening.failure.code,
+            attempts = closed.attempts,
+            "a manual action is open"
+        );
+        self.recorder.decide_returns(task).await;
+        Ok(Ok(()))
+    }
+
+    /// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The next claim
+    /// sees the mark, and ends the task once nothing of it is on its way.
+    async fn look_again(&self) -> Recorded {
+        match &self.task.running {
+            Some((job, _)) => self.watch(job, Duration::ZERO, false).await,
+            None => {
+                let why = "a later intent arrived meanwhile".to_owned();
+                self.wait(Duration::ZERO, why, retry::Lost::Nothing).await
+            }
+        }
+    }
+
+    /// An unfinished action of this member is in the way: the task keeps its turn and asks again.
+    async fn wait_for_the_other_action(&self) -> Recorded {
+        let why = "another manual action of this member is unfinished".to_owned();
+        self.wait(Duration::from_secs(60), why, retry::Lost::Nothing).await
+    }
+}
+
+/// The line of the trail for a job that is watched from now on.
+pub(super) fn started_line(
+    task: &ClaimedTask,
+    job: &str,
+    started: bool,
+) -> Option<(&'static str, Value)> {
+    match started {
+        true => {
+            let detail = json!({"attempt": task.attempts + 1, "job_id": job});
+            Some(("task.attempt_started", detail))
+        }
+        false if task.running.is_none() => Some(("task.job_restarted", json!({"job_id": job}))),
+        false => None,
+    }
+}
+
+pub(super) fn say_watched(task: &ClaimedTask, job: &str, started: bool) {
+    if started {
+        emit!(
+            TASK_ATTEMPT_STARTED,
+            task.id = task.id,
+            integration.id = task.key.integration,
+            operation = task.wanted.operation.as_str(),
+            attempt = task.attempts + 1,
+            job.id = job,
+            "the backend runs a job"
+        );
+    } else if task.running.is_none() {
+        emit!(
+            TASK_JOB_RESTARTED,
+            task.id = task.id,
+            integration.id = task.key.integration,
+            job.id = job,
+            "the failed job runs again"
+        );
+    }
+}
+
+pub(super) fn say_succeeded(task: &ClaimedTask, reason: &str) {
+    emit!(
+        TASK_SUCCEEDED,
+        task.id = task.id,
+        integration.id = task.key.integration,
+        operation = task.wanted.operation.as_str(),
+        attempts = task.attempts,
+        reason,
+        "task succeeded"
+    );
+}
+
+fn say_moved(key: &MemberKey, moved: Move) {
+    let (workspace, integration) = (&key.workspace, &key.integration);
+    match moved {
+        Move::Close { cause: Cause::Failures, wait, closings } => emit!(
+            GATE_CLOSED,
+            workspace.id = workspace,
+            integration.id = integration,
+            wait_s = wait.as_secs_f64(),
+            closings,
+            "the app's automation failed several times in a row"
+        ),
+        Move::Close { cause: Cause::RateLimit, wait, .. } => emit!(
+            GATE_RATE_LIMITED,
+            workspace.id = workspace,
+            integration.id = integration,
+            wait_s = wait.as_secs_f64(),
+            "the backend limits the rate"
+        ),
+        Move::Open => emit!(
+            GATE_OPENED,
+            workspace.id = workspace,
+            integration.id = integration,
+            "its tasks go on, at a slope"
+        ),
+        Move::Count | Move::Forget { .. } | Move::Await(_) | Move::NextProbe => {}
+    }
+}
+
+async fn opening(
+    connection: &mut PgConnection,
+    task: &ClaimedTask,
+    reason: &EscalationReason,
+    failure: Failure,
+) -> Result<Opening, StoreError> {
+    let face = retry::store::face(connection, &task.key.workspace, task.id).await?;
+    Ok(Opening {
+        task: task.id,
+        key: task.key.clone(),
+        operation: task.wanted.operation,
+        trigger: task.trigger,
+        reason: reason.sentence(),
+        failure,
+        app: AppName { name: face.integration_name, kind: face.kind },
+        person: Person {
+            email: task.wanted.email.clone(),
+            username: task.wanted.username.clone(),
+            name: face.member_name,
+        },
+        entitlements: task.wanted.entitlements.iter().cloned().collect(),
+    })
+}

@@ -1,0 +1,150 @@
+//! The SQL that records the outcomes of many tasks at once: those that come all the time. Whatever one of these
+//! statements leaves out is recorded by itself, where it is told why.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::ClaimedTask;
+use crate::membership::MemberKeys;
+use crate::store::{StoreError, interval};
+
+/// A task whose member is as wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Success<'a> {
+    /// The task.
+    pub task: &'a ClaimedTask,
+    /// How we know.
+    pub reason: &'static str,
+    /// Whether it showed that the app works, which may move its gate.
+    pub app_works: bool,
+}
+
+/// Closes tasks as succeeded; the ids of those that were. Left out are those whose lease was lost and those that may
+/// move their gate: a healthy app's row is read and not touched.
+pub async fn succeed(
+    connection: &mut PgConnection,
+    successes: &[Success<'_>],
+) -> Result<HashSet<i64>, StoreError> {
+    let ids: Vec<_> = successes.iter().map(|success| success.task.id).collect();
+    let workspaces: Vec<_> =
+        successes.iter().map(|success| success.task.key.workspace.clone()).collect();
+    let tokens: Vec<_> = successes.iter().map(|success| success.task.lease.token).collect();
+    let reasons: Vec<_> = successes.iter().map(|success| success.reason.to_owned()).collect();
+    let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
+    let closed = sqlx::query_scalar!(
+        r#"with held as materialized (
+               select t.id, t.workspace_id, s.reason
+               from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
+                    s (id, workspace_id, token, reason, app_works)
+               join reconciler.automation_tasks t on t.id = s.id and t.workspace_id = s.workspace_id
+               where t.lease_token = s.token and t.turn is not distinct from 'head'
+                 and not exists (
+                     select from reconciler.integrations i
+                     where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
+                       and (i.gate_probe = t.id
+                            or s.app_works
+                               and (i.gate_failures > 0 or i.gate_slope is not null or i.gate_closings > 0)))
+               order by t.id -- as everybody who locks several does
+               for no key update of t
+           )
+           update reconciler.automation_tasks t
+           set state = 'succeeded', turn = null, closed_at = clock_timestamp(), closed_reason = held.reason,
+               running_job_id = null, running_since = null, uncertain_since = null,
+               lease_until = null, unreleased_claims = 0
+           from held
+           where t.id = held.id and t.workspace_id = held.workspace_id
+           returning t.id"#,
+        &ids,
+        &workspaces,
+        &tokens,
+        &reasons,
+        &app_works,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(closed.into_iter().collect())
+}
+
+/// A task whose job at the backend is looked at again.
+#[derive(Debug, Clone, Copy)]
+pub struct Watching<'a> {
+    /// The task.
+    pub task: &'a ClaimedTask,
+    /// The job.
+    pub job: &'a str,
+    /// When to look.
+    pub after: Duration,
+    /// Whether it was started just now, which is an attempt.
+    pub started: bool,
+}
+
+/// Records jobs to look at again; the ids of the tasks that were held. Left out are those whose lease was lost.
+pub async fn watch(
+    connection: &mut PgConnection,
+    watched: &[Watching<'_>],
+) -> Result<HashSet<i64>, StoreError> {
+    let ids: Vec<_> = watched.iter().map(|watching| watching.task.id).collect();
+    let workspaces: Vec<_> =
+        watched.iter().map(|watching| watching.task.key.workspace.clone()).collect();
+    let tokens: Vec<_> = watched.iter().map(|watching| watching.task.lease.token).collect();
+    let jobs: Vec<_> = watched.iter().map(|watching| watching.job.to_owned()).collect();
+    let waits: Vec<_> = watched.iter().map(|watching| interval(watching.after)).collect();
+    let started: Vec<_> = watched.iter().map(|watching| watching.started).collect();
+    let written = sqlx::query_scalar!(
+        r#"with held as materialized (
+               select t.id, t.workspace_id, w.job, w.after, w.started
+               from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::interval[], $6::boolean[])
+                    w (id, workspace_id, token, job, after, started)
+               join reconciler.automation_tasks t on t.id = w.id and t.workspace_id = w.workspace_id
+               where t.lease_token = w.token and t.turn is not distinct from 'head'
+               order by t.id
+               for no key update of t
+           )
+           update reconciler.automation_tasks t
+           set state = 'running', running_job_id = held.job,
+               running_since = case when held.started or t.running_job_id is null then clock_timestamp()
+                                    else t.running_since end,
+               attempts = t.attempts + case when held.started then 1 else 0 end,
+               trying_since = coalesce(t.trying_since, clock_timestamp()),
+               uncertain_since = null,
+               next_attempt_at = clock_timestamp() + held.after,
+               lease_until = null, unreleased_claims = 0
+           from held
+           where t.id = held.id and t.workspace_id = held.workspace_id
+           returning t.id"#,
+        &ids,
+        &workspaces,
+        &tokens,
+        &jobs,
+        &waits,
+        &started,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(written.into_iter().collect())
+}
+
+/// Gives the members' next tasks their turn. A statement of its own after the one that closed their heads: only a
+/// new snapshot sees what came to wait behind them meanwhile (solid_queue#456 was this lost wake-up).
+pub async fn promote(connection: &mut PgConnection, keys: &MemberKeys) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"select reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id)
+           from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
+           cross join lateral (
+               select t.id from reconciler.automation_tasks t
+               where t.workspace_id = k.workspace_id and t.integration_id = k.integration_id
+                 and t.member_id = k.member_id and t.turn = 'waiting'
+               order by t.requested_at, t.id
+               limit 1
+           ) next
+           order by next.id"#,
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(())
+}

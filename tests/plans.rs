@@ -1,0 +1,190 @@
+//! The statements of the hot path at size: read by index, and only what they are about, however much is queued and
+//! however much is finished. A migration that loses an index fails here.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::path::Path;
+
+use cerby_reconciler::schema;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+
+/// Finished tasks, tasks due in the future, due ones, waiting ones, and finished actions, in the tables.
+const FILL: &str = "
+    insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
+    select 'acme', 'app-' || n, 'App', 'app', 'asana_tenant' from generate_series(0, 49) n;
+    insert into reconciler.automation_tasks
+        (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
+         member_email, operation, trigger, requested_at, state, turn, next_attempt_at, closed_at, closed_reason)
+    select 'acme', 's-' || n, 'app-' || n % 5, 'app', 'App', 'asana_tenant',
+           'member-' || case when n between 35000 and 39999 then n - 10000 else n end, 'jo@example.com', 'remove',
+           'manual', now(), case when n < 20000 then 'succeeded' else 'pending' end,
+           case when n < 20000 then null when n < 35000 then 'head' when n < 40000 then 'waiting' else 'head' end,
+           now() + case when n between 20000 and 29999 then interval '1 hour' else interval '-1 hour' end,
+           case when n < 20000 then now() end, case when n < 20000 then 'seen' end
+    from generate_series(1, 45000) n;
+    insert into reconciler.automation_tasks
+        (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
+         member_email, operation, trigger, requested_at)
+    select 'acme', 'new-' || n, 'app-' || n % 5, 'app', 'App', 'asana_tenant', 'member-' || n, 'jo@example.com',
+           'remove', 'manual', now()
+    from generate_series(1, 1000) n;
+    insert into reconciler.manual_actions
+        (status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
+         member_email, trigger, reason, instructions, due_at, closed_at, task_id)
+    select 'superseded', 'invite', 'acme', 'app-' || n % 5, 'App', 'app', 'asana_tenant', 'member-' || n,
+           'jo@example.com', 'manual', 'r', 'i', now(), now(), n
+    from generate_series(1, 20000) n;
+    insert into reconciler.member_watches (workspace_id, integration_id, member_id, task_id, operation, due_at)
+    select 'acme', 'app-' || n % 5, 'member-' || n, n, 'remove', now() + interval '1 day'
+    from generate_series(1, 20000) n";
+
+/// The tables that grow.
+const LARGE: [&str; 4] = ["automation_tasks", "events", "manual_actions", "member_watches"];
+
+/// Part of a statement's text, its parameters, and the pages it may touch.
+const STATEMENTS: &[(&str, &[&str], i64)] = &[
+    ("with admitted as materialized", &["100", "'45 s'", "null", "null", "'{}'"], 1_500),
+    (
+        "set state = 'succeeded', turn = null",
+        &[TASKS, WORKSPACES, TOKENS, REASONS, NONE_WORKS],
+        5_500,
+    ),
+    (
+        "set state = 'running', running_job_id = held.job",
+        &[TASKS, WORKSPACES, TOKENS, REASONS, WAITS, NONE_WORKS],
+        5_500,
+    ),
+    ("k (workspace_id, integration_id, member_id)\n           cross join lateral", &KEYS, 500),
+    (
+        "unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[])",
+        &[REASONS, WORKSPACES, TASKS, DETAILS],
+        1_800,
+    ),
+    (
+        "insert into reconciler.member_watches",
+        &[KEYS[0], KEYS[1], KEYS[2], TASKS, OPERATIONS, WAITS],
+        1_800,
+    ),
+    ("where turn = 'arrived'\n         order by id", &["100"], 450),
+    ("where a.status in ('open', 'in_progress', 'done')\n         order by a.id", &KEYS, 500),
+    ("where t.turn in ('head', 'waiting')\n         order by t.turn, t.id", &KEYS, 1_500),
+    (
+        "as \"action_id?\", a.status as \"action_status?\"",
+        &[KEYS[0], KEYS[1], KEYS[2], TIMES],
+        1_300,
+    ),
+    ("insert into reconciler.integrations as known", &[TASKS], 1_300),
+    ("with placed as", &[NEW, TURNS, WAITS], 5_500),
+    (
+        "set state = $4, turn = null",
+        &["30050", "'acme'", "0", "'succeeded'", "'seen'", "false"],
+        60,
+    ),
+    ("attempts = greatest(0, attempts", &["30050", "'acme'", "0", "'code'"], 60),
+    ("reconciler.work_due()", &[], 900),
+];
+
+const TASKS: &str = "(select array_agg(30000 + n) from generate_series(1, 100) n)";
+const NEW: &str = "(select array_agg(id) from (select id from reconciler.automation_tasks where turn = 'arrived' order by id limit 100) a)";
+const WORKSPACES: &str = "(select array_agg('acme'::text) from generate_series(1, 100))";
+const TOKENS: &str = "(select array_agg(0::bigint) from generate_series(1, 100))";
+const REASONS: &str = "(select array_agg('seen'::text) from generate_series(1, 100))";
+const OPERATIONS: &str = "(select array_agg('remove'::text) from generate_series(1, 100))";
+const TURNS: &str = "(select array_agg('waiting'::text) from generate_series(1, 100))";
+const NONE_WORKS: &str = "(select array_agg(true) from generate_series(1, 100))";
+const DETAILS: &str = "(select array_agg('{}'::jsonb) from generate_series(1, 100))";
+const WAITS: &str = "(select array_agg(interval '1 s') from generate_series(1, 100))";
+const TIMES: &str = "(select array_agg(now()) from generate_series(1, 100))";
+const KEYS: [&str; 3] = [
+    WORKSPACES,
+    "(select array_agg('app-' || n % 5 order by n) from generate_series(30001, 30100) n)",
+    "(select array_agg('member-' || n order by n) from generate_series(30001, 30100) n)",
+];
+
+#[sqlx::test(migrations = false)]
+async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(pool: PgPool) {
+    schema::migrate(&pool).await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    // As the daemon's sessions; and statistics that still say of every table that it is empty.
+    connection.execute("set enable_seqscan = off; set jit = off").await.unwrap();
+    connection.execute("vacuum analyze").await.unwrap();
+    connection.execute(FILL).await.unwrap();
+    check(&mut connection, "empty").await;
+    connection.execute("vacuum analyze").await.unwrap();
+    check(&mut connection, "true").await;
+}
+
+async fn check(connection: &mut PgConnection, statistics: &str) {
+    let queries = queries();
+    for (part, parameters, most) in STATEMENTS {
+        let found: Vec<_> = queries.iter().filter(|query| query.contains(part)).collect();
+        assert_eq!(found.len(), 1, "statements with {part:?}");
+        for mode in ["force_generic_plan", "force_custom_plan"] {
+            let plan = plan(connection, found[0], parameters, mode).await;
+            let large = read_whole(&plan["Plan"]);
+            assert!(
+                large.is_empty(),
+                "{statistics} statistics, {mode}: {part} reads all of {large:?}: {plan:#}"
+            );
+            let touched = touched(&plan);
+            assert!(
+                touched <= *most,
+                "{statistics} statistics, {mode}: {part} touches {touched} pages, not {most}: {plan:#}"
+            );
+        }
+    }
+}
+
+/// The texts of all statements, as they are recorded.
+fn queries() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    let text = |entry: std::io::Result<fs::DirEntry>| {
+        let recorded = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let recorded: Value = serde_json::from_str(&recorded).unwrap();
+        recorded["query"].as_str().unwrap().to_owned()
+    };
+    fs::read_dir(folder).unwrap().map(text).collect()
+}
+
+/// The plan with which a statement ran; what it wrote is rolled back.
+async fn plan(
+    connection: &mut PgConnection,
+    query: &str,
+    parameters: &[&str],
+    mode: &str,
+) -> Value {
+    let mut tx = connection.begin().await.unwrap();
+    tx.execute(AssertSqlSafe(format!("set local plan_cache_mode = {mode}"))).await.unwrap();
+    tx.execute(AssertSqlSafe(format!("prepare hot as {query}"))).await.unwrap();
+    let mut values = Vec::new();
+    for parameter in parameters {
+        let quoted = format!("select quote_nullable(({parameter})::text)");
+        let value: String =
+            sqlx::query_scalar(AssertSqlSafe(quoted)).fetch_one(&mut *tx).await.unwrap();
+        values.push(value);
+    }
+    let arguments = match values.as_slice() {
+        [] => String::new(),
+        some => format!("({})", some.join(", ")),
+    };
+    let explain = format!("explain (analyze, buffers, format json) execute hot{arguments}");
+    let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(&mut *tx).await.unwrap();
+    tx.execute("deallocate hot").await.unwrap();
+    tx.rollback().await.unwrap();
+    plan[0].clone()
+}
+
+/// Large tables that the plan reads from one end to the other.
+fn read_whole(node: &Value) -> Vec<String> {
+    let table = node["Relation Name"].as_str().unwrap_or_default();
+    let is_scan = node["Node Type"] == "Seq Scan" && LARGE.contains(&table);
+    let own = is_scan.then(|| table.to_owned());
+    let children = node["Plans"].as_array().map_or(&[][..], Vec::as_slice);
+    own.into_iter().chain(children.iter().flat_map(read_whole)).collect()
+}
+
+fn touched(plan: &Value) -> i64 {
+    let pages = |kind: &str| plan["Plan"][kind].as_i64().unwrap_or(0);
+    pages("Shared Hit Blocks") + pages("Shared Read Blocks")
+}
