@@ -6,9 +6,11 @@ BUILD_IF_POSSIBLE = @cargo build --quiet --locked 2>/dev/null || test -x $(PROGR
 ON_PRIVATE_POSTGRES = env -u DATABASE_URL $(PROGRAM) with-postgres -- sh -c
 SQLX_SCOPE := --quiet --locked --all-targets
 IMAGE ?= cerby-reconciler
+# Where the peers of our queue are installed and their drivers built.
+PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench check prepare prepare-check image
+.PHONY: help demo test soak bench bench-peers bench-report check prepare prepare-check image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,9 +27,21 @@ soak: ## Let everything go wrong for a while and check the rules; SECONDS= and S
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
 		cargo test --release --locked --test soak -- --nocapture
 
-bench: ## Measure what one replica costs at rest, and how long a "done" waits for its verdict; SEED= may be given
+bench: ## Measure one replica at rest, the wait for a verdict, and the queue; SEED= may be given, SHAPES= takes only these
+ifeq ($(SHAPES),)
 	cargo bench --quiet --locked --bench footprint
 	VERDICTS_SEED=$(or $(SEED),1) cargo bench --quiet --locked --bench verdicts
+endif
+	cargo bench --quiet --locked --bench queue -- $(SHAPES)
+
+bench-peers: ## Measure queues of others and ours side by side; PEERS_TASKS=, PEERS_RUNS=, PEERS_ONLY= may be given
+	benches/peers/install.sh $(PEERS)
+	cargo bench --quiet --locked --no-run --bench queue
+	cargo bench --quiet --locked --bench peers
+
+# The default is what was measured here last.
+bench-report: ## Renew docs/performance.md from the measurements in target/bench; RESULTS= may name another file
+	cargo bench --quiet --locked --profile dev --bench report -- $(abspath $(RESULTS))
 
 check: ## Check formatting, lints and documentation
 	cargo fmt --check

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -13,21 +14,21 @@ use serde_json::Value;
 
 /// One measured value of one run.
 #[derive(Debug, Serialize)]
-pub struct Measurement {
+pub(crate) struct Measurement {
     /// The shape of the load, such as `drain`.
-    pub shape: String,
+    pub(crate) shape: String,
     /// What was measured, with its version.
-    pub system: String,
+    pub(crate) system: String,
     /// What tells this row of the shape's table from the others, such as `concurrency 100`.
-    pub setting: String,
+    pub(crate) setting: String,
     /// The run, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// The unit of the value, such as `tasks/s`.
-    pub unit: String,
+    pub(crate) unit: String,
     /// The value.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Settings in full, and what was measured beside the value.
-    pub details: Value,
+    pub(crate) details: Value,
 }
 
 #[derive(Serialize)]
@@ -40,7 +41,7 @@ struct Line<'a> {
 
 /// Where it was measured.
 #[derive(Debug, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     cpu: String,
     cores: usize,
     memory_gib: u64,
@@ -50,7 +51,7 @@ pub struct Machine {
 
 impl Machine {
     /// This machine, with the version of the server under test.
-    pub fn with_postgresql(version: &str) -> anyhow::Result<Self> {
+    pub(crate) fn with_postgresql(version: &str) -> anyhow::Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo")?;
         let memory = fs::read_to_string("/proc/meminfo")?;
         let after = |text: &str, key: &str| {
@@ -70,13 +71,13 @@ impl Machine {
 }
 
 /// Prints a measurement and appends it to the file.
-pub fn record(machine: &Machine, measurement: &Measurement) -> anyhow::Result<()> {
+pub(crate) fn record(machine: &Machine, measurement: &Measurement) -> anyhow::Result<()> {
     let Measurement { shape, system, setting, run, unit, value, .. } = measurement;
     println!("{shape:<22}{system:<34}{setting:<34}run {run:<3}{value:>12.2} {unit}");
     let file = results_file()?;
     fs::create_dir_all(file.parent().context("it lies in a folder")?)?;
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    let line = Line { at: Utc::now(), machine, measurement };
+    let line = Line { at: SystemTime::now().into(), machine, measurement };
     writeln!(file, "{}", serde_json::to_string(&line)?)?;
     Ok(())
 }

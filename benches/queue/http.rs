@@ -1,0 +1,144 @@
+//! HTTP: attempts through the real program, against a client that makes the same requests and knows no queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use cerby_reconciler::backend::{Client, Progress};
+use cerby_reconciler::config::Config;
+use cerby_reconciler::membership::{Entitlements, MemberKey};
+use cerby_reconciler::simulator::{Call, Integration, Kind, Member, Settings, Simulator, World};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::bed;
+use crate::process::{Working, driver, said, serve};
+use crate::rows::{INTEGRATIONS, Rows, Standing};
+use crate::shape::{Shape, number, rate, until_not};
+
+const CONCURRENCY: usize = 100;
+const FIRST_LOOK_S: &str = "0.05";
+/// Whether all ended; a task that escalated did not.
+const OPEN: &str = "select exists (select from reconciler.automation_tasks where turn = 'head')";
+const AS_WANTED: &str =
+    "select count(*) from reconciler.automation_tasks where state = 'succeeded'";
+
+pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
+    let tasks = number("TASKS", 20_000)?;
+    for run in 1..=number("RUNS", 5)? {
+        by_the_program(shape, run, tasks).await?;
+        by_a_bare_client(shape, run, tasks).await?;
+    }
+    Ok(())
+}
+
+async fn by_the_program(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {
+    let place = shape.place().await?;
+    Rows::new(tasks, "task", Standing::Ready).write(&place.pool).await?;
+    bed::settle(&place.url).await?;
+    let apps = Simulator::start(world(tasks), Settings::default()).await?;
+    let mut command = serve(&place.url, &apps);
+    command
+        .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", CONCURRENCY.to_string())
+        .env("RECONCILER__JOB__FIRST_LOOK_S", FIRST_LOOK_S);
+    let working = Working::start([command])?;
+    until_not(&mut bed::connect(&place.url).await?, OPEN).await?;
+    let took = working.began.elapsed();
+    working.stop()?;
+    let well: i64 = sqlx::query_scalar(AS_WANTED).fetch_one(&place.pool).await?;
+    ensure!(well == tasks as i64, "only {well} of {tasks} tasks succeeded");
+    shape.ours(&setting(), run, (rate(tasks, took), "attempts/s"), details(&apps, tasks))?;
+    apps.stop().await?;
+    Ok(())
+}
+
+async fn by_a_bare_client(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {
+    let apps = Simulator::start(world(tasks), Settings::default()).await?;
+    let mut bare = driver("bare-client", "postgres://unused")?;
+    bare.env("BASE_URL", apps.base_url())
+        .env("API_KEY", apps.api_key())
+        .env("TASKS", tasks.to_string())
+        .env("CONCURRENCY", CONCURRENCY.to_string());
+    let seconds = said(bare)?["seconds"].as_f64().context("the driver tells it")?;
+    let value = (tasks as f64 / seconds, "attempts/s");
+    shape.theirs("bare client", &setting(), run, value, details(&apps, tasks))?;
+    apps.stop().await?;
+    Ok(())
+}
+
+fn setting() -> String {
+    format!("concurrency {CONCURRENCY}")
+}
+
+fn details(apps: &Simulator, tasks: usize) -> serde_json::Value {
+    let counters = apps.counters();
+    let requests: u64 = counters.requests.values().sum();
+    json!({
+        "tasks": tasks, "integrations": INTEGRATIONS, "first_look_s": FIRST_LOOK_S,
+        "requests per attempt": requests as f64 / tasks as f64,
+        "looks per attempt": counters.requests(Call::GetMember) as f64 / tasks as f64,
+        "connections": apps.connections(),
+    })
+}
+
+/// Everybody is there, and holds another role than is wanted.
+fn world(tasks: usize) -> World {
+    let integration = |number| {
+        let id = format!("app-{number}");
+        Integration::new("acme", &id, "App", Kind::App, "asana_tenant")
+    };
+    let world = (0..INTEGRATIONS).map(integration).fold(World::new(), World::integration);
+    (0..tasks).fold(world, |world, number| {
+        let key = key(number);
+        let member = Member::new(&key.member, &format!("member-{number}@example.com"));
+        world.member(&key.workspace, &key.integration, member.with(&["EDITOR"]))
+    })
+}
+
+fn key(number: usize) -> MemberKey {
+    MemberKey {
+        workspace: "acme".to_owned(),
+        integration: format!("app-{}", number % INTEGRATIONS),
+        member: format!("task-member-{number}"),
+    }
+}
+
+/// Makes the requests of one attempt for each task, so many at a time, and says how long that took.
+pub(crate) async fn make_requests(config: &Config) -> anyhow::Result<()> {
+    let tasks = number("TASKS", 20_000)?;
+    let client = Client::new(&config.backend)?;
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let mut hands = JoinSet::new();
+    for _ in 0..config.worker.max_tasks_in_flight {
+        let (client, next) = (client.clone(), Arc::clone(&next));
+        hands.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                if number >= tasks {
+                    return anyhow::Ok(());
+                }
+                attempt(&client, number).await?;
+            }
+        });
+    }
+    while let Some(ended) = hands.join_next().await {
+        ended??;
+    }
+    println!("{}", json!({"seconds": began.elapsed().as_secs_f64()}));
+    Ok(())
+}
+
+async fn attempt(client: &Client, number: usize) -> anyhow::Result<()> {
+    let (key, wanted) = (key(number), Entitlements::from_iter(["VIEWER".to_owned()]));
+    client.member(&key).await?;
+    let failed = client.job(&key.workspace, &format!("job-{number}")).await;
+    ensure!(failed.is_err(), "the failed job is there");
+    let job = client.change_role(&key, &wanted).await?;
+    let answer = client.job(&key.workspace, &job).await?;
+    ensure!(answer.progress == Progress::Finished, "the job is {:?}", answer.progress);
+    let seen = client.member(&key).await?;
+    ensure!(seen.is_some_and(|seen| seen.entitlements == wanted), "no effect");
+    Ok(())
+}

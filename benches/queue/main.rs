@@ -1,0 +1,104 @@
+//! What the queue costs, shape by shape.
+//!
+//! Run with `cargo bench --bench queue [-- SHAPE…]`, all shapes by default. Prints every run and appends it to the file
+//! of measurements.
+//!
+//! Variables set sizes: RUNS and TASKS everywhere; STEP_MS, BLOCKED, GATED, LATER, FINISHED, EXPIRED, TASKS_PER_SECOND,
+//! MINUTES, READER_S, IDLE_S and LOADED_S where a shape has them. What is not set is as it is reported.
+
+mod backlog;
+#[path = "../bed/mod.rs"]
+mod bed;
+mod blocked_member;
+mod drain;
+mod driver;
+mod gated_integration;
+mod http;
+mod idle;
+mod intake;
+mod limit;
+mod memory;
+mod pickup;
+mod process;
+#[path = "../record/mod.rs"]
+mod record;
+mod replicas;
+mod retention;
+mod rows;
+mod shape;
+mod slow_handlers;
+mod steady_load;
+mod tasks;
+
+use anyhow::Context;
+use record::Machine;
+use shape::Shape;
+
+/// Their names; on the command line with hyphens.
+const SHAPES: &[&str] = &[
+    "drain",
+    "limit",
+    "blocked member",
+    "gated integration",
+    "backlog and history",
+    "intake",
+    "pickup",
+    "slow handlers",
+    "steady load",
+    "replicas",
+    "memory",
+    "idle",
+    "retention",
+    "http",
+];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [first, part] = arguments.as_slice()
+        && first == "driver"
+    {
+        return driver::drive(part).await;
+    }
+    let shapes = wanted(&arguments)?;
+    let bed = bed::Bed::start().await?;
+    let machine = Machine::with_postgresql(bed.version())?;
+    println!("{}", serde_json::to_string(&machine)?);
+    println!("server: defaults and {:?}", bed::SERVER_SETTINGS);
+    for name in shapes {
+        measure(&Shape { bed: &bed, machine: &machine, name }).await?;
+    }
+    bed.stop().await
+}
+
+fn wanted(arguments: &[String]) -> anyhow::Result<Vec<&'static str>> {
+    if arguments.is_empty() {
+        return Ok(SHAPES.to_vec());
+    }
+    let known = |argument: &String| {
+        let name = argument.replace('-', " ");
+        let shape = SHAPES.iter().copied().find(|shape| *shape == name);
+        shape.with_context(|| format!("no shape is called {argument}"))
+    };
+    arguments.iter().map(known).collect()
+}
+
+async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
+    match shape.name {
+        "drain" => drain::measure(shape.bed, shape.machine).await,
+        "blocked member" => blocked_member::measure(shape).await,
+        "gated integration" => gated_integration::measure(shape).await,
+        "limit" => limit::measure(shape).await,
+        "backlog and history" => backlog::measure(shape).await,
+        "intake" => intake::measure(shape).await,
+        "pickup" => pickup::measure(shape).await,
+        "slow handlers" => slow_handlers::measure(shape).await,
+        "steady load" => steady_load::measure(shape).await,
+        "memory" => memory::measure(shape).await,
+        "idle" => idle::measure(shape).await,
+        "retention" => retention::measure(shape).await,
+        "http" => http::measure(shape).await,
+        "replicas" => replicas::measure(shape).await,
+        other => unreachable!("{other} is in no list"),
+    }
+}

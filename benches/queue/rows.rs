@@ -1,0 +1,139 @@
+//! Rows that no intake would leave so, or not so fast: written by plain SQL, straight in their final state.
+
+use sqlx::{AssertSqlSafe, PgPool};
+
+const ROWS_PER_STATEMENT: usize = 100_000;
+
+/// How many integrations there are: `app-0` and so on.
+pub(crate) const INTEGRATIONS: usize = 50;
+
+/// Where rows stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Standing {
+    /// May be worked on.
+    Ready,
+    /// The first in some days.
+    Later,
+    /// Behind another of the member.
+    Waiting,
+    /// In the last 80 days, with one line in the trail.
+    Finished,
+    /// Longer ago than it is kept, and so is its line in the trail.
+    Expired,
+}
+
+/// What to write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) count: usize,
+    /// Told apart from other rows of the same database by this.
+    pub(crate) name: &'a str,
+    pub(crate) standing: Standing,
+    /// One integration instead of all.
+    pub(crate) integration: Option<&'a str>,
+    /// One member instead of as many as rows.
+    pub(crate) member: Option<&'a str>,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows of members all different, in all integrations.
+    pub(crate) fn new(count: usize, name: &'a str, standing: Standing) -> Self {
+        Self { count, name, standing, integration: None, member: None }
+    }
+
+    /// Writes them, and the integrations that they belong to.
+    pub(crate) async fn write(&self, pool: &PgPool) -> anyhow::Result<()> {
+        introduce(pool).await?;
+        if let Some(integration) = self.integration {
+            introduce_one(pool, integration).await?;
+        }
+        let statement = self.statement();
+        for from in (0..self.count).step_by(ROWS_PER_STATEMENT) {
+            let to = self.count.min(from + ROWS_PER_STATEMENT);
+            sqlx::query(AssertSqlSafe(statement.as_str()))
+                .bind(from as i64)
+                .bind(to as i64)
+                .bind(self.name)
+                .bind(self.integration)
+                .bind(self.member)
+                .execute(pool)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn statement(&self) -> String {
+        let (state, turn, due) = self.standing.place();
+        let closed = self.standing.closed(self.count);
+        let trail = self.standing.trail();
+        format!(
+            "with written as (
+                 insert into reconciler.automation_tasks
+                     (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application,
+                      member_id, member_email, member_name, operation, entitlements, trigger, requested_at,
+                      failure_code, failure_message, state, turn, next_attempt_at, closed_at, closed_reason)
+                 select 'acme', $3 || '-' || n, 'job-' || n, coalesce($4, 'app-' || n % {INTEGRATIONS}), 'app', 'App',
+                        'asana_tenant', coalesce($5, $3 || '-member-' || n), 'member-' || n || '@example.com',
+                        'Member ' || n, 'change_role', '{{VIEWER}}', 'workspace_policy', coalesce({closed}, now()),
+                        'LoginTimeout', 'The login page did not answer.', '{state}', {turn}, {due}, {closed},
+                        case when {closed} is not null then 'seen as wanted after an attempt' end
+                 from generate_series($1::bigint, $2::bigint - 1) n
+                 returning id, workspace_id, closed_at
+             )
+             insert into reconciler.events (at, actor, what, workspace_id, subject, subject_id, detail)
+             select {trail}, 'daemon', 'task.succeeded', workspace_id, 'task', id::text,
+                    '{{\"reason\": \"seen as wanted after an attempt\"}}'
+             from written where closed_at is not null order by id"
+        )
+    }
+}
+
+impl Standing {
+    /// State, turn, when it is due.
+    fn place(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Ready => ("pending", "'head'", "now()"),
+            Self::Later => ("pending", "'head'", "now() + (1 + n % 30) * interval '1 day'"),
+            Self::Waiting => ("pending", "'waiting'", "now()"),
+            Self::Finished | Self::Expired => ("succeeded", "null", "now()"),
+        }
+    }
+
+    /// When it was closed: one after another, evenly.
+    fn closed(self, count: usize) -> String {
+        let days_ago = match self {
+            Self::Ready | Self::Later | Self::Waiting => return "null::timestamptz".to_owned(),
+            Self::Finished => 80,
+            Self::Expired => 180,
+        };
+        format!("now() - interval '{days_ago} days' + interval '80 days' * (n / {count}.0)")
+    }
+
+    /// When its line in the trail was written.
+    fn trail(self) -> &'static str {
+        match self {
+            Self::Expired => "closed_at - interval '400 days'",
+            _ => "closed_at",
+        }
+    }
+}
+
+/// Makes the integrations known.
+pub(crate) async fn introduce(pool: &PgPool) -> anyhow::Result<()> {
+    for number in 0..INTEGRATIONS {
+        introduce_one(pool, &format!("app-{number}")).await?;
+    }
+    Ok(())
+}
+
+async fn introduce_one(pool: &PgPool, integration: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
+         values ('acme', $1, 'App', 'app', 'asana_tenant')
+         on conflict do nothing",
+    )
+    .bind(integration)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
