@@ -99,7 +99,8 @@ impl<S: Stage> Worker<S> {
             tokio::select! {
                 () = stop.cancelled() => {}
                 claims = claimed(&mut hands.claiming) => hands.take(claims),
-                () = hands.worker.new_work.notified() => hands.rests_until = None,
+                // A ring while a claim is made is kept: the claim may have looked before what it rings for was there.
+                () = hands.worker.new_work.notified(), if hands.claiming.is_none() => hands.rests_until = None,
                 () = hands.shared.moved.notified() => hands.look_again_soon(),
                 () = sleep_until(wake) => hands.wake().await,
             }
@@ -134,6 +135,8 @@ struct Hands<S: Stage> {
     /// Claims that are made ahead.
     ahead: usize,
     rests_until: Option<Instant>,
+    /// Whether something ended since the last claim was begun.
+    has_moved: bool,
 }
 
 impl<S: Stage> Hands<S> {
@@ -153,6 +156,7 @@ impl<S: Stage> Hands<S> {
             claimed_at: Instant::now(),
             ahead: 0,
             rests_until: None,
+            has_moved: false,
         }
     }
 
@@ -205,6 +209,7 @@ impl<S: Stage> Hands<S> {
         if room == 0 || !is_time || self.claiming.is_some() || self.rests_until.is_some() {
             return;
         }
+        self.has_moved = false;
         let stage = Arc::clone(&self.worker.stage);
         let limit = room.min(LARGEST_CLAIM);
         self.claiming = Some(tokio::spawn(async move { stage.claim(limit).await }));
@@ -223,11 +228,13 @@ impl<S: Stage> Hands<S> {
             }
             Err(error) => {
                 self.worker.pulse.failed(&error);
+                self.has_moved = false;
                 Vec::new()
             }
         };
         if claims.is_empty() {
-            self.rests_until = Some(self.claimed_at + self.worker.pulse.next());
+            let rest = if self.has_moved { AFTER_NOTHING } else { self.worker.pulse.next() };
+            self.rests_until = Some(self.claimed_at + rest);
         }
         self.shared.in_hand.fetch_add(claims.len(), Ordering::SeqCst);
         self.waiting.extend(claims.into_iter().map(|claim| (self.claimed_at, claim)));
@@ -235,6 +242,7 @@ impl<S: Stage> Hands<S> {
 
     /// What ended may have let something else through: a limited app's next task, for one.
     fn look_again_soon(&mut self) {
+        self.has_moved = true;
         let soon = self.claimed_at + AFTER_NOTHING;
         self.rests_until = self.rests_until.map(|until| until.min(soon));
     }

@@ -19,6 +19,8 @@ struct Rows {
     busy: AtomicUsize,
     busiest: AtomicUsize,
     stop_after_claim: Mutex<Option<CancellationToken>>,
+    /// Rung, with a row, after a claim has looked.
+    rings: Mutex<Option<Arc<Notify>>>,
 }
 
 impl Stage for Rows {
@@ -26,10 +28,16 @@ impl Stage for Rows {
     type Outcome = ();
 
     async fn claim(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        let claims = {
+            let mut due = self.due.lock().unwrap();
+            let count = limit.min(due.len());
+            due.drain(..count).collect()
+        };
+        if let Some(bell) = self.rings.lock().unwrap().take() {
+            self.due.lock().unwrap().push_back(1);
+            bell.notify_one();
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut due = self.due.lock().unwrap();
-        let count = limit.min(due.len());
-        let claims = due.drain(..count).collect();
         if let Some(stop) = self.stop_after_claim.lock().unwrap().take() {
             stop.cancel();
         }
@@ -133,6 +141,24 @@ async fn claims_made_ahead_that_no_place_comes_free_for_are_handed_back() {
     }
     assert_eq!(rows.busy.load(Ordering::SeqCst), 3, "what is worked on goes on");
     assert_eq!(rows.done.lock().unwrap().len(), 10);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ring_while_a_claim_finds_nothing_is_not_lost() {
+    let rows = Arc::new(Rows::default());
+    let worker = worker(&rows);
+    let bell = Arc::clone(&worker.new_work);
+    let stop = CancellationToken::new();
+    let began = Instant::now();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    // In the midst of a claim that has looked already.
+    *rows.rings.lock().unwrap() = Some(bell);
+    while rows.done.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(500), "it did not wait for the next look");
     stop.cancel();
     running.await.unwrap();
 }
