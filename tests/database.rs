@@ -89,6 +89,7 @@ async fn nobody_may_more_than_their_role_needs(pool: PgPool) {
         ("reconciler_viewer", "update reconciler.manual_actions set note = 'x'"),
         ("reconciler_viewer", "select reconciler.promote_waiting('a', 'b', 'c')"),
         ("reconciler_daemon", "update reconciler.events set actor = 'somebody'"),
+        ("reconciler_daemon", "update reconciler.automation_tasks set member_id = 'kim'"),
         ("reconciler_daemon", "delete from reconciler.events"),
         ("reconciler_daemon", "delete from reconciler.manual_actions"),
         ("reconciler_daemon", "create table reconciler.mine (id int)"),
