@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cerby_reconciler::retry::ClaimedTask;
 use cerby_reconciler::retry::store::{self as tasks, Quota};
@@ -412,11 +412,15 @@ async fn starts_per_minute_are_counted_over_all_replicas(pool: PgPool) {
         .execute(&world.pool)
         .await
         .unwrap();
-    let claims = claimed_by_four_replicas(&world).await;
-    assert_eq!(claims.len(), 2, "one second's worth at once");
+    let began = Instant::now();
+    // A slow machine may see the next ones due meanwhile: one every half second.
+    let meanwhile = || usize::try_from(began.elapsed().as_millis() / 500).unwrap();
+    let at_once = claimed_by_four_replicas(&world).await.len();
+    assert!((2..=2 + meanwhile()).contains(&at_once), "one second's worth at once, not {at_once}");
     let later = "update reconciler.integrations set next_start_at = next_start_at - interval '1 s'";
     sqlx::query(later).execute(&world.pool).await.unwrap();
-    assert_eq!(world.tasks.claim(10).await.unwrap().len(), 2);
+    let all = at_once + world.tasks.claim(10).await.unwrap().len();
+    assert!((4..=4 + meanwhile()).contains(&all), "a second later as many again, {all} in all");
 }
 
 #[sqlx::test(migrations = false)]
