@@ -6,42 +6,24 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::store::StoreError;
 
-/// Appends what happened to a task. Actions, syncs and gates write their own lines by trigger.
-pub async fn append(
-    connection: &mut PgConnection,
-    what: &str,
-    workspace: &str,
-    task: i64,
-    detail: Value,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-         values ($1, $2, 'task', $3, $4)",
-        what,
-        workspace,
-        task.to_string(),
-        detail,
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// What happened to one of many tasks.
+/// What happened to a task.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the columns of reconciler.events")]
 pub struct Happened<'a> {
-    pub what: &'static str,
+    pub what: &'a str,
     pub workspace: &'a str,
     pub task: i64,
     pub detail: Value,
 }
 
-/// Appends what happened to many tasks.
-pub async fn append_all(
+/// Appends what happened to tasks. Actions, syncs and gates write their own lines by trigger.
+pub async fn append(
     connection: &mut PgConnection,
     lines: &[Happened<'_>],
 ) -> Result<(), sqlx::Error> {
+    if lines.is_empty() {
+        return Ok(());
+    }
     let whats: Vec<_> = lines.iter().map(|line| line.what.to_owned()).collect();
     let workspaces: Vec<_> = lines.iter().map(|line| line.workspace.to_owned()).collect();
     let tasks: Vec<_> = lines.iter().map(|line| line.task).collect();

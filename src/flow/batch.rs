@@ -49,7 +49,6 @@ type Entries = Arc<Mutex<mpsc::Receiver<Entry>>>;
 
 /// The way into the batches. Their writers end with it.
 pub(super) struct Batches {
-    recorder: Arc<Recorder>,
     entries: mpsc::Sender<Entry>,
 }
 
@@ -61,7 +60,7 @@ impl Batches {
         for _ in 0..WRITERS {
             tokio::spawn(write_all(Arc::clone(&recorder), Arc::clone(&received), patience));
         }
-        Self { recorder, entries }
+        Self { entries }
     }
 
     /// Records an outcome in the next batch.
@@ -81,7 +80,6 @@ impl Batches {
                 Next::Watch { job, started, .. } => say_watched(task, job, *started),
                 _ => {}
             }
-            self.recorder.decide_returns(task).await;
         }
         fate
     }
@@ -159,14 +157,12 @@ async fn write_successes(
             detail: json!({"reason": reason}),
         })
         .collect();
-    history::append_all(connection, &trail).await?;
+    history::append(connection, &trail).await?;
     let begun: Vec<_> = successes
         .iter()
         .filter_map(|success| watches::after_success(policy, success.task))
         .collect();
-    if !begun.is_empty() {
-        sync::watch::store::begin(connection, &begun).await?;
-    }
+    sync::watch::store::begin(connection, &begun).await?;
     let keys: MemberKeys = successes.iter().map(|success| &success.task.key).collect();
     promote(connection, &keys).await?;
     Ok(closed)
@@ -189,9 +185,7 @@ async fn write_watched(
             Some(Happened { what, workspace: &task.key.workspace, task: task.id, detail })
         })
         .collect();
-    if !trail.is_empty() {
-        history::append_all(connection, &trail).await?;
-    }
+    history::append(connection, &trail).await?;
     Ok(held)
 }
 

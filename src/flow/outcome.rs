@@ -11,9 +11,11 @@ use crate::backend::failure::Remedy;
 use crate::config::{self, Config};
 use crate::emit;
 use crate::gate::{self, Attempt, Cause, Move, Sign};
-use crate::history;
+use crate::history::{self, Happened};
+use crate::lease::LeaseLost;
 use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
 use crate::membership::MemberKey;
+use crate::retry::batch::{Watching, promote, watch};
 use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{DAEMON, StoreError, begin_as};
 use crate::sync;
@@ -107,7 +109,8 @@ impl Outcome<'_> {
     }
 
     async fn append(&self, tx: &mut Tx, what: &str, detail: Value) -> Result<(), StoreError> {
-        Ok(history::append(tx, what, &self.task.key.workspace, self.task.id, detail).await?)
+        let (workspace, task) = (&self.task.key.workspace, self.task.id);
+        Ok(history::append(tx, &[Happened { what, workspace, task, detail }]).await?)
     }
 
     async fn succeed(&self, reason: &'static str) -> Recorded {
@@ -119,7 +122,7 @@ impl Outcome<'_> {
         self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
         let begun = watches::after_success(&self.recorder.syncs, task);
         sync::watch::store::begin(&mut tx, begun.as_slice()).await?;
-        retry::store::promote(&mut tx, &task.key).await?;
+        promote(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
         say_succeeded(task, reason);
         self.recorder.decide_returns(task).await;
@@ -136,7 +139,7 @@ impl Outcome<'_> {
         };
         let detail = json!({"superseded_by": closed.superseded_by});
         self.append(&mut tx, "task.superseded", detail).await?;
-        retry::store::promote(&mut tx, &task.key).await?;
+        promote(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
         emit!(
             TASK_SUPERSEDED,
@@ -151,8 +154,9 @@ impl Outcome<'_> {
     async fn watch(&self, job: &str, after: Duration, started: bool) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::watch(&mut tx, task, job, after, started).await? {
-            return Ok(Err(lost));
+        let held = watch(&mut tx, &[Watching { task, job, after, started }]).await?;
+        if held.is_empty() {
+            return Ok(Err(LeaseLost));
         }
         if let Some((what, detail)) = started_line(task, job, started) {
             self.append(&mut tx, what, detail).await?;

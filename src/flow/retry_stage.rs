@@ -11,7 +11,6 @@ use super::{RECORDING, not_recorded};
 use crate::backend::Client;
 use crate::config::Config;
 use crate::emit;
-use crate::gate;
 use crate::lease::LeaseLost;
 use crate::retry::step::{ByBackend, Steps};
 use crate::retry::store::Quota;
@@ -21,9 +20,7 @@ use crate::worker::{Stage, within};
 
 /// Tasks whose turn it is.
 pub struct RetryStage<S = ByBackend> {
-    pool: PgPool,
     steps: S,
-    gates: gate::Policy,
     lease: Duration,
     patience: Duration,
     recorder: Arc<Recorder>,
@@ -40,12 +37,10 @@ impl RetryStage {
 impl<S: Steps> RetryStage<S> {
     /// The stage with other steps than the backend's.
     pub fn with_steps(config: &Config, pool: PgPool, steps: S) -> Arc<Self> {
-        let recorder = Arc::new(Recorder::new(config, pool.clone()));
+        let recorder = Arc::new(Recorder::new(config, pool));
         let patience = config.database.patience();
         Arc::new(Self {
-            pool,
             steps,
-            gates: gate::Policy::new(config),
             lease: config.worker.lease(),
             patience,
             batches: Batches::start(Arc::clone(&recorder), patience),
@@ -61,11 +56,11 @@ impl<S: Steps> Stage for RetryStage<S> {
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedTask>, StoreError> {
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
-            max_in_flight: self.gates.max_in_flight(),
-            starts_per_minute: self.gates.starts_per_minute(),
+            max_in_flight: self.recorder.gates.max_in_flight(),
+            starts_per_minute: self.recorder.gates.starts_per_minute(),
             silent_workspaces: self.steps.silent_workspaces(),
         };
-        answered(self.patience, retry::store::claim(&self.pool, &quota, self.lease)).await
+        answered(self.patience, retry::store::claim(&self.recorder.pool, &quota, self.lease)).await
     }
 
     /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
@@ -76,8 +71,10 @@ impl<S: Steps> Stage for RetryStage<S> {
 
     async fn record(&self, task: ClaimedTask, next: retry::Next) {
         let task = Arc::new(task);
-        if self.batches.record(&task, &next).await != Fate::LeftOut {
-            return;
+        match self.batches.record(&task, &next).await {
+            Fate::Written => return self.recorder.decide_returns(&task).await,
+            Fate::Unknown => return,
+            Fate::LeftOut => {}
         }
         // On the heap: it is rare, and its size would be carried about by every step.
         let recorded = Box::pin(self.recorder.record(&task, next));
@@ -91,7 +88,7 @@ impl<S: Steps> Stage for RetryStage<S> {
     }
 
     async fn hand_back(&self, tasks: Vec<ClaimedTask>) {
-        let handed = answered(self.patience, retry::store::hand_back(&self.pool, &tasks));
+        let handed = answered(self.patience, retry::store::hand_back(&self.recorder.pool, &tasks));
         if let Err(error) = handed.await {
             not_recorded("tasks", tasks.len(), &error);
         }

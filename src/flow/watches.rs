@@ -8,7 +8,7 @@ use crate::backend::{Failure, Reading};
 use crate::catalogue;
 use crate::config;
 use crate::emit;
-use crate::history;
+use crate::history::{self, Happened};
 use crate::manual_action::{self, AppName, Opening, Person};
 use crate::membership::{MemberKey, Operation};
 use crate::retry::{self, ClaimedTask};
@@ -125,7 +125,8 @@ impl Settling<'_> {
         store::end(connection, watch).await?;
         let detail =
             json!({"sync_id": self.sync.id, "action_id": action, "confirmed_at": watch.since});
-        history::append(connection, what, &watch.key.workspace, watch.task, detail).await?;
+        let (workspace, task) = (&watch.key.workspace, watch.task);
+        history::append(connection, &[Happened { what, workspace, task, detail }]).await?;
         Ok(Some(Said { task: watch.task, action, outcome }))
     }
 

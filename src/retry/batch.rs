@@ -1,5 +1,5 @@
-//! The SQL that records the outcomes of many tasks at once: those that come all the time. Whatever one of these
-//! statements leaves out is recorded by itself, where it is told why.
+//! The SQL that records outcomes of many tasks at once, or of one: those that come all the time. A success that a
+//! statement leaves out is recorded by itself (`retry::store::close`), where its gate is locked.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,6 +9,25 @@ use sqlx::PgConnection;
 use super::ClaimedTask;
 use crate::membership::MemberKeys;
 use crate::store::{StoreError, interval};
+
+/// What tells a claim of a task from every other, as parallel arrays.
+struct Claims {
+    tasks: Vec<i64>,
+    workspaces: Vec<String>,
+    tokens: Vec<i64>,
+}
+
+impl<'a> FromIterator<&'a ClaimedTask> for Claims {
+    fn from_iter<I: IntoIterator<Item = &'a ClaimedTask>>(claimed: I) -> Self {
+        let mut claims = Self { tasks: Vec::new(), workspaces: Vec::new(), tokens: Vec::new() };
+        for task in claimed {
+            claims.tasks.push(task.id);
+            claims.workspaces.push(task.key.workspace.clone());
+            claims.tokens.push(task.lease.token);
+        }
+        claims
+    }
+}
 
 /// A task whose member is as wanted.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +46,7 @@ pub async fn succeed(
     connection: &mut PgConnection,
     successes: &[Success<'_>],
 ) -> Result<HashSet<i64>, StoreError> {
-    let ids: Vec<_> = successes.iter().map(|success| success.task.id).collect();
-    let workspaces: Vec<_> =
-        successes.iter().map(|success| success.task.key.workspace.clone()).collect();
-    let tokens: Vec<_> = successes.iter().map(|success| success.task.lease.token).collect();
+    let claims: Claims = successes.iter().map(|success| success.task).collect();
     let reasons: Vec<_> = successes.iter().map(|success| success.reason.to_owned()).collect();
     let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
     let closed = sqlx::query_scalar!(
@@ -56,9 +72,9 @@ pub async fn succeed(
            from held
            where t.id = held.id and t.workspace_id = held.workspace_id
            returning t.id"#,
-        &ids,
-        &workspaces,
-        &tokens,
+        &claims.tasks,
+        &claims.workspaces,
+        &claims.tokens,
         &reasons,
         &app_works,
     )
@@ -80,15 +96,13 @@ pub struct Watching<'a> {
     pub started: bool,
 }
 
-/// Records jobs to look at again; the ids of the tasks that were held. Left out are those whose lease was lost.
+/// Records jobs to look at again. Those that were just started count as attempts; those that somebody else started do
+/// not. Returns the ids of the tasks that were held. Left out are those whose lease was lost.
 pub async fn watch(
     connection: &mut PgConnection,
     watched: &[Watching<'_>],
 ) -> Result<HashSet<i64>, StoreError> {
-    let ids: Vec<_> = watched.iter().map(|watching| watching.task.id).collect();
-    let workspaces: Vec<_> =
-        watched.iter().map(|watching| watching.task.key.workspace.clone()).collect();
-    let tokens: Vec<_> = watched.iter().map(|watching| watching.task.lease.token).collect();
+    let claims: Claims = watched.iter().map(|watching| watching.task).collect();
     let jobs: Vec<_> = watched.iter().map(|watching| watching.job.to_owned()).collect();
     let waits: Vec<_> = watched.iter().map(|watching| interval(watching.after)).collect();
     let started: Vec<_> = watched.iter().map(|watching| watching.started).collect();
@@ -114,9 +128,9 @@ pub async fn watch(
            from held
            where t.id = held.id and t.workspace_id = held.workspace_id
            returning t.id"#,
-        &ids,
-        &workspaces,
-        &tokens,
+        &claims.tasks,
+        &claims.workspaces,
+        &claims.tokens,
         &jobs,
         &waits,
         &started,

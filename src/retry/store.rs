@@ -208,37 +208,6 @@ pub async fn claim(
         .collect()
 }
 
-/// Records a job to look at again after `after`. One that was just started counts as an attempt; one that somebody
-/// else started does not.
-pub async fn watch(
-    connection: &mut PgConnection,
-    task: &ClaimedTask,
-    job: &str,
-    after: Duration,
-    started: bool,
-) -> Result<Result<(), LeaseLost>, StoreError> {
-    let written = sqlx::query!(
-        "update reconciler.automation_tasks
-         set state = 'running', running_job_id = $4,
-             running_since = case when $6 or running_job_id is null then clock_timestamp() else running_since end,
-             attempts = attempts + case when $6 then 1 else 0 end,
-             trying_since = coalesce(trying_since, clock_timestamp()),
-             uncertain_since = null,
-             next_attempt_at = clock_timestamp() + $5,
-             lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
-        task.id,
-        task.key.workspace,
-        task.lease.token,
-        job,
-        interval(after),
-        started,
-    )
-    .execute(connection)
-    .await?;
-    Ok(fenced(written.rows_affected()))
-}
-
 /// Records a failed attempt and when the next one is due: at once if it was superseded meanwhile, to be closed.
 pub async fn retry(
     connection: &mut PgConnection,
@@ -369,18 +338,6 @@ pub async fn close(
         superseded_by: row.superseded_by,
     });
     Ok(closed.ok_or(LeaseLost))
-}
-
-/// Gives the member's next task its turn; whether there was one.
-pub async fn promote(connection: &mut PgConnection, key: &MemberKey) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"select reconciler.promote_waiting($1, $2, $3) as "promoted!""#,
-        key.workspace,
-        key.integration,
-        key.member,
-    )
-    .fetch_one(connection)
-    .await?)
 }
 
 /// Hands back claims that no step was started for.

@@ -40,6 +40,9 @@ pub struct Begun<'a> {
 
 /// Begins to watch members, each in place of what they were watched for before. A member stands in it once.
 pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result<(), StoreError> {
+    if begun.is_empty() {
+        return Ok(());
+    }
     let keys: MemberKeys = begun.iter().map(|begun| begun.key).collect();
     let tasks: Vec<_> = begun.iter().map(|begun| begun.task).collect();
     let operations: Vec<_> =
