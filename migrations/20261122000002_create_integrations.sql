@@ -148,10 +148,10 @@ begin
         workspace_id := i.workspace_id;
         integration_id := i.integration_id;
         is_probe := i.gate <> 'open';
-        select coalesce(array_agg(t.id), '{}') into in_flight
+        select coalesce(array_agg(t.task_id), '{}') into in_flight
         from unnest(i.taken) u (id)
-        join reconciler.automation_tasks t on t.id = u.id and t.workspace_id = i.workspace_id
-        where t.turn = 'head' and t.state = 'pending' and t.lease_until > clock_timestamp();
+        join reconciler.turns t on t.task_id = u.id and t.workspace_id = i.workspace_id
+        where t.running_job_id is null and t.lease_until > clock_timestamp();
         if is_probe then
             takes := 1;
         else
@@ -162,9 +162,9 @@ begin
                 select least(takes, v_most - cardinality(in_flight) - count(*)::integer,
                              i.gate_slope - cardinality(in_flight)
                              - (count(*) filter (where t.running_since >= i.gate_since))::integer) into takes
-                from reconciler.automation_tasks t
+                from reconciler.turns t
                 where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                  and t.state = 'running';
+                  and t.running_job_id is not null;
             end if;
             v_rate := coalesce(i.starts_per_minute, p_starts_per_minute);
             if v_rate is not null then

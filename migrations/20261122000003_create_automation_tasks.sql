@@ -25,121 +25,148 @@ create table reconciler.automation_tasks (
     user_required          boolean,
     traceparent            text,
 
-    -- The daemon's side: what is next (state, turn), and who holds the row (lease).
+    -- The daemon's side: what became of it. Nothing of this is indexed, so that writing it writes no index.
     state                  text        not null default 'pending',
-    turn                   text        default 'arrived',
     received_at            timestamptz not null default clock_timestamp(),
+    ordered_at             timestamptz,
     attempts               integer     not null default 0,
     next_attempt_at        timestamptz not null default now(),
-    trying_since           timestamptz,
     last_error             text,
-    running_job_id         text,
-    running_since          timestamptz,
-    uncertain_since        timestamptz,
-    closed_at              timestamptz,
-    closed_reason          text,
     superseded_by          bigint,
     returned_at            timestamptz,
-    lease_token            bigint      not null default 0,
-    lease_until            timestamptz,
-    unreleased_claims      integer     not null default 0,
+    tried_since            timestamptz,
+    closed_at              timestamptz,
+    closed_reason          text,
 
     primary key (id, workspace_id),
     constraint source_id_is_unique_in_the_workspace unique (source_id, workspace_id),
     -- What comes in is checked when it comes in: nobody may change these columns later, and every later update
     -- of the row would pay for the patterns again.
     constraint workspace_id_is_1_to_63_letters_digits_hyphens_underscores
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or char_length(workspace_id) <= 63 and workspace_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]*$'),
     constraint source_id_is_1_to_200_visible_characters
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or char_length(source_id) <= 200 and source_id collate "default" ~ '^[[:graph:]]+$'),
     constraint job_id_is_1_to_200_visible_characters
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or char_length(job_id) <= 200 and job_id collate "default" ~ '^[[:graph:]]+$'),
     constraint integration_id_is_1_to_200_visible_characters
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or char_length(integration_id) <= 200 and integration_id collate "default" ~ '^[[:graph:]]+$'),
     constraint integration_kind_is_app_or_business_hub
-        check (turn is distinct from 'arrived' or integration_kind in ('app', 'business_hub')),
+        check (ordered_at is not null or integration_kind in ('app', 'business_hub')),
     constraint integration_name_is_not_empty
-        check (turn is distinct from 'arrived' or btrim(integration_name) <> ''),
+        check (ordered_at is not null or btrim(integration_name) <> ''),
     constraint integration_id_and_member_id_are_not_dots
-        check (turn is distinct from 'arrived' or integration_id not in ('.', '..') and member_id not in ('.', '..')),
+        check (ordered_at is not null or integration_id not in ('.', '..') and member_id not in ('.', '..')),
     constraint application_is_not_empty
-        check (turn is distinct from 'arrived' or btrim(application) <> ''),
+        check (ordered_at is not null or btrim(application) <> ''),
     constraint member_id_is_1_to_200_visible_characters
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or char_length(member_id) <= 200 and member_id collate "default" ~ '^[[:graph:]]+$'),
     constraint member_email_has_an_at_sign
-        check (turn is distinct from 'arrived' or member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),
+        check (ordered_at is not null or member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),
     constraint member_email_is_at_most_320_characters
-        check (turn is distinct from 'arrived' or char_length(member_email) <= 320),
+        check (ordered_at is not null or char_length(member_email) <= 320),
     constraint operation_is_invite_remove_or_change_role
-        check (turn is distinct from 'arrived' or operation in ('invite', 'remove', 'change_role')),
+        check (ordered_at is not null or operation in ('invite', 'remove', 'change_role')),
     constraint entitlements_are_not_null_or_empty
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or array_position(entitlements, null) is null and array_position(entitlements, '') is null),
     constraint entitlements_are_given_for_change_role
-        check (turn is distinct from 'arrived' or (operation <> 'change_role' or cardinality(entitlements) > 0)),
+        check (ordered_at is not null or (operation <> 'change_role' or cardinality(entitlements) > 0)),
     constraint hub_role_is_account_owner_or_account_collaborator
-        check (turn is distinct from 'arrived' or hub_role in ('account_owner', 'account_collaborator')),
+        check (ordered_at is not null or hub_role in ('account_owner', 'account_collaborator')),
     constraint trigger_is_manual_workspace_policy_system_or_user_deprovisioned
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or trigger in ('manual', 'workspace_policy', 'system', 'user_deprovisioned')),
     constraint trigger_user_deprovisioned_is_for_operation_remove
-        check (turn is distinct from 'arrived' or (trigger <> 'user_deprovisioned' or operation = 'remove')),
+        check (ordered_at is not null or (trigger <> 'user_deprovisioned' or operation = 'remove')),
     constraint requested_at_is_at_most_a_day_ahead
-        check (turn is distinct from 'arrived'
+        check (ordered_at is not null
                or isfinite(requested_at) and requested_at <= received_at + interval '1 day'),
 
     constraint state_is_known
         check (state in ('pending', 'running', 'succeeded', 'escalated', 'superseded', 'cancelled')),
-    constraint turn_is_held_only_by_unfinished_tasks
-        check ((turn is null) = (state in ('succeeded', 'escalated', 'superseded', 'cancelled'))
-               and turn in ('arrived', 'waiting', 'head')),
-    constraint running_tasks_know_their_job check ((state = 'running') = (running_job_id is not null)),
     constraint closed_tasks_say_when_and_why
-        check ((turn is null) = (closed_at is not null) and (turn is null) = (closed_reason is not null)),
-    constraint closed_tasks_are_unleased check (turn is not null or lease_until is null),
+        check ((state in ('succeeded', 'escalated', 'superseded', 'cancelled')) = (closed_at is not null)
+               and (closed_at is null) = (closed_reason is null)),
     constraint superseded_tasks_say_by_what check (state <> 'superseded' or superseded_by is not null)
-) with (fillfactor = 60, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 50, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
 
 comment on table reconciler.automation_tasks is
     'One operation for one member that automation failed to do.';
-comment on column reconciler.automation_tasks.turn is
-    'arrived: not ordered yet; waiting: behind another task or a manual action of the member; head: its turn; null: closed.';
-comment on column reconciler.automation_tasks.trying_since is
-    'When trying began, moved forward by every wait that was not trying. The age limit counts from here.';
+comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among what is wanted of the member.';
+comment on column reconciler.automation_tasks.tried_since is 'Of a task that has ended: when trying began.';
 comment on column reconciler.automation_tasks.returned_at is
     'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
-comment on column reconciler.automation_tasks.uncertain_since is
+
+create index intents_of_a_member
+    on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id);
+
+-- The unfinished tasks, and no others: whose turn it is, and who holds which. Small rows that change often, apart from
+-- large ones that change seldom: what a task costs does not grow with what is kept.
+create table reconciler.turns (
+    task_id           bigint      not null,
+    workspace_id      text collate "C" not null,
+    integration_id    text collate "C" not null,
+    member_id         text collate "C" not null,
+    requested_at      timestamptz not null,
+    turn              text        not null default 'arrived',
+    next_attempt_at   timestamptz not null default now(),
+    trying_since      timestamptz,
+    running_job_id    text,
+    running_since     timestamptz,
+    uncertain_since   timestamptz,
+    lease_token       bigint      not null default 0,
+    lease_until       timestamptz,
+    unreleased_claims integer     not null default 0,
+
+    primary key (task_id, workspace_id),
+    constraint turn_is_arrived_waiting_or_head check (turn in ('arrived', 'waiting', 'head')),
+    constraint only_heads_are_leased check (turn = 'head' or lease_until is null),
+    constraint jobs_say_since_when check ((running_job_id is null) = (running_since is null))
+) with (fillfactor = 60, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
+
+comment on table reconciler.turns is
+    'The unfinished tasks: whose turn it is and who holds which. A task that has ended has no row here.';
+comment on column reconciler.turns.turn is
+    'arrived: not ordered yet; waiting: behind another task or a manual action of the member; head: its turn.';
+comment on column reconciler.turns.trying_since is
+    'When trying began, moved forward by every wait that was not trying. The age limit counts from here.';
+comment on column reconciler.turns.uncertain_since is
     'An attempt may have reached the app without an answer to us: look before repeating.';
+comment on column reconciler.turns.lease_token is
+    'Of the latest claim, unlike that of any other claim of any task: who has another one comes too late.';
 
 -- Mutual exclusion per member, by the database.
 create unique index one_head_per_member
-    on reconciler.automation_tasks (workspace_id, integration_id, member_id) where turn = 'head';
+    on reconciler.turns (workspace_id, integration_id, member_id) where turn = 'head';
 create index heads_by_due_time
-    on reconciler.automation_tasks (workspace_id, integration_id, next_attempt_at, id) where turn = 'head';
+    on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id) where turn = 'head';
 -- Jobs in flight are counted and watched whatever the gate says.
 create index running_by_due_time
-    on reconciler.automation_tasks (workspace_id, integration_id, next_attempt_at, id) where state = 'running';
-create index arrivals on reconciler.automation_tasks (id) where turn = 'arrived';
+    on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id) where running_job_id is not null;
+create index arrivals on reconciler.turns (task_id) where turn = 'arrived';
 create index waiting_by_member
-    on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id) where turn = 'waiting';
-create index intents_of_a_member
-    on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id);
-create index closed_by_time on reconciler.automation_tasks (closed_at) where turn is null;
+    on reconciler.turns (workspace_id, integration_id, member_id, requested_at, task_id) where turn = 'waiting';
 
-create function reconciler.announce_tasks() returns trigger
-    language plpgsql set search_path = pg_catalog, pg_temp as
+create sequence reconciler.lease_tokens;
+
+-- A plain insert is the whole contract; the backend knows of no second table.
+create function reconciler.queue_arrivals() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    insert into reconciler.turns (task_id, workspace_id, integration_id, member_id, requested_at)
+    select id, workspace_id, integration_id, member_id, requested_at from arrived;
     perform pg_notify('reconciler', 'arrivals');
     return null;
 end
 $$;
 
-create trigger arrivals_are_announced
+create trigger arrivals_are_queued
     after insert on reconciler.automation_tasks
-    for each statement execute function reconciler.announce_tasks();
+    referencing new table as arrived
+    for each statement execute function reconciler.queue_arrivals();

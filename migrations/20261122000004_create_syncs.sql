@@ -166,10 +166,10 @@ create function reconciler.work_due() returns table (arrivals boolean, tasks boo
 $$
 begin
     return query select
-        exists (select from reconciler.automation_tasks t where t.turn = 'arrived'),
+        exists (select from reconciler.turns t where t.turn = 'arrived'),
         exists (select from reconciler.integrations i
                 cross join lateral (
-                    select from reconciler.automation_tasks t
+                    select from reconciler.turns t
                     where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
                       and t.turn = 'head' and t.next_attempt_at <= now()
                       and (t.lease_until is null or t.lease_until <= now())

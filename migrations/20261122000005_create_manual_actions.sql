@@ -72,21 +72,28 @@ create function reconciler.promote_waiting(p_workspace_id text, p_integration_id
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
 begin
+    with promoted as (
+        update reconciler.turns t
+        set turn = 'head', next_attempt_at = greatest(t.next_attempt_at, clock_timestamp())
+        where t.workspace_id = p_workspace_id
+          and t.task_id = (select w.task_id
+                           from reconciler.turns w
+                           where w.workspace_id = p_workspace_id and w.integration_id = p_integration_id
+                             and w.member_id = p_member_id and w.turn = 'waiting'
+                           order by w.requested_at, w.task_id
+                           limit 1)
+          and not exists (select from reconciler.turns h
+                          where h.workspace_id = p_workspace_id and h.integration_id = p_integration_id
+                            and h.member_id = p_member_id and h.turn = 'head')
+          and not exists (select from reconciler.manual_actions a
+                          where a.workspace_id = p_workspace_id and a.integration_id = p_integration_id
+                            and a.member_id = p_member_id and a.status in ('open', 'in_progress', 'done'))
+        returning t.task_id, t.workspace_id, t.next_attempt_at
+    )
     update reconciler.automation_tasks t
-    set turn = 'head', next_attempt_at = greatest(t.next_attempt_at, clock_timestamp())
-    where t.workspace_id = p_workspace_id
-      and t.id = (select w.id
-                  from reconciler.automation_tasks w
-                  where w.workspace_id = p_workspace_id and w.integration_id = p_integration_id
-                    and w.member_id = p_member_id and w.turn = 'waiting'
-                  order by w.requested_at, w.id
-                  limit 1)
-      and not exists (select from reconciler.automation_tasks h
-                      where h.workspace_id = p_workspace_id and h.integration_id = p_integration_id
-                        and h.member_id = p_member_id and h.turn = 'head')
-      and not exists (select from reconciler.manual_actions a
-                      where a.workspace_id = p_workspace_id and a.integration_id = p_integration_id
-                        and a.member_id = p_member_id and a.status in ('open', 'in_progress', 'done'));
+    set next_attempt_at = promoted.next_attempt_at
+    from promoted
+    where t.id = promoted.task_id and t.workspace_id = promoted.workspace_id;
     if found then
         perform pg_notify('reconciler', 'tasks');
     end if;
@@ -175,10 +182,14 @@ create function reconciler.reopen_task(p_workspace_id text, p_task_id bigint, p_
 $$
     with reopened as (
         update reconciler.automation_tasks
-        set state = 'pending', turn = 'waiting', attempts = 0, trying_since = null, next_attempt_at = clock_timestamp(),
+        set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), tried_since = null,
             closed_at = null, closed_reason = null, returned_at = clock_timestamp()
         where id = p_task_id and workspace_id = p_workspace_id and state = 'escalated'
-        returning id, workspace_id
+        returning id, workspace_id, integration_id, member_id, requested_at, next_attempt_at
+    ), queued as (
+        insert into reconciler.turns
+            (task_id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, turn)
+        select id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, 'waiting' from reopened
     )
     insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
     select 'task.returned', workspace_id, 'task', id::text, jsonb_build_object('reason', p_reason) from reopened

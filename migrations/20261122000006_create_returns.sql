@@ -87,7 +87,7 @@ begin
         select w.*, t.state as task_state
         from reconciler.returns w
         join reconciler.automation_tasks t on t.id = w.canary_task_id and t.workspace_id = w.workspace_id
-        where w.state = 'waiting' and t.turn is null
+        where w.state = 'waiting' and t.closed_at is not null
         order by w.id
         limit 1
         for no key update of w skip locked

@@ -17,7 +17,7 @@ grant insert (workspace_id, source_id, job_id, integration_id, integration_kind,
               traceparent)
     on reconciler.automation_tasks to reconciler_backend;
 
-grant select on reconciler.automation_tasks, reconciler.manual_actions, reconciler.syncs,
+grant select on reconciler.automation_tasks, reconciler.turns, reconciler.manual_actions, reconciler.syncs,
                 reconciler.integrations, reconciler.returns, reconciler.events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
@@ -33,10 +33,14 @@ grant execute on function reconciler.request_reading(text, text),
     to reconciler_operator, reconciler_daemon;
 
 -- What the backend asked for stays as it was asked.
-grant update (state, turn, attempts, next_attempt_at, trying_since, last_error, running_job_id, running_since,
-              uncertain_since, closed_at, closed_reason, superseded_by, returned_at, lease_token, lease_until,
-              unreleased_claims)
+grant update (state, ordered_at, attempts, next_attempt_at, last_error, superseded_by, returned_at, tried_since,
+              closed_at, closed_reason)
     on reconciler.automation_tasks to reconciler_daemon;
+grant insert, delete on reconciler.turns to reconciler_daemon;
+grant update (turn, next_attempt_at, trying_since, running_job_id, running_since, uncertain_since, lease_token,
+              lease_until, unreleased_claims)
+    on reconciler.turns to reconciler_daemon;
+grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
 grant insert on reconciler.automation_tasks to reconciler_daemon;
 grant insert, update on reconciler.manual_actions, reconciler.syncs, reconciler.integrations, reconciler.returns
     to reconciler_daemon;

@@ -63,6 +63,15 @@ pub fn needed_version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
+/// How the daemon's sessions have statements planned: the same few plans for ever, row by row and by index, whatever the
+/// statistics say of tables that fill and drain. `tests/plans.rs` runs with these.
+pub const PLANNING: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
 pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
     let url = database.url()?.expose_secret();
@@ -72,13 +81,10 @@ pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
     }
     let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
     let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
-    let options = options.application_name("cerby-reconciler").options([
+    let options = options.application_name("cerby-reconciler").options(PLANNING).options([
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", &idle_in_transaction),
         ("lock_timeout", "10s"),
-        // The same few plans for ever, whatever the statistics say of tables that fill and drain: by index.
-        ("enable_seqscan", "off"),
-        ("jit", "off"),
         // A host that went without a word must not keep its sessions for hours.
         ("tcp_keepalives_idle", "30"),
         ("tcp_keepalives_interval", "10"),

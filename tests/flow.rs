@@ -217,7 +217,7 @@ async fn an_attempt_that_never_ended_makes_no_old_presence_true(pool: PgPool) {
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(id).await, "running");
-    let long_ago = "update reconciler.automation_tasks set running_since = now() - interval '1 day'
+    let long_ago = "update reconciler.turns set running_since = now() - interval '1 day'
                     where running_since is not null";
     sqlx::query(long_ago).execute(&world.pool).await.unwrap();
     world.let_time_pass().await;
@@ -319,7 +319,8 @@ async fn an_attempt_that_failed_after_it_was_superseded_makes_way_at_once(pool: 
     world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.order().await;
     world.tasks.work(claimed).await;
-    let due = "select count(*) from reconciler.automation_tasks where turn = 'head' and next_attempt_at <= now()";
+    let due =
+        "select count(*) from reconciler.turns where turn = 'head' and next_attempt_at <= now()";
     assert_eq!(world.count(due).await, 1);
 }
 

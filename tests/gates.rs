@@ -58,8 +58,11 @@ fn mend_app(world: &World) {
 /// The rows as they are stored: a row that nobody touched is the same version still.
 async fn versions(world: &World) -> Vec<(String, String)> {
     sqlx::query_as(
-        "select member_id, xmin::text from reconciler.automation_tasks
-         where integration_id = $1 and state = 'pending' and last_error is null order by id",
+        "select h.member_id, h.xmin::text || ' ' || t.xmin::text
+         from reconciler.turns h
+         join reconciler.automation_tasks t on t.id = h.task_id
+         where h.integration_id = $1 and t.state = 'pending' and t.last_error is null
+         order by t.id",
     )
     .bind(APP)
     .fetch_all(&world.pool)
@@ -79,7 +82,7 @@ async fn work_off(world: &World, most: usize) -> usize {
         for claim in claims {
             world.tasks.work(claim).await;
         }
-        let due = "update reconciler.automation_tasks set next_attempt_at = now() - interval '1 h' where state = 'running'";
+        let due = "update reconciler.turns set next_attempt_at = now() - interval '1 h' where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();
     }
 }
@@ -118,7 +121,7 @@ async fn five_failures_in_a_row_close_the_gate_and_touch_no_other_task(pool: PgP
     );
     let hub = world.insert(&a_failed("remove", HUB, "m0")).await;
     world.order().await;
-    sqlx::query("update reconciler.automation_tasks set next_attempt_at = now() where id = $1")
+    sqlx::query("update reconciler.turns set next_attempt_at = now() where task_id = $1")
         .bind(hub)
         .execute(&world.pool)
         .await
@@ -160,7 +163,7 @@ async fn one_task_of_the_whole_fleet_tries_and_its_failure_closes_for_twice_as_l
     assert_eq!(world.tasks.claim(10).await.unwrap().len(), 0, "its job runs: nobody else tries");
     work_off(&world, 10).await;
     let watched =
-        "update reconciler.automation_tasks set next_attempt_at = now() where state = 'running'";
+        "update reconciler.turns set next_attempt_at = now() where running_job_id is not null";
     sqlx::query(watched).execute(&world.pool).await.unwrap();
     work_off(&world, 10).await;
     assert_eq!(world.gate(APP).await, "closed");
@@ -194,12 +197,9 @@ async fn after_an_opening_one_more_passes_with_each_that_works(pool: PgPool) {
     end_closing(&world).await;
     let probe = world.tasks.claim(10).await.unwrap().remove(0);
     world.tasks.work(probe).await;
-    let due = "update reconciler.automation_tasks set next_attempt_at = now() where turn = 'head'";
+    let due = "update reconciler.turns set next_attempt_at = now() where turn = 'head'";
     let mut widths = Vec::new();
-    while number(&world, "select count(*) from reconciler.automation_tasks where turn = 'head'")
-        .await
-        > 0
-    {
+    while number(&world, "select count(*) from reconciler.turns where turn = 'head'").await > 0 {
         sqlx::query(due).execute(&world.pool).await.unwrap();
         let claims = world.tasks.claim(100).await.unwrap();
         widths.push(claims.iter().filter(|claim| claim.running.is_none()).count());
@@ -225,7 +225,7 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
         .execute(&world.pool)
         .await
         .unwrap();
-    let due = "update reconciler.automation_tasks set next_attempt_at = now() where id = $1";
+    let due = "update reconciler.turns set next_attempt_at = now() where task_id = $1";
     sqlx::query(due).bind(started).execute(&world.pool).await.unwrap();
     let watched = world.tasks.claim(100).await.unwrap();
     let watched = watched.into_iter().find(|claim| claim.id == started).unwrap();
@@ -236,13 +236,14 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
 }
 
 async fn work_off_others(world: &World, except: i64) {
-    let hold = "update reconciler.automation_tasks set next_attempt_at = now() + interval '1 hour' where id = $1";
+    let hold = "update reconciler.turns set next_attempt_at = now() + interval '1 hour' where task_id = $1";
     for _ in 0..20 {
         sqlx::query(hold).bind(except).execute(&world.pool).await.unwrap();
         for claim in world.tasks.claim(1).await.unwrap() {
             world.tasks.work(claim).await;
         }
-        let due = "update reconciler.automation_tasks set next_attempt_at = now() where state = 'running'";
+        let due =
+            "update reconciler.turns set next_attempt_at = now() where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();
     }
 }
@@ -400,7 +401,7 @@ async fn a_dead_replicas_places_come_back_with_its_leases(pool: PgPool) {
     for _ in 0..3 {
         assert_eq!(world.tasks.claim(10).await.unwrap().len(), 2);
         assert!(world.tasks.claim(10).await.unwrap().is_empty());
-        let ended = "update reconciler.automation_tasks set lease_until = now() where lease_until is not null";
+        let ended = "update reconciler.turns set lease_until = now() where lease_until is not null";
         sqlx::query(ended).execute(&world.pool).await.unwrap();
     }
 }
@@ -426,8 +427,9 @@ async fn starts_per_minute_are_counted_over_all_replicas(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn time_behind_a_shut_gate_is_not_trying(pool: PgPool) {
     let world = with_a_dozen_removals(pool).await;
-    let tried = "update reconciler.automation_tasks
-                 set trying_since = now() - interval '90 min', attempts = 1, next_attempt_at = now() - interval '89 min'";
+    let tried = "with tried as (update reconciler.automation_tasks set attempts = 1)
+                 update reconciler.turns
+                 set trying_since = now() - interval '90 min', next_attempt_at = now() - interval '89 min'";
     sqlx::query(tried).execute(&world.pool).await.unwrap();
     work_off(&world, 100).await;
     let succeeded = "select count(*) from reconciler.automation_tasks where state = 'succeeded'";
@@ -448,7 +450,7 @@ async fn deadlines_stand_still_while_the_gate_is_shut(pool: PgPool) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&world.pool).await.unwrap();
         let shut = "update reconciler.integrations set shut_since = now() - interval '3 h' where shut_since is not null";
         sqlx::query(shut).execute(&world.pool).await.unwrap();
-        upkeep::round(&world.pool, &world.config).await.unwrap();
+        upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
         let reminded =
             "select count(*) from reconciler.manual_actions where reminded_at is not null";
         assert_eq!(number(&world, reminded).await, 0, "{gate}");
@@ -527,7 +529,7 @@ async fn a_busy_integration_does_not_keep_a_closed_one_from_trying(pool: PgPool)
         world.insert(&a_failed("remove", HUB, id)).await;
     }
     world.order().await;
-    let busy = "update reconciler.automation_tasks set next_attempt_at = now() - interval '1 h'";
+    let busy = "update reconciler.turns set next_attempt_at = now() - interval '1 h'";
     sqlx::query(busy).execute(&world.pool).await.unwrap();
     let closed = "update reconciler.integrations set max_in_flight = 1 where integration_id = $1";
     sqlx::query(closed).bind(APP).execute(&world.pool).await.unwrap();
@@ -546,18 +548,18 @@ async fn a_gate_shut_for_long_is_told_of_now_and_then_however_often_it_tries(poo
     break_app(&world);
     work_off(&world, 1).await;
     let told = "select count(*) from reconciler.integrations where gate_reminded_at > now() - interval '1 min'";
-    upkeep::round(&world.pool, &world.config).await.unwrap();
+    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
     assert_eq!(number(&world, told).await, 0, "shut for a moment");
     let long = "update reconciler.integrations set shut_since = now() - interval '7 h' where gate = 'closed'";
     sqlx::query(long).execute(&world.pool).await.unwrap();
-    upkeep::round(&world.pool, &world.config).await.unwrap();
+    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
     assert_eq!(number(&world, told).await, 1);
     let earlier = "update reconciler.integrations set gate_reminded_at = now() - interval '1 h' where gate = 'closed'";
     sqlx::query(earlier).execute(&world.pool).await.unwrap();
     end_closing(&world).await;
     work_off(&world, 1).await;
     assert_eq!(world.gate(APP).await, "closed");
-    upkeep::round(&world.pool, &world.config).await.unwrap();
+    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
     assert_eq!(number(&world, told).await, 0, "told of an hour ago");
 }
 

@@ -33,7 +33,7 @@ async fn with_a_due_task(pool: PgPool) -> (World, i64) {
 
 /// Ends every lease as if its holder had died a while ago.
 async fn let_leases_end(world: &World) {
-    let ended = "update reconciler.automation_tasks set lease_until = now() - interval '1 s' where lease_until is not null";
+    let ended = "update reconciler.turns set lease_until = now() - interval '1 s' where lease_until is not null";
     sqlx::query(ended).execute(&world.pool).await.expect("the database answers");
 }
 

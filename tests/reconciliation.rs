@@ -73,7 +73,7 @@ impl World {
     }
 
     async fn upkeep(&self) {
-        upkeep::round(&self.pool, &self.config).await.unwrap();
+        upkeep::round(&self.pool, &self.config, &mut Default::default()).await.unwrap();
     }
 
     /// The latest sync: its state and why, and what it found.

@@ -118,7 +118,7 @@ async fn a_returned_task_keeps_its_place_before_what_was_wanted_later(pool: PgPo
     let back =
         "update reconciler.manual_actions set status = 'returned', note = 'mended' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
-    let turn = "select turn from reconciler.automation_tasks where id = $1";
+    let turn = "select turn from reconciler.turns where task_id = $1";
     assert_eq!(world.text(turn, removal).await, "head");
     assert_eq!(world.text(turn, invite).await, "waiting");
     world.drive().await;
@@ -174,7 +174,7 @@ async fn an_overtaken_canary_proves_nothing_and_the_next_is_sent(pool: PgPool) {
     world.insert(&a_failed("remove", APP, "m0").requested_minutes_ago(1)).await;
     world.order().await;
     assert_eq!(states(&world).await[0], "superseded");
-    upkeep::round(&world.pool, &world.config).await.unwrap();
+    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
     assert_eq!(state_of_return(&world).await, "waiting");
     assert_eq!(statuses(&world).await, ["returned", "returned", "open", "open", "open"]);
     world.drive().await;

@@ -92,11 +92,8 @@ fn ourselves(beside: &Path) -> anyhow::Result<System> {
         folder: beside.to_owned(),
         keeps_order: true,
         most_tasks: None,
-        unfinished: "select case
-            when (select turn is not null from reconciler.automation_tasks order by id desc limit 1)
-            then true
-            else exists (select from reconciler.automation_tasks where turn is not null) end",
-        left: "select count(*) from reconciler.automation_tasks where turn is not null",
+        unfinished: "select (select task_id from reconciler.turns order by task_id desc limit 1) is not null",
+        left: "select count(*) from reconciler.turns",
     })
 }
 

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use crate::bed;
 use crate::limit::claim_text;
 use crate::rows::{Rows, Standing};
-use crate::shape::{Place, Shape, number, spaced};
+use crate::shape::{Place, Shape, number, planning, spaced};
 
 const CONCURRENCY: usize = 100;
 const NAMES: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
@@ -63,8 +63,9 @@ async fn drain_again_and_again(
 async fn buffers(place: &Place) -> anyhow::Result<f64> {
     let mut connection = bed::connect(&place.url).await?;
     let prepare = format!(
-        "set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan;
+        "{} set plan_cache_mode = force_generic_plan;
          prepare claim (integer, interval, integer, integer, text[]) as {}",
+        planning(),
         claim_text()?
     );
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;

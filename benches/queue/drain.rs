@@ -11,7 +11,7 @@ use crate::process::{Working, driver, said, worker};
 use crate::record::{Machine, Measurement, record};
 
 const CONCURRENCIES: [usize; 3] = [32, 100, 500];
-const OPEN: &str = "select exists (select from reconciler.automation_tasks where turn = 'head')";
+const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 
 pub(crate) async fn measure(bed: &Bed, machine: &Machine) -> anyhow::Result<()> {
     let runs = number("RUNS", 5)?;

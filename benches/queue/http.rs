@@ -20,7 +20,7 @@ use crate::shape::{Shape, number, rate, until_not};
 const CONCURRENCY: usize = 100;
 const FIRST_LOOK_S: &str = "0.05";
 /// Whether all ended; a task that escalated did not.
-const OPEN: &str = "select exists (select from reconciler.automation_tasks where turn = 'head')";
+const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 const AS_WANTED: &str =
     "select count(*) from reconciler.automation_tasks where state = 'succeeded'";
 

@@ -16,8 +16,7 @@ use crate::process::{Working, driver};
 use crate::shape::{Place, Shape, number, rate, until_not};
 use crate::tasks::{Fill, insert_range};
 
-const ARRIVED: &str =
-    "select exists (select from reconciler.automation_tasks where turn = 'arrived')";
+const ARRIVED: &str = "select exists (select from reconciler.turns where turn = 'arrived')";
 
 pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     for run in 1..=number("RUNS", 5)? {

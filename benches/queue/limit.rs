@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use cerby_reconciler::schema::PLANNING;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
@@ -15,10 +16,7 @@ use crate::shape::{Place, Shape, number, rate};
 
 const BATCH: usize = 500;
 const CLIENTS: [usize; 3] = [1, 2, 4];
-/// As the daemon connects.
-const OPTIONS: &str =
-    "-c enable_seqscan=off -c jit=off -c statement_timeout=30s -c lock_timeout=10s";
-const OPEN: &str = "select exists (select from reconciler.automation_tasks where turn = 'head')";
+const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 
 pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     let tasks = number("TASKS", 200_000)?;
@@ -31,7 +29,7 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
             sqlx::raw_sql(AssertSqlSafe(cycle()?)).execute(&place.pool).await?;
             let took = drain(shape, &place, clients).await?;
             let setting = if clients == 1 { "1 client" } else { &format!("{clients} clients") };
-            let details = json!({"tasks": tasks, "batch": BATCH, "options": OPTIONS});
+            let details = json!({"tasks": tasks, "batch": BATCH, "options": options()});
             let system = "pgbench with our SQL";
             shape.theirs(system, setting, run, (rate(tasks, took), "tasks/s"), details)?;
         }
@@ -51,6 +49,12 @@ async fn drain(shape: &Shape<'_>, place: &Place, clients: usize) -> anyhow::Resu
     Ok(began.elapsed())
 }
 
+/// As the daemon connects.
+fn options() -> String {
+    PLANNING.map(|(setting, value)| format!("-c {setting}={value}")).join(" ")
+        + " -c statement_timeout=30s -c lock_timeout=10s"
+}
+
 /// A pgbench that goes on until it is dropped.
 struct Pgbench(Child);
 
@@ -62,7 +66,7 @@ impl Pgbench {
                 "-n", "-M", "prepared", "-T", "86400", "-f", "-", "-c", &clients, "-j", &clients,
             ])
             .arg(url)
-            .env("PGOPTIONS", OPTIONS)
+            .env("PGOPTIONS", options())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
@@ -85,7 +89,7 @@ fn cycle() -> anyhow::Result<String> {
     let queries = queries()?;
     let claim = claim(&queries)?;
     let succeed = filled(
-        only(&queries, "set state = 'succeeded', turn = null")?,
+        only(&queries, "set state = 'succeeded', closed_at")?,
         &["v_ids", "v_workspaces", "v_tokens", "v_reasons", "v_works"],
     );
     let trail = filled(
@@ -113,7 +117,7 @@ fn cycle() -> anyhow::Result<String> {
                  return;
              end if;
              perform set_config('reconciler.actor', 'daemon', true);
-             with closed as ({succeed}) select count(*) into v_closed from closed;
+             for v_closed in {succeed} loop end loop;
              {trail};
              perform from ({promote}) promoted;
              commit;
@@ -128,7 +132,9 @@ fn claim(queries: &[String]) -> anyhow::Result<String> {
         only(queries, "with admitted as materialized")?,
         &["p_limit", "interval '45 s'", "null::integer", "null::integer", "'{}'::text[]"],
     );
-    let last = claim.rfind("select t.id, t.workspace_id").context("the claim ends in a select")?;
+    let last = claim
+        .rfind("select t.id, t.workspace_id, t.integration_id")
+        .context("the claim ends in a select")?;
     let (before, select) = claim.split_at(last);
     Ok(format!(
         "{before}

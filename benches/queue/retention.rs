@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use cerby_reconciler::config::Config;
-use cerby_reconciler::{schema, upkeep};
+use cerby_reconciler::schema;
+use cerby_reconciler::upkeep::{self, Sweep};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -57,9 +58,10 @@ pub(crate) async fn keep_up(config: &Config) -> anyhow::Result<()> {
     let pool = schema::connect(&config.database).await?;
     println!("up");
     std::io::stdout().flush()?;
+    let mut sweep = Sweep::default();
     let rounds = async {
         loop {
-            upkeep::round(&pool, config).await?;
+            upkeep::round(&pool, config, &mut sweep).await?;
         }
     };
     tokio::select! {

@@ -50,14 +50,18 @@ impl<'a> Rows<'a> {
         let statement = self.statement();
         for from in (0..self.count).step_by(ROWS_PER_STATEMENT) {
             let to = self.count.min(from + ROWS_PER_STATEMENT);
+            let mut tx = pool.begin().await?;
+            // As rows are restored: no trigger takes them for new.
+            sqlx::raw_sql("set local session_replication_role = replica").execute(&mut *tx).await?;
             sqlx::query(AssertSqlSafe(statement.as_str()))
                 .bind(from as i64)
                 .bind(to as i64)
                 .bind(self.name)
                 .bind(self.integration)
                 .bind(self.member)
-                .execute(pool)
+                .execute(&mut *tx)
                 .await?;
+            tx.commit().await?;
         }
         Ok(())
     }
@@ -71,14 +75,19 @@ impl<'a> Rows<'a> {
                  insert into reconciler.automation_tasks
                      (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application,
                       member_id, member_email, member_name, operation, entitlements, trigger, requested_at,
-                      failure_code, failure_message, state, turn, next_attempt_at, closed_at, closed_reason)
+                      failure_code, failure_message, state, ordered_at, next_attempt_at, closed_at, closed_reason)
                  select 'acme', $3 || '-' || n, 'job-' || n, coalesce($4, 'app-' || n % {INTEGRATIONS}), 'app', 'App',
                         'asana_tenant', coalesce($5, $3 || '-member-' || n), 'member-' || n || '@example.com',
                         'Member ' || n, 'change_role', '{{VIEWER}}', 'workspace_policy', coalesce({closed}, now()),
-                        'LoginTimeout', 'The login page did not answer.', '{state}', {turn}, {due}, {closed},
+                        'LoginTimeout', 'The login page did not answer.', '{state}', now(), {due}, {closed},
                         case when {closed} is not null then 'seen as wanted after an attempt' end
                  from generate_series($1::bigint, $2::bigint - 1) n
-                 returning id, workspace_id, closed_at
+                 returning id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, closed_at
+             ), queued as (
+                 insert into reconciler.turns
+                     (task_id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, turn)
+                 select id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, {turn}
+                 from written where closed_at is null
              )
              insert into reconciler.events (at, actor, what, workspace_id, subject, subject_id, detail)
              select {trail}, 'daemon', 'task.succeeded', workspace_id, 'task', id::text,

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use cerby_reconciler::schema;
+use cerby_reconciler::schema::{self, PLANNING};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::bed::{self, Bed};
 use crate::process::{Working, worker};
@@ -21,7 +21,7 @@ const READY: &str = "
     select exists (
         select from reconciler.integrations i
         cross join lateral (
-            select from reconciler.automation_tasks t
+            select from reconciler.turns t
             where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
               and t.turn = 'head' and t.next_attempt_at <= now()
             limit 1) due
@@ -108,12 +108,17 @@ pub(crate) async fn until_none_ready(connection: &mut PgConnection) -> anyhow::R
     until_not(connection, READY).await
 }
 
+/// Statements that make a session plan as the daemon's do.
+pub(crate) fn planning() -> String {
+    PLANNING.map(|(setting, value)| format!("set {setting} = {value};")).concat()
+}
+
 /// Asks until the answer is no.
 pub(crate) async fn until_not(
     connection: &mut PgConnection,
     question: &'static str,
 ) -> anyhow::Result<()> {
-    sqlx::raw_sql("set enable_seqscan = off").execute(&mut *connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(planning())).execute(&mut *connection).await?;
     while sqlx::query_scalar::<_, bool>(question).fetch_one(&mut *connection).await? {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -157,11 +157,10 @@ pub async fn list(pool: &PgPool, only_shut: bool) -> Result<Vec<Line>, StoreErro
                   t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
            from reconciler.integrations i
            cross join lateral (
-               select count(*) filter (where t.state = 'pending') as waiting,
-                      count(*) filter (where t.state = 'running') as in_flight
-               from reconciler.automation_tasks t
-               where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                 and t.turn is not null) t
+               select count(*) filter (where t.running_job_id is null) as waiting,
+                      count(*) filter (where t.running_job_id is not null) as in_flight
+               from reconciler.turns t
+               where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id) t
            cross join lateral (
                select count(*) as unfinished from reconciler.manual_actions a
                where a.workspace_id = i.workspace_id and a.integration_id = i.integration_id

@@ -38,13 +38,18 @@ pub(super) async fn arrivals(
     limit: i64,
 ) -> Result<Vec<Arrived>, StoreError> {
     let rows = sqlx::query!(
-        "select id, workspace_id, integration_id, member_id, operation, application, trigger, job_id,
-                failure_code, can_retry, user_required, requested_at
-         from reconciler.automation_tasks
-         where turn = 'arrived'
-         order by id
-         limit $1
-         for no key update skip locked",
+        "with arrived as materialized (
+             select task_id, workspace_id from reconciler.turns
+             where turn = 'arrived'
+             order by task_id
+             limit $1
+             for no key update skip locked
+         )
+         select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
+                t.failure_code, t.can_retry, t.user_required, t.requested_at
+         from arrived a
+         join reconciler.automation_tasks t on t.id = a.task_id and t.workspace_id = a.workspace_id
+         order by t.id",
         limit,
     )
     .fetch_all(connection)
@@ -123,11 +128,23 @@ pub(super) async fn lock_members<'a>(
     .fetch_all(&mut *connection)
     .await?;
     sqlx::query!(
-        "select t.id
-         from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
-         join reconciler.automation_tasks t using (workspace_id, integration_id, member_id)
-         where t.turn in ('head', 'waiting')
-         order by t.turn, t.id
+        "with known as materialized (
+             select h.*
+             from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
+             cross join lateral (
+                 select task_id, workspace_id, turn from reconciler.turns h
+                 where h.workspace_id = k.workspace_id and h.integration_id = k.integration_id
+                   and h.member_id = k.member_id and h.turn = 'head'
+                 union all
+                 select task_id, workspace_id, turn from reconciler.turns w
+                 where w.workspace_id = k.workspace_id and w.integration_id = k.integration_id
+                   and w.member_id = k.member_id and w.turn = 'waiting'
+             ) h
+         )
+         select t.task_id
+         from known
+         join reconciler.turns t using (task_id, workspace_id)
+         order by known.turn, t.task_id
          for no key update of t",
         &keys.workspaces,
         &keys.integrations,
@@ -148,21 +165,22 @@ pub(super) async fn known_intents(
     let rows = sqlx::query!(
         r#"
         select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.requested_at,
-               t.state, t.turn, t.superseded_by,
-               (t.lease_until is not null or t.running_job_id is not null
-                or t.uncertain_since is not null) as "in_flight!",
+               t.state, h.turn as "turn?", t.superseded_by,
+               (h.lease_until is not null or h.running_job_id is not null
+                or h.uncertain_since is not null) as "in_flight!",
                a.id as "action_id?", a.status as "action_status?"
         from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
              k (workspace_id, integration_id, member_id, since)
         join reconciler.automation_tasks t using (workspace_id, integration_id, member_id)
+        left join reconciler.turns h on h.task_id = t.id and h.workspace_id = t.workspace_id
         left join lateral (
             select a.id, a.status from reconciler.manual_actions a
             where a.workspace_id = t.workspace_id and a.task_id = t.id
             order by a.id desc limit 1
         ) a on t.state = 'escalated'
-        where t.turn in ('head', 'waiting')
+        where h.turn in ('head', 'waiting')
            or a.status in ('open', 'in_progress', 'done')
-           or (t.turn is null and t.requested_at >= k.since)
+           or (h.turn is null and t.requested_at >= k.since)
         "#,
         &keys.workspaces,
         &keys.integrations,
@@ -217,12 +235,18 @@ pub(super) async fn close_superseded(
     }
     let (tasks, winners) = arrays(losers);
     sqlx::query!(
-        "with closed as (
+        "with ended as (
+             delete from reconciler.turns t
+             using unnest($1::bigint[], $2::bigint[]) l (task, winner)
+             where t.task_id = l.task
+             returning t.task_id, t.workspace_id, t.trying_since, l.winner
+         ), closed as (
              update reconciler.automation_tasks t
-             set state = 'superseded', turn = null, superseded_by = l.winner, closed_at = clock_timestamp(),
-                 closed_reason = 'a later intent won', lease_until = null
-             from unnest($1::bigint[], $2::bigint[]) l (task, winner)
-             where t.id = l.task
+             set state = 'superseded', superseded_by = ended.winner, closed_at = clock_timestamp(),
+                 closed_reason = 'a later intent won', tried_since = ended.trying_since,
+                 ordered_at = coalesce(t.ordered_at, clock_timestamp())
+             from ended
+             where t.id = ended.task_id and t.workspace_id = ended.workspace_id
              returning t.id, t.workspace_id, t.superseded_by
          )
          insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
@@ -247,11 +271,17 @@ pub(super) async fn mark_superseded(
     }
     let (tasks, winners) = arrays(losers);
     sqlx::query!(
-        "with marked as (
-             update reconciler.automation_tasks t
-             set superseded_by = l.winner, next_attempt_at = least(t.next_attempt_at, clock_timestamp())
+        "with hastened as (
+             update reconciler.turns t
+             set next_attempt_at = least(t.next_attempt_at, clock_timestamp())
              from unnest($1::bigint[], $2::bigint[]) l (task, winner)
-             where t.id = l.task
+             where t.task_id = l.task
+             returning t.task_id, t.workspace_id, t.next_attempt_at, l.winner
+         ), marked as (
+             update reconciler.automation_tasks t
+             set superseded_by = hastened.winner, next_attempt_at = hastened.next_attempt_at
+             from hastened
+             where t.id = hastened.task_id and t.workspace_id = hastened.workspace_id
              returning t.id, t.workspace_id, t.superseded_by
          )
          insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
@@ -279,7 +309,7 @@ pub(super) async fn let_wait(
         return Ok(());
     }
     sqlx::query!(
-        "update reconciler.automation_tasks set turn = 'waiting' where id = any ($1) and turn <> 'waiting'",
+        "update reconciler.turns set turn = 'waiting' where task_id = any ($1) and turn <> 'waiting'",
         tasks,
     )
     .execute(connection)
@@ -296,7 +326,7 @@ pub(super) async fn give_turn(
         return Ok(());
     }
     sqlx::query!(
-        "update reconciler.automation_tasks set turn = 'head' where id = any ($1) and turn <> 'head'",
+        "update reconciler.turns set turn = 'head' where task_id = any ($1) and turn <> 'head'",
         tasks,
     )
     .execute(connection)
@@ -328,10 +358,15 @@ pub(super) async fn place(
     sqlx::query!(
         "with placed as (
              update reconciler.automation_tasks t
-             set turn = p.turn, next_attempt_at = t.received_at + p.first_due
+             set ordered_at = clock_timestamp(), next_attempt_at = t.received_at + p.first_due
              from unnest($1::bigint[], $2::text[], $3::interval[]) p (task, turn, first_due)
              where t.id = p.task
-             returning t.id, t.workspace_id, t.turn
+             returning t.id, t.workspace_id, t.next_attempt_at, p.turn
+         ), queued as (
+             update reconciler.turns t
+             set turn = p.turn, next_attempt_at = p.next_attempt_at
+             from placed p
+             where t.task_id = p.id and t.workspace_id = p.workspace_id
          )
          insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
          select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('turn', p.turn)

@@ -51,26 +51,29 @@ pub async fn succeed(
     let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
     let closed = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.id, t.workspace_id, s.reason
+               select t.task_id, t.workspace_id, t.trying_since, s.reason
                from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
                     s (id, workspace_id, token, reason, app_works)
-               join reconciler.automation_tasks t on t.id = s.id and t.workspace_id = s.workspace_id
-               where t.lease_token = s.token and t.turn is not distinct from 'head'
+               join reconciler.turns t on t.task_id = s.id and t.workspace_id = s.workspace_id
+               where t.lease_token = s.token
                  and not exists (
                      select from reconciler.integrations i
                      where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
-                       and (i.gate_probe = t.id
+                       and (i.gate_probe = t.task_id
                             or s.app_works
                                and (i.gate_failures > 0 or i.gate_slope is not null or i.gate_closings > 0)))
-               order by t.id -- as everybody who locks several does
-               for no key update of t
+               order by t.task_id -- as everybody who locks several does
+               for update of t
+           ), ended as (
+               delete from reconciler.turns t
+               using held
+               where t.task_id = held.task_id and t.workspace_id = held.workspace_id
            )
            update reconciler.automation_tasks t
-           set state = 'succeeded', turn = null, closed_at = clock_timestamp(), closed_reason = held.reason,
-               running_job_id = null, running_since = null, uncertain_since = null,
-               lease_until = null, unreleased_claims = 0
+           set state = 'succeeded', closed_at = clock_timestamp(), closed_reason = held.reason,
+               tried_since = held.trying_since
            from held
-           where t.id = held.id and t.workspace_id = held.workspace_id
+           where t.id = held.task_id and t.workspace_id = held.workspace_id
            returning t.id"#,
         &claims.tasks,
         &claims.workspaces,
@@ -108,25 +111,29 @@ pub async fn watch(
     let started: Vec<_> = watched.iter().map(|watching| watching.started).collect();
     let written = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.id, t.workspace_id, w.job, w.after, w.started
+               select t.task_id, t.workspace_id, w.job, w.started, clock_timestamp() + w.after as next
                from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::interval[], $6::boolean[])
                     w (id, workspace_id, token, job, after, started)
-               join reconciler.automation_tasks t on t.id = w.id and t.workspace_id = w.workspace_id
-               where t.lease_token = w.token and t.turn is not distinct from 'head'
-               order by t.id
+               join reconciler.turns t on t.task_id = w.id and t.workspace_id = w.workspace_id
+               where t.lease_token = w.token
+               order by t.task_id
                for no key update of t
+           ), released as (
+               update reconciler.turns t
+               set running_job_id = held.job,
+                   running_since = case when held.started or t.running_job_id is null then clock_timestamp()
+                                        else t.running_since end,
+                   trying_since = coalesce(t.trying_since, clock_timestamp()),
+                   uncertain_since = null,
+                   next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
+               from held
+               where t.task_id = held.task_id and t.workspace_id = held.workspace_id
            )
            update reconciler.automation_tasks t
-           set state = 'running', running_job_id = held.job,
-               running_since = case when held.started or t.running_job_id is null then clock_timestamp()
-                                    else t.running_since end,
-               attempts = t.attempts + case when held.started then 1 else 0 end,
-               trying_since = coalesce(t.trying_since, clock_timestamp()),
-               uncertain_since = null,
-               next_attempt_at = clock_timestamp() + held.after,
-               lease_until = null, unreleased_claims = 0
+           set state = 'running', attempts = t.attempts + case when held.started then 1 else 0 end,
+               next_attempt_at = held.next
            from held
-           where t.id = held.id and t.workspace_id = held.workspace_id
+           where t.id = held.task_id and t.workspace_id = held.workspace_id
            returning t.id"#,
         &claims.tasks,
         &claims.workspaces,
@@ -147,13 +154,13 @@ pub async fn promote(connection: &mut PgConnection, keys: &MemberKeys) -> Result
         r#"select reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id)
            from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
            cross join lateral (
-               select t.id from reconciler.automation_tasks t
+               select t.task_id from reconciler.turns t
                where t.workspace_id = k.workspace_id and t.integration_id = k.integration_id
                  and t.member_id = k.member_id and t.turn = 'waiting'
-               order by t.requested_at, t.id
+               order by t.requested_at, t.task_id
                limit 1
            ) next
-           order by next.id"#,
+           order by next.task_id"#,
         &keys.workspaces,
         &keys.integrations,
         &keys.members,

@@ -1,7 +1,7 @@
 //! The SQL of automation tasks whose turn it is: claim, and record under the lease.
 //!
-//! Rows that are known by id say `turn is not distinct from 'head'`: with `=`, statistics from an empty table lead the
-//! planner to read all heads by `heads_by_due_time` (`tests/plans.rs`).
+//! The lease is in `reconciler.turns`, and no token is ever given twice: who changes a row there by its token holds the
+//! task, and only then is `automation_tasks` written, in the same statement.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub struct Quota {
 /// Claims tasks that are due, shared out between the integrations whose gates let them through, and tasks whose
 /// job is to be watched, whatever their gate says: what runs already is only looked at.
 ///
-/// Touches lease columns only, which no index holds. A lease that ended unreleased is claimable again,
+/// Touches lease columns only, which no index holds, of rows that are small. A lease that ended unreleased is claimable again,
 /// and the attempt behind it counts as one of unknown outcome. The time a task was due and nobody took it up,
 /// for its gate was shut or nobody was there, is waiting and moves `trying_since`.
 pub async fn claim(
@@ -56,31 +56,31 @@ pub async fn claim(
             order by random() -- or a busy integration would keep the others waiting
         ),
         passing as materialized (
-            select t.id, t.workspace_id, a.limited, a.is_probe, a.in_flight, a.gate_probe, a.gate_since
+            select t.task_id, t.workspace_id, a.limited, a.is_probe, a.in_flight, a.gate_probe, a.gate_since
             from admitted a
             cross join lateral (
-                select h.id, h.workspace_id
-                from reconciler.automation_tasks h
+                select h.task_id, h.workspace_id
+                from reconciler.turns h
                 where h.workspace_id = a.workspace_id and h.integration_id = a.integration_id
                   and h.turn = 'head' and h.next_attempt_at <= now()
                   and (h.lease_until is null or h.lease_until <= now())
-                  and (not a.limited or h.state = 'pending')
-                order by h.next_attempt_at, h.id
+                  and (not a.limited or h.running_job_id is null)
+                order by h.next_attempt_at, h.task_id
                 limit a.takes
                 for no key update skip locked
             ) t
             limit $1
         ),
         watched as materialized (
-            select t.id, t.workspace_id, i.gate_probe, i.gate_since
+            select t.task_id, t.workspace_id, i.gate_probe, i.gate_since
             from reconciler.integrations i
             cross join lateral (
-                select h.id, h.workspace_id
-                from reconciler.automation_tasks h
+                select h.task_id, h.workspace_id
+                from reconciler.turns h
                 where h.workspace_id = i.workspace_id and h.integration_id = i.integration_id
-                  and h.state = 'running' and h.next_attempt_at <= now()
+                  and h.running_job_id is not null and h.next_attempt_at <= now()
                   and (h.lease_until is null or h.lease_until <= now())
-                order by h.next_attempt_at, h.id
+                order by h.next_attempt_at, h.task_id
                 limit $1
                 for no key update skip locked
             ) t
@@ -89,7 +89,7 @@ pub async fn claim(
             limit $1
         ),
         due as materialized (
-            select id, workspace_id, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe,
+            select task_id, workspace_id, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe,
                    gate_since
             from watched
             union all
@@ -97,19 +97,18 @@ pub async fn claim(
             limit $1
         ),
         claimed as (
-            update reconciler.automation_tasks t
+            update reconciler.turns t
             set lease_until = now() + $2,
-                lease_token = t.lease_token + 1,
+                lease_token = nextval('reconciler.lease_tokens'),
                 unreleased_claims = t.unreleased_claims + 1,
                 trying_since = t.trying_since + greatest(now() - t.next_attempt_at, interval '0'),
                 uncertain_since = case when t.lease_until is not null and t.running_job_id is null
                                        then coalesce(t.uncertain_since, now())
                                        else t.uncertain_since end
             from due
-            where t.id = due.id and t.workspace_id = due.workspace_id
-            returning t.*, due.limited, due.in_flight,
-                      due.is_probe or coalesce(due.gate_probe = t.id, false) as is_probe,
-                      coalesce(due.gate_since > t.received_at, false) as reopened
+            where t.task_id = due.task_id and t.workspace_id = due.workspace_id
+            returning t.*, due.limited, due.in_flight, due.gate_since,
+                      due.is_probe or coalesce(due.gate_probe = t.task_id, false) as is_probe
         ),
         passed as (
             update reconciler.integrations i
@@ -120,7 +119,7 @@ pub async fn claim(
                 next_start_at = case when coalesce(i.starts_per_minute, $4) is null then i.next_start_at
                                      else greatest(i.next_start_at, now()) + cardinality(c.ids)
                                           * (interval '1 minute' / coalesce(i.starts_per_minute, $4)) end
-            from (select workspace_id, integration_id, is_probe, in_flight, array_agg(id order by id) as ids
+            from (select workspace_id, integration_id, is_probe, in_flight, array_agg(task_id order by task_id) as ids
                   from claimed where limited group by 1, 2, 3, 4) c
             where i.workspace_id = c.workspace_id and i.integration_id = c.integration_id
         )
@@ -128,9 +127,10 @@ pub async fn claim(
                t.member_username, t.operation, t.entitlements,
                coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger, t.job_id, t.requested_at,
                t.failure_code, t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required,
-               t.attempts, t.trying_since, t.running_job_id, t.running_since, t.uncertain_since,
-               t.superseded_by, t.unreleased_claims, t.lease_token, now() as "claimed_at!",
-               t.is_probe as "is_probe!", t.returned_at is not null as "returned!", t.reopened as "reopened!",
+               t.attempts, c.trying_since, c.running_job_id, c.running_since, c.uncertain_since,
+               t.superseded_by, c.unreleased_claims, c.lease_token, now() as "claimed_at!",
+               c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
+               coalesce(c.gate_since > t.received_at, false) as "reopened!",
                exists (
                    select from reconciler.manual_actions a
                    where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
@@ -144,9 +144,10 @@ pub async fn claim(
                          select from reconciler.automation_tasks n
                          where n.workspace_id = a.workspace_id and n.integration_id = a.integration_id
                            and n.member_id = a.member_id and n.state = 'succeeded' and n.attempts > 0
-                           and n.trying_since > a.closed_at)
+                           and n.tried_since > a.closed_at)
                ) as "touched_by_hand!"
-        from claimed t
+        from claimed c
+        join reconciler.automation_tasks t on t.id = c.task_id and t.workspace_id = c.workspace_id
         "#,
         i32::try_from(quota.tasks).unwrap_or(i32::MAX),
         interval(lease),
@@ -217,16 +218,27 @@ pub async fn retry(
     lost: Lost,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
-        "update reconciler.automation_tasks
-         set state = 'pending', running_job_id = null, running_since = null,
-             uncertain_since = case when $6 then clock_timestamp() end,
-             trying_since = coalesce(trying_since, clock_timestamp()),
-             attempts = attempts + case when running_job_id is null then 1 else 0 end,
-             next_attempt_at = clock_timestamp()
-                               + case when superseded_by is null then $4 else interval '0' end,
-             last_error = $5,
-             lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
+        "with held as (
+             select h.task_id, h.workspace_id, h.running_job_id,
+                    clock_timestamp() + case when t.superseded_by is null then $4 else interval '0' end as next
+             from reconciler.turns h
+             join reconciler.automation_tasks t on t.id = h.task_id and t.workspace_id = h.workspace_id
+             where h.task_id = $1 and h.workspace_id = $2 and h.lease_token = $3
+             for no key update
+         ), released as (
+             update reconciler.turns h
+             set running_job_id = null, running_since = null,
+                 uncertain_since = case when $6 then clock_timestamp() end,
+                 trying_since = coalesce(h.trying_since, clock_timestamp()),
+                 next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
+             from held
+             where h.task_id = held.task_id and h.workspace_id = held.workspace_id
+         )
+         update reconciler.automation_tasks t
+         set state = 'pending', attempts = t.attempts + case when held.running_job_id is null then 1 else 0 end,
+             next_attempt_at = held.next, last_error = $5
+         from held
+         where t.id = held.task_id and t.workspace_id = held.workspace_id",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -249,16 +261,28 @@ pub async fn wait(
     lost: Lost,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
-        "update reconciler.automation_tasks
-         set state = 'pending', running_job_id = null, running_since = null,
-             uncertain_since = case when $6 then clock_timestamp() else uncertain_since end,
-             attempts = attempts + case when $7 then 1 else 0 end,
-             trying_since = trying_since + $4,
-             next_attempt_at = clock_timestamp()
-                               + case when superseded_by is not null and $8 then interval '0' else $4 end,
-             last_error = $5,
-             lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
+        "with held as (
+             select h.task_id, h.workspace_id,
+                    clock_timestamp()
+                    + case when t.superseded_by is not null and $8 then interval '0' else $4 end as next
+             from reconciler.turns h
+             join reconciler.automation_tasks t on t.id = h.task_id and t.workspace_id = h.workspace_id
+             where h.task_id = $1 and h.workspace_id = $2 and h.lease_token = $3
+             for no key update
+         ), released as (
+             update reconciler.turns h
+             set running_job_id = null, running_since = null,
+                 uncertain_since = case when $6 then clock_timestamp() else h.uncertain_since end,
+                 trying_since = h.trying_since + $4,
+                 next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
+             from held
+             where h.task_id = held.task_id and h.workspace_id = held.workspace_id
+         )
+         update reconciler.automation_tasks t
+         set state = 'pending', attempts = t.attempts + case when $7 then 1 else 0 end,
+             next_attempt_at = held.next, last_error = $5
+         from held
+         where t.id = held.task_id and t.workspace_id = held.workspace_id",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -281,13 +305,24 @@ pub async fn park(
     error: &str,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
-        "update reconciler.automation_tasks
+        "with held as (
+             select task_id, workspace_id, running_job_id, clock_timestamp() as next
+             from reconciler.turns
+             where task_id = $1 and workspace_id = $2 and lease_token = $3
+             for no key update
+         ), released as (
+             update reconciler.turns h
+             set running_job_id = null, running_since = null, uncertain_since = null,
+                 next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
+             from held
+             where h.task_id = held.task_id and h.workspace_id = held.workspace_id
+         )
+         update reconciler.automation_tasks t
          set state = 'pending',
-             attempts = greatest(0, attempts - case when running_job_id is null then 0 else 1 end),
-             running_job_id = null, running_since = null, uncertain_since = null,
-             next_attempt_at = clock_timestamp(), last_error = $4,
-             lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'",
+             attempts = greatest(0, t.attempts - case when held.running_job_id is null then 0 else 1 end),
+             next_attempt_at = held.next, last_error = $4
+         from held
+         where t.id = held.task_id and t.workspace_id = held.workspace_id",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -317,13 +352,17 @@ pub async fn close(
     failed_attempt: bool,
 ) -> Result<Result<Closed, LeaseLost>, StoreError> {
     let closed = sqlx::query!(
-        "update reconciler.automation_tasks
-         set state = $4, turn = null, closed_at = clock_timestamp(), closed_reason = $5,
-             attempts = attempts + case when $6 and running_job_id is null then 1 else 0 end,
-             running_job_id = null, running_since = null, uncertain_since = null,
-             lease_until = null, unreleased_claims = 0
-         where id = $1 and workspace_id = $2 and lease_token = $3 and turn is not distinct from 'head'
-         returning attempts, superseded_by",
+        "with ended as (
+             delete from reconciler.turns
+             where task_id = $1 and workspace_id = $2 and lease_token = $3
+             returning task_id, workspace_id, running_job_id, trying_since
+         )
+         update reconciler.automation_tasks t
+         set state = $4, closed_at = clock_timestamp(), closed_reason = $5, tried_since = ended.trying_since,
+             attempts = t.attempts + case when $6 and ended.running_job_id is null then 1 else 0 end
+         from ended
+         where t.id = ended.task_id and t.workspace_id = ended.workspace_id
+         returning t.attempts, t.superseded_by",
         task.id,
         task.key.workspace,
         task.lease.token,
@@ -345,10 +384,10 @@ pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), Store
     let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
     let tokens: Vec<_> = tasks.iter().map(|task| task.lease.token).collect();
     sqlx::query!(
-        "update reconciler.automation_tasks t
+        "update reconciler.turns t
          set lease_until = null, unreleased_claims = 0
          from unnest($1::bigint[], $2::bigint[]) held (id, token)
-         where t.id = held.id and t.lease_token = held.token and t.turn is not distinct from 'head'",
+         where t.task_id = held.id and t.lease_token = held.token",
         &ids,
         &tokens,
     )

@@ -26,9 +26,11 @@ const REST_AFTER_DELETING: u32 = 9;
 
 /// Does a round every while until `stop`.
 pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
+    let mut sweep = Sweep::default();
     while !stop.is_cancelled() {
         let began = Instant::now();
-        let pause = match answered(config.database.patience(), round(&pool, &config)).await {
+        let round = round(&pool, &config, &mut sweep);
+        let pause = match answered(config.database.patience(), round).await {
             Ok(Rest::Nothing) => {
                 pulse.well();
                 pulse.next()
@@ -55,8 +57,15 @@ pub enum Rest {
     Deletions,
 }
 
+/// How far old tasks have been looked at, for those to delete. From the start again, once all were.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    /// The last task that was looked at.
+    after: i64,
+}
+
 /// One round, if no other replica is at it.
-pub async fn round(pool: &PgPool, config: &Config) -> Result<Rest, StoreError> {
+pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<Rest, StoreError> {
     heal(pool).await?;
     returns::decide(pool).await?;
     store::put_off_deadlines(pool).await?;
@@ -84,7 +93,7 @@ pub async fn round(pool: &PgPool, config: &Config) -> Result<Rest, StoreError> {
     store::end_undecided_syncs(pool).await?;
     store::request_periodic_readings(pool, config.sync.every_s, READINGS_PER_ROUND).await?;
     sync::watch::store::request_readings(pool, READINGS_PER_ROUND).await?;
-    forget(pool, &config.retention, config.upkeep.batch).await
+    forget(pool, &config.retention, config.upkeep.batch, sweep).await
 }
 
 /// Sets going again what a bug, a crash or a hand at the tables left without a next step.
@@ -102,16 +111,21 @@ async fn heal(pool: &PgPool) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn forget(pool: &PgPool, retention: &Retention, batch: i32) -> Result<Rest, StoreError> {
+async fn forget(
+    pool: &PgPool,
+    retention: &Retention,
+    batch: i32,
+    sweep: &mut Sweep,
+) -> Result<Rest, StoreError> {
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
-    let tasks =
-        store::delete_finished_tasks(pool, days(retention.finished_tasks_days), batch).await?;
-    store::delete_finished_syncs(pool, days(retention.finished_tasks_days), batch).await?;
+    let kept = days(retention.finished_tasks_days);
+    let swept = store::delete_finished_tasks(pool, kept, batch, sweep.after).await?;
+    sweep.after = swept.up_to.unwrap_or_default();
+    store::delete_finished_syncs(pool, kept, batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
-    if tasks > 0 || events > 0 {
-        emit!(UPKEEP_DELETED, tasks, events, "past their retention");
+    if swept.deleted > 0 || events > 0 {
+        emit!(UPKEEP_DELETED, tasks = swept.deleted, events, "past their retention");
     }
-    let is_full = |deleted: i64| deleted >= i64::from(batch);
-    let is_more = is_full(i64::try_from(tasks).unwrap_or(i64::MAX)) || is_full(events);
+    let is_more = swept.up_to.is_some() || events >= i64::from(batch);
     Ok(if is_more { Rest::Deletions } else { Rest::Nothing })
 }

@@ -21,9 +21,9 @@ pub(super) async fn promote_stuck_members(
         r#"select count(*) filter (where reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id))
                   as "promoted!"
            from (select distinct w.workspace_id, w.integration_id, w.member_id
-                 from reconciler.automation_tasks w
+                 from reconciler.turns w
                  where w.turn = 'waiting'
-                   and not exists (select from reconciler.automation_tasks h
+                   and not exists (select from reconciler.turns h
                                    where h.workspace_id = w.workspace_id
                                      and h.integration_id = w.integration_id
                                      and h.member_id = w.member_id and h.turn = 'head')
@@ -186,39 +186,68 @@ pub(super) async fn remind_of_shut_gates(
                for no key update skip locked)
            returning i.workspace_id as workspace, i.integration_id as integration, i.gate,
                      extract(epoch from now() - i.shut_since)::bigint as "seconds!",
-                     (select count(*) from reconciler.automation_tasks t
-                      where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                        and t.turn is not null) as "tasks!""#,
+                     (select count(*) from reconciler.turns t
+                      where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id) as "tasks!""#,
         every_s as f64,
     )
     .fetch_all(pool)
     .await?)
 }
 
-/// Deletes finished tasks older than `days`, at most `limit`. A task whose action is unfinished stays.
+/// What one step of a sweep through the tasks did.
+#[derive(Debug)]
+pub(super) struct Swept {
+    pub(super) deleted: i64,
+    /// The last task that was looked at; none once all that are old enough were.
+    pub(super) up_to: Option<i64>,
+}
+
+/// Deletes finished tasks older than `days` among the next `limit` after a task. No index says when a task ended, or
+/// every end would write it: ids tell the order in which tasks came, and the oldest come first. A task whose action is
+/// unfinished stays, and so does one of a member who is watched.
 pub(super) async fn delete_finished_tasks(
     pool: &PgPool,
     days: i32,
     limit: i32,
-) -> Result<u64, StoreError> {
-    let deleted = sqlx::query!(
-        "delete from reconciler.automation_tasks t
-         using (select o.id, o.workspace_id from reconciler.automation_tasks o
-                where o.turn is null and o.closed_at < now() - make_interval(days => $1)
-                  and not exists (select from reconciler.member_watches w
-                                  where w.workspace_id = o.workspace_id and w.integration_id = o.integration_id
-                                    and w.member_id = o.member_id)
-                  and not exists (select from reconciler.manual_actions a
-                                  where a.workspace_id = o.workspace_id and a.task_id = o.id
-                                    and a.status in ('open', 'in_progress', 'done'))
-                order by o.closed_at limit $2 for update skip locked) old
-         where t.id = old.id and t.workspace_id = old.workspace_id",
+    after: i64,
+) -> Result<Swept, StoreError> {
+    sqlx::query_as!(
+        Swept,
+        r#"with next as materialized (
+               select id, workspace_id, received_at from reconciler.automation_tasks
+               where id > $3
+               order by id
+               limit $2
+           ), old as materialized (
+               select o.id, o.workspace_id
+               from next
+               join reconciler.automation_tasks o on o.id = next.id and o.workspace_id = next.workspace_id
+               where o.closed_at < now() - make_interval(days => $1)
+                 and not exists (select from reconciler.member_watches w
+                                 where w.workspace_id = o.workspace_id and w.integration_id = o.integration_id
+                                   and w.member_id = o.member_id)
+                 and not exists (select from reconciler.manual_actions a
+                                 where a.workspace_id = o.workspace_id and a.task_id = o.id
+                                   and a.status in ('open', 'in_progress', 'done'))
+               order by o.id
+               for update of o skip locked
+           ), deleted as (
+               delete from reconciler.automation_tasks t
+               using old
+               where t.id = old.id and t.workspace_id = old.workspace_id
+               returning t.id
+           )
+           select (select count(*) from deleted) as "deleted!",
+                  case when count(*) = $2 and min(received_at) < now() - make_interval(days => $1)
+                       then max(id) end as up_to
+           from next"#,
         days,
         i64::from(limit),
+        after,
     )
-    .execute(pool)
-    .await?;
-    Ok(deleted.rows_affected())
+    .fetch_one(pool)
+    .await
+    .map_err(StoreError::from)
 }
 
 /// Deletes syncs that ended `days` ago, at most `limit`.

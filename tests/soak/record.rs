@@ -146,7 +146,7 @@ impl From<TaskRow> for Task {
 const TASKS: &str =
     "select id, source_id, workspace_id, integration_id, member_id, operation, entitlements,
         requested_at, state, attempts, closed_at, closed_reason, superseded_by
-    from reconciler.automation_tasks where turn is distinct from 'arrived'";
+    from reconciler.automation_tasks where ordered_at is not null";
 const ACTIONS: &str =
     "select id, task_id, operation, status, opened_at, done_at, verdict_at, closed_at
     from reconciler.manual_actions where member_id <> '' order by id";

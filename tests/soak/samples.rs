@@ -16,13 +16,13 @@ const QUESTIONS: [(&str, &str); 4] = [
     (
         "rule 2, one attempt at a time",
         "select workspace_id, integration_id, member_id, count(*) || ' tasks are running' as what
-         from reconciler.automation_tasks where state = 'running'
+         from reconciler.turns where running_job_id is not null
          group by 1, 2, 3 having count(*) > 1",
     ),
     (
         "rule 2, one attempt at a time",
         "select workspace_id, integration_id, member_id, count(*) || ' tasks have their turn' as what
-         from reconciler.automation_tasks where turn = 'head'
+         from reconciler.turns where turn = 'head'
          group by 1, 2, 3 having count(*) > 1",
     ),
     (
@@ -42,7 +42,9 @@ const QUESTIONS: [(&str, &str); 4] = [
                  and r.member_id = a.member_id
          where a.status in ('open', 'in_progress', 'done') and a.operation <> 'remove'
            and r.operation = 'remove' and (r.requested_at, r.id) > (t.requested_at, t.id)
-           and (r.turn in ('head', 'waiting') or r.state = 'succeeded')",
+           and (r.state = 'succeeded'
+                or exists (select from reconciler.turns h
+                           where h.task_id = r.id and h.turn in ('head', 'waiting')))",
     ),
 ];
 

@@ -18,7 +18,7 @@ const STATES: &str = "select state from (
 /// How many tasks and actions have not ended; nothing while the database is down.
 pub(super) async fn unfinished(world: &World) -> Option<i64> {
     sqlx::query_scalar(
-        "select (select count(*) from reconciler.automation_tasks where turn is not null)
+        "select (select count(*) from reconciler.turns)
               + (select count(*) from reconciler.manual_actions where closed_at is null)",
     )
     .fetch_one(&world.owner)

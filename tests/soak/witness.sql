@@ -17,39 +17,36 @@ create table soak.strange_writes (
     what    text not null
 );
 
+-- Whoever changes or ends what is held must hold it: intake neither closes a task nor takes its turn while it is held.
 create function soak.witness() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     holder text;
 begin
-    if new.lease_token <> old.lease_token then
+    if tg_op = 'UPDATE' and new.lease_token <> old.lease_token then
         insert into soak.claims (task_id, token, at, login)
-        values (new.id, new.lease_token, clock_timestamp(), session_user);
+        values (new.task_id, new.lease_token, clock_timestamp(), session_user);
         return null;
     end if;
-    -- Intake closes losers, which nobody may hold.
-    if new.closed_reason = 'a later intent won' then
-        if old.lease_until is not null then
-            insert into soak.strange_writes (task_id, at, what)
-            values (new.id, clock_timestamp(), 'superseded by intake while it was held');
-        end if;
+    if tg_op = 'UPDATE'
+       and (new.running_job_id, new.uncertain_since) is not distinct from (old.running_job_id, old.uncertain_since)
+       and (old.lease_until is null or new.lease_until is not null) then
         return null;
     end if;
-    if (new.state, new.attempts, new.running_job_id, new.uncertain_since, new.closed_at)
-           is distinct from (old.state, old.attempts, old.running_job_id, old.uncertain_since, old.closed_at)
-       or old.lease_until is not null and new.lease_until is null then
-        select c.login into holder from soak.claims c where c.task_id = new.id and c.token = new.lease_token;
-        if holder is distinct from session_user then
-            insert into soak.strange_writes (task_id, at, what)
-            values (new.id, clock_timestamp(),
-                    format('%s wrote %s over the claim of %s', session_user, new.state, holder));
-        end if;
+    if tg_op = 'DELETE' and old.lease_until is null then
+        return null;
+    end if;
+    select c.login into holder from soak.claims c where c.task_id = old.task_id and c.token = old.lease_token;
+    if holder is distinct from session_user then
+        insert into soak.strange_writes (task_id, at, what)
+        values (old.task_id, clock_timestamp(),
+                format('%s by %s over the claim of %s', lower(tg_op), session_user, holder));
     end if;
     return null;
 end
 $$;
 
 create trigger soak_witness
-    after update on reconciler.automation_tasks
+    after update or delete on reconciler.turns
     for each row execute function soak.witness();

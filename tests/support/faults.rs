@@ -183,7 +183,7 @@ impl Mortal {
     /// Makes everything due that waits for a time, the end of a lease included.
     pub(crate) async fn let_time_pass(&self) {
         sqlx::raw_sql(
-            "update reconciler.automation_tasks
+            "update reconciler.turns
              set next_attempt_at = now(), lease_until = case when lease_until is not null then now() end
              where turn = 'head';
              update reconciler.syncs
@@ -197,8 +197,8 @@ impl Mortal {
 
     async fn due(&self) -> Due {
         let row = sqlx::query(
-            "select exists (select from reconciler.automation_tasks where turn = 'arrived'),
-                    exists (select from reconciler.automation_tasks where turn = 'head'),
+            "select exists (select from reconciler.turns where turn = 'arrived'),
+                    exists (select from reconciler.turns where turn = 'head'),
                     exists (select from reconciler.syncs
                             where state in ('requested', 'started', 'report_ready', 'applying'))",
         )
@@ -233,11 +233,16 @@ impl Mortal {
 }
 
 /// Rules of every end, each with a query for what breaks it.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 7] = [
     (
         "no task is left unfinished or leased",
-        "select id || ' ' || state || ' ' || coalesce(turn, 'closed') from reconciler.automation_tasks
-         where turn is not null or lease_until is not null",
+        "select task_id || ' ' || turn from reconciler.turns",
+    ),
+    (
+        "every unfinished task has its turn",
+        "select t.id || ' ' || t.state from reconciler.automation_tasks t
+         where t.closed_at is null
+           and not exists (select from reconciler.turns h where h.task_id = t.id and h.workspace_id = t.workspace_id)",
     ),
     (
         "no sync is left unfinished or leased",

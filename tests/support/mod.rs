@@ -218,12 +218,10 @@ impl World {
 
     /// Makes everything due that waits for a time.
     pub(crate) async fn let_time_pass(&self) {
-        sqlx::query(
-            "update reconciler.automation_tasks set next_attempt_at = now() where turn = 'head'",
-        )
-        .execute(&self.pool)
-        .await
-        .unwrap();
+        sqlx::query("update reconciler.turns set next_attempt_at = now() where turn = 'head'")
+            .execute(&self.pool)
+            .await
+            .unwrap();
         sqlx::query(
             "update reconciler.integrations set gate_until = now()
              where gate = 'closed' or gate = 'half_open' and gate_probe is null",
@@ -278,7 +276,7 @@ impl World {
 
     async fn is_busy(&self) -> bool {
         sqlx::query_scalar(
-            "select exists (select from reconciler.automation_tasks where turn in ('arrived', 'head'))
+            "select exists (select from reconciler.turns where turn in ('arrived', 'head'))
                  or exists (select from reconciler.syncs
                             where state in ('requested', 'started', 'report_ready', 'applying'))",
         )

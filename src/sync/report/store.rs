@@ -18,9 +18,10 @@ pub async fn intents(
                 case when t.state = 'running' then now() else greatest(t.closed_at, a.done_at, a.closed_at) end
                     as worked_at
          from (select distinct on (member_id) *
-               from reconciler.automation_tasks
+               from reconciler.automation_tasks k
                where workspace_id = $1 and integration_id = $2 and state not in ('superseded', 'cancelled')
-                 and (turn is null or turn = 'head')
+                 and not exists (select from reconciler.turns h
+                                 where h.task_id = k.id and h.workspace_id = k.workspace_id and h.turn <> 'head')
                order by member_id, requested_at desc, id desc) t
          left join lateral (
              select m.status, m.done_at, m.closed_at from reconciler.manual_actions m
