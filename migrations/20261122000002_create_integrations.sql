@@ -148,10 +148,12 @@ begin
         workspace_id := i.workspace_id;
         integration_id := i.integration_id;
         is_probe := i.gate <> 'open';
-        select coalesce(array_agg(t.task_id), '{}') into in_flight
+        select coalesce(array_agg(u.id), '{}') into in_flight
         from unnest(i.taken) u (id)
-        join reconciler.turns t on t.task_id = u.id and t.workspace_id = i.workspace_id
-        where t.running_job_id is null and t.lease_until > clock_timestamp();
+        cross join lateral (select from reconciler.turns t
+                            where t.task_id = u.id and t.workspace_id = i.workspace_id
+                              and t.running_job_id is null and t.lease_until > clock_timestamp()
+                            offset 0) held;
         if is_probe then
             takes := 1;
         else

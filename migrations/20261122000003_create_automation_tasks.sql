@@ -107,6 +107,10 @@ create index intents_of_a_member
 
 -- The unfinished tasks, and no others: whose turn it is, and who holds which. Small rows that change often, apart from
 -- large ones that change seldom: what a task costs does not grow with what is kept.
+--
+-- The table is empty at night and has a million rows in the morning, and sessions keep the plans that they made at
+-- night. So statements leave no choice to the planner here: they look rows up in a lateral subquery that `offset 0`
+-- keeps from being joined in another way, and change them by their ctid, which nobody can move once it is locked.
 create table reconciler.turns (
     task_id           bigint      not null,
     workspace_id      text collate "C" not null,
@@ -143,8 +147,10 @@ comment on column reconciler.turns.lease_token is
 -- Mutual exclusion per member, by the database.
 create unique index one_head_per_member
     on reconciler.turns (workspace_id, integration_id, member_id) where turn = 'head';
+-- Due times are never null; said here, it keeps whoever looks for a member's head out of this index.
 create index heads_by_due_time
-    on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id) where turn = 'head';
+    on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id)
+    where turn = 'head' and next_attempt_at is not null;
 -- Jobs in flight are counted and watched whatever the gate says.
 create index running_by_due_time
     on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id) where running_job_id is not null;

@@ -173,6 +173,7 @@ begin
                     where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
                       and t.turn = 'head' and t.next_attempt_at <= now()
                       and (t.lease_until is null or t.lease_until <= now())
+                    order by t.next_attempt_at
                     limit 1) due),
         exists (select from reconciler.syncs s
                 where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()

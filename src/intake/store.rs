@@ -141,11 +141,14 @@ pub(super) async fn lock_members<'a>(
                    and w.member_id = k.member_id and w.turn = 'waiting'
              ) h
          )
-         select t.task_id
-         from known
-         join reconciler.turns t using (task_id, workspace_id)
-         order by known.turn, t.task_id
-         for no key update of t",
+         select locked.task_id
+         from (select * from known order by turn, task_id) known
+         cross join lateral (
+             select t.task_id from reconciler.turns t
+             where t.task_id = known.task_id and t.workspace_id = known.workspace_id
+             for no key update
+             offset 0
+         ) locked",
         &keys.workspaces,
         &keys.integrations,
         &keys.members,
@@ -172,7 +175,10 @@ pub(super) async fn known_intents(
         from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
              k (workspace_id, integration_id, member_id, since)
         join reconciler.automation_tasks t using (workspace_id, integration_id, member_id)
-        left join reconciler.turns h on h.task_id = t.id and h.workspace_id = t.workspace_id
+        left join lateral (
+            select * from reconciler.turns h where h.task_id = t.id and h.workspace_id = t.workspace_id
+            offset 0
+        ) h on true
         left join lateral (
             select a.id, a.status from reconciler.manual_actions a
             where a.workspace_id = t.workspace_id and a.task_id = t.id
@@ -238,7 +244,7 @@ pub(super) async fn close_superseded(
         "with ended as (
              delete from reconciler.turns t
              using unnest($1::bigint[], $2::bigint[]) l (task, winner)
-             where t.task_id = l.task
+             where t.ctid = (select h.ctid from reconciler.turns h where h.task_id = l.task)
              returning t.task_id, t.workspace_id, t.trying_since, l.winner
          ), closed as (
              update reconciler.automation_tasks t
@@ -275,7 +281,7 @@ pub(super) async fn mark_superseded(
              update reconciler.turns t
              set next_attempt_at = least(t.next_attempt_at, clock_timestamp())
              from unnest($1::bigint[], $2::bigint[]) l (task, winner)
-             where t.task_id = l.task
+             where t.ctid = (select h.ctid from reconciler.turns h where h.task_id = l.task)
              returning t.task_id, t.workspace_id, t.next_attempt_at, l.winner
          ), marked as (
              update reconciler.automation_tasks t
@@ -366,7 +372,8 @@ pub(super) async fn place(
              update reconciler.turns t
              set turn = p.turn, next_attempt_at = p.next_attempt_at
              from placed p
-             where t.task_id = p.id and t.workspace_id = p.workspace_id
+             where t.ctid = (select h.ctid from reconciler.turns h
+                             where h.task_id = p.id and h.workspace_id = p.workspace_id)
          )
          insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
          select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('turn', p.turn)

@@ -51,29 +51,34 @@ pub async fn succeed(
     let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
     let closed = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.task_id, t.workspace_id, t.trying_since, s.reason
-               from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
-                    s (id, workspace_id, token, reason, app_works)
-               join reconciler.turns t on t.task_id = s.id and t.workspace_id = s.workspace_id
-               where t.lease_token = s.token
-                 and not exists (
-                     select from reconciler.integrations i
-                     where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
-                       and (i.gate_probe = t.task_id
-                            or s.app_works
-                               and (i.gate_failures > 0 or i.gate_slope is not null or i.gate_closings > 0)))
-               order by t.task_id -- as everybody who locks several does
-               for update of t
+               select t.place, s.reason
+               from (select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
+                              s (id, workspace_id, token, reason, app_works)
+                     order by id) s -- as everybody who locks several does
+               cross join lateral (
+                   select t.ctid as place
+                   from reconciler.turns t
+                   where t.task_id = s.id and t.workspace_id = s.workspace_id and t.lease_token = s.token
+                     and not exists (
+                         select from reconciler.integrations i
+                         where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
+                           and (i.gate_probe = t.task_id
+                                or s.app_works
+                                   and (i.gate_failures > 0 or i.gate_slope is not null or i.gate_closings > 0)))
+                   for update of t
+                   offset 0
+               ) t
            ), ended as (
                delete from reconciler.turns t
                using held
-               where t.task_id = held.task_id and t.workspace_id = held.workspace_id
+               where t.ctid = held.place
+               returning t.task_id, t.workspace_id, t.trying_since, held.reason
            )
            update reconciler.automation_tasks t
-           set state = 'succeeded', closed_at = clock_timestamp(), closed_reason = held.reason,
-               tried_since = held.trying_since
-           from held
-           where t.id = held.task_id and t.workspace_id = held.workspace_id
+           set state = 'succeeded', closed_at = clock_timestamp(), closed_reason = ended.reason,
+               tried_since = ended.trying_since
+           from ended
+           where t.id = ended.task_id and t.workspace_id = ended.workspace_id
            returning t.id"#,
         &claims.tasks,
         &claims.workspaces,
@@ -111,13 +116,17 @@ pub async fn watch(
     let started: Vec<_> = watched.iter().map(|watching| watching.started).collect();
     let written = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.task_id, t.workspace_id, w.job, w.started, clock_timestamp() + w.after as next
-               from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::interval[], $6::boolean[])
-                    w (id, workspace_id, token, job, after, started)
-               join reconciler.turns t on t.task_id = w.id and t.workspace_id = w.workspace_id
-               where t.lease_token = w.token
-               order by t.task_id
-               for no key update of t
+               select t.place, w.job, w.started, clock_timestamp() + w.after as next
+               from (select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::interval[], $6::boolean[])
+                              w (id, workspace_id, token, job, after, started)
+                     order by id) w
+               cross join lateral (
+                   select t.ctid as place
+                   from reconciler.turns t
+                   where t.task_id = w.id and t.workspace_id = w.workspace_id and t.lease_token = w.token
+                   for no key update of t
+                   offset 0
+               ) t
            ), released as (
                update reconciler.turns t
                set running_job_id = held.job,
@@ -127,13 +136,14 @@ pub async fn watch(
                    uncertain_since = null,
                    next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
                from held
-               where t.task_id = held.task_id and t.workspace_id = held.workspace_id
+               where t.ctid = held.place
+               returning t.task_id, t.workspace_id, t.next_attempt_at, held.started
            )
            update reconciler.automation_tasks t
-           set state = 'running', attempts = t.attempts + case when held.started then 1 else 0 end,
-               next_attempt_at = held.next
-           from held
-           where t.id = held.task_id and t.workspace_id = held.workspace_id
+           set state = 'running', attempts = t.attempts + case when released.started then 1 else 0 end,
+               next_attempt_at = released.next_attempt_at
+           from released
+           where t.id = released.task_id and t.workspace_id = released.workspace_id
            returning t.id"#,
         &claims.tasks,
         &claims.workspaces,

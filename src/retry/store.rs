@@ -56,10 +56,10 @@ pub async fn claim(
             order by random() -- or a busy integration would keep the others waiting
         ),
         passing as materialized (
-            select t.task_id, t.workspace_id, a.limited, a.is_probe, a.in_flight, a.gate_probe, a.gate_since
+            select t.place, a.limited, a.is_probe, a.in_flight, a.gate_probe, a.gate_since
             from admitted a
             cross join lateral (
-                select h.task_id, h.workspace_id
+                select h.ctid as place
                 from reconciler.turns h
                 where h.workspace_id = a.workspace_id and h.integration_id = a.integration_id
                   and h.turn = 'head' and h.next_attempt_at <= now()
@@ -72,10 +72,10 @@ pub async fn claim(
             limit $1
         ),
         watched as materialized (
-            select t.task_id, t.workspace_id, i.gate_probe, i.gate_since
+            select t.place, i.gate_probe, i.gate_since
             from reconciler.integrations i
             cross join lateral (
-                select h.task_id, h.workspace_id
+                select h.ctid as place
                 from reconciler.turns h
                 where h.workspace_id = i.workspace_id and h.integration_id = i.integration_id
                   and h.running_job_id is not null and h.next_attempt_at <= now()
@@ -89,8 +89,7 @@ pub async fn claim(
             limit $1
         ),
         due as materialized (
-            select task_id, workspace_id, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe,
-                   gate_since
+            select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe, gate_since
             from watched
             union all
             select * from passing
@@ -106,7 +105,7 @@ pub async fn claim(
                                        then coalesce(t.uncertain_since, now())
                                        else t.uncertain_since end
             from due
-            where t.task_id = due.task_id and t.workspace_id = due.workspace_id
+            where t.ctid = due.place
             returning t.*, due.limited, due.in_flight, due.gate_since,
                       due.is_probe or coalesce(due.gate_probe = t.task_id, false) as is_probe
         ),
@@ -219,7 +218,7 @@ pub async fn retry(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "with held as (
-             select h.task_id, h.workspace_id, h.running_job_id,
+             select h.ctid as place, h.task_id, h.workspace_id, h.running_job_id,
                     clock_timestamp() + case when t.superseded_by is null then $4 else interval '0' end as next
              from reconciler.turns h
              join reconciler.automation_tasks t on t.id = h.task_id and t.workspace_id = h.workspace_id
@@ -232,7 +231,7 @@ pub async fn retry(
                  trying_since = coalesce(h.trying_since, clock_timestamp()),
                  next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
              from held
-             where h.task_id = held.task_id and h.workspace_id = held.workspace_id
+             where h.ctid = held.place
          )
          update reconciler.automation_tasks t
          set state = 'pending', attempts = t.attempts + case when held.running_job_id is null then 1 else 0 end,
@@ -262,7 +261,7 @@ pub async fn wait(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "with held as (
-             select h.task_id, h.workspace_id,
+             select h.ctid as place, h.task_id, h.workspace_id,
                     clock_timestamp()
                     + case when t.superseded_by is not null and $8 then interval '0' else $4 end as next
              from reconciler.turns h
@@ -276,7 +275,7 @@ pub async fn wait(
                  trying_since = h.trying_since + $4,
                  next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
              from held
-             where h.task_id = held.task_id and h.workspace_id = held.workspace_id
+             where h.ctid = held.place
          )
          update reconciler.automation_tasks t
          set state = 'pending', attempts = t.attempts + case when $7 then 1 else 0 end,
@@ -306,7 +305,7 @@ pub async fn park(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "with held as (
-             select task_id, workspace_id, running_job_id, clock_timestamp() as next
+             select ctid as place, task_id, workspace_id, running_job_id, clock_timestamp() as next
              from reconciler.turns
              where task_id = $1 and workspace_id = $2 and lease_token = $3
              for no key update
@@ -315,7 +314,7 @@ pub async fn park(
              set running_job_id = null, running_since = null, uncertain_since = null,
                  next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
              from held
-             where h.task_id = held.task_id and h.workspace_id = held.workspace_id
+             where h.ctid = held.place
          )
          update reconciler.automation_tasks t
          set state = 'pending',
@@ -386,8 +385,7 @@ pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), Store
     sqlx::query!(
         "update reconciler.turns t
          set lease_until = null, unreleased_claims = 0
-         from unnest($1::bigint[], $2::bigint[]) held (id, token)
-         where t.task_id = held.id and t.lease_token = held.token",
+         where task_id = any ($1) and lease_token = any ($2)",
         &ids,
         &tokens,
     )

@@ -21,7 +21,8 @@ pub async fn intents(
                from reconciler.automation_tasks k
                where workspace_id = $1 and integration_id = $2 and state not in ('superseded', 'cancelled')
                  and not exists (select from reconciler.turns h
-                                 where h.task_id = k.id and h.workspace_id = k.workspace_id and h.turn <> 'head')
+                                 where h.task_id = k.id and h.workspace_id = k.workspace_id and h.turn <> 'head'
+                                 offset 0)
                order by member_id, requested_at desc, id desc) t
          left join lateral (
              select m.status, m.done_at, m.closed_at from reconciler.manual_actions m
