@@ -58,7 +58,7 @@ create table reconciler.events (
     constraint detail_is_an_object check (jsonb_typeof(detail) = 'object')
 );
 
-create index events_of_a_subject on reconciler.events (workspace_id, subject, subject_id, id);
+create index events_of_a_subject on reconciler.events (subject_id, id);
 -- Rows stay where they were appended, so that ranges of pages tell the time for next to nothing.
 create index events_by_time on reconciler.events using brin (at) with (pages_per_range = 16);
 

@@ -8,9 +8,6 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::membership::UnknownWord;
 
-/// The actor of everything that the daemon does by itself.
-pub const DAEMON: &str = "daemon";
-
 /// Why rows could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -42,7 +39,13 @@ pub async fn answered<T>(
     tokio::time::timeout(patience, statements).await.unwrap_or(Err(StoreError::Silent(patience)))
 }
 
-/// Begins a transaction whose rows in the trail name `actor`.
+/// Begins a transaction of the daemon: its lines in the trail name it. In one trip to the server and back, for every
+/// step makes one.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with("begin; set local reconciler.actor = 'daemon'").await
+}
+
+/// Begins a transaction of somebody else, whom its lines in the trail name.
 pub async fn begin_as(
     pool: &PgPool,
     actor: &str,

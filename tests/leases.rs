@@ -11,7 +11,7 @@ use cerby_reconciler::lease::LeaseLost;
 use cerby_reconciler::retry::batch::{self, Watching};
 use cerby_reconciler::retry::store::{self as tasks, Quota};
 use cerby_reconciler::simulator::Call;
-use cerby_reconciler::store::{DAEMON, begin_as};
+use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use support::{APP, World, a_failed};
@@ -56,7 +56,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let_leases_end(&world).await;
     let owner = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
 
-    let mut tx = begin_as(&world.pool, DAEMON).await.unwrap();
+    let mut tx = begin(&world.pool).await.unwrap();
     let late = [
         tasks::close(&mut tx, &stalled, "succeeded", "late", false).await.unwrap().map(drop),
         tasks::retry(&mut tx, &stalled, LEASE, "late", cerby_reconciler::retry::Lost::Nothing)
@@ -72,7 +72,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     tx.commit().await.unwrap();
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
 
-    let mut tx = begin_as(&world.pool, DAEMON).await.unwrap();
+    let mut tx = begin(&world.pool).await.unwrap();
     assert!(tasks::close(&mut tx, &owner, "succeeded", "mine", false).await.unwrap().is_ok());
 }
 

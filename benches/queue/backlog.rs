@@ -63,8 +63,7 @@ async fn drain_again_and_again(
 async fn buffers(place: &Place) -> anyhow::Result<f64> {
     let mut connection = bed::connect(&place.url).await?;
     let prepare = format!(
-        "{} set plan_cache_mode = force_generic_plan;
-         prepare claim (integer, interval, integer, integer, text[]) as {}",
+        "{} prepare claim (integer, interval, integer, integer, text[]) as {}",
         planning(),
         claim_text()?
     );

@@ -17,7 +17,7 @@ use crate::history::{self, Happened};
 use crate::membership::MemberKeys;
 use crate::retry::batch::{Success, Watching, promote, succeed, watch};
 use crate::retry::{self, ClaimedTask, Next};
-use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::store::{StoreError, answered, begin};
 use crate::sync;
 use crate::telemetry::chain;
 
@@ -131,7 +131,7 @@ async fn prepare(
     recorder: &Recorder,
     entries: &[Entry],
 ) -> Result<(Transaction<'static, Postgres>, HashSet<i64>), StoreError> {
-    let mut tx = begin_as(&recorder.pool, DAEMON).await?;
+    let mut tx = begin(&recorder.pool).await?;
     let mut written = write_successes(&mut tx, &recorder.syncs, entries).await?;
     written.extend(write_watched(&mut tx, entries).await?);
     Ok((tx, written))

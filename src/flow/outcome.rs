@@ -17,7 +17,7 @@ use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
 use crate::membership::MemberKey;
 use crate::retry::batch::{Watching, promote, watch};
 use crate::retry::{self, ClaimedTask, EscalationReason};
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{StoreError, begin};
 use crate::sync;
 
 /// What recording needs to know.
@@ -78,7 +78,7 @@ type Tx = Transaction<'static, Postgres>;
 
 impl Outcome<'_> {
     async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(begin_as(&self.recorder.pool, DAEMON).await?)
+        Ok(begin(&self.recorder.pool).await?)
     }
 
     /// Moves the integration's gate by what the step showed, and commits both.

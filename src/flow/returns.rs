@@ -4,7 +4,7 @@ use sqlx::PgPool;
 
 use crate::emit;
 use crate::manual_action::returns::{self, DecidedReturn};
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{StoreError, begin};
 
 /// Decides the returns whose canary has ended, each in a transaction of its own: the rest follows, or stays with people.
 pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
@@ -31,7 +31,7 @@ pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
 }
 
 async fn decide_one(pool: &PgPool) -> Result<Option<DecidedReturn>, StoreError> {
-    let mut tx = begin_as(pool, DAEMON).await?;
+    let mut tx = begin(pool).await?;
     let decided = returns::decide_return(&mut tx).await?;
     tx.commit().await?;
     Ok(decided)

@@ -10,7 +10,7 @@ use super::{Recorded, watches};
 use crate::backend::Reading;
 use crate::emit;
 use crate::membership::MemberKey;
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{StoreError, begin};
 use crate::sync::report::classify;
 use crate::sync::store::Doubt;
 use crate::sync::verdict::{Judgement, Verdict, judge};
@@ -27,7 +27,7 @@ pub(super) enum Said {
 
 /// Judges every action that the reading may speak of, ends the sync, and asks for the next reading if one is due.
 pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, reading: Reading) -> Recorded {
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let (workspace, integration) = (&sync.workspace, &sync.integration);
     let intents = sync::report::store::intents(&mut *tx, workspace, integration).await?;
     let before = sync::report::store::members_before(&mut tx, sync).await?;

@@ -12,7 +12,7 @@ use crate::backend::Client;
 use crate::config::{self, Config};
 use crate::emit;
 use crate::lease::LeaseLost;
-use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::store::{StoreError, answered, begin};
 use crate::sync::report::classify;
 use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
@@ -124,7 +124,7 @@ fn say_lost(sync: &ClaimedSync) {
 
 /// The reading must be younger than every deed it judges, so its start is written before it is asked for.
 async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let started = sync::store::start(&mut tx, sync).await?;
     if started.is_ok() {
         tx.commit().await?;
@@ -137,7 +137,7 @@ async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
 async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) -> Recorded {
     match next {
         sync::Next::Watch { job, after, started, applies } => {
-            let mut tx = begin_as(&stage.pool, DAEMON).await?;
+            let mut tx = begin(&stage.pool).await?;
             let recorded =
                 sync::store::watch(&mut tx, sync, &job, after, started, applies.as_ref()).await?;
             tx.commit().await?;
@@ -168,7 +168,7 @@ async fn hold(
     reason: String,
 ) -> Recorded {
     let held = Duration::from_secs(stage.policy.guard.held_s);
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let held = sync::store::hold(&mut tx, sync, report_id, report, &reason, held).await?;
     if let Err(lost) = held {
         return Ok(Err(lost));
@@ -198,7 +198,7 @@ async fn again(
         return fail(stage, sync, &why, false).await;
     }
     let after = stage.policy.retry_after(sync.failures).max(quiet);
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
     tx.commit().await?;
     if recorded.is_ok() {
@@ -214,7 +214,7 @@ async fn anew(stage: &SyncStage, sync: &ClaimedSync, why: String) -> Recorded {
     if failures >= stage.policy.sync.max_failures {
         return fail(stage, sync, &why, false).await;
     }
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let recorded = sync::store::anew(&mut tx, sync, &why).await?;
     tx.commit().await?;
     if recorded.is_ok() {
@@ -242,7 +242,7 @@ async fn fail(
     reason: &str,
     login_refused: bool,
 ) -> Recorded {
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let started_at = match sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
         Ok(started_at) => started_at,
         Err(lost) => return Ok(Err(lost)),
@@ -287,7 +287,7 @@ async fn fail(
 
 /// Closes done actions of an app that cannot be read by the person's word.
 async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
-    let mut tx = begin_as(&stage.pool, DAEMON).await?;
+    let mut tx = begin(&stage.pool).await?;
     let reason = "the catalogue says that this app cannot be read";
     let started_at = match sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
         Ok(started_at) => started_at,

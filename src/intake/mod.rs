@@ -18,7 +18,7 @@ use crate::membership::MemberKey;
 use crate::pulse::Pulse;
 use crate::retry::Policy;
 use crate::retry::decide::{Arrival, first_due};
-use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::store::{StoreError, answered, begin};
 use crate::wakeup::Bells;
 
 pub mod order;
@@ -39,11 +39,14 @@ pub async fn run(
     while !stop.is_cancelled() {
         let ordered = order_arrivals(&pool, &policy, config.intake.batch);
         match answered(config.database.patience(), ordered).await {
-            Ok(0) => pulse.well(),
-            Ok(_) => {
+            Ok(ordered) => {
                 pulse.well();
-                bells.tasks.notify_one();
-                continue; // there may be more than one batch
+                if ordered > 0 {
+                    bells.tasks.notify_one();
+                }
+                if ordered >= usize::try_from(config.intake.batch).unwrap_or(usize::MAX) {
+                    continue;
+                }
             }
             Err(error) => pulse.failed(&error),
         }
@@ -61,10 +64,7 @@ pub async fn order_arrivals(
     policy: &Policy,
     batch: i64,
 ) -> Result<usize, StoreError> {
-    let mut tx = begin_as(pool, DAEMON).await?;
-    if !store::is_ours(&mut tx).await? {
-        return Ok(0);
-    }
+    let mut tx = begin(pool).await?;
     let arrived = store::arrivals(&mut tx, batch).await?;
     if arrived.is_empty() {
         return Ok(0);

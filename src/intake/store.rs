@@ -23,24 +23,17 @@ pub(super) struct Arrived {
     pub(super) requested_at: DateTime<Utc>,
 }
 
-/// Whether this transaction alone orders rows now. One replica at a time; the others have nothing to add.
-pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"select pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0)) as "ours!""#
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
-/// The oldest rows without a place, locked.
+/// The oldest rows without a place, locked. One replica orders rows at a time; the others find none.
 pub(super) async fn arrivals(
     connection: &mut PgConnection,
     limit: i64,
 ) -> Result<Vec<Arrived>, StoreError> {
     let rows = sqlx::query!(
-        "with arrived as materialized (
+        "with ours as materialized (
+             select pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0)) as is_ours
+         ), arrived as materialized (
              select task_id, workspace_id from reconciler.turns
-             where turn = 'arrived'
+             where turn = 'arrived' and (select is_ours from ours)
              order by task_id
              limit $1
              for no key update skip locked

@@ -10,7 +10,7 @@ use crate::emit;
 use crate::flow::returns;
 use crate::manual_action;
 use crate::pulse::Pulse;
-use crate::store::{DAEMON, StoreError, answered, begin_as};
+use crate::store::{StoreError, answered, begin};
 use crate::sync;
 
 mod store;
@@ -98,7 +98,7 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
 
 /// Sets going again what a bug, a crash or a hand at the tables left without a next step.
 async fn heal(pool: &PgPool) -> Result<(), StoreError> {
-    let mut tx = begin_as(pool, DAEMON).await?;
+    let mut tx = begin(pool).await?;
     if !store::is_ours(&mut tx).await? {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use crate::store::{DAEMON, StoreError, begin_as};
+use crate::store::{StoreError, begin};
 
 /// Whether this transaction alone heals now.
 pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, StoreError> {
@@ -66,7 +66,7 @@ pub(super) async fn request_missing_syncs(
 
 /// Ends held syncs that nobody decided on in time, and has the apps read anew.
 pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError> {
-    let mut tx = begin_as(pool, DAEMON).await?;
+    let mut tx = begin(pool).await?;
     sqlx::query!(
         "with ended as (
              update reconciler.syncs
@@ -96,7 +96,7 @@ pub(super) async fn request_periodic_readings(
         .filter(|app| !app.can_sync)
         .map(|app| app.application.clone())
         .collect();
-    let mut tx = begin_as(pool, DAEMON).await?;
+    let mut tx = begin(pool).await?;
     sqlx::query!(
         "with due as materialized (
              select workspace_id, integration_id, next_reading_at,
