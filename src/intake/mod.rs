@@ -73,7 +73,9 @@ pub async fn order_arrivals(
     let since = oldest_by_member(&arrived);
     store::lock_members(&mut tx, since.keys()).await?;
     // After the members, as whoever records an outcome locks a task before its integration.
-    store::introduce_integrations(&mut tx, &ids).await?;
+    let strangers: Vec<_> =
+        arrived.iter().filter(|task| !task.is_introduced).map(|task| task.id).collect();
+    store::introduce_integrations(&mut tx, &strangers).await?;
     let mut intents = store::known_intents(&mut tx, &since).await?;
     for task in &arrived {
         intents.entry(task.key.clone()).or_default().push(Intent {

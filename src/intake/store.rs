@@ -21,6 +21,8 @@ pub(super) struct Arrived {
     pub(super) has_automation: bool,
     pub(super) failure: Failure,
     pub(super) requested_at: DateTime<Utc>,
+    /// Whether its integration is known, by the name that it has here.
+    pub(super) is_introduced: bool,
 }
 
 /// The oldest rows without a place, locked. One replica orders rows at a time; the others find none.
@@ -39,7 +41,11 @@ pub(super) async fn arrivals(
              for no key update skip locked
          )
          select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
-                t.failure_code, t.can_retry, t.user_required, t.requested_at
+                t.failure_code, t.can_retry, t.user_required, t.requested_at,
+                exists (select from reconciler.integrations i
+                        where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
+                          and (i.name, i.kind, i.application)
+                              = (t.integration_name, t.integration_kind, t.application)) as \"is_introduced!\"
          from arrived a
          join reconciler.automation_tasks t on t.id = a.task_id and t.workspace_id = a.workspace_id
          order by t.id",
@@ -67,6 +73,7 @@ pub(super) async fn arrivals(
                     ..Failure::default()
                 },
                 requested_at: row.requested_at,
+                is_introduced: row.is_introduced,
                 key: MemberKey {
                     workspace: row.workspace_id,
                     integration: row.integration_id,
@@ -82,6 +89,9 @@ pub(super) async fn introduce_integrations(
     connection: &mut PgConnection,
     tasks: &[i64],
 ) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into reconciler.integrations as known (workspace_id, integration_id, name, kind, application)
          select distinct on (workspace_id, integration_id)
@@ -120,6 +130,7 @@ pub(super) async fn lock_members<'a>(
     )
     .fetch_all(&mut *connection)
     .await?;
+    // A statement of its own: it sees the tasks that an action gave back while we waited for it.
     sqlx::query!(
         "with known as materialized (
              select h.*
