@@ -351,3 +351,26 @@ async fn a_hand_with_the_daemons_login_is_a_persons_hand(pool: PgPool) {
         assert!(message.contains(words), "{message}");
     }
 }
+
+/// Keys that a table distributed by workspace could not have.
+const KEYS_WITHOUT_WORKSPACE: &str = "
+    select i.indexrelid::regclass::text from pg_index i
+    join pg_class c on c.oid = i.indrelid
+    where c.relnamespace = 'reconciler'::regnamespace and i.indisunique and c.relname <> 'schema_migrations'
+      and not exists (select from pg_attribute a
+                      where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'workspace_id')";
+
+#[sqlx::test(migrations = false)]
+async fn every_key_has_the_workspace(pool: PgPool) {
+    let world = World::new(pool).await;
+    let without = async || {
+        sqlx::query_scalar::<_, String>(KEYS_WITHOUT_WORKSPACE)
+            .fetch_all(&world.pool)
+            .await
+            .unwrap()
+    };
+    assert!(without().await.is_empty(), "{:?}", without().await);
+    let broken = "create unique index bad on reconciler.turns (task_id)";
+    sqlx::query(broken).execute(&world.pool).await.unwrap();
+    assert_eq!(without().await.len(), 1, "a key without it is seen");
+}

@@ -13,7 +13,7 @@ use cerby_reconciler::retry::store::{self as tasks, Quota};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use support::{APP, World, a_failed};
 
 const LEASE: Duration = Duration::from_secs(45);
@@ -153,4 +153,74 @@ async fn a_paused_integration_is_left_alone_and_goes_on_when_it_is_resumed(pool:
     gate("open").execute(&world.pool).await.unwrap();
     world.drive().await;
     assert_eq!(world.state(id).await, "succeeded");
+}
+
+/// Who records an outcome may wait for intake, which has just moved the row.
+#[sqlx::test(migrations = false)]
+async fn an_outcome_is_recorded_although_intake_marks_its_task_meanwhile(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    for outcome in ["retry", "wait", "park", "close"] {
+        world.let_time_pass().await;
+        let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+        let recorded = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
+            let lost = cerby_reconciler::retry::Lost::Nothing;
+            match outcome {
+                "retry" => tasks::retry(tx, &task, LEASE, "why", lost).await.unwrap(),
+                "wait" => tasks::wait(tx, &task, LEASE, "why", lost).await.unwrap(),
+                "park" => tasks::park(tx, &task, "why").await.unwrap(),
+                _ => tasks::close(tx, &task, "succeeded", "why", false).await.unwrap().map(drop),
+            }
+        });
+        assert_eq!(recorded.await, Ok(()), "{outcome}");
+        let leased = "select count(*) from reconciler.turns where lease_until is not null";
+        let leased: i64 = sqlx::query_scalar(leased).fetch_one(&world.pool).await.unwrap();
+        assert_eq!(leased, 0, "{outcome}");
+    }
+}
+
+/// A batch waits for nobody twice: it leaves out what moved under it, whole, and that is recorded by itself.
+#[sqlx::test(migrations = false)]
+async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+    let closed = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
+        let success = batch::Success { task: &task, reason: "seen", app_works: false };
+        batch::succeed(tx, &[success]).await.unwrap()
+    });
+    assert!(closed.await.is_empty());
+    let held = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
+        let watching = Watching { task: &task, job: "job", after: LEASE, started: true };
+        batch::watch(tx, &[watching]).await.unwrap()
+    });
+    assert!(held.await.is_empty());
+    assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
+    let mut tx = begin(&world.pool).await.unwrap();
+    assert!(tasks::close(&mut tx, &task, "succeeded", "seen", false).await.unwrap().is_ok());
+}
+
+/// Runs `record` in a transaction of its own, which finds the task locked and then moved by another.
+async fn while_intake_moves<T>(
+    world: &World,
+    task: i64,
+    record: impl AsyncFnOnce(&mut PgConnection) -> T,
+) -> T {
+    let mut intake = begin(&world.pool).await.unwrap();
+    sqlx::query("update reconciler.turns set next_attempt_at = now() where task_id = $1")
+        .bind(task)
+        .execute(&mut *intake)
+        .await
+        .unwrap();
+    let recording = async {
+        let mut tx = begin(&world.pool).await.unwrap();
+        let recorded = record(&mut tx).await;
+        tx.commit().await.unwrap();
+        recorded
+    };
+    let intake_commits = async {
+        let waits = "select exists (select from pg_stat_activity
+                                    where datname = current_database() and wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&world.pool).await.unwrap() {}
+        intake.commit().await.unwrap();
+    };
+    tokio::join!(recording, intake_commits).0
 }

@@ -1,7 +1,8 @@
 //! The SQL of automation tasks whose turn it is: claim, and record under the lease.
 //!
 //! The lease is in `reconciler.turns`, and no token is ever given twice: who changes a row there by its token holds the
-//! task, and only then is `automation_tasks` written, in the same statement.
+//! task, and only then is `automation_tasks` written, in the same statement. That statement may have to wait for intake,
+//! which marks what was overtaken: it names the row by its key, and not by the place where it was before.
 
 use std::time::{Duration, Instant};
 
@@ -218,7 +219,7 @@ pub async fn retry(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "with held as (
-             select h.ctid as place, h.task_id, h.workspace_id, h.running_job_id,
+             select h.task_id, h.workspace_id, h.running_job_id,
                     clock_timestamp() + case when t.superseded_by is null then $4 else interval '0' end as next
              from reconciler.turns h
              join reconciler.automation_tasks t on t.id = h.task_id and t.workspace_id = h.workspace_id
@@ -231,7 +232,7 @@ pub async fn retry(
                  trying_since = coalesce(h.trying_since, clock_timestamp()),
                  next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
              from held
-             where h.ctid = held.place
+             where h.task_id = $1 and h.workspace_id = $2
          )
          update reconciler.automation_tasks t
          set state = 'pending', attempts = t.attempts + case when held.running_job_id is null then 1 else 0 end,
@@ -261,7 +262,7 @@ pub async fn wait(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "with held as (
-             select h.ctid as place, h.task_id, h.workspace_id,
+             select h.task_id, h.workspace_id,
                     clock_timestamp()
                     + case when t.superseded_by is not null and $8 then interval '0' else $4 end as next
              from reconciler.turns h
@@ -275,7 +276,7 @@ pub async fn wait(
                  trying_since = h.trying_since + $4,
                  next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
              from held
-             where h.ctid = held.place
+             where h.task_id = $1 and h.workspace_id = $2
          )
          update reconciler.automation_tasks t
          set state = 'pending', attempts = t.attempts + case when $7 then 1 else 0 end,
@@ -305,7 +306,7 @@ pub async fn park(
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "with held as (
-             select ctid as place, task_id, workspace_id, running_job_id, clock_timestamp() as next
+             select task_id, workspace_id, running_job_id, clock_timestamp() as next
              from reconciler.turns
              where task_id = $1 and workspace_id = $2 and lease_token = $3
              for no key update
@@ -314,7 +315,7 @@ pub async fn park(
              set running_job_id = null, running_since = null, uncertain_since = null,
                  next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
              from held
-             where h.ctid = held.place
+             where h.task_id = $1 and h.workspace_id = $2
          )
          update reconciler.automation_tasks t
          set state = 'pending',
