@@ -204,23 +204,27 @@ async fn while_intake_moves<T>(
     task: i64,
     record: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> T {
-    let mut intake = begin(&world.pool).await.unwrap();
+    let mut intake = begin(&world.pool).await.expect("the database answers");
     sqlx::query("update reconciler.turns set next_attempt_at = now() where task_id = $1")
         .bind(task)
         .execute(&mut *intake)
         .await
-        .unwrap();
+        .expect("the database answers");
     let recording = async {
-        let mut tx = begin(&world.pool).await.unwrap();
+        let mut tx = begin(&world.pool).await.expect("the database answers");
         let recorded = record(&mut tx).await;
-        tx.commit().await.unwrap();
+        tx.commit().await.expect("the database answers");
         recorded
     };
     let intake_commits = async {
         let waits = "select exists (select from pg_stat_activity
                                     where datname = current_database() and wait_event_type = 'Lock')";
-        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&world.pool).await.unwrap() {}
-        intake.commit().await.unwrap();
+        while !sqlx::query_scalar::<_, bool>(waits)
+            .fetch_one(&world.pool)
+            .await
+            .expect("the database answers")
+        {}
+        intake.commit().await.expect("the database answers");
     };
     tokio::join!(recording, intake_commits).0
 }
