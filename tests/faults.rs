@@ -38,7 +38,7 @@ async fn a_rehire_survives_every_fault(pool: PgPool) {
         name: "a rehire",
         play: |mortal| Box::pin(a_rehire(mortal)),
         changes: |_| {},
-        at_least: (43, 12),
+        at_least: (40, 12),
         repeats: 0,
     };
     survives_every_fault(pool, story).await;
@@ -73,7 +73,7 @@ async fn an_overtaken_action_survives_every_fault(pool: PgPool) {
         name: "an overtaken action",
         play: |mortal| Box::pin(an_overtaken_action(mortal)),
         changes: |_| {},
-        at_least: (34, 8),
+        at_least: (31, 8),
         // Cerby has not read the app since a person may have invited: only a job can tell.
         repeats: 1,
     };
@@ -112,7 +112,7 @@ async fn a_proof_by_report_survives_every_fault(pool: PgPool) {
         name: "a proof by report",
         play: |mortal| Box::pin(a_proof_by_report(mortal)),
         changes: |config| config.guard.max_unexpected_percent = 100,
-        at_least: (19, 6),
+        at_least: (17, 6),
         repeats: 0,
     };
     survives_every_fault(pool, story).await;
@@ -147,7 +147,7 @@ async fn a_proof_by_sync_survives_every_fault(pool: PgPool) {
         name: "a proof by sync",
         play: |mortal| Box::pin(a_proof_by_sync(mortal)),
         changes: |_| {},
-        at_least: (27, 6),
+        at_least: (25, 6),
         repeats: 0,
     };
     survives_every_fault(pool, story).await;
