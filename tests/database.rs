@@ -261,7 +261,7 @@ async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
     world.say_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
-    cerby_reconciler::upkeep::round(&daemon, &world.config, &mut Default::default()).await.unwrap();
+    world.upkeep().await;
 
     daemon.close().await;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop role {login}"))).execute(&pool).await.unwrap();
@@ -279,9 +279,7 @@ async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: 
     ] {
         sqlx::query(damage).execute(&world.pool).await.unwrap();
     }
-    cerby_reconciler::upkeep::round(&world.pool, &world.config, &mut Default::default())
-        .await
-        .unwrap();
+    world.upkeep().await;
     world.drive().await;
     assert_eq!(world.state(stuck).await, "succeeded");
     assert_eq!(world.verdict(action).await, "contradicted");
@@ -297,9 +295,7 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
     let age = "update reconciler.automation_tasks set closed_at = now() - interval '91 days' where id <> $1";
     sqlx::query(age).bind(young).execute(&world.pool).await.unwrap();
     let left = async || {
-        cerby_reconciler::upkeep::round(&world.pool, &world.config, &mut Default::default())
-            .await
-            .unwrap();
+        world.upkeep().await;
         sqlx::query_scalar::<_, i64>("select id from reconciler.automation_tasks order by id")
             .fetch_all(&world.pool)
             .await

@@ -13,7 +13,6 @@ use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Integration, Kind, Member, Operation, RetryAfter, Settings,
     World as Apps,
 };
-use cerby_reconciler::upkeep;
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use support::{APP, HUB, WORKSPACE, World, a_failed};
@@ -450,7 +449,7 @@ async fn deadlines_stand_still_while_the_gate_is_shut(pool: PgPool) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&world.pool).await.unwrap();
         let shut = "update reconciler.integrations set shut_since = now() - interval '3 h' where shut_since is not null";
         sqlx::query(shut).execute(&world.pool).await.unwrap();
-        upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
+        world.upkeep().await;
         let reminded =
             "select count(*) from reconciler.manual_actions where reminded_at is not null";
         assert_eq!(number(&world, reminded).await, 0, "{gate}");
@@ -548,18 +547,18 @@ async fn a_gate_shut_for_long_is_told_of_now_and_then_however_often_it_tries(poo
     break_app(&world);
     work_off(&world, 1).await;
     let told = "select count(*) from reconciler.integrations where gate_reminded_at > now() - interval '1 min'";
-    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
+    world.upkeep().await;
     assert_eq!(number(&world, told).await, 0, "shut for a moment");
     let long = "update reconciler.integrations set shut_since = now() - interval '7 h' where gate = 'closed'";
     sqlx::query(long).execute(&world.pool).await.unwrap();
-    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
+    world.upkeep().await;
     assert_eq!(number(&world, told).await, 1);
     let earlier = "update reconciler.integrations set gate_reminded_at = now() - interval '1 h' where gate = 'closed'";
     sqlx::query(earlier).execute(&world.pool).await.unwrap();
     end_closing(&world).await;
     work_off(&world, 1).await;
     assert_eq!(world.gate(APP).await, "closed");
-    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
+    world.upkeep().await;
     assert_eq!(number(&world, told).await, 0, "told of an hour ago");
 }
 

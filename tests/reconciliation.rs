@@ -10,7 +10,6 @@ use std::time::Duration;
 use cerby_reconciler::simulator::{
     Call, HttpFault, Injection, Integration, Invitation, Kind, Member, Settings, World as Apps,
 };
-use cerby_reconciler::upkeep;
 use serde_json::Value;
 use sqlx::PgPool;
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps, eventually};
@@ -70,10 +69,6 @@ impl World {
             self.step().await;
         }
         panic!("{call:?} was never asked for: {:?}", self.latest().await);
-    }
-
-    async fn upkeep(&self) {
-        upkeep::round(&self.pool, &self.config, &mut Default::default()).await.unwrap();
     }
 
     /// The latest sync: its state and why, and what it found.

@@ -8,7 +8,6 @@ mod support;
 use cerby_reconciler::simulator::{
     Call, Fate, Integration, Kind, Member, Operation, Settings, World as Apps,
 };
-use cerby_reconciler::upkeep;
 use sqlx::PgPool;
 use support::{APP, WORKSPACE, World, a_failed};
 
@@ -174,7 +173,7 @@ async fn an_overtaken_canary_proves_nothing_and_the_next_is_sent(pool: PgPool) {
     world.insert(&a_failed("remove", APP, "m0").requested_minutes_ago(1)).await;
     world.order().await;
     assert_eq!(states(&world).await[0], "superseded");
-    upkeep::round(&world.pool, &world.config, &mut Default::default()).await.unwrap();
+    world.upkeep().await;
     assert_eq!(state_of_return(&world).await, "waiting");
     assert_eq!(statuses(&world).await, ["returned", "returned", "open", "open", "open"]);
     world.drive().await;

@@ -9,9 +9,9 @@ use sqlx::PgConnection;
 use crate::bed::{self, Bed};
 use crate::process::{Working, driver, said, worker};
 use crate::record::{Machine, Measurement, record};
+use crate::shape::OPEN;
 
 const CONCURRENCIES: [usize; 3] = [32, 100, 500];
-const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 
 pub(crate) async fn measure(bed: &Bed, machine: &Machine) -> anyhow::Result<()> {
     let runs = number("RUNS", 5)?;

@@ -15,12 +15,10 @@ use tokio::task::JoinSet;
 use crate::bed;
 use crate::process::{Working, driver, said, serve};
 use crate::rows::{INTEGRATIONS, Rows, Standing};
-use crate::shape::{Shape, number, rate, until_not};
+use crate::shape::{OPEN, Shape, number, rate, until_not};
 
 const CONCURRENCY: usize = 100;
 const FIRST_LOOK_S: &str = "0.05";
-/// Whether all ended; a task that escalated did not.
-const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 const AS_WANTED: &str =
     "select count(*) from reconciler.automation_tasks where state = 'succeeded'";
 

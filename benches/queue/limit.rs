@@ -12,11 +12,10 @@ use sqlx::AssertSqlSafe;
 
 use crate::bed;
 use crate::process::{driver, said};
-use crate::shape::{Place, Shape, number, rate};
+use crate::shape::{OPEN, Place, Shape, number, rate};
 
 const BATCH: usize = 500;
 const CLIENTS: [usize; 3] = [1, 2, 4];
-const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 
 pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     let tasks = number("TASKS", 200_000)?;

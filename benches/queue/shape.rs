@@ -15,6 +15,9 @@ pub(crate) use crate::drain::number;
 
 const OURS: &str = "cerby-reconciler";
 
+/// Whether any member has a task whose turn it is.
+pub(crate) const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
+
 /// Whether anything is left that may be worked on. Asked of each integration, so that neither what is not due yet nor
 /// what waits behind a gate is read.
 const READY: &str = "

@@ -384,7 +384,7 @@ pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), Store
     let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
     let tokens: Vec<_> = tasks.iter().map(|task| task.lease.token).collect();
     sqlx::query!(
-        "update reconciler.turns t
+        "update reconciler.turns
          set lease_until = null, unreleased_claims = 0
          where task_id = any ($1) and lease_token = any ($2)",
         &ids,

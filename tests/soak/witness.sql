@@ -17,31 +17,44 @@ create table soak.strange_writes (
     what    text not null
 );
 
--- Whoever changes or ends what is held must hold it: intake neither closes a task nor takes its turn while it is held.
-create function soak.witness() returns trigger
+-- Turns that ended while they were held, and in which transaction.
+create table soak.ended_held (
+    task_id        bigint not null,
+    transaction_id xid8 not null
+);
+create index ended_held_of_a_task on soak.ended_held (task_id);
+
+create function soak.note(task_id bigint, what text) returns void
+    language sql security definer set search_path = pg_catalog, pg_temp as
+$$
+    insert into soak.strange_writes (task_id, at, what) values (task_id, clock_timestamp(), what)
+$$;
+
+-- Whoever changes or ends a turn that is held must hold it. A replica that claims again what it held itself is not told
+-- apart from before: the stories of leases show that its old outcome is refused.
+create function soak.witness_turn() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     holder text;
 begin
-    if tg_op = 'UPDATE' and new.lease_token <> old.lease_token then
+    if tg_op = 'DELETE' then
+        if old.lease_until is null then
+            return null;
+        end if;
+        insert into soak.ended_held values (old.task_id, pg_current_xact_id());
+    elsif new.lease_token <> old.lease_token then
         insert into soak.claims (task_id, token, at, login)
         values (new.task_id, new.lease_token, clock_timestamp(), session_user);
         return null;
-    end if;
-    if tg_op = 'UPDATE'
-       and (new.running_job_id, new.uncertain_since) is not distinct from (old.running_job_id, old.uncertain_since)
-       and (old.lease_until is null or new.lease_until is not null) then
-        return null;
-    end if;
-    if tg_op = 'DELETE' and old.lease_until is null then
+    elsif (new.running_job_id, new.uncertain_since) is not distinct from (old.running_job_id, old.uncertain_since)
+          and (old.lease_until is null or (new.lease_until is not null and new.turn = old.turn)) then
         return null;
     end if;
     select c.login into holder from soak.claims c where c.task_id = old.task_id and c.token = old.lease_token;
     if holder is distinct from session_user then
-        insert into soak.strange_writes (task_id, at, what)
-        values (old.task_id, clock_timestamp(),
-                format('%s by %s over the claim of %s', lower(tg_op), session_user, holder));
+        perform soak.note(old.task_id,
+                          format('%s of its turn by %s over the claim of %s', lower(tg_op), session_user, holder));
     end if;
     return null;
 end
@@ -49,4 +62,35 @@ $$;
 
 create trigger soak_witness
     after update or delete on reconciler.turns
-    for each row execute function soak.witness();
+    for each row execute function soak.witness_turn();
+
+-- Whoever records an outcome holds the task, or held it last. Only intake closes what nobody holds.
+create function soak.witness_outcome() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    holder text;
+begin
+    if (new.state, new.attempts, new.closed_at) is not distinct from (old.state, old.attempts, old.closed_at) then
+        return null;
+    end if;
+    if new.closed_reason = 'a later intent won' then
+        if exists (select from soak.ended_held e
+                   where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
+            perform soak.note(new.id, 'superseded by intake while it was held');
+        end if;
+        return null;
+    end if;
+    select c.login into holder from soak.claims c where c.task_id = new.id order by c.token desc limit 1;
+    if holder is distinct from session_user then
+        perform soak.note(new.id, format('%s wrote %s over the claim of %s', session_user, new.state, holder));
+    end if;
+    return null;
+end
+$$;
+
+-- Deferred, so that the end of the turn in the same statement is seen.
+create constraint trigger soak_witness
+    after update on reconciler.automation_tasks
+    deferrable initially deferred
+    for each row execute function soak.witness_outcome();

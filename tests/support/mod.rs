@@ -16,7 +16,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage};
 use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 use cerby_reconciler::worker::Stage;
-use cerby_reconciler::{intake, retry, schema};
+use cerby_reconciler::{intake, retry, schema, upkeep};
 use sqlx::{PgPool, Row};
 
 pub(crate) const WORKSPACE: &str = "acme";
@@ -199,6 +199,10 @@ impl World {
     pub(crate) async fn order(&self) {
         let policy = retry::Policy::new(&self.config);
         while intake::order_arrivals(&self.pool, &policy, 500).await.unwrap() > 0 {}
+    }
+
+    pub(crate) async fn upkeep(&self) {
+        upkeep::round(&self.pool, &self.config, &mut Default::default()).await.unwrap();
     }
 
     /// Works on everything that is due, once; how much that was.
