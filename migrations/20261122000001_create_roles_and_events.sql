@@ -25,15 +25,17 @@ $$;
 create schema if not exists reconciler;
 
 -- Who acts. The daemon names its actor per transaction; everyone else is who they logged in as,
--- so that nobody can write under another name.
+-- so that nobody can write under another name. In plpgsql, which a session plans once: every line of the trail asks.
 create function reconciler.current_actor() returns text
-    language sql stable set search_path = pg_catalog, pg_temp as
+    language plpgsql stable set search_path = pg_catalog, pg_temp as
 $$
-    select case
+begin
+    return case
         when pg_has_role(session_user, 'reconciler_daemon', 'member')
             then coalesce(nullif(current_setting('reconciler.actor', true), ''), session_user::text)
         else session_user::text
-    end
+    end;
+end
 $$;
 
 create function reconciler.is_daemon() returns boolean

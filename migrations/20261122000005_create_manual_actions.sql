@@ -101,6 +101,60 @@ begin
 end
 $$;
 
+-- Whether this task is all that is known of its member. Volatile, so that it sees whatever was ordered before the caller
+-- got its turn to order, although the caller's statement began earlier.
+create function reconciler.is_first_of_member(p_task_id bigint, p_workspace_id text, p_integration_id text,
+                                              p_member_id text)
+    returns boolean
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    return not exists (select from reconciler.automation_tasks t
+                       where t.workspace_id = p_workspace_id and t.integration_id = p_integration_id
+                         and t.member_id = p_member_id and t.id <> p_task_id)
+       and not exists (select from reconciler.manual_actions a
+                       where a.workspace_id = p_workspace_id and a.integration_id = p_integration_id
+                         and a.member_id = p_member_id);
+end
+$$;
+
+-- Locks whatever of these members could change under the caller: actions before tasks and heads before waiting rows, the
+-- order in which everybody else takes them, so that nobody deadlocks. The second statement sees the tasks that an action
+-- gave back while the first waited for it.
+create function reconciler.lock_members(p_workspace_ids text[], p_integration_ids text[], p_member_ids text[])
+    returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    perform a.id
+    from unnest(p_workspace_ids, p_integration_ids, p_member_ids) k (workspace_id, integration_id, member_id)
+    join reconciler.manual_actions a using (workspace_id, integration_id, member_id)
+    where a.status in ('open', 'in_progress', 'done')
+    order by a.id
+    for no key update of a;
+
+    perform locked.task_id
+    from (select h.*
+          from unnest(p_workspace_ids, p_integration_ids, p_member_ids) k (workspace_id, integration_id, member_id)
+          cross join lateral (
+              select task_id, workspace_id, turn from reconciler.turns h
+              where h.workspace_id = k.workspace_id and h.integration_id = k.integration_id
+                and h.member_id = k.member_id and h.turn = 'head'
+              union all
+              select task_id, workspace_id, turn from reconciler.turns w
+              where w.workspace_id = k.workspace_id and w.integration_id = k.integration_id
+                and w.member_id = k.member_id and w.turn = 'waiting'
+          ) h
+          order by h.turn, h.task_id) known
+    cross join lateral (
+        select t.task_id from reconciler.turns t
+        where t.task_id = known.task_id and t.workspace_id = known.workspace_id
+        for no key update
+        offset 0
+    ) locked;
+end
+$$;
+
 -- Which status may follow which. People and the daemon have different arrows.
 create function reconciler.next_action_statuses(p_status text, p_daemon boolean) returns text[]
     language sql immutable set search_path = pg_catalog, pg_temp as

@@ -73,6 +73,9 @@ pub const PLANNING: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// So long after a connection answered, it is used without being asked.
+const BELIEVED_ALIVE: Duration = Duration::from_secs(1);
+
 /// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
 pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
     let url = database.url()?.expose_secret();
@@ -94,11 +97,22 @@ pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
     let pool = PgPoolOptions::new()
         .max_connections(database.max_connections)
         .acquire_timeout(Duration::from_secs(database.acquire_timeout_s))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
         .connect_with(options)
         .await
         .map_err(SchemaError::Unreachable)?;
     check_server(&pool).await?;
     Ok(pool)
+}
+
+/// Whether a connection answers. The driver asks it whenever it is given back, and that is believed for a moment: a
+/// second trip to the server and back before every statement would be half of what a pickup waits for.
+async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    if idle_for > BELIEVED_ALIVE {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 async fn check_server(pool: &PgPool) -> Result<(), SchemaError> {

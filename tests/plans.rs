@@ -85,9 +85,8 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         &[KEYS[0], KEYS[1], KEYS[2], TASKS, OPERATIONS, WAITS],
         1_800,
     ),
-    ("where turn = 'arrived' and (select is_ours", &["100"], 1_000),
-    ("where a.status in ('open', 'in_progress', 'done')\n         order by a.id", &KEYS, 500),
-    ("select * from known order by turn, task_id", &KEYS, 1_500),
+    ("where turn = 'arrived' and (select is_ours", &["100"], 1_400),
+    ("select reconciler.lock_members", &KEYS, 1_400),
     (
         "as \"action_id?\", a.status as \"action_status?\"",
         &[KEYS[0], KEYS[1], KEYS[2], TIMES],

@@ -164,7 +164,7 @@ async fn latency(config: &Config) -> anyhow::Result<()> {
     let engine = Engine::start(config, &pool, steps);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut waits = Vec::new();
-    for index in 0..number("TASKS", 1000)? {
+    for index in 0..number("INSERTS", 1000)? {
         tasks::insert_one(&pool, index).await?;
         let committed = Instant::now();
         let Some(began) = begins.recv().await else { bail!("the engine ended") };

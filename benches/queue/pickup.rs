@@ -6,13 +6,13 @@ use crate::process::{driver, said};
 use crate::shape::{Shape, number};
 
 pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
-    let tasks = number("TASKS", 1000_usize)?;
+    let inserts = number("INSERTS", 1000_usize)?;
     for run in 1..=number("RUNS", 5)? {
         let place = shape.place().await?;
         let mut latency = driver("latency", &place.url)?;
-        latency.env("TASKS", tasks.to_string());
+        latency.env("INSERTS", inserts.to_string());
         let mut waits = said(latency)?;
-        waits["inserts"] = tasks.into();
+        waits["inserts"] = inserts.into();
         for setting in ["p50", "p95", "p99"] {
             let wait = waits[format!("{setting}_ms")].as_f64().context("the driver tells it")?;
             shape.ours(setting, run, (wait, "ms"), waits.clone())?;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -18,7 +18,7 @@ use crate::membership::MemberKey;
 use crate::pulse::Pulse;
 use crate::retry::Policy;
 use crate::retry::decide::{Arrival, first_due};
-use crate::store::{StoreError, answered, begin};
+use crate::store::{StoreError, answered, begin_repeatable};
 use crate::wakeup::Bells;
 
 pub mod order;
@@ -64,19 +64,17 @@ pub async fn order_arrivals(
     policy: &Policy,
     batch: i64,
 ) -> Result<usize, StoreError> {
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_repeatable(pool).await?;
     let arrived = store::arrivals(&mut tx, batch).await?;
     if arrived.is_empty() {
         return Ok(0);
     }
     let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
-    let since = oldest_by_member(&arrived);
-    store::lock_members(&mut tx, since.keys()).await?;
+    let mut intents = of_known_members(&mut tx, &arrived).await?;
     // After the members, as whoever records an outcome locks a task before its integration.
     let strangers: Vec<_> =
         arrived.iter().filter(|task| !task.is_introduced).map(|task| task.id).collect();
     store::introduce_integrations(&mut tx, &strangers).await?;
-    let mut intents = store::known_intents(&mut tx, &since).await?;
     for task in &arrived {
         intents.entry(task.key.clone()).or_default().push(Intent {
             task: task.id,
@@ -95,7 +93,22 @@ pub async fn order_arrivals(
     Ok(arrived.len())
 }
 
-fn oldest_by_member(arrived: &[Arrived]) -> BTreeMap<MemberKey, DateTime<Utc>> {
+/// What is known of the members already. They stay as they are until the transaction ends.
+async fn of_known_members(
+    connection: &mut PgConnection,
+    arrived: &[Arrived],
+) -> Result<BTreeMap<MemberKey, Vec<Intent>>, StoreError> {
+    let since = oldest_by_member(arrived.iter().filter(|task| !task.is_first));
+    if since.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    store::lock_members(connection, since.keys()).await?;
+    store::known_intents(connection, &since).await
+}
+
+fn oldest_by_member<'a>(
+    arrived: impl Iterator<Item = &'a Arrived>,
+) -> BTreeMap<MemberKey, DateTime<Utc>> {
     let mut oldest = BTreeMap::new();
     for task in arrived {
         let time = oldest.entry(task.key.clone()).or_insert(task.requested_at);
@@ -107,7 +120,7 @@ fn oldest_by_member(arrived: &[Arrived]) -> BTreeMap<MemberKey, DateTime<Utc>> {
 /// Moves what was known before. Losers leave and heads step back before a turn is given: the database allows one head
 /// per member.
 async fn write_known(
-    connection: &mut sqlx::PgConnection,
+    connection: &mut PgConnection,
     orders: &[Order],
     new: &HashSet<i64>,
 ) -> Result<(), StoreError> {

@@ -23,6 +23,8 @@ pub(super) struct Arrived {
     pub(super) requested_at: DateTime<Utc>,
     /// Whether its integration is known, by the name that it has here.
     pub(super) is_introduced: bool,
+    /// Whether nothing else is known of its member: then there is nothing to lock or to read.
+    pub(super) is_first: bool,
 }
 
 /// The oldest rows without a place, locked. One replica orders rows at a time; the others find none.
@@ -45,7 +47,8 @@ pub(super) async fn arrivals(
                 exists (select from reconciler.integrations i
                         where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
                           and (i.name, i.kind, i.application)
-                              = (t.integration_name, t.integration_kind, t.application)) as \"is_introduced!\"
+                              = (t.integration_name, t.integration_kind, t.application)) as \"is_introduced!\",
+                reconciler.is_first_of_member(t.id, t.workspace_id, t.integration_id, t.member_id) as \"is_first!\"
          from arrived a
          join reconciler.automation_tasks t on t.id = a.task_id and t.workspace_id = a.workspace_id
          order by t.id",
@@ -74,6 +77,7 @@ pub(super) async fn arrivals(
                 },
                 requested_at: row.requested_at,
                 is_introduced: row.is_introduced,
+                is_first: row.is_first,
                 key: MemberKey {
                     workspace: row.workspace_id,
                     integration: row.integration_id,
@@ -110,54 +114,19 @@ pub(super) async fn introduce_integrations(
     Ok(())
 }
 
-/// Locks whatever of these members could change under us: actions before tasks and heads before waiting
-/// rows, the order in which everybody else takes them, so that nobody deadlocks.
+/// Locks whatever of these members could change under us.
 pub(super) async fn lock_members<'a>(
     connection: &mut PgConnection,
     keys: impl Iterator<Item = &'a MemberKey>,
 ) -> Result<(), StoreError> {
     let keys: MemberKeys = keys.collect();
     sqlx::query!(
-        "select a.id
-         from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
-         join reconciler.manual_actions a using (workspace_id, integration_id, member_id)
-         where a.status in ('open', 'in_progress', 'done')
-         order by a.id
-         for no key update of a",
+        "select reconciler.lock_members($1, $2, $3)",
         &keys.workspaces,
         &keys.integrations,
         &keys.members,
     )
-    .fetch_all(&mut *connection)
-    .await?;
-    // A statement of its own: it sees the tasks that an action gave back while we waited for it.
-    sqlx::query!(
-        "with known as materialized (
-             select h.*
-             from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
-             cross join lateral (
-                 select task_id, workspace_id, turn from reconciler.turns h
-                 where h.workspace_id = k.workspace_id and h.integration_id = k.integration_id
-                   and h.member_id = k.member_id and h.turn = 'head'
-                 union all
-                 select task_id, workspace_id, turn from reconciler.turns w
-                 where w.workspace_id = k.workspace_id and w.integration_id = k.integration_id
-                   and w.member_id = k.member_id and w.turn = 'waiting'
-             ) h
-         )
-         select locked.task_id
-         from (select * from known order by turn, task_id) known
-         cross join lateral (
-             select t.task_id from reconciler.turns t
-             where t.task_id = known.task_id and t.workspace_id = known.workspace_id
-             for no key update
-             offset 0
-         ) locked",
-        &keys.workspaces,
-        &keys.integrations,
-        &keys.members,
-    )
-    .fetch_all(connection)
+    .execute(connection)
     .await?;
     Ok(())
 }
