@@ -62,7 +62,7 @@ create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
 create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at);
-create index action_of_a_task on reconciler.manual_actions (task_id, workspace_id);
+create index action_of_a_task on reconciler.manual_actions (task_id);
 
 -- The oldest waiting task of a member gets its turn, if nothing unfinished is ahead of it.
 -- Each statement of a plpgsql function has its own snapshot, so rows that were ordered while the caller's

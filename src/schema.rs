@@ -106,8 +106,8 @@ pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
     Ok(pool)
 }
 
-/// Whether a connection answers. The driver asks it whenever it is given back, and that is believed for a moment: a
-/// second trip to the server and back before every statement would be half of what a pickup waits for.
+/// Whether a connection answers. The driver asks it whenever it is given back, and that is believed for a moment, so that
+/// work does not wait for a second trip to the server and back.
 async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
     if idle_for > BELIEVED_ALIVE {
         connection.ping().await?;

@@ -7,7 +7,18 @@ use std::path::Path;
 
 use cerby_reconciler::schema;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres};
+
+/// The first tasks: as many as it takes for PostgreSQL to make statistics by itself.
+const FIRST: &str = "
+    insert into reconciler.automation_tasks
+        (id, workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
+         member_email, operation, trigger, requested_at)
+    overriding system value
+    select 1000000 + n, 'acme', 'first-' || n, 'app-' || n % 5, 'app', 'App', 'asana_tenant', 'first-' || n,
+           'jo@example.com', 'remove', 'manual', now()
+    from generate_series(1, 51) n";
 
 /// What is kept: finished tasks and finished actions.
 const KEPT: &str = "
@@ -45,7 +56,7 @@ const QUEUED: &str = "
     select id, workspace_id, integration_id, member_id, requested_at,
            case when id between 35000 and 39999 then 'waiting' else 'head' end,
            now() + case when id between 20000 and 29999 then interval '1 hour' else interval '-1 hour' end
-    from reconciler.automation_tasks where closed_at is null;
+    from reconciler.automation_tasks where closed_at is null and ordered_at is not null;
     set session_replication_role = origin;
     insert into reconciler.automation_tasks
         (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
@@ -86,7 +97,7 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         1_800,
     ),
     ("where turn = 'arrived' and (select is_ours", &["100"], 1_400),
-    ("select reconciler.lock_members", &KEYS, 1_400),
+    ("select reconciler.lock_members", &KEYS, 2_500),
     (
         "as \"action_id?\", a.status as \"action_status?\"",
         &[KEYS[0], KEYS[1], KEYS[2], TIMES],
@@ -121,11 +132,7 @@ async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(p
     schema::migrate(&pool).await.unwrap();
     // In sessions of their own, for they change a setting that has statements planned anew.
     pool.execute(KEPT).await.unwrap();
-    let mut connection = pool.acquire().await.unwrap();
-    for (setting, value) in schema::PLANNING {
-        connection.execute(AssertSqlSafe(format!("set {setting} = {value}"))).await.unwrap();
-    }
-    connection.execute("vacuum analyze").await.unwrap();
+    let mut connection = session(&pool).await;
     let statements = prepare(&mut connection).await;
     pool.execute(QUEUED).await.unwrap();
     check(&mut connection, &statements, "made when nothing was queued").await;
@@ -134,6 +141,27 @@ async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(p
         check(&mut connection, &statements, statistics).await;
         connection.execute("vacuum analyze").await.unwrap();
     }
+}
+
+#[sqlx::test(migrations = false)]
+async fn plans_made_when_few_tasks_had_come_suit_a_full_database(pool: PgPool) {
+    schema::migrate(&pool).await.unwrap();
+    pool.execute(FIRST).await.unwrap();
+    let mut connection = session(&pool).await;
+    let statements = prepare(&mut connection).await;
+    pool.execute(KEPT).await.unwrap();
+    pool.execute(QUEUED).await.unwrap();
+    check(&mut connection, &statements, "made when few tasks had come").await;
+}
+
+/// A session with the daemon's settings, and statistics of what is there now.
+async fn session(pool: &PgPool) -> PoolConnection<Postgres> {
+    let mut connection = pool.acquire().await.unwrap();
+    for (setting, value) in schema::PLANNING {
+        connection.execute(AssertSqlSafe(format!("set {setting} = {value}"))).await.unwrap();
+    }
+    connection.execute("vacuum analyze").await.unwrap();
+    connection
 }
 
 /// A prepared statement, its parameters, and the pages it may touch.

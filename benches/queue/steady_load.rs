@@ -10,12 +10,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::bed;
 use crate::process::{Working, worker};
-use crate::rows::introduce;
+use crate::rows::{Rows, Standing};
 use crate::shape::{Place, Shape, number};
 use crate::tasks::insert_urgent;
 
 const CONCURRENCY: usize = 100;
 const BATCHES_PER_SECOND: usize = 10;
+const HISTORY: usize = 1000;
 const MINUTE: Duration = Duration::from_secs(60);
 const READERS: u32 = 3;
 
@@ -44,8 +45,8 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     };
     for run in 1..=number("RUNS", 1)? {
         let place = shape.place().await?;
-        // Integrations that are known, as they are after the first minute.
-        introduce(&place.pool).await?;
+        // Integrations that are known and tasks that are finished, as there are after the first minute.
+        Rows::new(HISTORY, "finished", Standing::Finished).write(&place.pool).await?;
         bed::settle(&place.url).await?;
         let mut others = JoinSet::new();
         (0..READERS).for_each(|reader| {

@@ -50,8 +50,11 @@ pub(super) async fn arrivals(
                               = (t.integration_name, t.integration_kind, t.application)) as \"is_introduced!\",
                 reconciler.is_first_of_member(t.id, t.workspace_id, t.integration_id, t.member_id) as \"is_first!\"
          from arrived a
-         join reconciler.automation_tasks t on t.id = a.task_id and t.workspace_id = a.workspace_id
-         order by t.id",
+         cross join lateral (
+             select * from reconciler.automation_tasks t where t.id = a.task_id and t.workspace_id = a.workspace_id
+             offset 0
+         ) t
+         order by a.task_id",
         limit,
     )
     .fetch_all(connection)
@@ -153,8 +156,10 @@ pub(super) async fn known_intents(
             offset 0
         ) h on true
         left join lateral (
-            select a.id, a.status from reconciler.manual_actions a
-            where a.workspace_id = t.workspace_id and a.task_id = t.id
+            select a.id, a.status
+            from (select * from reconciler.manual_actions a
+                  where a.task_id = t.id and a.workspace_id = t.workspace_id
+                  offset 0) a
             order by a.id desc limit 1
         ) a on t.state = 'escalated'
         where h.turn in ('head', 'waiting')

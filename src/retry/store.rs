@@ -147,7 +147,10 @@ pub async fn claim(
                            and n.tried_since > a.closed_at)
                ) as "touched_by_hand!"
         from claimed c
-        join reconciler.automation_tasks t on t.id = c.task_id and t.workspace_id = c.workspace_id
+        cross join lateral (
+            select * from reconciler.automation_tasks t where t.id = c.task_id and t.workspace_id = c.workspace_id
+            offset 0
+        ) t
         "#,
         i32::try_from(quota.tasks).unwrap_or(i32::MAX),
         interval(lease),
