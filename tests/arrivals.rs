@@ -85,7 +85,8 @@ async fn a_failed_job_that_runs_again_is_watched_and_no_other_is_started_beside_
     let world = World::new(pool).await;
     let id = world.insert(&a_failed("remove", APP, "jo")).await;
     world.order().await;
-    restart(&world, Duration::from_millis(300), &Fate::Succeed);
+    // Longer than a slow machine takes for one look.
+    restart(&world, Duration::from_secs(2), &Fate::Succeed);
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(id).await, "running");
