@@ -73,6 +73,9 @@ async fn a_batch_in_one_transaction_is_ordered_by_what_was_wanted_when(pool: PgP
     assert!(world.is_in_app(APP, "lee"), "the last wish was an invite");
 }
 
+/// A job takes longer than a slow machine does for one look.
+const LONG: Duration = Duration::from_secs(2);
+
 fn restart(world: &World, takes: Duration, fate: &Fate) {
     let jo = Member::new("jo", "jo@example.com");
     let place = Place::new(WORKSPACE, APP);
@@ -85,8 +88,7 @@ async fn a_failed_job_that_runs_again_is_watched_and_no_other_is_started_beside_
     let world = World::new(pool).await;
     let id = world.insert(&a_failed("remove", APP, "jo")).await;
     world.order().await;
-    // Longer than a slow machine takes for one look.
-    restart(&world, Duration::from_secs(2), &Fate::Succeed);
+    restart(&world, LONG, &Fate::Succeed);
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(id).await, "running");
@@ -123,13 +125,12 @@ async fn a_removal_that_arrives_while_an_invites_job_runs_again_waits_for_its_en
     world.order().await;
     let lee = Member::new("lee", "lee@example.com").with(&["EDITOR"]);
     let place = Place::new(WORKSPACE, APP);
-    let takes = Duration::from_millis(300);
     assert!(world.apps.restart_job(
         &place,
         "job-that-failed",
         lee,
         Operation::Invite,
-        takes,
+        LONG,
         &Fate::Succeed
     ));
     world.let_time_pass().await;
