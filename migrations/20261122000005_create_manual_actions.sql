@@ -126,12 +126,22 @@ create function reconciler.lock_members(p_workspace_ids text[], p_integration_id
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
 begin
-    perform a.id
-    from unnest(p_workspace_ids, p_integration_ids, p_member_ids) k (workspace_id, integration_id, member_id)
-    join reconciler.manual_actions a using (workspace_id, integration_id, member_id)
-    where a.status in ('open', 'in_progress', 'done')
-    order by a.id
-    for no key update of a;
+    perform locked.id
+    from (select a.id
+          from unnest(p_workspace_ids, p_integration_ids, p_member_ids) k (workspace_id, integration_id, member_id)
+          cross join lateral (
+              select * from reconciler.manual_actions a
+              where a.workspace_id = k.workspace_id and a.integration_id = k.integration_id
+                and a.member_id = k.member_id and a.status in ('open', 'in_progress', 'done')
+              offset 0
+          ) a
+          order by a.id) known
+    cross join lateral (
+        select a.id from reconciler.manual_actions a
+        where a.id = known.id and a.status in ('open', 'in_progress', 'done')
+        for no key update
+        offset 0
+    ) locked;
 
     perform locked.task_id
     from (select h.*

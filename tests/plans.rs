@@ -97,7 +97,7 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         1_800,
     ),
     ("where turn = 'arrived' and (select is_ours", &["100"], 1_400),
-    ("select reconciler.lock_members", &KEYS, 2_500),
+    ("select reconciler.lock_members", &KEYS, 1_500),
     (
         "as \"action_id?\", a.status as \"action_status?\"",
         &[KEYS[0], KEYS[1], KEYS[2], TIMES],
