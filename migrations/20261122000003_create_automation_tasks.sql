@@ -110,7 +110,8 @@ create index intents_of_a_member
 --
 -- The table is empty at night and has a million rows in the morning, and sessions keep the plans that they made at
 -- night. So statements leave no choice to the planner here: they look rows up in a lateral subquery that `offset 0`
--- keeps from being joined in another way, and change them by their ctid, which nobody can move once it is locked.
+-- keeps from being joined in another way, and change them by their ctid: nobody can move a row that is locked, and who
+-- has not locked it asks for its lease_token again.
 create table reconciler.turns (
     task_id           bigint      not null,
     workspace_id      text collate "C" not null,

@@ -13,7 +13,7 @@ use cerby_reconciler::retry::store::{self as tasks, Quota};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use support::{APP, World, a_failed};
 
 const LEASE: Duration = Duration::from_secs(45);
@@ -198,25 +198,45 @@ async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
     assert!(tasks::close(&mut tx, &task, "succeeded", "seen", false).await.unwrap().is_ok());
 }
 
-/// Runs `record` in a transaction of its own, which finds the task locked and then moved by another.
+#[sqlx::test(migrations = false)]
+async fn a_batch_leaves_out_what_another_claims_while_it_waits(pool: PgPool) {
+    let (world, id) = with_a_due_task(pool).await;
+    let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+    let taken_over = "update reconciler.turns set lease_token = nextval('reconciler.lease_tokens')";
+    let closed = while_another(&world, taken_over, async |tx: &mut PgConnection| {
+        let success = batch::Success { task: &task, reason: "seen", app_works: false };
+        batch::succeed(tx, &[success]).await.unwrap()
+    });
+    assert!(closed.await.is_empty());
+    assert_eq!(world.state(id).await, "pending");
+}
+
+/// Runs `record` in a transaction of its own, which finds the task locked and then moved by intake.
 async fn while_intake_moves<T>(
     world: &World,
     task: i64,
     record: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> T {
-    let mut intake = begin(&world.pool).await.expect("the database answers");
-    sqlx::query("update reconciler.turns set next_attempt_at = now() where task_id = $1")
-        .bind(task)
-        .execute(&mut *intake)
-        .await
-        .expect("the database answers");
+    let moves =
+        format!("update reconciler.turns set next_attempt_at = now() where task_id = {task}");
+    while_another(world, &moves, record).await
+}
+
+/// Runs `record` in a transaction of its own, which finds the task locked by another that ends after this change.
+async fn while_another<T>(
+    world: &World,
+    change: &str,
+    record: impl AsyncFnOnce(&mut PgConnection) -> T,
+) -> T {
+    let mut other = begin(&world.pool).await.expect("the database answers");
+    sqlx::query(AssertSqlSafe(change)).execute(&mut *other).await.expect("the database answers");
     let recording = async {
         let mut tx = begin(&world.pool).await.expect("the database answers");
         let recorded = record(&mut tx).await;
         tx.commit().await.expect("the database answers");
         recorded
     };
-    let intake_commits = async {
+    let other_commits = async {
         let waits = "select exists (select from pg_stat_activity
                                     where datname = current_database() and wait_event_type = 'Lock')";
         while !sqlx::query_scalar::<_, bool>(waits)
@@ -224,7 +244,7 @@ async fn while_intake_moves<T>(
             .await
             .expect("the database answers")
         {}
-        intake.commit().await.expect("the database answers");
+        other.commit().await.expect("the database answers");
     };
-    tokio::join!(recording, intake_commits).0
+    tokio::join!(recording, other_commits).0
 }

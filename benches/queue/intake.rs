@@ -1,4 +1,5 @@
-//! Intake: one connection inserts, and one process orders what comes, both at once.
+//! Intake: one connection inserts, and one process orders what comes, both at once. Then what came is drained, for intake
+//! is not to be what tasks wait for.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -13,31 +14,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bed;
 use crate::process::{Working, driver};
-use crate::rows::{Rows, Standing};
+use crate::rows::{HISTORY, Rows, Standing};
 use crate::shape::{Place, Shape, number, rate, until_not};
 use crate::tasks::{Fill, insert_range};
 
 const ARRIVED: &str = "select exists (select from reconciler.turns where turn = 'arrived')";
 
-/// Tasks that are finished already.
-const HISTORY: usize = 1000;
+const LARGEST: usize = 10_000;
+const CONCURRENCY: usize = 100;
 
 pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     for run in 1..=number("RUNS", 5)? {
-        for (batch, tasks) in [(1, 20_000), (100, 200_000), (10_000, 200_000)] {
+        for (batch, tasks) in [(1, 20_000), (100, 200_000), (LARGEST, 200_000)] {
             let tasks = number("TASKS", tasks)?;
             let place = shape.place().await?;
             let took = insert_and_order(&place, tasks, batch).await?;
             let details = json!({"rows": tasks, "connections that insert": 1, "finished": HISTORY});
             let setting = format!("batches of {batch}");
             shape.ours(&setting, run, (rate(tasks, took), "rows/s"), details)?;
+            if batch == LARGEST {
+                let took = drain(&place).await?;
+                let details = json!({"rows": tasks, "concurrency": CONCURRENCY});
+                shape.ours("their drain", run, (rate(tasks, took), "rows/s"), details)?;
+            }
         }
     }
     Ok(())
 }
 
 async fn insert_and_order(place: &Place, tasks: usize, batch: usize) -> anyhow::Result<Duration> {
-    // Statistics of an empty table would be those of no database in use.
     Rows::new(HISTORY, "finished", Standing::Finished).write(&place.pool).await?;
     bed::settle(&place.url).await?;
     let inserter = PgPoolOptions::new().max_connections(1).connect(&place.url).await?;
@@ -52,6 +57,12 @@ async fn insert_and_order(place: &Place, tasks: usize, batch: usize) -> anyhow::
     let took = began.elapsed();
     working.stop()?;
     Ok(took)
+}
+
+async fn drain(place: &Place) -> anyhow::Result<Duration> {
+    let due = "update reconciler.turns set next_attempt_at = now()";
+    sqlx::query(due).execute(&place.pool).await?;
+    place.drain(CONCURRENCY).await
 }
 
 /// Orders rows as they come, until it is interrupted.

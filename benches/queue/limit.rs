@@ -1,4 +1,4 @@
-//! Limit: the same drain by `pgbench`, which does nothing but our claim and our record, in batches, one after the other.
+//! Limit: a drain by the service, and the same by `pgbench`, which does nothing but our claim and our record, in batches, one after the other.
 //! The texts are those that are checked in for the program, so that it is our SQL whatever becomes of it.
 
 use std::io::Write;
@@ -14,17 +14,18 @@ use crate::bed;
 use crate::process::{driver, said};
 use crate::shape::{OPEN, Place, Shape, number, rate};
 
+const CONCURRENCY: usize = 32;
 const BATCH: usize = 500;
 const CLIENTS: [usize; 3] = [1, 2, 4];
 
 pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     let tasks = number("TASKS", 200_000)?;
     for run in 1..=number("RUNS", 5)? {
+        let took = filled_place(shape, tasks).await?.drain(CONCURRENCY).await?;
+        let setting = format!("concurrency {CONCURRENCY}");
+        shape.ours(&setting, run, (rate(tasks, took), "tasks/s"), json!({"tasks": tasks}))?;
         for clients in CLIENTS {
-            let place = shape.place().await?;
-            let mut prepare = driver("prepare", &place.url)?;
-            prepare.env("TASKS", tasks.to_string());
-            said(prepare)?;
+            let place = filled_place(shape, tasks).await?;
             sqlx::raw_sql(AssertSqlSafe(cycle()?)).execute(&place.pool).await?;
             let took = drain(shape, &place, clients).await?;
             let setting = if clients == 1 { "1 client" } else { &format!("{clients} clients") };
@@ -34,6 +35,14 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn filled_place(shape: &Shape<'_>, tasks: usize) -> anyhow::Result<Place> {
+    let place = shape.place().await?;
+    let mut prepare = driver("prepare", &place.url)?;
+    prepare.env("TASKS", tasks.to_string());
+    said(prepare)?;
+    Ok(place)
 }
 
 async fn drain(shape: &Shape<'_>, place: &Place, clients: usize) -> anyhow::Result<Duration> {

@@ -31,8 +31,13 @@ mod steady_load;
 mod tasks;
 
 use anyhow::Context;
+use mimalloc::MiMalloc;
 use record::Machine;
 use shape::Shape;
+
+/// Drivers have the allocator of the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Their names; on the command line with hyphens.
 const SHAPES: &[&str] = &[

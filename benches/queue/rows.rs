@@ -7,6 +7,9 @@ const ROWS_PER_STATEMENT: usize = 100_000;
 /// How many integrations there are: `app-0` and so on.
 pub(crate) const INTEGRATIONS: usize = 50;
 
+/// Tasks that are finished already, where tasks come in: statistics of an empty database would be those of none in use.
+pub(crate) const HISTORY: usize = 1000;
+
 /// Where rows stand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Standing {

@@ -10,13 +10,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::bed;
 use crate::process::{Working, worker};
-use crate::rows::{Rows, Standing};
+use crate::rows::{HISTORY, Rows, Standing};
 use crate::shape::{Place, Shape, number};
 use crate::tasks::insert_urgent;
 
 const CONCURRENCY: usize = 100;
 const BATCHES_PER_SECOND: usize = 10;
-const HISTORY: usize = 1000;
 const MINUTE: Duration = Duration::from_secs(60);
 const READERS: u32 = 3;
 
@@ -45,7 +44,6 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     };
     for run in 1..=number("RUNS", 1)? {
         let place = shape.place().await?;
-        // Integrations that are known and tasks that are finished, as there are after the first minute.
         Rows::new(HISTORY, "finished", Standing::Finished).write(&place.pool).await?;
         bed::settle(&place.url).await?;
         let mut others = JoinSet::new();
@@ -66,7 +64,7 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
 async fn watch(shape: &Shape<'_>, place: &Place, load: Load, run: u32) -> anyhow::Result<()> {
     let details = json!({
         "tasks_per_second": load.tasks_per_second, "concurrency": CONCURRENCY, "readers": READERS,
-        "seconds of a reader": load.reader.as_secs(),
+        "seconds of a reader": load.reader.as_secs(), "finished before": HISTORY,
         "runs": "one by default, as it takes so many minutes",
         "p99": "from the insert to the close, of what was closed in the minute",
     });

@@ -1,6 +1,8 @@
 //! The machine-readable file of measurements: one JSON object per line and run, appended to `target/bench/results.jsonl`.
 //! Each line stands by itself: what was measured, of which system, with which settings, on which machine, when.
 
+mod stolen;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+
+use stolen::Meter;
 
 /// One measured value of one run.
 #[derive(Debug, Serialize)]
@@ -35,6 +39,8 @@ pub(crate) struct Measurement {
 struct Line<'a> {
     at: DateTime<Utc>,
     machine: &'a Machine,
+    /// Percent of the processors' time that neighbours took meanwhile.
+    stolen: f64,
     #[serde(flatten)]
     measurement: &'a Measurement,
 }
@@ -47,6 +53,8 @@ pub(crate) struct Machine {
     memory_gib: u64,
     kernel: String,
     postgresql: String,
+    #[serde(skip)]
+    meter: Meter,
 }
 
 impl Machine {
@@ -66,6 +74,7 @@ impl Machine {
             memory_gib: kib.div_ceil(1024 * 1024),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             postgresql: version.to_owned(),
+            meter: Meter::begin()?,
         })
     }
 }
@@ -73,11 +82,14 @@ impl Machine {
 /// Prints a measurement and appends it to the file.
 pub(crate) fn record(machine: &Machine, measurement: &Measurement) -> anyhow::Result<()> {
     let Measurement { shape, system, setting, run, unit, value, .. } = measurement;
-    println!("{shape:<22}{system:<34}{setting:<34}run {run:<3}{value:>12.2} {unit}");
+    let stolen = machine.meter.percent()?;
+    println!(
+        "{shape:<22}{system:<34}{setting:<34}run {run:<3}{value:>12.2} {unit}   {stolen:.0} % stolen"
+    );
     let file = results_file()?;
     fs::create_dir_all(file.parent().context("it lies in a folder")?)?;
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    let line = Line { at: SystemTime::now().into(), machine, measurement };
+    let line = Line { at: SystemTime::now().into(), machine, stolen, measurement };
     writeln!(file, "{}", serde_json::to_string(&line)?)?;
     Ok(())
 }

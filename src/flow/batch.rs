@@ -1,5 +1,6 @@
 //! The outcomes that come all the time, recorded together: one transaction for all that ended while the last one was
-//! written. No timer: a lone outcome is written at once. What a batch leaves out is recorded by itself.
+//! written. A lone outcome is written at once; those that follow one another closely wait for more, as a
+//! transaction for one costs as much as for ten. What a batch leaves out is recorded by itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use serde_json::json;
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::inbox::{Inbox, LARGEST};
 use super::outcome::{Recorder, say_succeeded, say_watched, started_line};
 use super::{not_recorded, watches};
 use crate::emit;
@@ -20,9 +22,6 @@ use crate::retry::{self, ClaimedTask, Next};
 use crate::store::{StoreError, answered, begin};
 use crate::sync;
 use crate::telemetry::chain;
-
-/// Few enough that a transaction stays short, and with it the time that its rows are locked.
-const LARGEST: usize = 500;
 
 /// Batches written side by side: while one waits for the disk, the next is made.
 const WRITERS: usize = 2;
@@ -45,8 +44,6 @@ pub(super) enum Fate {
     Unknown,
 }
 
-type Entries = Arc<Mutex<mpsc::Receiver<Entry>>>;
-
 /// The way into the batches. Their writers end with it.
 pub(super) struct Batches {
     entries: mpsc::Sender<Entry>,
@@ -56,9 +53,9 @@ impl Batches {
     /// Starts the writers.
     pub(super) fn start(recorder: Arc<Recorder>, patience: Duration) -> Self {
         let (entries, received) = mpsc::channel(LARGEST);
-        let received = Arc::new(Mutex::new(received));
+        let inbox = Arc::new(Mutex::new(Inbox::new(received)));
         for _ in 0..WRITERS {
-            tokio::spawn(write_all(Arc::clone(&recorder), Arc::clone(&received), patience));
+            tokio::spawn(write_all(Arc::clone(&recorder), Arc::clone(&inbox), patience));
         }
         Self { entries }
     }
@@ -90,10 +87,10 @@ fn fits(task: &ClaimedTask, next: &Next) -> bool {
     matches!(next, Next::Succeed { .. } | Next::Watch { .. }) && !task.is_probe
 }
 
-async fn write_all(recorder: Arc<Recorder>, received: Entries, patience: Duration) {
+async fn write_all(recorder: Arc<Recorder>, inbox: Arc<Mutex<Inbox<Entry>>>, patience: Duration) {
     loop {
-        let mut entries = Vec::new();
-        if received.lock().await.recv_many(&mut entries, LARGEST).await == 0 {
+        let entries = inbox.lock().await.take().await;
+        if entries.is_empty() {
             return;
         }
         let fates = write(&recorder, &entries, patience).await;

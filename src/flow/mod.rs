@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::telemetry::chain;
 
 mod batch;
+mod inbox;
 mod outcome;
 mod retry_stage;
 pub(crate) mod returns;

@@ -1,5 +1,8 @@
-//! The SQL that records outcomes of many tasks at once, or of one: those that come all the time. A success that a
-//! statement leaves out is recorded by itself (`retry::store::close`), where its gate is locked.
+//! The SQL that records outcomes of many tasks at once, or of one: those that come all the time. What a statement leaves
+//! out is recorded by itself (`retry::store`), a success under the lock of its gate.
+//!
+//! Rows are not locked before they are changed, which would cost as much as the change: the lease is asked again by the
+//! change itself. A row that moved meanwhile is changed where it is now or left out, as this version of PostgreSQL does.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -51,7 +54,7 @@ pub async fn succeed(
     let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
     let closed = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.place, s.reason
+               select t.place, s.token, s.reason
                from (select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
                               s (id, workspace_id, token, reason, app_works)
                      order by id) s -- as everybody who locks several does
@@ -65,13 +68,12 @@ pub async fn succeed(
                            and (i.gate_probe = t.task_id
                                 or s.app_works
                                    and (i.gate_failures > 0 or i.gate_slope is not null or i.gate_closings > 0)))
-                   for update of t
                    offset 0
                ) t
            ), ended as (
                delete from reconciler.turns t
                using held
-               where t.ctid = held.place
+               where t.ctid = held.place and t.lease_token = held.token
                returning t.task_id, t.workspace_id, t.trying_since, held.reason
            )
            update reconciler.automation_tasks t
@@ -116,7 +118,7 @@ pub async fn watch(
     let started: Vec<_> = watched.iter().map(|watching| watching.started).collect();
     let written = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.place, w.job, w.started, clock_timestamp() + w.after as next
+               select t.place, w.token, w.job, w.started, clock_timestamp() + w.after as next
                from (select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::interval[], $6::boolean[])
                               w (id, workspace_id, token, job, after, started)
                      order by id) w
@@ -124,7 +126,6 @@ pub async fn watch(
                    select t.ctid as place
                    from reconciler.turns t
                    where t.task_id = w.id and t.workspace_id = w.workspace_id and t.lease_token = w.token
-                   for no key update of t
                    offset 0
                ) t
            ), released as (
@@ -136,7 +137,7 @@ pub async fn watch(
                    uncertain_since = null,
                    next_attempt_at = held.next, lease_until = null, unreleased_claims = 0
                from held
-               where t.ctid = held.place
+               where t.ctid = held.place and t.lease_token = held.token
                returning t.task_id, t.workspace_id, t.next_attempt_at, held.started
            )
            update reconciler.automation_tasks t

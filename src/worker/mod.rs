@@ -28,7 +28,7 @@ const AHEAD_FOR: Duration = Duration::from_millis(50);
 /// Few enough that steps go on with some claims while the next are made.
 const LARGEST_CLAIM: usize = 500;
 
-/// Small claims cost as much as large ones: while little room is free, this long between them.
+/// Small claims cost as much as large ones: while little room is free or little is due, this long between them.
 const BETWEEN_SMALL_CLAIMS: Duration = Duration::from_millis(5);
 
 /// After a claim that found nothing: this long until what ended meanwhile is a reason for another.
@@ -132,6 +132,10 @@ struct Hands<S: Stage> {
     // Not under a select: a claim that was cancelled half-way would be lost until its lease ends.
     claiming: Option<JoinHandle<Claims<S>>>,
     claimed_at: Instant,
+    /// How many the last claim could have taken.
+    asked: usize,
+    /// Whether it found as many.
+    found_all: bool,
     /// Claims that are made ahead.
     ahead: usize,
     rests_until: Option<Instant>,
@@ -154,6 +158,8 @@ impl<S: Stage> Hands<S> {
             waiting: VecDeque::new(),
             claiming: None,
             claimed_at: Instant::now(),
+            asked: 0,
+            found_all: true,
             ahead: 0,
             rests_until: None,
             has_moved: false,
@@ -205,13 +211,15 @@ impl<S: Stage> Hands<S> {
     fn begin_claim(&mut self) {
         let room = self.room();
         let is_large = room >= LARGEST_CLAIM || 4 * room >= self.most();
-        let is_time = is_large || self.claimed_at.elapsed() >= BETWEEN_SMALL_CLAIMS;
+        let is_time =
+            is_large && self.found_all || self.claimed_at.elapsed() >= BETWEEN_SMALL_CLAIMS;
         if room == 0 || !is_time || self.claiming.is_some() || self.rests_until.is_some() {
             return;
         }
         self.has_moved = false;
         let stage = Arc::clone(&self.worker.stage);
         let limit = room.min(LARGEST_CLAIM);
+        self.asked = limit;
         self.claiming = Some(tokio::spawn(async move { stage.claim(limit).await }));
     }
 
@@ -232,6 +240,7 @@ impl<S: Stage> Hands<S> {
                 Vec::new()
             }
         };
+        self.found_all = claims.len() >= self.asked;
         if claims.is_empty() {
             let rest = if self.has_moved { AFTER_NOTHING } else { self.worker.pulse.next() };
             self.rests_until = Some(self.claimed_at + rest);

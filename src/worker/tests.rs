@@ -18,6 +18,9 @@ struct Rows {
     handed_back: Mutex<Vec<u32>>,
     busy: AtomicUsize,
     busiest: AtomicUsize,
+    claims: AtomicUsize,
+    /// One more row is due at each claim.
+    is_fed: bool,
     stop_after_claim: Mutex<Option<CancellationToken>>,
     /// Rung, with a row, after a claim has looked.
     rings: Mutex<Option<Arc<Notify>>>,
@@ -28,8 +31,12 @@ impl Stage for Rows {
     type Outcome = ();
 
     async fn claim(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        self.claims.fetch_add(1, Ordering::SeqCst);
         let claims = {
             let mut due = self.due.lock().unwrap();
+            if self.is_fed {
+                due.push_back(1);
+            }
             let count = limit.min(due.len());
             due.drain(..count).collect()
         };
@@ -89,6 +96,21 @@ async fn everything_due_is_worked_on_and_never_more_at_a_time_than_allowed() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(rows.busiest.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_find_little_let_some_more_come_before_the_next() {
+    let rows = Arc::new(Rows { is_fed: true, ..Rows::default() });
+    let stop = CancellationToken::new();
+    let worker = Worker { max_in_flight: 100, ..worker(&rows) };
+    let running = tokio::spawn(worker.run(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let each = Duration::from_millis(20) + BETWEEN_SMALL_CLAIMS;
+    let most = Duration::from_secs(1).div_duration_f64(each) as usize + 1;
+    let claims = rows.claims.load(Ordering::SeqCst);
+    assert!((10..=most).contains(&claims), "{claims} claims");
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

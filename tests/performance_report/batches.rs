@@ -15,14 +15,27 @@ fn a_row_shows_the_median_and_the_spread_of_its_runs() {
     let odd = Sample::drain(&[(1, 9000.0), (2, 1100.0), (3, 1234.4)]);
     let even = Sample::drain(&[(1, 4.0), (2, 1.0), (3, 2.0), (4, 0.5)]);
     let own = "concurrency 32 **cerby-reconciler**";
-    assert_eq!(only_row(&odd), format!("{own} 1,234 1,100 to 9,000 tasks/s 3"));
-    assert_eq!(only_row(&even), format!("{own} 1.50 0.500 to 4.00 tasks/s 4"));
+    assert_eq!(only_row(&odd), format!("{own} 1,234 1,100 to 9,000 tasks/s 3 0 %"));
+    assert_eq!(only_row(&even), format!("{own} 1.50 0.500 to 4.00 tasks/s 4 0 %"));
+}
+
+#[test]
+fn a_row_shows_how_much_neighbours_took_in_its_worst_run_if_all_of_them_counted() {
+    let mut sample = Sample::drain(&[(1, 1.0), (2, 2.0), (3, 3.0)]);
+    sample.lines[1]["stolen"] = json!(34.6);
+    assert!(only_row(&sample).ends_with("tasks/s 3 35 %"), "{}", only_row(&sample));
+    sample.lines[2].as_object_mut().unwrap().remove("stolen");
+    assert!(only_row(&sample).ends_with("tasks/s 3 "), "{}", only_row(&sample));
 }
 
 #[test]
 fn a_new_run_1_puts_all_earlier_runs_aside() {
     let sample = Sample::drain(&[(1, 1.0), (2, 2.0), (3, 3.0), (1, 70.0), (2, 50.0)]);
-    assert!(only_row(&sample).ends_with("60.0 50.0 to 70.0 tasks/s 2"), "{}", only_row(&sample));
+    assert!(
+        only_row(&sample).ends_with("60.0 50.0 to 70.0 tasks/s 2 0 %"),
+        "{}",
+        only_row(&sample)
+    );
     let kept = sample.documents().results;
     assert_eq!(kept, Sample { lines: sample.lines[3..].to_vec() }.text());
 }
@@ -66,9 +79,10 @@ type Spoil = fn(&mut Value);
 
 #[test]
 fn a_broken_line_is_refused_with_its_number_and_the_reason() {
-    let cases: [(Spoil, &str); 9] = [
+    let cases: [(Spoil, &str); 10] = [
         (|line| line["value"] = Value::Null, "line 2: invalid type: null, expected f64"),
         (|line| line["value"] = json!(-1), "line 2: value is below zero"),
+        (|line| line["stolen"] = json!(101), "line 2: stolen is no percentage"),
         (|line| line["run"] = json!(0), "line 2: runs count from 1"),
         (|line| line["host"] = json!("h"), "line 2: unknown field `host`"),
         (|line| line["machine"]["host"] = json!("h"), "line 2: unknown field `host`"),

@@ -51,7 +51,7 @@ impl Sample {
             "at": format!("2026-03-01T10:{minute:02}:{second:02}Z"),
             "machine": {"cpu": "A", "cores": 2, "memory_gib": 8, "kernel": "6.1", "postgresql": "15.18"},
             "shape": shape, "system": system, "setting": setting,
-            "run": run, "unit": unit, "value": value, "details": {},
+            "run": run, "unit": unit, "value": value, "stolen": 0.4, "details": {},
         }));
     }
 

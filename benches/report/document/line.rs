@@ -24,6 +24,9 @@ pub(super) struct Measured {
     pub(super) run: u32,
     pub(super) unit: String,
     pub(super) value: f64,
+    /// Percent of the processors' time that neighbours took meanwhile, where that was counted.
+    #[serde(default)]
+    pub(super) stolen: Option<f64>,
     details: Value,
 }
 
@@ -59,6 +62,8 @@ fn parse(text: &str) -> anyhow::Result<Measured> {
     }
     ensure!(measured.run > 0, "runs count from 1");
     ensure!(measured.value >= 0.0, "value is below zero");
+    let is_percentage = measured.stolen.is_none_or(|stolen| (0.0..=100.0).contains(&stolen));
+    ensure!(is_percentage, "stolen is no percentage");
     if let Some(place) = place(&measured.details) {
         return Err(anyhow!("details name a place on the machine: {place}"));
     }

@@ -81,6 +81,14 @@ impl Row {
         self.sorted()[self.runs.len() - 1]
     }
 
+    /// What neighbours took of the processors in the run that they disturbed most, in percent. Nothing if it
+    /// was not counted in one of them.
+    pub(super) fn stolen(&self) -> Option<f64> {
+        self.runs
+            .iter()
+            .try_fold(0.0, |most, run| run.measured.stolen.map(|stolen| stolen.max(most)))
+    }
+
     fn sorted(&self) -> Vec<f64> {
         let mut values: Vec<_> = self.runs.iter().map(|run| run.measured.value).collect();
         values.sort_by(f64::total_cmp);

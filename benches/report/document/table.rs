@@ -21,13 +21,14 @@ pub(super) fn of(shape: &str, rows: &[Row]) -> String {
 }
 
 fn values(rows: &[&Row]) -> String {
-    let mut text = "| setting | system | median | min to max | unit | runs |\n".to_owned();
-    text += "|---|---|--:|--:|---|--:|\n";
+    let mut text = "| setting | system | median | min to max | unit | runs | stolen |\n".to_owned();
+    text += "|---|---|--:|--:|---|--:|--:|\n";
     for row in rows {
         let spread = format!("{} to {}", number(row.least()), number(row.most()));
         let system = if row.is_own() { format!("**{}**", row.system) } else { row.system.clone() };
-        let runs = row.runs.len().to_string();
-        text += &line([&row.setting, &system, &number(row.median()), &spread, &row.unit, &runs]);
+        let (median, runs) = (number(row.median()), row.runs.len().to_string());
+        let stolen = row.stolen().map_or(String::new(), |stolen| format!("{stolen:.0} %"));
+        text += &line([&row.setting, &system, &median, &spread, &row.unit, &runs, &stolen]);
     }
     text
 }

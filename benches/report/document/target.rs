@@ -7,12 +7,12 @@ use super::row::Row;
 const TARGETS: &[Target] = &[
     Target::new("drain", Each, AtLeast(1.0), BestOther),
     Target::new("drain ordered", Each, AtLeast(2.0), BestOther),
-    Target::new("limit", BestOf("drain"), AtLeast(0.8), Best("limit")),
+    Target::new("limit", Each, AtLeast(0.8), BestOtherSetting),
     Target::new("blocked member", Each, AtLeast(0.9), Setting("nothing blocked")),
     Target::new("gated integration", Each, AtLeast(0.9), Setting("no gate")),
     Target::new("backlog and history", Each, AtMost(1.2), Setting("empty")),
-    Target::new("intake", Only("batches of 100"), AtLeast(1.0), OwnBest("drain")),
-    Target::new("intake", Only("batches of 10000"), AtLeast(1.0), OwnBest("drain")),
+    Target::new("intake", Only("batches of 100"), AtLeast(1.0), Setting("their drain")),
+    Target::new("intake", Only("batches of 10000"), AtLeast(1.0), Setting("their drain")),
     Target::new("pickup", Only("p50"), Below, Value(3.0, "ms")),
     Target::new("pickup", Only("p99"), Below, Value(25.0, "ms")),
     Target::new("slow handlers", Each, AtLeast(0.9), System("no database")),
@@ -25,9 +25,9 @@ const TARGETS: &[Target] = &[
     Target::new("retention", Each, AtLeast(0.9), Setting("no deletion")),
 ];
 
-use Against::{Best, BestOther, OwnBest, Setting, System, Value};
+use Against::{BestOther, BestOtherSetting, Setting, System, Value};
 use Bound::{AtLeast, AtMost, Below};
-use Subject::{BestOf, Each, Only};
+use Subject::{Each, Only};
 
 struct Target {
     shape: &'static str,
@@ -43,8 +43,6 @@ enum Subject {
     Each,
     /// One setting of the shape.
     Only(&'static str),
-    /// The best setting of another shape.
-    BestOf(&'static str),
 }
 
 #[derive(Clone, Copy)]
@@ -59,14 +57,12 @@ enum Bound {
 enum Against {
     /// The best of the other systems in the same setting.
     BestOther,
+    /// The best of the other systems in whatever setting.
+    BestOtherSetting,
     /// This system in the same setting.
     System(&'static str),
     /// The same system in this setting.
     Setting(&'static str),
-    /// The best of another shape, whoever reached it.
-    Best(&'static str),
-    /// Our own best of another shape.
-    OwnBest(&'static str),
     /// A value with its unit.
     Value(f64, &'static str),
 }
@@ -109,13 +105,11 @@ impl Target {
     }
 
     fn subjects<'a>(&self, rows: &'a [Row]) -> Vec<&'a Row> {
-        let own = |shape| rows.iter().filter(move |row| row.is_own() && row.shape == shape);
+        let own = rows.iter().filter(|row| row.is_own() && row.shape == self.shape);
+        let own = own.filter(|row| self.against.concerns(row));
         match self.subject {
-            Each => own(self.shape).filter(|row| self.against.concerns(row)).collect(),
-            Only(setting) => own(self.shape)
-                .filter(|row| row.setting == setting && self.against.concerns(row))
-                .collect(),
-            BestOf(shape) => self.bound.best_of(own(shape)).into_iter().collect(),
+            Each => own.collect(),
+            Only(setting) => own.filter(|row| row.setting == setting).collect(),
         }
     }
 
@@ -126,10 +120,7 @@ impl Target {
             Outcome { ratio, met: self.bound.is_kept(ratio) }
         });
         Verdict {
-            setting: match self.subject {
-                Each | Only(_) => row.setting.clone(),
-                BestOf(shape) => format!("{shape}, {}", row.setting),
-            },
+            setting: row.setting.clone(),
             measured: Some(with_unit(row)),
             reference: reference.map(|reference| reference.text),
             outcome,
@@ -141,28 +132,25 @@ impl Target {
         let setting = match self.subject {
             Each => "every setting".to_owned(),
             Only(setting) => setting.to_owned(),
-            BestOf(shape) => format!("best of {shape}"),
         };
         Verdict { setting, target: self.words(), measured: None, reference: None, outcome: None }
     }
 
     fn reference(&self, row: &Row, rows: &[Row]) -> Option<Reference> {
-        let of = |shape| rows.iter().filter(move |other| other.shape == shape);
-        let mut alike = of(self.shape).filter(|other| other.unit == row.unit);
+        let mut alike =
+            rows.iter().filter(|other| other.shape == self.shape && other.unit == row.unit);
         let same_setting = |other: &&Row| other.setting == row.setting;
+        let is_other = |other: &&Row| !other.is_own();
         let found = match self.against {
             Value(value, unit) => {
                 return Some(Reference { value, text: format!("{} {unit}", tick(value)) });
             }
-            BestOther => {
-                self.bound.best_of(alike.filter(same_setting).filter(|other| !other.is_own()))
-            }
+            BestOther => self.bound.best_of(alike.filter(same_setting).filter(is_other)),
+            BestOtherSetting => self.bound.best_of(alike.filter(is_other)),
             System(system) => alike.filter(same_setting).find(|other| other.system == system),
             Setting(setting) => {
                 alike.find(|other| other.system == row.system && other.setting == setting)
             }
-            Best(shape) => self.bound.best_of(of(shape)),
-            OwnBest(shape) => self.bound.best_of(of(shape).filter(|other| other.is_own())),
         }?;
         let text = format!("{}, {}: {}", found.system, found.setting, with_unit(found));
         Some(Reference { value: found.median(), text })
@@ -213,7 +201,7 @@ impl Against {
         match self {
             Setting(setting) => row.setting != setting,
             Value(_, unit) => row.unit == unit,
-            BestOther | System(_) | Best(_) | OwnBest(_) => true,
+            BestOther | BestOtherSetting | System(_) => true,
         }
     }
 }
@@ -224,9 +212,8 @@ impl Target {
         let reference = match self.against {
             Value(value, unit) => return format!("{bound} {} {unit}", tick(value)),
             BestOther => "the best other system".to_owned(),
+            BestOtherSetting => "the best of the others".to_owned(),
             System(name) | Setting(name) => name.to_owned(),
-            Best(shape) => format!("the best of {shape}"),
-            OwnBest(shape) => format!("our best of {shape}"),
         };
         format!("{bound} {} × {reference}", tick(self.bound.factor()))
     }
