@@ -160,18 +160,20 @@ create trigger sync_requests_by_people_are_recorded
     for each row when (old.state = new.state and new.causes @> '{person}' and not old.causes @> '{person}')
     execute function reconciler.record_sync();
 
--- Whether there is work: one cheap look in place of a claim by every loop.
-create function reconciler.work_due() returns table (arrivals boolean, tasks boolean, syncs boolean)
+-- Whether there is work: one cheap look in place of a claim by every loop, at what came after a row and is due since a
+-- time.
+create function reconciler.work_due(p_arrived_after bigint, p_due_from timestamptz)
+    returns table (arrivals boolean, tasks boolean, syncs boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp as
 $$
 begin
     return query select
-        exists (select from reconciler.turns t where t.turn = 'arrived'),
+        exists (select from reconciler.turns t where t.turn = 'arrived' and t.task_id > p_arrived_after),
         exists (select from reconciler.integrations i
                 cross join lateral (
                     select from reconciler.turns t
                     where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                      and t.turn = 'head' and t.next_attempt_at <= now()
+                      and t.turn = 'head' and t.next_attempt_at between p_due_from and now()
                       and (t.lease_until is null or t.lease_until <= now())
                     order by t.next_attempt_at
                     limit 1) due),

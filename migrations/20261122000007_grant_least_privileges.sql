@@ -46,7 +46,7 @@ grant insert, update on reconciler.manual_actions, reconciler.syncs, reconciler.
     to reconciler_daemon;
 grant delete on reconciler.automation_tasks, reconciler.syncs to reconciler_daemon;
 grant insert on reconciler.events to reconciler_daemon;
-grant execute on function reconciler.work_due(),
+grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.request_sync(text, text, timestamptz, text),
                           reconciler.promote_waiting(text, text, text),
                           reconciler.is_first_of_member(bigint, text, text, text),

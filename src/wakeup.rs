@@ -1,7 +1,8 @@
 //! Wakes loops: by NOTIFY, which is a hint and no more, and by a look at what is due, which finds whatever that missed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::emit;
 use crate::pulse::Pulse;
-use crate::store::{StoreError, answered};
+use crate::store::{StoreError, answered, interval};
 use crate::telemetry::chain;
 
 const CHANNEL: &str = "reconciler";
@@ -25,6 +26,8 @@ pub struct Bells {
     pub tasks: Arc<Notify>,
     /// Syncs may be due.
     pub syncs: Arc<Notify>,
+    /// Rows up to this id were ordered by intake, but for those that committed late: looks begin after it.
+    pub ordered_up_to: Arc<AtomicI64>,
 }
 
 impl Bells {
@@ -44,6 +47,10 @@ impl Bells {
     }
 }
 
+/// Looks find what became due in this time; the one that comes this long after another finds all that is due. What was
+/// done since leaves dead entries behind, over which every look would walk (see `retry::floors`).
+const LOOKS_BACK: Duration = Duration::from_secs(5);
+
 /// Looks for work that is due until `stop`, and rings for it: one statement in place of one by every loop.
 pub async fn look(
     pool: PgPool,
@@ -52,18 +59,31 @@ pub async fn look(
     mut pulse: Pulse,
     stop: CancellationToken,
 ) {
+    let mut swept_at: Option<Instant> = None;
     while !stop.is_cancelled() {
         stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
-        match answered(patience, look_once(&pool, &bells)).await {
+        let sweeps = swept_at.is_none_or(|swept_at| swept_at.elapsed() >= LOOKS_BACK);
+        if sweeps {
+            swept_at = Some(Instant::now());
+        }
+        match answered(patience, look_once(&pool, &bells, sweeps)).await {
             Ok(()) => pulse.well(),
             Err(error) => pulse.failed(&error),
         }
     }
 }
 
-async fn look_once(pool: &PgPool, bells: &Bells) -> Result<(), StoreError> {
+async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), StoreError> {
+    let (arrived_after, due_for) = if sweeps {
+        (0, None)
+    } else {
+        (bells.ordered_up_to.load(Ordering::Relaxed), Some(interval(2 * LOOKS_BACK)))
+    };
     let due = sqlx::query!(
-        r#"select arrivals as "arrivals!", tasks as "tasks!", syncs as "syncs!" from reconciler.work_due()"#
+        r#"select arrivals as "arrivals!", tasks as "tasks!", syncs as "syncs!"
+           from reconciler.work_due($1, coalesce(now() - $2::interval, '-infinity'))"#,
+        arrived_after,
+        due_for,
     )
     .fetch_one(pool)
     .await?;

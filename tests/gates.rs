@@ -8,6 +8,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::retry::ClaimedTask;
+use cerby_reconciler::retry::floors::DueFrom;
 use cerby_reconciler::retry::store::{self as tasks, Quota};
 use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Integration, Kind, Member, Operation, RetryAfter, Settings,
@@ -513,6 +514,7 @@ async fn limits_leave_no_trace_on_tasks_that_do_not_pass(pool: PgPool) {
         max_in_flight: None,
         starts_per_minute: None,
         silent_workspaces: Vec::new(),
+        due_from: DueFrom::default(),
     };
     for _ in 0..3 {
         tasks::claim(&world.pool, &quota, Duration::from_secs(45)).await.unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cerby_reconciler::lease::LeaseLost;
 use cerby_reconciler::retry::batch::{self, Watching};
+use cerby_reconciler::retry::floors::DueFrom;
 use cerby_reconciler::retry::store::{self as tasks, Quota};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
@@ -19,7 +20,13 @@ use support::{APP, World, a_failed};
 const LEASE: Duration = Duration::from_secs(45);
 
 fn ten() -> Quota {
-    Quota { tasks: 10, max_in_flight: None, starts_per_minute: None, silent_workspaces: Vec::new() }
+    Quota {
+        tasks: 10,
+        max_in_flight: None,
+        starts_per_minute: None,
+        silent_workspaces: Vec::new(),
+        due_from: DueFrom::default(),
+    }
 }
 
 /// A world with one task whose attempt is due.

@@ -74,7 +74,11 @@ const MOST_ROWS: i64 = 1000;
 
 /// Part of a statement's text, its parameters, and the pages it may touch.
 const STATEMENTS: &[(&str, &[&str], i64)] = &[
-    ("with admitted as materialized", &["100", "'45 s'", "null", "null", "'{}'"], 3_000),
+    (
+        "with admitted as materialized",
+        &["100", "'45 s'", "null", "null", "'{}'", "'{}'", "'{}'", "'{}'"],
+        3_000,
+    ),
     (
         "set state = 'succeeded', closed_at",
         &[TASKS, WORKSPACES, TOKENS, REASONS, NONE_WORKS],
@@ -96,7 +100,7 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         &[KEYS[0], KEYS[1], KEYS[2], TASKS, OPERATIONS, WAITS],
         1_800,
     ),
-    ("where turn = 'arrived' and (select is_ours", &["100"], 1_400),
+    ("where turn = 'arrived' and (select is_ours", &["100", "0"], 1_400),
     ("select reconciler.lock_members", &KEYS, 1_500),
     (
         "as \"action_id?\", a.status as \"action_status?\"",
@@ -107,7 +111,7 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
     ("with placed as", &[NEW, TURNS, WAITS], 5_500),
     ("set state = $4, closed_at", &["30050", "'acme'", "0", "'succeeded'", "'seen'", "false"], 60),
     ("attempts = greatest(0, t.attempts", &["30050", "'acme'", "0", "'code'"], 60),
-    ("reconciler.work_due()", &[], 900),
+    ("reconciler.work_due(", &["0", "null"], 900),
 ];
 
 const TASKS: &str = "(select array_agg(30000 + n) from generate_series(1, 100) n)";
@@ -258,6 +262,66 @@ fn read_whole(node: &Value) -> Vec<String> {
 fn touched(plan: &Value) -> i64 {
     let pages = |kind: &str| plan["Plan"][kind].as_i64().unwrap_or(0);
     pages("Shared Hit Blocks") + pages("Shared Read Blocks")
+}
+
+/// Of all that was due, and of all that came, fifty are left.
+const DONE: &str = "
+    update reconciler.turns set next_attempt_at = now() where task_id between 43001 and 43050;
+    delete from reconciler.turns where turn = 'head' and next_attempt_at < now();
+    delete from reconciler.turns where turn = 'arrived' and task_id not in
+        (select task_id from reconciler.turns where turn = 'arrived' order by task_id desc limit 50)";
+
+/// Pages that the done among them fill at least.
+const PAGES_OF_DONE: i64 = 30;
+
+/// A statement, its parameters from the first row on, and those of who knows what is done.
+const LOOKS: [(&str, &[&str], &[&str]); 3] = [
+    (
+        "with admitted as materialized",
+        &["50", "'45 s'", "null", "null", "'{}'", "'{}'", "'{}'", "'{}'"],
+        &[
+            "50",
+            "'45 s'",
+            "null",
+            "null",
+            "'{}'",
+            "'{acme}'",
+            "'{app-0}'",
+            "array[now() - interval '1 s']",
+        ],
+    ),
+    (
+        "where turn = 'arrived' and (select is_ours",
+        &["50", "0"],
+        &["50", "(select min(task_id) - 1 from reconciler.turns where turn = 'arrived')"],
+    ),
+    (
+        "reconciler.work_due(",
+        &["0", "null"],
+        &["(select min(task_id) - 1 from reconciler.turns where turn = 'arrived')", "'1 s'"],
+    ),
+];
+
+#[sqlx::test(migrations = false)]
+async fn nobody_walks_over_what_was_done_while_somebody_reads(pool: PgPool) {
+    schema::migrate(&pool).await.unwrap();
+    pool.execute(KEPT).await.unwrap();
+    pool.execute(QUEUED).await.unwrap();
+    let mut connection = session(&pool).await;
+    let queries = queries();
+    let mut reader = pool.begin_with("begin isolation level repeatable read").await.unwrap();
+    reader.execute("select from reconciler.turns limit 1").await.unwrap();
+    connection.execute(DONE).await.unwrap();
+    for (part, from_the_first, from_the_floor) in LOOKS {
+        let query = queries.iter().find(|query| query.contains(part)).unwrap();
+        connection.execute(AssertSqlSafe(format!("prepare look as {query}"))).await.unwrap();
+        let look = |parameters| Prepared { part, name: "look".to_owned(), parameters, most: 0 };
+        let whole = touched(&plan(&mut connection, &look(from_the_first)).await);
+        let rest = touched(&plan(&mut connection, &look(from_the_floor)).await);
+        assert!(rest + PAGES_OF_DONE <= whole, "{part} touches {rest} pages, or {whole}");
+        connection.execute("deallocate look").await.unwrap();
+    }
+    reader.rollback().await.unwrap();
 }
 
 /// Columns that are written all the time, and an index that would be written with them.

@@ -1,5 +1,6 @@
-//! Limit: a drain by the service, and the same by `pgbench`, which does nothing but our claim and our record, in batches, one after the other.
-//! The texts are those that are checked in for the program, so that it is our SQL whatever becomes of it.
+//! Limit: a drain by the service, and the same by `pgbench`, which does nothing but our claim and our record, in batches,
+//! one after the other. The texts are those that are checked in for the program, so that it is our SQL whatever becomes
+//! of it.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -138,7 +139,16 @@ fn cycle() -> anyhow::Result<String> {
 fn claim(queries: &[String]) -> anyhow::Result<String> {
     let claim = filled(
         only(queries, "with admitted as materialized")?,
-        &["p_limit", "interval '45 s'", "null::integer", "null::integer", "'{}'::text[]"],
+        &[
+            "p_limit",
+            "interval '45 s'",
+            "null::integer",
+            "null::integer",
+            "'{}'::text[]",
+            "'{}'",
+            "'{}'",
+            "'{}'",
+        ],
     );
     let last = claim
         .rfind("select t.id, t.workspace_id, t.integration_id")

@@ -1,7 +1,7 @@
 //! Tasks whose turn it is: claimed, stepped, recorded.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
@@ -12,6 +12,7 @@ use crate::backend::Client;
 use crate::config::Config;
 use crate::emit;
 use crate::lease::LeaseLost;
+use crate::retry::floors::Floors;
 use crate::retry::step::{ByBackend, Steps};
 use crate::retry::store::Quota;
 use crate::retry::{self, ClaimedTask};
@@ -25,6 +26,7 @@ pub struct RetryStage<S = ByBackend> {
     patience: Duration,
     recorder: Arc<Recorder>,
     batches: Batches,
+    floors: Mutex<Floors>,
 }
 
 impl RetryStage {
@@ -45,7 +47,12 @@ impl<S: Steps> RetryStage<S> {
             patience,
             batches: Batches::start(Arc::clone(&recorder), patience),
             recorder,
+            floors: Mutex::default(),
         })
+    }
+
+    fn floors(&self) -> MutexGuard<'_, Floors> {
+        self.floors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,13 +61,18 @@ impl<S: Steps> Stage for RetryStage<S> {
     type Outcome = retry::Next;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedTask>, StoreError> {
+        let began = Instant::now();
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
             max_in_flight: self.recorder.gates.max_in_flight(),
             starts_per_minute: self.recorder.gates.starts_per_minute(),
             silent_workspaces: self.steps.silent_workspaces(),
+            due_from: self.floors().at(began),
         };
-        answered(self.patience, retry::store::claim(&self.recorder.pool, &quota, self.lease)).await
+        let claiming = retry::store::claim(&self.recorder.pool, &quota, self.lease);
+        let tasks = answered(self.patience, claiming).await?;
+        self.floors().learn(&tasks, tasks.len() < limit, began);
+        Ok(tasks)
     }
 
     /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
@@ -88,6 +100,7 @@ impl<S: Steps> Stage for RetryStage<S> {
     }
 
     async fn hand_back(&self, tasks: Vec<ClaimedTask>) {
+        self.floors().forget(&tasks);
         let handed = answered(self.patience, retry::store::hand_back(&self.recorder.pool, &tasks));
         if let Err(error) = handed.await {
             not_recorded("tasks", tasks.len(), &error);

@@ -6,6 +6,8 @@
 //! moves while its order is decided.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -21,9 +23,11 @@ use crate::retry::decide::{Arrival, first_due};
 use crate::store::{StoreError, answered, begin_repeatable};
 use crate::wakeup::Bells;
 
+mod floor;
 pub mod order;
 mod store;
 
+use floor::Floor;
 use order::{Intent, Order, Standing};
 use store::{Arrived, Place};
 
@@ -36,15 +40,21 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let policy = Policy::new(&config);
+    let mut floor = Floor::new(Instant::now());
     while !stop.is_cancelled() {
-        let ordered = order_arrivals(&pool, &policy, config.intake.batch);
+        let after = floor.after(Instant::now());
+        let ordered = order_after(&pool, &policy, after, config.intake.batch);
         match answered(config.database.patience(), ordered).await {
             Ok(ordered) => {
                 pulse.well();
-                if ordered > 0 {
+                if !ordered.is_empty() {
                     bells.tasks.notify_one();
                 }
-                if ordered >= usize::try_from(config.intake.batch).unwrap_or(usize::MAX) {
+                let is_full =
+                    ordered.len() >= usize::try_from(config.intake.batch).unwrap_or(usize::MAX);
+                floor.found(ordered.last().copied(), is_full, Instant::now());
+                bells.ordered_up_to.store(floor.settled(), Ordering::Relaxed);
+                if is_full {
                     continue;
                 }
             }
@@ -64,10 +74,20 @@ pub async fn order_arrivals(
     policy: &Policy,
     batch: i64,
 ) -> Result<usize, StoreError> {
+    Ok(order_after(pool, policy, 0, batch).await?.len())
+}
+
+/// Orders one batch of the new rows after this one; their ids, rising.
+async fn order_after(
+    pool: &PgPool,
+    policy: &Policy,
+    after: i64,
+    batch: i64,
+) -> Result<Vec<i64>, StoreError> {
     let mut tx = begin_repeatable(pool).await?;
-    let arrived = store::arrivals(&mut tx, batch).await?;
+    let arrived = store::arrivals(&mut tx, after, batch).await?;
     if arrived.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
     let mut intents = of_known_members(&mut tx, &arrived).await?;
@@ -90,7 +110,7 @@ pub async fn order_arrivals(
     let actions = manual_action::store::supersede(&mut tx, &ended_actions(&orders)).await?;
     tx.commit().await?;
     log(&arrived, &orders, &actions);
-    Ok(arrived.len())
+    Ok(ids)
 }
 
 /// What is known of the members already. They stay as they are until the transaction ends.

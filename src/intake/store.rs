@@ -27,9 +27,10 @@ pub(super) struct Arrived {
     pub(super) is_first: bool,
 }
 
-/// The oldest rows without a place, locked. One replica orders rows at a time; the others find none.
+/// The oldest rows without a place after this id, locked. One replica orders rows at a time; the others find none.
 pub(super) async fn arrivals(
     connection: &mut PgConnection,
+    after: i64,
     limit: i64,
 ) -> Result<Vec<Arrived>, StoreError> {
     let rows = sqlx::query!(
@@ -37,7 +38,7 @@ pub(super) async fn arrivals(
              select pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0)) as is_ours
          ), arrived as materialized (
              select task_id, workspace_id from reconciler.turns
-             where turn = 'arrived' and (select is_ours from ours)
+             where turn = 'arrived' and (select is_ours from ours) and task_id > $2
              order by task_id
              limit $1
              for no key update skip locked
@@ -56,6 +57,7 @@ pub(super) async fn arrivals(
          ) t
          order by a.task_id",
         limit,
+        after,
     )
     .fetch_all(connection)
     .await?;
@@ -310,7 +312,16 @@ pub(super) async fn give_turn(
         return Ok(());
     }
     sqlx::query!(
-        "update reconciler.turns set turn = 'head' where task_id = any ($1) and turn <> 'head'",
+        "with promoted as (
+             update reconciler.turns
+             set turn = 'head', next_attempt_at = greatest(next_attempt_at, clock_timestamp())
+             where task_id = any ($1) and turn <> 'head'
+             returning task_id, workspace_id, next_attempt_at
+         )
+         update reconciler.automation_tasks t
+         set next_attempt_at = promoted.next_attempt_at
+         from promoted
+         where t.id = promoted.task_id and t.workspace_id = promoted.workspace_id",
         tasks,
     )
     .execute(connection)
@@ -324,7 +335,7 @@ pub(super) struct Place {
     pub(super) task: i64,
     /// `head` or `waiting`.
     pub(super) turn: &'static str,
-    /// When it is due first, counted from when it was received.
+    /// When it is due first, counted from when it was received; never before now, for a claim does not look back.
     pub(super) first_due: Duration,
 }
 
@@ -342,7 +353,8 @@ pub(super) async fn place(
     sqlx::query!(
         "with placed as (
              update reconciler.automation_tasks t
-             set ordered_at = clock_timestamp(), next_attempt_at = t.received_at + p.first_due
+             set ordered_at = clock_timestamp(),
+                 next_attempt_at = greatest(t.received_at + p.first_due, clock_timestamp())
              from unnest($1::bigint[], $2::text[], $3::interval[]) p (task, turn, first_due)
              where t.id = p.task
              returning t.id, t.workspace_id, t.next_attempt_at, p.turn

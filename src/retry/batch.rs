@@ -1,8 +1,8 @@
 //! The SQL that records outcomes of many tasks at once, or of one: those that come all the time. What a statement leaves
 //! out is recorded by itself (`retry::store`), a success under the lock of its gate.
 //!
-//! Rows are not locked before they are changed, which would cost as much as the change: the lease is asked again by the
-//! change itself. A row that moved meanwhile is changed where it is now or left out, as this version of PostgreSQL does.
+//! Rows are not locked before they are changed, for a lock is written as a change is: the change itself asks for the lease
+//! again. A row that moved meanwhile is changed where it is now or left out, as this version of PostgreSQL does it.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -18,6 +18,7 @@ use crate::membership::{MemberKey, Operation, Trigger, Wanted};
 
 pub mod batch;
 pub mod decide;
+pub mod floors;
 pub mod step;
 pub mod store;
 
@@ -72,6 +73,8 @@ pub struct ClaimedTask {
     /// Whether a person may have done the opposite by hand since the app was last read and automation last worked on
     /// the member: what the backend knows of them is older than that.
     pub touched_by_hand: bool,
+    /// When it was due, if its claim took the tasks of its integration in the order of these times.
+    pub taken_in_order: Option<DateTime<Utc>>,
 }
 
 /// The numbers that decisions need.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 use sqlx::PgPool;
 
+use super::floors::DueFrom;
 use super::{ClaimedTask, EscalationReason, Lost};
 use crate::backend::{Failure, plain_code};
 use crate::lease::{Lease, LeaseLost, fenced};
@@ -26,6 +27,8 @@ pub struct Quota {
     pub starts_per_minute: Option<i32>,
     /// Workspaces whose backend does not answer: left alone.
     pub silent_workspaces: Vec<String>,
+    /// From where on to look in integrations whose oldest tasks are known to be gone.
+    pub due_from: DueFrom,
 }
 
 /// Claims tasks that are due, shared out between the integrations whose gates let them through, and tasks whose
@@ -45,12 +48,15 @@ pub async fn claim(
         with admitted as materialized (
             select * from (
                 select i.workspace_id, i.integration_id, $1::integer as takes, false as limited, false as is_probe,
-                       '{}'::bigint[] as in_flight, i.gate_probe, i.gate_since
+                       '{}'::bigint[] as in_flight, i.gate_probe, i.gate_since,
+                       coalesce(f.due_from, '-infinity') as due_from
                 from reconciler.integrations i
+                left join unnest($6::text[], $7::text[], $8::timestamptz[]) f (workspace_id, integration_id, due_from)
+                       on f.workspace_id = i.workspace_id and f.integration_id = i.integration_id
                 where i.gate = 'open' and not reconciler.is_limited(i, $3, $4) and i.workspace_id <> all ($5)
                 union all
                 select i.workspace_id, i.integration_id, a.takes, true, a.is_probe, a.in_flight, i.gate_probe,
-                       i.gate_since
+                       i.gate_since, '-infinity'
                 from reconciler.admit($1, $3, $4, $5) a
                 join reconciler.integrations i using (workspace_id, integration_id)
             ) every
@@ -63,7 +69,7 @@ pub async fn claim(
                 select h.ctid as place
                 from reconciler.turns h
                 where h.workspace_id = a.workspace_id and h.integration_id = a.integration_id
-                  and h.turn = 'head' and h.next_attempt_at <= now()
+                  and h.turn = 'head' and h.next_attempt_at between a.due_from and now()
                   and (h.lease_until is null or h.lease_until <= now())
                   and (not a.limited or h.running_job_id is null)
                 order by h.next_attempt_at, h.task_id
@@ -90,10 +96,11 @@ pub async fn claim(
             limit $1
         ),
         due as materialized (
-            select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe, gate_since
+            select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe, gate_since,
+                   false as in_order
             from watched
             union all
-            select * from passing
+            select *, not limited from passing
             limit $1
         ),
         claimed as (
@@ -107,7 +114,7 @@ pub async fn claim(
                                        else t.uncertain_since end
             from due
             where t.ctid = due.place
-            returning t.*, due.limited, due.in_flight, due.gate_since,
+            returning t.*, due.limited, due.in_flight, due.in_order, due.gate_since,
                       due.is_probe or coalesce(due.gate_probe = t.task_id, false) as is_probe
         ),
         passed as (
@@ -131,6 +138,7 @@ pub async fn claim(
                t.superseded_by, c.unreleased_claims, c.lease_token, now() as "claimed_at!",
                c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.gate_since > t.received_at, false) as "reopened!",
+               case when c.in_order then c.next_attempt_at end as taken_in_order,
                exists (
                    select from reconciler.manual_actions a
                    where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
@@ -157,6 +165,9 @@ pub async fn claim(
         quota.max_in_flight,
         quota.starts_per_minute,
         &quota.silent_workspaces,
+        &quota.due_from.workspaces,
+        &quota.due_from.integrations,
+        &quota.due_from.times,
     )
     .fetch_all(pool)
     .await?;
@@ -207,6 +218,7 @@ pub async fn claim(
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
                 touched_by_hand: row.touched_by_hand,
+                taken_in_order: row.taken_in_order,
             })
         })
         .collect()

@@ -25,7 +25,6 @@ pub(super) struct Measured {
     pub(super) unit: String,
     pub(super) value: f64,
     /// Percent of the processors' time that neighbours took meanwhile, where that was counted.
-    #[serde(default)]
     pub(super) stolen: Option<f64>,
     details: Value,
 }

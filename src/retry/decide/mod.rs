@@ -308,4 +308,4 @@ fn already(task: &ClaimedTask) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

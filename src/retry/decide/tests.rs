@@ -17,7 +17,7 @@ fn seconds_ago(seconds: i64) -> Option<DateTime<Utc>> {
     Some(now() - chrono::TimeDelta::seconds(seconds))
 }
 
-fn task(operation: Operation) -> ClaimedTask {
+pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
     ClaimedTask {
         id: 1,
         lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(45) },
@@ -47,6 +47,7 @@ fn task(operation: Operation) -> ClaimedTask {
         unreleased_claims: 1,
         claimed_at: now(),
         touched_by_hand: false,
+        taken_in_order: None,
     }
 }
 

@@ -1,0 +1,165 @@
+//! From which due time on a claim looks in an integration.
+//!
+//! Each task that went on or ended leaves a dead entry in the index of due times, which no vacuum may take away while
+//! somebody reads in a long transaction, and every claim would walk over all of them (Brandur, "Postgres Job Queues &
+//! Failure By MVCC", 2015). A claim takes the tasks of an integration in their order, so that those before the last one
+//! are gone; who makes a task due does so from now on. What is due behind a floor all the same, as a lease ended or
+//! somebody held the row when it was its turn, is found by a look without one, every few seconds. Integrations that let
+//! through only so many have none.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::RngExt;
+
+use super::ClaimedTask;
+
+/// Floors stay so far behind the last task: rows that somebody holds for a moment are looked at again.
+const STAYS_BEHIND: TimeDelta = TimeDelta::seconds(1);
+
+/// How long a task that is due behind the floor may wait. Half of it is left to chance, or all integrations would be
+/// looked at from their first task on at the same time.
+const SWEEPS_EVERY: Duration = Duration::from_secs(5);
+
+type Integration = (String, String);
+
+/// What this process knows, by workspace and integration.
+#[derive(Debug, Default)]
+pub struct Floors {
+    known: HashMap<Integration, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    from: DateTime<Utc>,
+    sweeps_at: Instant,
+}
+
+/// Floors as parallel arrays.
+#[derive(Debug, Clone, Default)]
+pub struct DueFrom {
+    pub(super) workspaces: Vec<String>,
+    pub(super) integrations: Vec<String>,
+    pub(super) times: Vec<DateTime<Utc>>,
+}
+
+impl Floors {
+    /// The floors of a claim that begins now; other integrations are looked at from their first task on.
+    pub fn at(&self, now: Instant) -> DueFrom {
+        let mut floors = DueFrom::default();
+        for ((workspace, integration), known) in &self.known {
+            if now < known.sweeps_at {
+                floors.workspaces.push(workspace.clone());
+                floors.integrations.push(integration.clone());
+                floors.times.push(known.from);
+            }
+        }
+        floors
+    }
+
+    /// Learns from the claim that began at `began`: what it took, and whether that was all there was.
+    pub fn learn(&mut self, tasks: &[ClaimedTask], was_all: bool, began: Instant) {
+        let mut reached: HashMap<Integration, DateTime<Utc>> = HashMap::new();
+        for task in tasks {
+            if let Some(due) = task.taken_in_order {
+                let key = (task.key.workspace.clone(), task.key.integration.clone());
+                let last = reached.entry(key).or_insert(due);
+                *last = due.max(*last);
+            }
+        }
+        if was_all {
+            for known in self.known.values_mut().filter(|known| began >= known.sweeps_at) {
+                known.sweeps_at = next_sweep(began);
+            }
+        }
+        for (integration, last) in reached {
+            let from = last - STAYS_BEHIND;
+            let known = self.known.entry(integration).or_insert(Known { from, sweeps_at: began });
+            if began < known.sweeps_at {
+                known.from = from.max(known.from);
+            } else {
+                *known = Known { from, sweeps_at: next_sweep(began) };
+            }
+        }
+    }
+
+    /// Forgets the integrations of tasks that go back as they were.
+    pub fn forget(&mut self, tasks: &[ClaimedTask]) {
+        for task in tasks {
+            self.known.remove(&(task.key.workspace.clone(), task.key.integration.clone()));
+        }
+    }
+}
+
+fn next_sweep(now: Instant) -> Instant {
+    now + SWEEPS_EVERY.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::Operation;
+    use crate::retry::decide::tests::task;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    /// A task of integration `i` that was due then, and taken in order.
+    fn taken(second: i64) -> ClaimedTask {
+        ClaimedTask { taken_in_order: Some(at(second)), ..task(Operation::Remove) }
+    }
+
+    fn from(floors: &Floors, now: Instant) -> Option<DateTime<Utc>> {
+        floors.at(now).times.first().copied()
+    }
+
+    #[test]
+    fn a_claim_begins_a_second_before_the_last_task_that_was_taken() {
+        let (mut floors, now) = (Floors::default(), Instant::now());
+        assert_eq!(from(&floors, now), None);
+        floors.learn(&[taken(10), taken(12), taken(11)], true, now);
+        assert_eq!(from(&floors, now), Some(at(11)));
+        floors.learn(&[taken(20)], false, now);
+        assert_eq!(from(&floors, now), Some(at(19)));
+        floors.learn(&[taken(3)], false, now);
+        assert_eq!(
+            from(&floors, now),
+            Some(at(19)),
+            "what was held for a moment does not lower it"
+        );
+    }
+
+    #[test]
+    fn every_few_seconds_a_claim_begins_at_the_first_task_and_goes_on_from_what_it_found() {
+        let (mut floors, now) = (Floors::default(), Instant::now());
+        floors.learn(&[taken(10)], true, now);
+        assert_eq!(from(&floors, now + SWEEPS_EVERY / 2 - Duration::from_millis(1)), Some(at(9)));
+        let later = now + SWEEPS_EVERY;
+        assert_eq!(from(&floors, later), None);
+        floors.learn(&[taken(2)], false, later);
+        assert_eq!(from(&floors, later), Some(at(1)), "there may be more of the old ones");
+    }
+
+    #[test]
+    fn a_sweep_that_took_all_leaves_the_floor_where_it_is() {
+        let (mut floors, now) = (Floors::default(), Instant::now());
+        floors.learn(&[taken(10)], true, now);
+        let later = now + SWEEPS_EVERY;
+        floors.learn(&[], false, later);
+        assert_eq!(from(&floors, later), None, "others may have filled the claim");
+        floors.learn(&[taken(2)], true, later);
+        assert_eq!(from(&floors, later), Some(at(9)));
+    }
+
+    #[test]
+    fn tasks_that_go_back_or_came_in_no_order_leave_no_floor() {
+        let (mut floors, now) = (Floors::default(), Instant::now());
+        floors.learn(&[task(Operation::Remove)], true, now);
+        assert_eq!(from(&floors, now), None);
+        floors.learn(&[taken(10)], true, now);
+        floors.forget(&[taken(10)]);
+        assert_eq!(from(&floors, now), None);
+    }
+}
