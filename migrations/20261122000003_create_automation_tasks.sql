@@ -128,7 +128,6 @@ create table reconciler.turns (
     lease_until       timestamptz,
     unreleased_claims integer     not null default 0,
 
-    primary key (task_id, workspace_id),
     constraint turn_is_arrived_waiting_or_head check (turn in ('arrived', 'waiting', 'head')),
     constraint only_heads_are_leased check (turn = 'head' or lease_until is null),
     constraint jobs_say_since_when check ((running_job_id is null) = (running_since is null))
@@ -145,6 +144,11 @@ comment on column reconciler.turns.uncertain_since is
 comment on column reconciler.turns.lease_token is
     'Of the latest claim, unlike that of any other claim of any task: who has another one comes too late.';
 
+-- The key. No primary key, for that could be read by its second column from one end to the other, which seems as cheap
+-- as any other way while the queue is empty; task ids are never null, and said here, it keeps whoever does not ask for
+-- one out of this index.
+create unique index one_turn_per_task on reconciler.turns (task_id, workspace_id) where task_id is not null;
+alter table reconciler.turns replica identity full;
 -- Mutual exclusion per member, by the database.
 create unique index one_head_per_member
     on reconciler.turns (workspace_id, integration_id, member_id) where turn = 'head';

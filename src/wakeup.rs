@@ -47,9 +47,13 @@ impl Bells {
     }
 }
 
-/// Looks find what became due in this time; the one that comes this long after another finds all that is due. What was
-/// done since leaves dead entries behind, over which every look would walk (see `retry::floors`).
-const LOOKS_BACK: Duration = Duration::from_secs(5);
+/// Looks find what became due in the last seconds, and a sweep now and then finds all that is due: it walks over the dead
+/// entries of what was done, as long as somebody's transaction keeps them (see `retry::floors`).
+const LOOKS_BACK: Duration = Duration::from_secs(10);
+const SWEEPS_EVERY: Duration = Duration::from_secs(5);
+
+/// Sweeps take at most this part of the time, however much they walk over.
+const SWEEPS_PART: u32 = 50;
 
 /// Looks for work that is due until `stop`, and rings for it: one statement in place of one by every loop.
 pub async fn look(
@@ -59,16 +63,17 @@ pub async fn look(
     mut pulse: Pulse,
     stop: CancellationToken,
 ) {
-    let mut swept_at: Option<Instant> = None;
+    let mut sweeps_at = Instant::now();
     while !stop.is_cancelled() {
         stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
-        let sweeps = swept_at.is_none_or(|swept_at| swept_at.elapsed() >= LOOKS_BACK);
-        if sweeps {
-            swept_at = Some(Instant::now());
-        }
+        let began = Instant::now();
+        let sweeps = began >= sweeps_at;
         match answered(patience, look_once(&pool, &bells, sweeps)).await {
             Ok(()) => pulse.well(),
             Err(error) => pulse.failed(&error),
+        }
+        if sweeps {
+            sweeps_at = Instant::now() + SWEEPS_EVERY.max(began.elapsed() * SWEEPS_PART);
         }
     }
 }
@@ -77,7 +82,7 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
     let (arrived_after, due_for) = if sweeps {
         (0, None)
     } else {
-        (bells.ordered_up_to.load(Ordering::Relaxed), Some(interval(2 * LOOKS_BACK)))
+        (bells.ordered_up_to.load(Ordering::Relaxed), Some(interval(LOOKS_BACK)))
     };
     let due = sqlx::query!(
         r#"select arrivals as "arrivals!", tasks as "tasks!", syncs as "syncs!"

@@ -65,6 +65,17 @@ const QUEUED: &str = "
            'remove', 'manual', now()
     from generate_series(1, 1000) n";
 
+/// Indexes grow by a level, and then statistics are those of a queue that was worked off, whose pages stayed: what they say
+/// of a table's size holds whatever becomes of its transaction.
+const WORKED_OFF: &str = "
+    insert into reconciler.turns (task_id, workspace_id, integration_id, member_id, requested_at, turn, next_attempt_at)
+    select n, 'acme', 'app-' || n % 50, 'later-' || n, now(), 'head', now() + n * interval '1 s'
+    from generate_series(2000000, 2060000) n;
+    begin;
+    delete from reconciler.turns;
+    analyze reconciler.turns;
+    rollback";
+
 /// The tables that grow.
 const LARGE: [&str; 5] =
     ["automation_tasks", "turns", "events", "manual_actions", "member_watches"];
@@ -74,11 +85,7 @@ const MOST_ROWS: i64 = 1000;
 
 /// Part of a statement's text, its parameters, and the pages it may touch.
 const STATEMENTS: &[(&str, &[&str], i64)] = &[
-    (
-        "with admitted as materialized",
-        &["100", "'45 s'", "null", "null", "'{}'", "'{}'", "'{}'", "'{}'"],
-        3_000,
-    ),
+    ("with admitted as materialized", &["100", "'45 s'", "null", "null", "'{}'", "'{}'"], 3_000),
     (
         "set state = 'succeeded', closed_at",
         &[TASKS, WORKSPACES, TOKENS, REASONS, NONE_WORKS],
@@ -145,6 +152,9 @@ async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(p
         check(&mut connection, &statements, statistics).await;
         connection.execute("vacuum analyze").await.unwrap();
     }
+    connection.execute(WORKED_OFF).await.unwrap();
+    connection.execute("discard plans").await.unwrap();
+    check(&mut connection, &statements, "made with the statistics of a queue worked off").await;
 }
 
 #[sqlx::test(migrations = false)]
@@ -278,16 +288,14 @@ const PAGES_OF_DONE: i64 = 30;
 const LOOKS: [(&str, &[&str], &[&str]); 3] = [
     (
         "with admitted as materialized",
-        &["50", "'45 s'", "null", "null", "'{}'", "'{}'", "'{}'", "'{}'"],
+        &["50", "'45 s'", "null", "null", "'{}'", "'{}'"],
         &[
             "50",
             "'45 s'",
             "null",
             "null",
             "'{}'",
-            "'{acme}'",
-            "'{app-0}'",
-            "array[now() - interval '1 s']",
+            "jsonb_build_object('acme', jsonb_build_object('app-0', now() - interval '1 s'))",
         ],
     ),
     (

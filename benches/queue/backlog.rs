@@ -63,7 +63,7 @@ async fn drain_again_and_again(
 async fn buffers(place: &Place) -> anyhow::Result<f64> {
     let mut connection = bed::connect(&place.url).await?;
     let prepare = format!(
-        "{} prepare claim (integer, interval, integer, integer, text[], text[], text[], timestamptz[]) as {}",
+        "{} prepare claim (integer, interval, integer, integer, text[], jsonb) as {}",
         planning(),
         claim_text()?
     );
@@ -77,7 +77,7 @@ async fn touched(connection: &mut PgConnection) -> anyhow::Result<f64> {
     sqlx::raw_sql("begin").execute(&mut *connection).await?;
     let plan: Value = sqlx::query_scalar(
         "explain (analyze, buffers, format json)
-         execute claim (100, '45 s', null, null, '{}', '{}', '{}', '{}')",
+         execute claim (100, '45 s', null, null, '{}', '{}')",
     )
     .persistent(false)
     .fetch_one(&mut *connection)

@@ -7,7 +7,7 @@
 //! somebody held the row when it was its turn, is found by a look without one, every few seconds. Integrations that let
 //! through only so many have none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,7 +20,7 @@ const STAYS_BEHIND: TimeDelta = TimeDelta::seconds(1);
 
 /// How long a task that is due behind the floor may wait. Half of it is left to chance, or all integrations would be
 /// looked at from their first task on at the same time.
-const SWEEPS_EVERY: Duration = Duration::from_secs(5);
+const SWEEPS_EVERY: Duration = Duration::from_secs(10);
 
 type Integration = (String, String);
 
@@ -36,23 +36,17 @@ struct Known {
     sweeps_at: Instant,
 }
 
-/// Floors as parallel arrays.
-#[derive(Debug, Clone, Default)]
-pub struct DueFrom {
-    pub(super) workspaces: Vec<String>,
-    pub(super) integrations: Vec<String>,
-    pub(super) times: Vec<DateTime<Utc>>,
-}
+/// From when on to look, by workspace and integration.
+pub type DueFrom = BTreeMap<String, BTreeMap<String, DateTime<Utc>>>;
 
 impl Floors {
     /// The floors of a claim that begins now; other integrations are looked at from their first task on.
     pub fn at(&self, now: Instant) -> DueFrom {
-        let mut floors = DueFrom::default();
+        let mut floors = DueFrom::new();
         for ((workspace, integration), known) in &self.known {
             if now < known.sweeps_at {
-                floors.workspaces.push(workspace.clone());
-                floors.integrations.push(integration.clone());
-                floors.times.push(known.from);
+                let of_workspace = floors.entry(workspace.clone()).or_default();
+                of_workspace.insert(integration.clone(), known.from);
             }
         }
         floors
@@ -112,7 +106,7 @@ mod tests {
     }
 
     fn from(floors: &Floors, now: Instant) -> Option<DateTime<Utc>> {
-        floors.at(now).times.first().copied()
+        floors.at(now).values().flat_map(BTreeMap::values).next().copied()
     }
 
     #[test]

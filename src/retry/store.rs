@@ -49,10 +49,8 @@ pub async fn claim(
             select * from (
                 select i.workspace_id, i.integration_id, $1::integer as takes, false as limited, false as is_probe,
                        '{}'::bigint[] as in_flight, i.gate_probe, i.gate_since,
-                       coalesce(f.due_from, '-infinity') as due_from
+                       coalesce(($6::jsonb -> i.workspace_id ->> i.integration_id)::timestamptz, '-infinity') as due_from
                 from reconciler.integrations i
-                left join unnest($6::text[], $7::text[], $8::timestamptz[]) f (workspace_id, integration_id, due_from)
-                       on f.workspace_id = i.workspace_id and f.integration_id = i.integration_id
                 where i.gate = 'open' and not reconciler.is_limited(i, $3, $4) and i.workspace_id <> all ($5)
                 union all
                 select i.workspace_id, i.integration_id, a.takes, true, a.is_probe, a.in_flight, i.gate_probe,
@@ -165,9 +163,7 @@ pub async fn claim(
         quota.max_in_flight,
         quota.starts_per_minute,
         &quota.silent_workspaces,
-        &quota.due_from.workspaces,
-        &quota.due_from.integrations,
-        &quota.due_from.times,
+        serde_json::to_value(&quota.due_from).unwrap_or_default(),
     )
     .fetch_all(pool)
     .await?;
