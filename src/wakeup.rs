@@ -52,8 +52,8 @@ impl Bells {
 const LOOKS_BACK: Duration = Duration::from_secs(10);
 const SWEEPS_EVERY: Duration = Duration::from_secs(5);
 
-/// Sweeps take at most this part of the time, however much they walk over.
-const SWEEPS_PART: u32 = 50;
+/// After a sweep this many times as long goes by without one, however much it walked over.
+const SWEEPS_REST: u32 = 50;
 
 /// Looks for work that is due until `stop`, and rings for it: one statement in place of one by every loop.
 pub async fn look(
@@ -73,7 +73,7 @@ pub async fn look(
             Err(error) => pulse.failed(&error),
         }
         if sweeps {
-            sweeps_at = Instant::now() + SWEEPS_EVERY.max(began.elapsed() * SWEEPS_PART);
+            sweeps_at = Instant::now() + SWEEPS_EVERY.max(began.elapsed() * SWEEPS_REST);
         }
     }
 }

@@ -88,6 +88,7 @@ fn cases() -> Vec<Case> {
         ),
         case(["pickup", "p50", "ms"], (2.99, 3.0), peer_pickup),
         case(["pickup", "p99", "ms"], (24.99, 25.0), peer_pickup),
+        case(["steady load", "worst minute p99", "ms"], (99.9, 100.0), []),
         case(
             ["slow handlers", "same", rates],
             (900.0, 899.0),

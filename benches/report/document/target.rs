@@ -15,6 +15,7 @@ const TARGETS: &[Target] = &[
     Target::new("intake", Only("batches of 10000"), AtLeast(1.0), Setting("their drain")),
     Target::new("pickup", Only("p50"), Below, Value(3.0, "ms")),
     Target::new("pickup", Only("p99"), Below, Value(25.0, "ms")),
+    Target::new("steady load", Only("worst minute p99"), Below, Value(100.0, "ms")),
     Target::new("slow handlers", Each, AtLeast(0.9), System("no database")),
     Target::new("http", Each, AtLeast(0.7), System("bare client")),
     Target::new("replicas", Only("4"), AtLeast(1.0), Setting("1")),
