@@ -56,6 +56,20 @@ async fn a_claimed_task_is_nobody_elses_until_its_lease_ends(pool: PgPool) {
     assert!(second[0].lease.token > first[0].lease.token);
 }
 
+/// A claim begins a second before the last task that it took.
+#[sqlx::test(migrations = false)]
+async fn a_task_that_came_long_ago_and_is_ordered_now_is_claimed_at_once(pool: PgPool) {
+    let (world, _) = with_a_due_task(pool).await;
+    assert_eq!(world.tasks.claim(10).await.unwrap().len(), 1);
+    let late = world.insert(&a_failed("remove", APP, "lee")).await;
+    let long_ago =
+        "update reconciler.automation_tasks set received_at = now() - interval '1 h' where id = $1";
+    sqlx::query(long_ago).bind(late).execute(&world.pool).await.unwrap();
+    world.order().await;
+    let claimed = world.tasks.claim(10).await.unwrap();
+    assert_eq!(claimed.iter().map(|task| task.id).collect::<Vec<_>>(), [late]);
+}
+
 #[sqlx::test(migrations = false)]
 async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;

@@ -192,10 +192,8 @@ async fn prepare(connection: &mut PgConnection) -> Vec<Prepared> {
     let queries = queries();
     let mut statements = Vec::new();
     for (number, (part, parameters, most)) in STATEMENTS.iter().enumerate() {
-        let found: Vec<_> = queries.iter().filter(|query| query.contains(part)).collect();
-        assert_eq!(found.len(), 1, "statements with {part:?}");
         let name = format!("hot_{number}");
-        let prepare = format!("prepare {name} as {}", found[0]);
+        let prepare = format!("prepare {name} as {}", only(&queries, part));
         connection.execute(AssertSqlSafe(prepare)).await.unwrap();
         let statement = Prepared { part, name, parameters, most: *most };
         plan(connection, &statement).await;
@@ -227,6 +225,13 @@ fn queries() -> Vec<String> {
         recorded["query"].as_str().unwrap().to_owned()
     };
     fs::read_dir(folder).unwrap().map(text).collect()
+}
+
+/// The one statement with this part.
+fn only<'a>(queries: &'a [String], part: &str) -> &'a str {
+    let found: Vec<_> = queries.iter().filter(|query| query.contains(part)).collect();
+    assert_eq!(found.len(), 1, "statements with {part:?}");
+    found[0]
 }
 
 /// The most rows of a large table that one node of the plan reads; what it leaves out counts too.
@@ -321,8 +326,8 @@ async fn nobody_walks_over_what_was_done_while_somebody_reads(pool: PgPool) {
     reader.execute("select from reconciler.turns limit 1").await.unwrap();
     connection.execute(DONE).await.unwrap();
     for (part, from_the_first, from_the_floor) in LOOKS {
-        let query = queries.iter().find(|query| query.contains(part)).unwrap();
-        connection.execute(AssertSqlSafe(format!("prepare look as {query}"))).await.unwrap();
+        let prepare = format!("prepare look as {}", only(&queries, part));
+        connection.execute(AssertSqlSafe(prepare)).await.unwrap();
         let look = |parameters| Prepared { part, name: "look".to_owned(), parameters, most: 0 };
         let whole = touched(&plan(&mut connection, &look(from_the_first)).await);
         let rest = touched(&plan(&mut connection, &look(from_the_floor)).await);

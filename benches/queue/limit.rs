@@ -139,16 +139,7 @@ fn cycle() -> anyhow::Result<String> {
 fn claim(queries: &[String]) -> anyhow::Result<String> {
     let claim = filled(
         only(queries, "with admitted as materialized")?,
-        &[
-            "p_limit",
-            "interval '45 s'",
-            "null::integer",
-            "null::integer",
-            "'{}'::text[]",
-            "'{}'",
-            "'{}'",
-            "'{}'",
-        ],
+        &["p_limit", "interval '45 s'", "null::integer", "null::integer", "'{}'::text[]", "'{}'"],
     );
     let last = claim
         .rfind("select t.id, t.workspace_id, t.integration_id")

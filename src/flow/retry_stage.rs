@@ -71,7 +71,7 @@ impl<S: Steps> Stage for RetryStage<S> {
         };
         let claiming = retry::store::claim(&self.recorder.pool, &quota, self.lease);
         let tasks = answered(self.patience, claiming).await?;
-        self.floors().learn(&tasks, tasks.len() < limit, began);
+        self.floors().learn(&tasks, tasks.len() >= limit, began);
         Ok(tasks)
     }
 

@@ -52,23 +52,24 @@ impl Floors {
         floors
     }
 
-    /// Learns from the claim that began at `began`: what it took, and whether that was all there was.
-    pub fn learn(&mut self, tasks: &[ClaimedTask], was_all: bool, began: Instant) {
-        let mut reached: HashMap<Integration, DateTime<Utc>> = HashMap::new();
+    /// Learns from the claim that began at `began`: what it took, and whether there may be more.
+    pub fn learn(&mut self, tasks: &[ClaimedTask], may_be_more: bool, began: Instant) {
+        let mut reached: HashMap<(&str, &str), DateTime<Utc>> = HashMap::new();
         for task in tasks {
             if let Some(due) = task.taken_in_order {
-                let key = (task.key.workspace.clone(), task.key.integration.clone());
-                let last = reached.entry(key).or_insert(due);
+                let integration = (task.key.workspace.as_str(), task.key.integration.as_str());
+                let last = reached.entry(integration).or_insert(due);
                 *last = due.max(*last);
             }
         }
-        if was_all {
+        if !may_be_more {
             for known in self.known.values_mut().filter(|known| began >= known.sweeps_at) {
                 known.sweeps_at = next_sweep(began);
             }
         }
-        for (integration, last) in reached {
+        for ((workspace, integration), last) in reached {
             let from = last - STAYS_BEHIND;
+            let integration = (workspace.to_owned(), integration.to_owned());
             let known = self.known.entry(integration).or_insert(Known { from, sweeps_at: began });
             if began < known.sweeps_at {
                 known.from = from.max(known.from);
@@ -113,11 +114,11 @@ mod tests {
     fn a_claim_begins_a_second_before_the_last_task_that_was_taken() {
         let (mut floors, now) = (Floors::default(), Instant::now());
         assert_eq!(from(&floors, now), None);
-        floors.learn(&[taken(10), taken(12), taken(11)], true, now);
+        floors.learn(&[taken(10), taken(12), taken(11)], false, now);
         assert_eq!(from(&floors, now), Some(at(11)));
-        floors.learn(&[taken(20)], false, now);
+        floors.learn(&[taken(20)], true, now);
         assert_eq!(from(&floors, now), Some(at(19)));
-        floors.learn(&[taken(3)], false, now);
+        floors.learn(&[taken(3)], true, now);
         assert_eq!(
             from(&floors, now),
             Some(at(19)),
@@ -128,31 +129,31 @@ mod tests {
     #[test]
     fn every_few_seconds_a_claim_begins_at_the_first_task_and_goes_on_from_what_it_found() {
         let (mut floors, now) = (Floors::default(), Instant::now());
-        floors.learn(&[taken(10)], true, now);
+        floors.learn(&[taken(10)], false, now);
         assert_eq!(from(&floors, now + SWEEPS_EVERY / 2 - Duration::from_millis(1)), Some(at(9)));
         let later = now + SWEEPS_EVERY;
         assert_eq!(from(&floors, later), None);
-        floors.learn(&[taken(2)], false, later);
+        floors.learn(&[taken(2)], true, later);
         assert_eq!(from(&floors, later), Some(at(1)), "there may be more of the old ones");
     }
 
     #[test]
     fn a_sweep_that_took_all_leaves_the_floor_where_it_is() {
         let (mut floors, now) = (Floors::default(), Instant::now());
-        floors.learn(&[taken(10)], true, now);
+        floors.learn(&[taken(10)], false, now);
         let later = now + SWEEPS_EVERY;
-        floors.learn(&[], false, later);
+        floors.learn(&[], true, later);
         assert_eq!(from(&floors, later), None, "others may have filled the claim");
-        floors.learn(&[taken(2)], true, later);
+        floors.learn(&[taken(2)], false, later);
         assert_eq!(from(&floors, later), Some(at(9)));
     }
 
     #[test]
     fn tasks_that_go_back_or_came_in_no_order_leave_no_floor() {
         let (mut floors, now) = (Floors::default(), Instant::now());
-        floors.learn(&[task(Operation::Remove)], true, now);
+        floors.learn(&[task(Operation::Remove)], false, now);
         assert_eq!(from(&floors, now), None);
-        floors.learn(&[taken(10)], true, now);
+        floors.learn(&[taken(10)], false, now);
         floors.forget(&[taken(10)]);
         assert_eq!(from(&floors, now), None);
     }

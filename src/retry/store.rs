@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 use sqlx::PgPool;
+use sqlx::types::Json;
 
 use super::floors::DueFrom;
 use super::{ClaimedTask, EscalationReason, Lost};
@@ -163,7 +164,7 @@ pub async fn claim(
         quota.max_in_flight,
         quota.starts_per_minute,
         &quota.silent_workspaces,
-        serde_json::to_value(&quota.due_from).unwrap_or_default(),
+        Json(&quota.due_from) as _,
     )
     .fetch_all(pool)
     .await?;

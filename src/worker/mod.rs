@@ -134,8 +134,8 @@ struct Hands<S: Stage> {
     claimed_at: Instant,
     /// How many the last claim could have taken.
     asked: usize,
-    /// Whether it found as many.
-    found_all: bool,
+    /// Whether it took as many: then there may be more.
+    may_be_more: bool,
     /// Claims that are made ahead.
     ahead: usize,
     rests_until: Option<Instant>,
@@ -159,7 +159,7 @@ impl<S: Stage> Hands<S> {
             claiming: None,
             claimed_at: Instant::now(),
             asked: 0,
-            found_all: true,
+            may_be_more: true,
             ahead: 0,
             rests_until: None,
             has_moved: false,
@@ -212,7 +212,7 @@ impl<S: Stage> Hands<S> {
         let room = self.room();
         let is_large = room >= LARGEST_CLAIM || 4 * room >= self.most();
         let is_time =
-            is_large && self.found_all || self.claimed_at.elapsed() >= BETWEEN_SMALL_CLAIMS;
+            is_large && self.may_be_more || self.claimed_at.elapsed() >= BETWEEN_SMALL_CLAIMS;
         if room == 0 || !is_time || self.claiming.is_some() || self.rests_until.is_some() {
             return;
         }
@@ -240,7 +240,7 @@ impl<S: Stage> Hands<S> {
                 Vec::new()
             }
         };
-        self.found_all = claims.len() >= self.asked;
+        self.may_be_more = claims.len() >= self.asked;
         if claims.is_empty() {
             let rest = if self.has_moved { AFTER_NOTHING } else { self.worker.pulse.next() };
             self.rests_until = Some(self.claimed_at + rest);
