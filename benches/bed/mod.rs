@@ -37,9 +37,9 @@ impl Bed {
         &self.version
     }
 
-    /// The directory of the server's programs.
-    pub(crate) fn programs(&self) -> &std::path::Path {
-        self.server.bin_dir()
+    /// Its programs and files.
+    pub(crate) fn postgres(&self) -> &PrivatePostgres {
+        &self.server
     }
 
     /// Makes an empty database; its URL.

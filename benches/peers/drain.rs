@@ -35,21 +35,14 @@ pub(super) async fn drain(
     system: &System,
     load: Load,
 ) -> anyhow::Result<(f64, Value)> {
-    let database = server.create_database().await?;
-    let task = Task { system, url: server.url(&database), load };
-    let outcome = measure(server, &database, &task).await;
-    server.drop_database(&database).await?;
-    outcome
+    let task = Task { system, url: server.create_database().await?, load };
+    measure(server, &task).await
 }
 
-async fn measure(
-    server: &mut Server,
-    database: &str,
-    task: &Task<'_>,
-) -> anyhow::Result<(f64, Value)> {
+async fn measure(server: &mut Server, task: &Task<'_>) -> anyhow::Result<(f64, Value)> {
     let settings = task.prepare().await?;
-    let mut watch = server.settle(database).await?;
-    let transactions = server.transactions(database).await?;
+    let mut watch = server.settle(&task.url).await?;
+    let transactions = server.transactions().await?;
     let mut running = task.run().await?;
     let finished = async {
         let start = running.first().await?;
@@ -63,8 +56,8 @@ async fn measure(
     drop(watch);
     let (elapsed, costs, polls) = finished?;
     killed?;
-    server.wait_for_quiet(database).await?;
-    let transactions = server.transactions(database).await? - transactions - polls;
+    server.wait_for_quiet().await?;
+    let transactions = server.transactions().await? - transactions - polls;
     let tasks = f64::from(task.load.tasks);
     let details = json!({
         "settings": settings,
@@ -76,7 +69,7 @@ async fn measure(
             "server_cpu_us": costs.server_cpu.as_secs_f64() * 1e6 / tasks,
             "driver_cpu_us": costs.driver_cpu.as_secs_f64() * 1e6 / tasks,
         },
-        "dead_tuples": server.dead_tuples(database).await?,
+        "dead_tuples": server.dead_tuples(&task.url).await?,
     });
     Ok((tasks / elapsed.as_secs_f64(), details))
 }

@@ -7,6 +7,8 @@
 //! The clock of a drain starts at `first` and stops when the database says that nothing is unfinished. All runs are
 //! on one private PostgreSQL that flushes to disk, each in a database of its own, and systems take turns.
 
+#[path = "../bed/mod.rs"]
+mod bed;
 mod drain;
 mod driver;
 mod pickup;
@@ -17,7 +19,6 @@ mod summary;
 mod systems;
 
 use anyhow::{Context, ensure};
-use cerby_reconciler::private_postgres::{Options, PrivatePostgres};
 use record::{Machine, Measurement};
 use serde_json::{Value, json};
 
@@ -52,14 +53,13 @@ async fn main() -> anyhow::Result<()> {
     };
     let systems = systems::installed(&words(&variable("PEERS_ONLY", "")))?;
     ensure!(!systems.is_empty(), "nothing to measure");
-    let postgres = PrivatePostgres::start(Options { durable: true }).await?;
-    let mut server = Server::connect(&postgres).await?;
-    let machine = Machine::with_postgresql(&server.version().await?)?;
+    let mut server = Server::start().await?;
+    let machine = Machine::with_postgresql(server.version())?;
     server.print_settings().await?;
     let mut bench = Bench { server, machine, summary: Summary::default() };
     bench.measure(&extent, &systems).await?;
     bench.summary.print();
-    postgres.stop().await
+    bench.server.stop().await
 }
 
 impl Bench {

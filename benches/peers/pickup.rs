@@ -17,21 +17,10 @@ pub(super) async fn pickup(
     system: &System,
     concurrency: u32,
 ) -> anyhow::Result<([(&'static str, f64); 3], Value)> {
-    let database = server.create_database().await?;
     let load = Load { tasks: 0, concurrency, ordered: false };
-    let task = Task { system, url: server.url(&database), load };
-    let outcome = measure(server, &database, &task).await;
-    server.drop_database(&database).await?;
-    outcome
-}
-
-async fn measure(
-    server: &mut Server,
-    database: &str,
-    task: &Task<'_>,
-) -> anyhow::Result<([(&'static str, f64); 3], Value)> {
+    let task = Task { system, url: server.create_database().await?, load };
     let settings = task.prepare().await?;
-    drop(server.settle(database).await?);
+    drop(server.settle(&task.url).await?);
     let answer = task.latency().await?;
     let mut values = [("", 0.0); 3];
     for (value, (setting, key)) in values.iter_mut().zip(PERCENTILES) {

@@ -4,42 +4,49 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use cerby_reconciler::private_postgres::PrivatePostgres;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::PgConnection;
 
+use super::bed::{self, Bed};
 use super::driver::Running;
 
 /// Of Linux, for whoever reads /proc.
 const TICKS_PER_SECOND: f64 = 100.0;
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
-const SETTINGS: [&str; 6] = [
+/// The one that is measured in; made anew for every run.
+const DATABASE: &str = "peers";
+const SETTINGS: [&str; 7] = [
     "synchronous_commit",
     "fsync",
     "full_page_writes",
     "shared_buffers",
     "max_wal_size",
+    "checkpoint_timeout",
     "autovacuum",
 ];
 
 /// The private server, seen from its `postgres` database.
 pub(super) struct Server {
+    bed: Bed,
     admin: PgConnection,
-    url: String,
     postmaster: u32,
-    databases: u32,
 }
 
 impl Server {
-    pub(super) async fn connect(postgres: &PrivatePostgres) -> anyhow::Result<Self> {
-        let url = postgres.url();
-        let ids = fs::read_to_string(postgres.data_dir().join("postmaster.pid"))?;
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let bed = Bed::start().await?;
+        let ids = fs::read_to_string(bed.postgres().data_dir().join("postmaster.pid"))?;
         let postmaster = ids.lines().next().context("the first line is the id")?.parse()?;
-        Ok(Self { admin: PgConnection::connect(&url).await?, url, postmaster, databases: 0 })
+        let admin = bed::connect(&bed.postgres().url()).await?;
+        Ok(Self { bed, admin, postmaster })
     }
 
-    pub(super) async fn version(&mut self) -> anyhow::Result<String> {
-        Ok(sqlx::query_scalar("show server_version").fetch_one(&mut self.admin).await?)
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.bed.stop().await
+    }
+
+    pub(super) fn version(&self) -> &str {
+        self.bed.version()
     }
 
     pub(super) async fn print_settings(&mut self) -> anyhow::Result<()> {
@@ -53,52 +60,38 @@ impl Server {
         Ok(())
     }
 
-    pub(super) async fn create_database(&mut self) -> anyhow::Result<String> {
-        self.databases += 1;
-        let database = format!("peers_{}", self.databases);
-        self.execute(format!("create database {database}")).await?;
-        Ok(database)
-    }
-
-    pub(super) async fn drop_database(&mut self, database: &str) -> anyhow::Result<()> {
-        self.execute(format!("drop database {database} with (force)")).await
-    }
-
-    pub(super) fn url(&self, database: &str) -> String {
-        let server = self.url.strip_suffix("postgres").unwrap_or(&self.url);
-        format!("{server}{database}")
+    /// Makes an empty database; its URL.
+    pub(super) async fn create_database(&self) -> anyhow::Result<String> {
+        self.bed.database(DATABASE).await
     }
 
     /// Leaves a prepared database as one that has been at rest. A connection to watch it by.
-    pub(super) async fn settle(&mut self, database: &str) -> anyhow::Result<PgConnection> {
-        self.wait_for_quiet(database).await?;
-        let mut watch = PgConnection::connect(&self.url(database)).await?;
-        sqlx::query("vacuum analyze").execute(&mut watch).await?;
-        sqlx::query("checkpoint").execute(&mut watch).await?;
-        Ok(watch)
+    pub(super) async fn settle(&mut self, url: &str) -> anyhow::Result<PgConnection> {
+        self.wait_for_quiet().await?;
+        bed::settle(url).await?;
+        bed::connect(url).await
     }
 
     /// Waits until nobody is connected; by then everybody's statistics are told.
-    pub(super) async fn wait_for_quiet(&mut self, database: &str) -> anyhow::Result<()> {
+    pub(super) async fn wait_for_quiet(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + QUIET_LIMIT;
         let busy = "select exists (select from pg_stat_activity where datname = $1 \
                     and backend_type = 'client backend')";
-        while sqlx::query_scalar(busy).bind(database).fetch_one(&mut self.admin).await? {
+        while sqlx::query_scalar(busy).bind(DATABASE).fetch_one(&mut self.admin).await? {
             ensure!(Instant::now() < deadline, "somebody stays connected");
             tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
 
-    pub(super) async fn transactions(&mut self, database: &str) -> anyhow::Result<i64> {
+    pub(super) async fn transactions(&mut self) -> anyhow::Result<i64> {
         let count = "select xact_commit + xact_rollback from pg_stat_database where datname = $1";
-        Ok(sqlx::query_scalar(count).bind(database).fetch_one(&mut self.admin).await?)
+        Ok(sqlx::query_scalar(count).bind(DATABASE).fetch_one(&mut self.admin).await?)
     }
 
-    pub(super) async fn dead_tuples(&mut self, database: &str) -> anyhow::Result<i64> {
-        let mut connection = PgConnection::connect(&self.url(database)).await?;
+    pub(super) async fn dead_tuples(&self, url: &str) -> anyhow::Result<i64> {
         let sum = "select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables";
-        Ok(sqlx::query_scalar(sum).fetch_one(&mut connection).await?)
+        Ok(sqlx::query_scalar(sum).fetch_one(&mut bed::connect(url).await?).await?)
     }
 
     async fn wal_bytes(&mut self) -> anyhow::Result<i64> {
@@ -121,11 +114,6 @@ impl Server {
             }
         }
         Ok(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
-    }
-
-    async fn execute(&mut self, statement: String) -> anyhow::Result<()> {
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut self.admin).await?;
-        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ struct Pgbench(Child);
 impl Pgbench {
     fn start(shape: &Shape<'_>, url: &str, clients: usize) -> anyhow::Result<Self> {
         let clients = clients.to_string();
-        let mut pgbench = Command::new(shape.bed.programs().join("pgbench"))
+        let mut pgbench = Command::new(shape.bed.postgres().bin_dir().join("pgbench"))
             .args([
                 "-n", "-M", "prepared", "-T", "86400", "-f", "-", "-c", &clients, "-j", &clients,
             ])
