@@ -101,23 +101,6 @@ begin
 end
 $$;
 
--- Whether this task is all that is known of its member. Volatile, so that it sees whatever was ordered before the caller
--- got its turn to order, although the caller's statement began earlier.
-create function reconciler.is_first_of_member(p_task_id bigint, p_workspace_id text, p_integration_id text,
-                                              p_member_id text)
-    returns boolean
-    language plpgsql set search_path = pg_catalog, pg_temp as
-$$
-begin
-    return not exists (select from reconciler.automation_tasks t
-                       where t.workspace_id = p_workspace_id and t.integration_id = p_integration_id
-                         and t.member_id = p_member_id and t.id <> p_task_id)
-       and not exists (select from reconciler.manual_actions a
-                       where a.workspace_id = p_workspace_id and a.integration_id = p_integration_id
-                         and a.member_id = p_member_id);
-end
-$$;
-
 -- Locks whatever of these members could change under the caller: actions before tasks and heads before waiting rows, the
 -- order in which everybody else takes them, so that nobody deadlocks. The second statement sees the tasks that an action
 -- gave back while the first waited for it.

@@ -49,7 +49,6 @@ grant insert on reconciler.events to reconciler_daemon;
 grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.request_sync(text, text, timestamptz, text),
                           reconciler.promote_waiting(text, text, text),
-                          reconciler.is_first_of_member(bigint, text, text, text),
                           reconciler.lock_members(text[], text[], text[]),
                           reconciler.reopen_task(text, bigint, text),
                           reconciler.is_limited(reconciler.integrations, integer, integer),

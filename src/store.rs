@@ -45,18 +45,6 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
     pool.begin_with("begin; set local reconciler.actor = 'daemon'").await
 }
 
-/// Begins a transaction of the daemon that it would make again, the same, if the server lost it in a crash: its commit
-/// does not wait for the disk. Whoever acts on what it wrote commits later, and as the log of the server has one order,
-/// that commit waits for both.
-pub async fn begin_repeatable(
-    pool: &PgPool,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with(
-        "begin; set local reconciler.actor = 'daemon'; set local synchronous_commit = off",
-    )
-    .await
-}
-
 /// Begins a transaction of somebody else, whom its lines in the trail name.
 pub async fn begin_as(
     pool: &PgPool,

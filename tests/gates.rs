@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::retry::ClaimedTask;
@@ -92,7 +93,7 @@ async fn work_off(world: &World, most: usize) -> usize {
 }
 
 /// What four replicas get that claim at the same time.
-async fn claimed_by_four_replicas(world: &World) -> Vec<ClaimedTask> {
+async fn claimed_by_four_replicas(world: &World) -> Vec<Arc<ClaimedTask>> {
     let claim = || world.tasks.claim(10);
     let (a, b, c, d) = tokio::join!(claim(), claim(), claim(), claim());
     [a, b, c, d].into_iter().flat_map(Result::unwrap).collect()

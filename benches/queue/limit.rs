@@ -119,6 +119,7 @@ fn cycle() -> anyhow::Result<String> {
          declare
              v_ids bigint[]; v_workspaces text[]; v_integrations text[]; v_members text[]; v_tokens bigint[];
              v_reasons text[]; v_works boolean[]; v_whats text[]; v_details jsonb[]; v_closed bigint;
+             v_count bigint;
          begin
              {claim};
              commit;
@@ -135,7 +136,8 @@ fn cycle() -> anyhow::Result<String> {
     ))
 }
 
-/// The claim, with what the record needs of each task gathered into arrays.
+/// The claim, with what the record needs of each task gathered into arrays. The rest of it is counted, or the server would
+/// leave out what nobody asks for.
 fn claim(queries: &[String]) -> anyhow::Result<String> {
     let claim = filled(
         only(queries, "with admitted as materialized")?,
@@ -150,8 +152,8 @@ fn claim(queries: &[String]) -> anyhow::Result<String> {
          select array_agg(id), array_agg(workspace_id), array_agg(integration_id), array_agg(member_id),
                 array_agg(lease_token), array_agg('seen as wanted after an attempt'::text), array_agg(false),
                 array_agg('task.succeeded'::text),
-                array_agg('{{\"reason\": \"seen as wanted after an attempt\"}}'::jsonb)
-         into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_whats, v_details
+                array_agg('{{\"reason\": \"seen as wanted after an attempt\"}}'::jsonb), count(claimed)
+         into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_whats, v_details, v_count
          from ({select}) claimed"
     ))
 }

@@ -57,10 +57,11 @@ impl<S: Steps> RetryStage<S> {
 }
 
 impl<S: Steps> Stage for RetryStage<S> {
-    type Claim = ClaimedTask;
+    /// Shared: it is large, and goes from hand to hand.
+    type Claim = Arc<ClaimedTask>;
     type Outcome = retry::Next;
 
-    async fn claim(&self, limit: usize) -> Result<Vec<ClaimedTask>, StoreError> {
+    async fn claim(&self, limit: usize) -> Result<Vec<Arc<ClaimedTask>>, StoreError> {
         let began = Instant::now();
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -76,13 +77,12 @@ impl<S: Steps> Stage for RetryStage<S> {
     }
 
     /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
-    async fn step(&self, task: &ClaimedTask) -> Option<retry::Next> {
+    async fn step(&self, task: &Arc<ClaimedTask>) -> Option<retry::Next> {
         let left = task.lease.left().saturating_sub(RECORDING);
         within(left, self.steps.step(task)).await
     }
 
-    async fn record(&self, task: ClaimedTask, next: retry::Next) {
-        let task = Arc::new(task);
+    async fn record(&self, task: Arc<ClaimedTask>, next: retry::Next) {
         match self.batches.record(&task, &next).await {
             Fate::Written => return self.recorder.decide_returns(&task).await,
             Fate::Unknown => return,
@@ -99,7 +99,7 @@ impl<S: Steps> Stage for RetryStage<S> {
         }
     }
 
-    async fn hand_back(&self, tasks: Vec<ClaimedTask>) {
+    async fn hand_back(&self, tasks: Vec<Arc<ClaimedTask>>) {
         self.floors().forget(&tasks);
         let handed = answered(self.patience, retry::store::hand_back(&self.recorder.pool, &tasks));
         if let Err(error) = handed.await {
@@ -107,7 +107,7 @@ impl<S: Steps> Stage for RetryStage<S> {
         }
     }
 
-    fn span(&self, task: &ClaimedTask) -> tracing::Span {
+    fn span(&self, task: &Arc<ClaimedTask>) -> tracing::Span {
         tracing::info_span!(
             "retry.step",
             task.id = task.id,

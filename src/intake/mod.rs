@@ -20,7 +20,7 @@ use crate::membership::MemberKey;
 use crate::pulse::Pulse;
 use crate::retry::Policy;
 use crate::retry::decide::{Arrival, first_due};
-use crate::store::{StoreError, answered, begin_repeatable};
+use crate::store::{StoreError, answered};
 use crate::wakeup::Bells;
 
 mod floor;
@@ -84,7 +84,7 @@ async fn order_after(
     after: i64,
     batch: i64,
 ) -> Result<Vec<i64>, StoreError> {
-    let mut tx = begin_repeatable(pool).await?;
+    let mut tx = store::begin(pool).await?;
     let arrived = store::arrivals(&mut tx, after, batch).await?;
     if arrived.is_empty() {
         return Ok(Vec::new());

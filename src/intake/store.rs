@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::order::{Intent, Standing, Superseded};
 use crate::backend::Failure;
@@ -27,35 +27,57 @@ pub(super) struct Arrived {
     pub(super) is_first: bool,
 }
 
-/// The oldest rows without a place after this id, locked. One replica orders rows at a time; the others find none.
+/// Begins a transaction that orders new rows, if no other replica does: the lock is got, or not, before the next statement
+/// looks, which so sees whatever was ordered until now.
+///
+/// The commit does not wait for the disk: if the server lost it in a crash, the same would be made again. Whoever acts on
+/// what it wrote commits later, and as the log of the server has one order, that commit waits for both.
+pub(super) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with(
+        "begin;
+         set local reconciler.actor = 'daemon';
+         set local synchronous_commit = off;
+         select set_config('reconciler.orders_arrivals',
+                           pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0))::text, true)",
+    )
+    .await
+}
+
+/// The oldest rows without a place after this id. One replica orders rows at a time; the others find none. Nobody else
+/// touches what has no place yet, so that nothing is locked.
 pub(super) async fn arrivals(
     connection: &mut PgConnection,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Arrived>, StoreError> {
     let rows = sqlx::query!(
-        "with ours as materialized (
-             select pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0)) as is_ours
-         ), arrived as materialized (
+        r#"with arrived as materialized (
              select task_id, workspace_id from reconciler.turns
-             where turn = 'arrived' and (select is_ours from ours) and task_id > $2
+             where turn = 'arrived' and task_id > $2
+               and (select current_setting('reconciler.orders_arrivals')::boolean)
              order by task_id
              limit $1
-             for no key update skip locked
          )
          select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
                 t.failure_code, t.can_retry, t.user_required, t.requested_at,
                 exists (select from reconciler.integrations i
                         where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
                           and (i.name, i.kind, i.application)
-                              = (t.integration_name, t.integration_kind, t.application)) as \"is_introduced!\",
-                reconciler.is_first_of_member(t.id, t.workspace_id, t.integration_id, t.member_id) as \"is_first!\"
+                              = (t.integration_name, t.integration_kind, t.application)) as "is_introduced!",
+                not exists (select from reconciler.automation_tasks k
+                            where k.workspace_id = t.workspace_id and k.integration_id = t.integration_id
+                              and k.member_id = t.member_id and k.id <> t.id
+                            offset 0)
+                and not exists (select from reconciler.manual_actions a
+                                where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
+                                  and a.member_id = t.member_id
+                                offset 0) as "is_first!"
          from arrived a
          cross join lateral (
              select * from reconciler.automation_tasks t where t.id = a.task_id and t.workspace_id = a.workspace_id
              offset 0
          ) t
-         order by a.task_id",
+         order by a.task_id"#,
         limit,
         after,
     )
@@ -366,7 +388,8 @@ pub(super) async fn place(
                              where h.task_id = p.id and h.workspace_id = p.workspace_id)
          )
          insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('turn', p.turn)
+         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text,
+                case p.turn when 'head' then '{\"turn\": \"head\"}'::jsonb else '{\"turn\": \"waiting\"}'::jsonb end
          from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
               placed p",
         &tasks,

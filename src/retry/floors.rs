@@ -8,6 +8,7 @@
 //! through only so many have none.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -53,7 +54,7 @@ impl Floors {
     }
 
     /// Learns from the claim that began at `began`: what it took, and whether there may be more.
-    pub fn learn(&mut self, tasks: &[ClaimedTask], may_be_more: bool, began: Instant) {
+    pub fn learn(&mut self, tasks: &[Arc<ClaimedTask>], may_be_more: bool, began: Instant) {
         let mut reached: HashMap<(&str, &str), DateTime<Utc>> = HashMap::new();
         for task in tasks {
             if let Some(due) = task.taken_in_order {
@@ -80,7 +81,7 @@ impl Floors {
     }
 
     /// Forgets the integrations of tasks that go back as they were.
-    pub fn forget(&mut self, tasks: &[ClaimedTask]) {
+    pub fn forget(&mut self, tasks: &[Arc<ClaimedTask>]) {
         for task in tasks {
             self.known.remove(&(task.key.workspace.clone(), task.key.integration.clone()));
         }
@@ -102,8 +103,8 @@ mod tests {
     }
 
     /// A task of integration `i` that was due then, and taken in order.
-    fn taken(second: i64) -> ClaimedTask {
-        ClaimedTask { taken_in_order: Some(at(second)), ..task(Operation::Remove) }
+    fn taken(second: i64) -> Arc<ClaimedTask> {
+        Arc::new(ClaimedTask { taken_in_order: Some(at(second)), ..task(Operation::Remove) })
     }
 
     fn from(floors: &Floors, now: Instant) -> Option<DateTime<Utc>> {
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn tasks_that_go_back_or_came_in_no_order_leave_no_floor() {
         let (mut floors, now) = (Floors::default(), Instant::now());
-        floors.learn(&[task(Operation::Remove)], false, now);
+        floors.learn(&[Arc::new(task(Operation::Remove))], false, now);
         assert_eq!(from(&floors, now), None);
         floors.learn(&[taken(10)], false, now);
         floors.forget(&[taken(10)]);

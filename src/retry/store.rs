@@ -4,6 +4,7 @@
 //! task, and only then is `automation_tasks` written, in the same statement. That statement may have to wait for intake,
 //! which marks what was overtaken: it names the row by its key, and not by the place where it was before.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
@@ -42,7 +43,7 @@ pub async fn claim(
     pool: &PgPool,
     quota: &Quota,
     lease: Duration,
-) -> Result<Vec<ClaimedTask>, StoreError> {
+) -> Result<Vec<Arc<ClaimedTask>>, StoreError> {
     let ends = Instant::now() + lease;
     let rows = sqlx::query!(
         r#"
@@ -176,7 +177,7 @@ pub async fn claim(
                 source,
             };
             let trigger: Trigger = row.trigger.parse().map_err(bad)?;
-            Ok(ClaimedTask {
+            Ok(Arc::new(ClaimedTask {
                 id: row.id,
                 lease: Lease { token: row.lease_token, ends },
                 wanted: Wanted {
@@ -216,7 +217,7 @@ pub async fn claim(
                 claimed_at: row.claimed_at,
                 touched_by_hand: row.touched_by_hand,
                 taken_in_order: row.taken_in_order,
-            })
+            }))
         })
         .collect()
 }
@@ -392,7 +393,7 @@ pub async fn close(
 }
 
 /// Hands back claims that no step was started for.
-pub async fn hand_back(pool: &PgPool, tasks: &[ClaimedTask]) -> Result<(), StoreError> {
+pub async fn hand_back(pool: &PgPool, tasks: &[Arc<ClaimedTask>]) -> Result<(), StoreError> {
     let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
     let tokens: Vec<_> = tasks.iter().map(|task| task.lease.token).collect();
     sqlx::query!(

@@ -121,6 +121,19 @@ struct Shared {
     ended: AtomicUsize,
 }
 
+/// A claim that work was begun for. However the work ends, by a panic too, it is out of our hands then.
+struct InHand(Arc<Shared>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            emit!(WORKER_PANICKED, "the work on a row panicked");
+        }
+        self.0.in_hand.fetch_sub(1, Ordering::SeqCst);
+        self.0.moved.notify_one();
+    }
+}
+
 /// The loop at work.
 struct Hands<S: Stage> {
     worker: Worker<S>,
@@ -176,26 +189,19 @@ impl<S: Stage> Hands<S> {
     }
 
     fn begin_step(&self, claim: S::Claim, place: OwnedSemaphorePermit) {
-        let (stage, shared) = (Arc::clone(&self.worker.stage), Arc::clone(&self.shared));
+        let stage = Arc::clone(&self.worker.stage);
+        let in_hand = InHand(Arc::clone(&self.shared));
         let span = stage.span(&claim);
-        let freed = Arc::clone(&self.shared);
         let work = async move {
             let outcome = stage.step(&claim).await;
             drop(place);
-            freed.ended.fetch_add(1, Ordering::SeqCst);
-            freed.moved.notify_one();
+            in_hand.0.ended.fetch_add(1, Ordering::SeqCst);
+            in_hand.0.moved.notify_one();
             if let Some(outcome) = outcome {
                 stage.record(claim, outcome).await;
             }
         };
-        self.in_flight.spawn(async move {
-            // In a task of its own, so that a panic ends the work and neither its place nor the news of it.
-            if tokio::spawn(work.instrument(span)).await.is_err() {
-                emit!(WORKER_PANICKED, "the work on a row panicked");
-            }
-            shared.in_hand.fetch_sub(1, Ordering::SeqCst);
-            shared.moved.notify_one();
-        });
+        self.in_flight.spawn(work.instrument(span));
     }
 
     /// How many claims may be made now.
