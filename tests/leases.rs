@@ -70,6 +70,26 @@ async fn a_task_that_came_long_ago_and_is_ordered_now_is_claimed_at_once(pool: P
     assert_eq!(claimed.iter().map(|task| task.id).collect::<Vec<_>>(), [late]);
 }
 
+/// Two at once would each give a member's tasks their places without those of the other.
+#[sqlx::test(migrations = false)]
+async fn while_one_replica_orders_new_rows_another_finds_none(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.insert(&a_failed("remove", APP, "jo")).await;
+    let mut other = world.pool.begin().await.unwrap();
+    let orders = "select pg_advisory_xact_lock(hashtextextended('reconciler.intake', 0))";
+    sqlx::query(orders).execute(&mut *other).await.unwrap();
+    world.order().await;
+    assert_eq!(turns(&world).await, ["arrived"]);
+    other.rollback().await.unwrap();
+    world.order().await;
+    assert_eq!(turns(&world).await, ["head"]);
+}
+
+async fn turns(world: &World) -> Vec<String> {
+    let turns = sqlx::query_scalar("select turn from reconciler.turns order by task_id");
+    turns.fetch_all(&world.pool).await.unwrap()
+}
+
 #[sqlx::test(migrations = false)]
 async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
