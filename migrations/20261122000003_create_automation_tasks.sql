@@ -149,9 +149,10 @@ comment on column reconciler.turns.lease_token is
 -- one out of this index.
 create unique index one_turn_per_task on reconciler.turns (task_id, workspace_id) where task_id is not null;
 alter table reconciler.turns replica identity full;
--- Mutual exclusion per member, by the database.
+-- Mutual exclusion per member, by the database. The member comes first, as it tells most rows apart: every task is put in
+-- here, and a comparison on the way there goes on for as long as columns are alike.
 create unique index one_head_per_member
-    on reconciler.turns (workspace_id, integration_id, member_id) where turn = 'head';
+    on reconciler.turns (member_id, integration_id, workspace_id) where turn = 'head';
 -- Due times are never null; said here, it keeps whoever looks for a member's head out of this index.
 create index heads_by_due_time
     on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id)

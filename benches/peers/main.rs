@@ -92,7 +92,7 @@ impl Bench {
         let labels = Labels { shape: load.shape(), system, setting: &setting, run };
         match drain::drain(&mut self.server, system, load).await {
             Ok((rate, details)) => self.note(&labels, "tasks/s", rate, details),
-            Err(error) => self.note_failure(&labels, &error),
+            Err(error) => self.note_failure(&labels, &error).await,
         }
     }
 
@@ -105,13 +105,19 @@ impl Bench {
                 }
                 Ok(())
             }
-            Err(error) => self.note_failure(&labels("all"), &error),
+            Err(error) => self.note_failure(&labels("all"), &error).await,
         }
     }
 
-    fn note_failure(&mut self, labels: &Labels, error: &anyhow::Error) -> anyhow::Result<()> {
+    /// A system that failed is left out; without the server, nobody else could do better.
+    async fn note_failure(
+        &mut self,
+        labels: &Labels<'_>,
+        error: &anyhow::Error,
+    ) -> anyhow::Result<()> {
         let reason = format!("{error:#}");
         println!("{} failed: {reason}", labels.system.label);
+        self.server.ping().await.context("the server is gone")?;
         // Not a number, and null in the file.
         self.note(labels, "failed", f64::NAN, json!({ "failure": reason }))
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::bed::{self, Bed};
 use super::driver::Running;
@@ -43,6 +43,11 @@ impl Server {
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.bed.stop().await
+    }
+
+    /// Fails when the server does not answer.
+    pub(super) async fn ping(&mut self) -> anyhow::Result<()> {
+        Ok(self.admin.ping().await?)
     }
 
     pub(super) fn version(&self) -> &str {

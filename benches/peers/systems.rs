@@ -138,7 +138,7 @@ fn awa(rust: &Path) -> System {
         arguments: Vec::new(),
         folder: rust.to_owned(),
         keeps_order: false,
-        most_tasks: None,
+        most_tasks: Some(50_000),
         unfinished: concat!(
             "select case when (
                 select sum(awa.sequence_next_value(heads.seq_name) - awa.sequence_next_value(claims.seq_name))
