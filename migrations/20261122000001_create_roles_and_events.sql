@@ -93,9 +93,8 @@ begin
     end if;
     -- The lowest ids are the oldest lines: nothing else is read, however long the trail is.
     delete from reconciler.events e
-    using (select id, workspace_id, at from reconciler.events order by id limit p_limit) lowest
-    where e.id = lowest.id and e.workspace_id = lowest.workspace_id
-      and lowest.at < clock_timestamp() - p_older_than;
+    using (select ctid as place, at from reconciler.events order by id limit p_limit) lowest
+    where e.ctid = lowest.place and lowest.at < clock_timestamp() - p_older_than;
     get diagnostics deleted = row_count;
     return deleted;
 end

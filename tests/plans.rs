@@ -119,6 +119,11 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
     ("set state = $4, closed_at", &["30050", "'acme'", "0", "'succeeded'", "'seen'", "false"], 60),
     ("attempts = greatest(0, t.attempts", &["30050", "'acme'", "0", "'code'"], 60),
     ("reconciler.work_due(", &["0", "null"], 900),
+    (
+        "with next as materialized (\n               select id, workspace_id, received_at",
+        &["0", "100", "0"],
+        1_900,
+    ),
 ];
 
 const TASKS: &str = "(select array_agg(30000 + n) from generate_series(1, 100) n)";

@@ -1,12 +1,15 @@
-//! Retention: a drain while what is past its retention is deleted as fast as can be, against one while nothing is.
+//! Retention: a drain while the daemon's upkeep deletes what is past its retention, against one while nothing is.
 
 use std::io::Write;
+use std::time::Duration;
 
+use anyhow::ensure;
 use cerby_reconciler::config::Config;
-use cerby_reconciler::schema;
-use cerby_reconciler::upkeep::{self, Sweep};
+use cerby_reconciler::pulse::Pulse;
+use cerby_reconciler::{schema, upkeep};
 use serde_json::json;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use crate::bed;
 use crate::process::{Working, driver, worker};
@@ -45,7 +48,9 @@ async fn drain_while_deleting(place: &Place, tasks: usize) -> anyhow::Result<(f6
     let deleting = Working::start([driver("upkeep", &place.url)?])?;
     let took = place.work_off(worker(&place.url, CONCURRENCY)?).await?;
     deleting.stop()?;
-    Ok((rate(tasks, took), before - expired(&place.pool).await?))
+    let deleted = before - expired(&place.pool).await?;
+    ensure!(deleted > 0, "nothing was deleted");
+    Ok((rate(tasks, took), deleted))
 }
 
 async fn expired(pool: &PgPool) -> anyhow::Result<i64> {
@@ -53,19 +58,15 @@ async fn expired(pool: &PgPool) -> anyhow::Result<i64> {
     Ok(sqlx::query_scalar(count).fetch_one(pool).await?)
 }
 
-/// Rounds of upkeep without a pause, until it is interrupted.
+/// Upkeep as the daemon does it, until it is interrupted.
 pub(crate) async fn keep_up(config: &Config) -> anyhow::Result<()> {
     let pool = schema::connect(&config.database).await?;
     println!("up");
     std::io::stdout().flush()?;
-    let mut sweep = Sweep::default();
-    let rounds = async {
-        loop {
-            upkeep::round(&pool, config, &mut sweep).await?;
-        }
-    };
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-        failed = rounds => failed,
-    }
+    let stop = CancellationToken::new();
+    let pulse = Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s));
+    let keeping = tokio::spawn(upkeep::run(pool, config.clone(), pulse, stop.clone()));
+    tokio::signal::ctrl_c().await?;
+    stop.cancel();
+    Ok(keeping.await?)
 }

@@ -219,22 +219,28 @@ pub(super) async fn delete_finished_tasks(
                order by id
                limit $2
            ), old as materialized (
-               select o.id, o.workspace_id
+               select o.place
                from next
-               join reconciler.automation_tasks o on o.id = next.id and o.workspace_id = next.workspace_id
-               where o.closed_at < now() - make_interval(days => $1)
-                 and not exists (select from reconciler.member_watches w
-                                 where w.workspace_id = o.workspace_id and w.integration_id = o.integration_id
-                                   and w.member_id = o.member_id)
-                 and not exists (select from reconciler.manual_actions a
-                                 where a.workspace_id = o.workspace_id and a.task_id = o.id
-                                   and a.status in ('open', 'in_progress', 'done'))
-               order by o.id
-               for update of o skip locked
+               cross join lateral (
+                   select o.ctid as place
+                   from reconciler.automation_tasks o
+                   where o.id = next.id and o.workspace_id = next.workspace_id
+                     and o.closed_at < now() - make_interval(days => $1)
+                     and not exists (select from reconciler.member_watches w
+                                     where w.workspace_id = o.workspace_id and w.integration_id = o.integration_id
+                                       and w.member_id = o.member_id
+                                     offset 0)
+                     and not exists (select from reconciler.manual_actions a
+                                     where a.workspace_id = o.workspace_id and a.task_id = o.id
+                                       and a.status in ('open', 'in_progress', 'done')
+                                     offset 0)
+                   for update of o skip locked
+                   offset 0
+               ) o
            ), deleted as (
                delete from reconciler.automation_tasks t
                using old
-               where t.id = old.id and t.workspace_id = old.workspace_id
+               where t.ctid = old.place
                returning t.id
            )
            select (select count(*) from deleted) as "deleted!",
@@ -258,10 +264,10 @@ pub(super) async fn delete_finished_syncs(
 ) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from reconciler.syncs s
-         using (select id, workspace_id from reconciler.syncs
+         using (select ctid as place from reconciler.syncs
                 where finished_at < now() - make_interval(days => $1)
                 order by finished_at limit $2 for update skip locked) old
-         where s.id = old.id and s.workspace_id = old.workspace_id",
+         where s.ctid = old.place",
         days,
         i64::from(limit),
     )
