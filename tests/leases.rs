@@ -87,7 +87,7 @@ async fn while_one_replica_orders_new_rows_another_finds_none(pool: PgPool) {
 
 async fn turns(world: &World) -> Vec<String> {
     let turns = sqlx::query_scalar("select turn from reconciler.turns order by task_id");
-    turns.fetch_all(&world.pool).await.unwrap()
+    turns.fetch_all(&world.pool).await.expect("the database answers")
 }
 
 #[sqlx::test(migrations = false)]
