@@ -35,6 +35,7 @@ create table reconciler.automation_tasks (
     superseded_by          bigint,
     returned_at            timestamptz,
     tried_since            timestamptz,
+    acted_until            timestamptz,
     closed_at              timestamptz,
     closed_reason          text,
 
@@ -99,11 +100,23 @@ comment on table reconciler.automation_tasks is
     'One operation for one member that automation failed to do.';
 comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among what is wanted of the member.';
 comment on column reconciler.automation_tasks.tried_since is 'Of a task that has ended: when trying began.';
+comment on column reconciler.automation_tasks.acted_until is
+    'Of a task that has ended and was tried: until when an attempt of it may change the app. That can be a time to come, if '
+    'nobody knows what became of the last one; the member''s next task is not due before.';
 comment on column reconciler.automation_tasks.returned_at is
     'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
 
 create index intents_of_a_member
     on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id);
+
+-- Until when what has ended may still act on a member: nothing is asked for them before, or both could take effect in any
+-- order.
+create function reconciler.acted_until(p_workspace_id text, p_integration_id text, p_member_id text) returns timestamptz
+    language sql stable set search_path = pg_catalog, pg_temp as
+$$
+    select max(t.acted_until) from reconciler.automation_tasks t
+    where t.workspace_id = p_workspace_id and t.integration_id = p_integration_id and t.member_id = p_member_id
+$$;
 
 -- The unfinished tasks, and no others: whose turn it is, and who holds which. Small rows that change often, apart from
 -- large ones that change seldom: what a task costs does not grow with what is kept.

@@ -74,7 +74,9 @@ $$
 begin
     with promoted as (
         update reconciler.turns t
-        set turn = 'head', next_attempt_at = greatest(t.next_attempt_at, clock_timestamp())
+        set turn = 'head',
+            next_attempt_at = greatest(t.next_attempt_at, clock_timestamp(),
+                                       reconciler.acted_until(p_workspace_id, p_integration_id, p_member_id))
         where t.workspace_id = p_workspace_id
           and t.task_id = (select w.task_id
                            from reconciler.turns w

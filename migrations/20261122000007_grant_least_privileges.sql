@@ -34,7 +34,7 @@ grant execute on function reconciler.request_reading(text, text),
 
 -- What the backend asked for stays as it was asked.
 grant update (state, ordered_at, attempts, next_attempt_at, last_error, superseded_by, returned_at, tried_since,
-              closed_at, closed_reason)
+              acted_until, closed_at, closed_reason)
     on reconciler.automation_tasks to reconciler_daemon;
 grant insert, delete on reconciler.turns to reconciler_daemon;
 grant update (turn, next_attempt_at, trying_since, running_job_id, running_since, uncertain_since, lease_token,
@@ -48,6 +48,7 @@ grant delete on reconciler.automation_tasks, reconciler.syncs to reconciler_daem
 grant insert on reconciler.events to reconciler_daemon;
 grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.request_sync(text, text, timestamptz, text),
+                          reconciler.acted_until(text, text, text),
                           reconciler.promote_waiting(text, text, text),
                           reconciler.lock_members(text[], text[], text[]),
                           reconciler.reopen_task(text, bigint, text),

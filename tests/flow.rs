@@ -256,6 +256,83 @@ async fn where_old_presence_and_a_lost_attempt_look_alike_a_person_is_asked(pool
 }
 
 #[sqlx::test(migrations = false)]
+async fn whom_a_former_task_may_have_invited_no_later_one_invites_again(pool: PgPool) {
+    let world = World::new(pool).await;
+    let application = removed_by_hand_in_an_unreadable_app(&world).await;
+    let fate = Fate::FailedThoughDone("CaptchaShown".to_owned());
+    world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Invite, fate);
+    let invite = a_failed("invite", APP, "jo").of_application(application);
+    let former = world.insert(&invite.clone().requested_minutes_ago(2)).await;
+    world.drive().await;
+    let later = world.insert(&invite.requested_minutes_ago(1)).await;
+    world.drive().await;
+    assert_eq!(world.status(world.action_of(former).await).await, "superseded");
+    let reason = world.closed_reason(later).await;
+    assert!(reason.starts_with("an attempt may have worked"), "{reason}");
+
+    let send_back = "update reconciler.manual_actions set status = 'returned', note = 'try again'
+                     where status = 'open'";
+    sqlx::query(send_back).execute(&world.pool).await.unwrap();
+    world.drive().await;
+    assert_eq!(world.state(later).await, "escalated", "nor does it when it was sent back");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 1, "asking again could invite twice");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_that_may_still_take_effect_holds_back_what_comes_after_its_task(pool: PgPool) {
+    let mut world = World::new(pool).await;
+    world.settles_in(3600);
+    world.apps.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::LostReply });
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    let waiting = world.insert(&a_failed("change_role", APP, "lee").requested_minutes_ago(5)).await;
+    while world.state(invite).await != "succeeded" {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    let not_due = "select count(*) from reconciler.turns
+                   where turn = 'head' and next_attempt_at > now() + interval '59 minutes'";
+    assert_eq!(world.count(not_due).await, 1, "the one that waited");
+    let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
+    world.order().await;
+    assert_eq!(world.state(waiting).await, "superseded");
+    assert_eq!(world.count(not_due).await, 1, "the one that came later");
+    assert_eq!(world.step().await, 0);
+    world.drive().await;
+    assert_eq!(world.state(remove).await, "succeeded");
+    assert!(!world.is_in_app(APP, "lee"), "nobody who was removed comes back");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_that_may_still_take_effect_holds_back_what_an_ended_action_gives_its_turn(
+    pool: PgPool,
+) {
+    let mut world = World::new(pool).await;
+    world.settles_in(3600);
+    world.apps.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::LostReply });
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    while world.attempts(invite).await == 0 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    sqlx::query("update reconciler.turns set unreleased_claims = 1000")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(invite).await, "escalated", "its workers died");
+    let role = world.insert(&a_failed("change_role", APP, "lee").requested_minutes_ago(5)).await;
+    world.order().await;
+    world.insert(&a_failed("invite", APP, "lee").requested_minutes_ago(4)).await;
+    world.order().await;
+    assert_eq!(world.status(world.action_of(invite).await).await, "superseded");
+    let head = "select count(*) from reconciler.turns where turn = 'head' and task_id = $1 and
+                next_attempt_at > now() + interval '59 minutes'";
+    let held: i64 = sqlx::query_scalar(head).bind(role).fetch_one(&world.pool).await.unwrap();
+    assert_eq!(held, 1);
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_removal_supersedes_an_invite_that_waits_for_its_next_attempt(pool: PgPool) {
     let world = World::new(pool).await;
     let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };

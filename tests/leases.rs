@@ -99,7 +99,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
 
     let mut tx = begin(&world.pool).await.unwrap();
     let late = [
-        tasks::close(&mut tx, &stalled, "succeeded", "late", false).await.unwrap().map(drop),
+        tasks::close(&mut tx, &stalled, "succeeded", "late", false, None).await.unwrap().map(drop),
         tasks::retry(&mut tx, &stalled, LEASE, "late", cerby_reconciler::retry::Lost::Nothing)
             .await
             .unwrap(),
@@ -114,7 +114,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
 
     let mut tx = begin(&world.pool).await.unwrap();
-    assert!(tasks::close(&mut tx, &owner, "succeeded", "mine", false).await.unwrap().is_ok());
+    assert!(tasks::close(&mut tx, &owner, "succeeded", "mine", false, None).await.unwrap().is_ok());
 }
 
 #[sqlx::test(migrations = false)]
@@ -209,7 +209,10 @@ async fn an_outcome_is_recorded_although_intake_marks_its_task_meanwhile(pool: P
                 "retry" => tasks::retry(tx, &task, LEASE, "why", lost).await.unwrap(),
                 "wait" => tasks::wait(tx, &task, LEASE, "why", lost).await.unwrap(),
                 "park" => tasks::park(tx, &task, "why").await.unwrap(),
-                _ => tasks::close(tx, &task, "succeeded", "why", false).await.unwrap().map(drop),
+                _ => tasks::close(tx, &task, "succeeded", "why", false, None)
+                    .await
+                    .unwrap()
+                    .map(drop),
             }
         });
         assert_eq!(recorded.await, Ok(()), "{outcome}");
@@ -225,7 +228,8 @@ async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
     let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
     let closed = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
-        let success = batch::Success { task: &task, reason: "seen", app_works: false };
+        let success =
+            batch::Success { task: &task, reason: "seen", app_works: false, acts_for: None };
         batch::succeed(tx, &[success]).await.unwrap()
     });
     assert!(closed.await.is_empty());
@@ -236,7 +240,7 @@ async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
     assert!(held.await.is_empty());
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
     let mut tx = begin(&world.pool).await.unwrap();
-    assert!(tasks::close(&mut tx, &task, "succeeded", "seen", false).await.unwrap().is_ok());
+    assert!(tasks::close(&mut tx, &task, "succeeded", "seen", false, None).await.unwrap().is_ok());
 }
 
 #[sqlx::test(migrations = false)]
@@ -245,7 +249,8 @@ async fn a_batch_leaves_out_what_another_claims_while_it_waits(pool: PgPool) {
     let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
     let taken_over = "update reconciler.turns set lease_token = nextval('reconciler.lease_tokens')";
     let closed = while_another(&world, taken_over, async |tx: &mut PgConnection| {
-        let success = batch::Success { task: &task, reason: "seen", app_works: false };
+        let success =
+            batch::Success { task: &task, reason: "seen", app_works: false, acts_for: None };
         batch::succeed(tx, &[success]).await.unwrap()
     });
     assert!(closed.await.is_empty());

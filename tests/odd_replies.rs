@@ -60,6 +60,7 @@ fn claimed(operation: Operation) -> ClaimedTask {
         unreleased_claims: 1,
         claimed_at: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
         touched_by_hand: false,
+        tried_before: false,
         taken_in_order: None,
     }
 }

@@ -88,7 +88,7 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
     ("with admitted as materialized", &["100", "'45 s'", "null", "null", "'{}'", "'{}'"], 3_000),
     (
         "set state = 'succeeded', closed_at",
-        &[TASKS, WORKSPACES, TOKENS, REASONS, NONE_WORKS],
+        &[TASKS, WORKSPACES, TOKENS, REASONS, NONE_WORKS, NEVER],
         5_500,
     ),
     (
@@ -115,8 +115,12 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         1_300,
     ),
     ("insert into reconciler.integrations as known", &[TASKS], 1_300),
-    ("with placed as", &[NEW, TURNS, WAITS], 5_500),
-    ("set state = $4, closed_at", &["30050", "'acme'", "0", "'succeeded'", "'seen'", "false"], 60),
+    ("with placed as", &[NEW, TURNS, WAITS, NONE_WORKS], 5_500),
+    (
+        "set state = $4, closed_at",
+        &["30050", "'acme'", "0", "'succeeded'", "'seen'", "false", "null"],
+        60,
+    ),
     ("attempts = greatest(0, t.attempts", &["30050", "'acme'", "0", "'code'"], 60),
     ("reconciler.work_due(", &["0", "null"], 900),
     (
@@ -136,6 +140,7 @@ const TURNS: &str = "(select array_agg('waiting'::text) from generate_series(1, 
 const NONE_WORKS: &str = "(select array_agg(true) from generate_series(1, 100))";
 const DETAILS: &str = "(select array_agg('{}'::jsonb) from generate_series(1, 100))";
 const WAITS: &str = "(select array_agg(interval '1 s') from generate_series(1, 100))";
+const NEVER: &str = "(select array_agg(null::interval) from generate_series(1, 100))";
 const TIMES: &str = "(select array_agg(now()) from generate_series(1, 100))";
 const KEYS: [&str; 3] = [
     WORKSPACES,

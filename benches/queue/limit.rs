@@ -99,7 +99,7 @@ fn cycle() -> anyhow::Result<String> {
     let claim = claim(&queries)?;
     let succeed = filled(
         only(&queries, "set state = 'succeeded', closed_at")?,
-        &["v_ids", "v_workspaces", "v_tokens", "v_reasons", "v_works"],
+        &["v_ids", "v_workspaces", "v_tokens", "v_reasons", "v_works", "v_never"],
     );
     let trail = filled(
         only(&queries, "unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[])")?,
@@ -118,7 +118,7 @@ fn cycle() -> anyhow::Result<String> {
          #variable_conflict use_column
          declare
              v_ids bigint[]; v_workspaces text[]; v_integrations text[]; v_members text[]; v_tokens bigint[];
-             v_reasons text[]; v_works boolean[]; v_whats text[]; v_details jsonb[]; v_closed bigint;
+             v_reasons text[]; v_works boolean[]; v_never interval[]; v_whats text[]; v_details jsonb[]; v_closed bigint;
              v_count bigint;
          begin
              {claim};
@@ -150,10 +150,10 @@ fn claim(queries: &[String]) -> anyhow::Result<String> {
     Ok(format!(
         "{before}
          select array_agg(id), array_agg(workspace_id), array_agg(integration_id), array_agg(member_id),
-                array_agg(lease_token), array_agg('seen as wanted after an attempt'::text), array_agg(false),
+                array_agg(lease_token), array_agg('seen as wanted after an attempt'::text), array_agg(false), array_agg(null::interval),
                 array_agg('task.succeeded'::text),
                 array_agg('{{\"reason\": \"seen as wanted after an attempt\"}}'::jsonb), count(claimed)
-         into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_whats, v_details, v_count
+         into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_never, v_whats, v_details, v_count
          from ({select}) claimed"
     ))
 }

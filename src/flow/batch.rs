@@ -129,17 +129,18 @@ async fn prepare(
     entries: &[Entry],
 ) -> Result<(Transaction<'static, Postgres>, HashSet<i64>), StoreError> {
     let mut tx = begin(&recorder.pool).await?;
-    let mut written = write_successes(&mut tx, &recorder.syncs, entries).await?;
+    let mut written = write_successes(&mut tx, recorder, entries).await?;
     written.extend(write_watched(&mut tx, entries).await?);
     Ok((tx, written))
 }
 
 async fn write_successes(
     connection: &mut PgConnection,
-    policy: &sync::Policy,
+    recorder: &Recorder,
     entries: &[Entry],
 ) -> Result<HashSet<i64>, StoreError> {
-    let mut successes: Vec<_> = entries.iter().filter_map(success).collect();
+    let mut successes: Vec<_> =
+        entries.iter().filter_map(|entry| success(&recorder.retries, entry)).collect();
     if successes.is_empty() {
         return Ok(HashSet::new());
     }
@@ -157,7 +158,7 @@ async fn write_successes(
     history::append(connection, &trail).await?;
     let begun: Vec<_> = successes
         .iter()
-        .filter_map(|success| watches::after_success(policy, success.task))
+        .filter_map(|success| watches::after_success(&recorder.syncs, success.task))
         .collect();
     sync::watch::store::begin(connection, &begun).await?;
     let keys: MemberKeys = successes.iter().map(|success| &success.task.key).collect();
@@ -186,12 +187,13 @@ async fn write_watched(
     Ok(held)
 }
 
-fn success(entry: &Entry) -> Option<Success<'_>> {
+fn success<'a>(policy: &retry::Policy, entry: &'a Entry) -> Option<Success<'a>> {
     match &entry.next {
         Next::Succeed { reason } => Some(Success {
             task: &entry.task,
             reason,
             app_works: retry::decide::sign(&entry.task, &entry.next) == Sign::Works,
+            acts_for: retry::decide::acts_for(policy, &entry.task, entry.task.claimed_at),
         }),
         _ => None,
     }

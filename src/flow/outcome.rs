@@ -16,6 +16,8 @@ use crate::lease::LeaseLost;
 use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
 use crate::membership::MemberKey;
 use crate::retry::batch::{Watching, promote, watch};
+use crate::retry::decide::acts_for;
+use crate::retry::store::Closed;
 use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{StoreError, begin};
 use crate::sync;
@@ -25,6 +27,7 @@ use crate::sync;
 pub(super) struct Recorder {
     pub(super) pool: PgPool,
     pub(super) gates: gate::Policy,
+    pub(super) retries: retry::Policy,
     pub(super) deadlines: config::ManualAction,
     pub(super) syncs: sync::Policy,
 }
@@ -34,6 +37,7 @@ impl Recorder {
         Self {
             pool,
             gates: gate::Policy::new(config),
+            retries: retry::Policy::new(config),
             deadlines: config.manual_action.clone(),
             syncs: sync::Policy::new(config),
         }
@@ -113,10 +117,22 @@ impl Outcome<'_> {
         Ok(history::append(tx, &[Happened { what, workspace, task, detail }]).await?)
     }
 
+    async fn close(
+        &self,
+        tx: &mut Tx,
+        state: &str,
+        reason: &str,
+        failed_attempt: bool,
+    ) -> Result<Result<Closed, LeaseLost>, StoreError> {
+        let task = self.task;
+        let acts_for = acts_for(&self.recorder.retries, task, task.claimed_at);
+        retry::store::close(tx, task, state, reason, failed_attempt, acts_for).await
+    }
+
     async fn succeed(&self, reason: &'static str) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::close(&mut tx, task, "succeeded", reason, false).await? {
+        if let Err(lost) = self.close(&mut tx, "succeeded", reason, false).await? {
             return Ok(Err(lost));
         }
         self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
@@ -133,7 +149,7 @@ impl Outcome<'_> {
         let task = self.task;
         let mut tx = self.begin().await?;
         let reason = "a later intent won while this one was in flight";
-        let closed = match retry::store::close(&mut tx, task, "superseded", reason, false).await? {
+        let closed = match self.close(&mut tx, "superseded", reason, false).await? {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
         };
@@ -259,11 +275,10 @@ impl Outcome<'_> {
         let task = self.task;
         let mut tx = self.begin().await?;
         let why = retry::store::closed_reason(reason, &failure);
-        let closed =
-            match retry::store::close(&mut tx, task, "escalated", &why, after_attempt).await? {
-                Ok(closed) => closed,
-                Err(lost) => return Ok(Err(lost)),
-            };
+        let closed = match self.close(&mut tx, "escalated", &why, after_attempt).await? {
+            Ok(closed) => closed,
+            Err(lost) => return Ok(Err(lost)),
+        };
         if closed.superseded_by.is_some() {
             tx.rollback().await?;
             return self.look_again().await;

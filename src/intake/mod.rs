@@ -177,7 +177,12 @@ fn places(policy: &Policy, arrived: &[Arrived], orders: &[Order]) -> Vec<Place> 
                 failure: &task.failure,
             },
         );
-        Some(Place { task: task.id, turn: turns.get(&task.id)?, first_due })
+        Some(Place {
+            task: task.id,
+            turn: turns.get(&task.id)?,
+            first_due,
+            is_first: task.is_first,
+        })
     };
     arrived.iter().filter_map(place).collect()
 }

@@ -252,6 +252,8 @@ pub(super) async fn close_superseded(
              update reconciler.automation_tasks t
              set state = 'superseded', superseded_by = ended.winner, closed_at = clock_timestamp(),
                  closed_reason = 'a later intent won', tried_since = ended.trying_since,
+                 acted_until = case when t.attempts > 0 or ended.trying_since is not null then clock_timestamp()
+                                    else t.acted_until end,
                  ordered_at = coalesce(t.ordered_at, clock_timestamp())
              from ended
              where t.id = ended.task_id and t.workspace_id = ended.workspace_id
@@ -336,7 +338,9 @@ pub(super) async fn give_turn(
     sqlx::query!(
         "with promoted as (
              update reconciler.turns
-             set turn = 'head', next_attempt_at = greatest(next_attempt_at, clock_timestamp())
+             set turn = 'head',
+                 next_attempt_at = greatest(next_attempt_at, clock_timestamp(),
+                                            reconciler.acted_until(workspace_id, integration_id, member_id))
              where task_id = any ($1) and turn <> 'head'
              returning task_id, workspace_id, next_attempt_at
          )
@@ -359,6 +363,8 @@ pub(super) struct Place {
     pub(super) turn: &'static str,
     /// When it is due first, counted from when it was received; never before now, for a claim does not look back.
     pub(super) first_due: Duration,
+    /// Whether nothing else is known of its member, and so nothing that could still act on them.
+    pub(super) is_first: bool,
 }
 
 /// Gives new tasks their place, in the trail too; those that lost at once have their line already.
@@ -372,12 +378,16 @@ pub(super) async fn place(
     let tasks: Vec<_> = places.iter().map(|place| place.task).collect();
     let turns: Vec<_> = places.iter().map(|place| place.turn.to_owned()).collect();
     let delays: Vec<_> = places.iter().map(|place| interval(place.first_due)).collect();
+    let firsts: Vec<_> = places.iter().map(|place| place.is_first).collect();
     sqlx::query!(
         "with placed as (
              update reconciler.automation_tasks t
              set ordered_at = clock_timestamp(),
-                 next_attempt_at = greatest(t.received_at + p.first_due, clock_timestamp())
-             from unnest($1::bigint[], $2::text[], $3::interval[]) p (task, turn, first_due)
+                 next_attempt_at = greatest(
+                     t.received_at + p.first_due, clock_timestamp(),
+                     case when p.turn = 'head' and not p.is_first
+                          then reconciler.acted_until(t.workspace_id, t.integration_id, t.member_id) end)
+             from unnest($1::bigint[], $2::text[], $3::interval[], $4::boolean[]) p (task, turn, first_due, is_first)
              where t.id = p.task
              returning t.id, t.workspace_id, t.next_attempt_at, p.turn
          ), queued as (
@@ -395,6 +405,7 @@ pub(super) async fn place(
         &tasks,
         &turns,
         &delays,
+        &firsts,
     )
     .execute(connection)
     .await?;

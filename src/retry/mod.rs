@@ -73,6 +73,9 @@ pub struct ClaimedTask {
     /// Whether a person may have done the opposite by hand since the app was last read and automation last worked on
     /// the member: what the backend knows of them is older than that.
     pub touched_by_hand: bool,
+    /// Whether the same was tried for the member before by a task that ended, itself before it was sent back included,
+    /// and nothing has told since what came of it. Only asked of a member who was touched by hand.
+    pub tried_before: bool,
     /// When it was due, if its claim took the tasks of its integration in the order of these times.
     pub taken_in_order: Option<DateTime<Utc>>,
 }

@@ -139,7 +139,34 @@ pub async fn claim(
                c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.gate_since > t.received_at, false) as "reopened!",
                case when c.in_order then c.next_attempt_at end as taken_in_order,
-               exists (
+               touched.by_hand as "touched_by_hand!",
+               case when touched.by_hand then exists (
+                   select from reconciler.automation_tasks n
+                   where n.workspace_id = t.workspace_id and n.integration_id = t.integration_id
+                     and n.member_id = t.member_id and (n.operation = 'remove') = (t.operation = 'remove')
+                     and n.acted_until is not null and n.state <> 'succeeded'
+                     and not exists (
+                         select from reconciler.manual_actions a
+                         where a.workspace_id = n.workspace_id and a.integration_id = n.integration_id
+                           and a.member_id = n.member_id and (a.operation = 'remove') <> (n.operation = 'remove')
+                           and a.status = 'attested' and a.closed_at > n.acted_until)
+                     and not exists (
+                         select from reconciler.syncs s
+                         where s.workspace_id = n.workspace_id and s.integration_id = n.integration_id
+                           and s.state = 'finished' and s.report ? 'reading' and s.started_at > n.acted_until)
+                     and not exists (
+                         select from reconciler.automation_tasks l
+                         where l.workspace_id = n.workspace_id and l.integration_id = n.integration_id
+                           and l.member_id = n.member_id and l.state = 'succeeded' and l.attempts > 0
+                           and l.tried_since > n.acted_until)
+               ) else false end as "tried_before!"
+        from claimed c
+        cross join lateral (
+            select * from reconciler.automation_tasks t where t.id = c.task_id and t.workspace_id = c.workspace_id
+            offset 0
+        ) t
+        cross join lateral (
+               select exists (
                    select from reconciler.manual_actions a
                    where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
                      and a.member_id = t.member_id and (a.operation = 'remove') <> (t.operation = 'remove')
@@ -153,12 +180,9 @@ pub async fn claim(
                          where n.workspace_id = a.workspace_id and n.integration_id = a.integration_id
                            and n.member_id = a.member_id and n.state = 'succeeded' and n.attempts > 0
                            and n.tried_since > a.closed_at)
-               ) as "touched_by_hand!"
-        from claimed c
-        cross join lateral (
-            select * from reconciler.automation_tasks t where t.id = c.task_id and t.workspace_id = c.workspace_id
-            offset 0
-        ) t
+               ) as by_hand
+               offset 0
+        ) touched
         "#,
         i32::try_from(quota.tasks).unwrap_or(i32::MAX),
         interval(lease),
@@ -216,6 +240,7 @@ pub async fn claim(
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
                 touched_by_hand: row.touched_by_hand,
+                tried_before: row.tried_before,
                 taken_in_order: row.taken_in_order,
             }))
         })
@@ -356,13 +381,14 @@ pub struct Closed {
 }
 
 /// Closes a task as `succeeded`, `escalated` or `superseded`. `failed_attempt` counts an attempt that the
-/// backend refused before it made a job.
+/// backend refused before it made a job; `acts_for` says how long an attempt may still change the app.
 pub async fn close(
     connection: &mut PgConnection,
     task: &ClaimedTask,
     state: &str,
     reason: &str,
     failed_attempt: bool,
+    acts_for: Option<Duration>,
 ) -> Result<Result<Closed, LeaseLost>, StoreError> {
     let closed = sqlx::query!(
         "with ended as (
@@ -372,7 +398,10 @@ pub async fn close(
          )
          update reconciler.automation_tasks t
          set state = $4, closed_at = clock_timestamp(), closed_reason = $5, tried_since = ended.trying_since,
-             attempts = t.attempts + case when $6 and ended.running_job_id is null then 1 else 0 end
+             attempts = t.attempts + case when $6 and ended.running_job_id is null then 1 else 0 end,
+             acted_until = case when $7::interval is not null then clock_timestamp() + $7
+                                when t.attempts > 0 or ended.trying_since is not null then clock_timestamp()
+                                else t.acted_until end
          from ended
          where t.id = ended.task_id and t.workspace_id = ended.workspace_id
          returning t.attempts, t.superseded_by",
@@ -382,6 +411,7 @@ pub async fn close(
         state,
         reason,
         failed_attempt,
+        acts_for.map(interval) as _,
     )
     .fetch_optional(connection)
     .await?;

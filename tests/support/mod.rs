@@ -169,6 +169,13 @@ impl World {
         Self { pool, apps, config, tasks, syncs }
     }
 
+    /// How long an attempt of unknown outcome may take to take effect; none, unless this is said.
+    pub(crate) fn settles_in(&mut self, seconds: u64) {
+        self.config.retry.settle_s = seconds;
+        let backend = Client::new(&self.config.backend).unwrap();
+        self.tasks = RetryStage::new(&self.config, self.pool.clone(), backend);
+    }
+
     /// The backend's plain insert; the task's id.
     pub(crate) async fn insert(&self, task: &Task) -> i64 {
         sqlx::query_scalar(

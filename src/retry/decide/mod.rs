@@ -18,6 +18,19 @@ pub const JOB_UNKNOWN: &str = "JobUnknown";
 
 const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 
+/// How long an attempt may still change the app although its task ends now; `None` if what was tried is known, or nothing
+/// was. Whoever comes next for the member waits for that: what was lost sight of has no order with what is asked for now.
+pub fn acts_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+    if is_deadly(policy, task) && task.running.is_some() {
+        return Some(policy.settle()); // its job was not looked at
+    }
+    task.uncertain_since.map(|since| policy.settle().saturating_sub(elapsed(since, now)))
+}
+
+fn is_deadly(policy: &Policy, task: &ClaimedTask) -> bool {
+    task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2)
+}
+
 /// What a look at the member leads to, before an operation is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AfterLook {
@@ -29,8 +42,7 @@ pub enum AfterLook {
 
 /// What to do with a task whose workers die even while they look: nothing is asked for it any more.
 pub fn before_look(policy: &Policy, task: &ClaimedTask) -> Option<Next> {
-    let is_deadly = task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2);
-    is_deadly.then(|| match task.superseded_by {
+    is_deadly(policy, task).then(|| match task.superseded_by {
         Some(_) => Next::Supersede,
         None => escalate(EscalationReason::WorkersDied, &task.first_failure),
     })
@@ -67,8 +79,7 @@ pub fn after_look(
     }
     // The presence may be an attempt's, even of one that was called failed: asking again could invite twice.
     let lets_in = task.wanted.operation != Operation::Remove;
-    let tried = task.attempts > 0 || task.uncertain_since.is_some();
-    if *seen == Observation::AsWanted && lets_in && tried {
+    if *seen == Observation::AsWanted && lets_in && was_tried(task) {
         return AfterLook::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
     }
     if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
@@ -80,6 +91,14 @@ pub fn after_look(
         ));
     }
     AfterLook::Run
+}
+
+/// Whether anything was asked of the app that may have done it, also by a job that the backend ran again by itself.
+fn was_tried(task: &ClaimedTask) -> bool {
+    task.attempts > 0
+        || task.trying_since.is_some()
+        || task.uncertain_since.is_some()
+        || task.tried_before
 }
 
 /// Whether what the backend knows may be older than the truth: it answers with what it learned last, and a person may
@@ -142,7 +161,8 @@ pub fn after_lost_job(
     }
     match after_failure(policy, task, failure, now) {
         Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },
-        other => other,
+        // A person is asked once it has settled, unless it turns out to have worked.
+        _ => unsettled(policy.settle(), Lost::Job),
     }
 }
 

@@ -47,6 +47,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         unreleased_claims: 1,
         claimed_at: now(),
         touched_by_hand: false,
+        tried_before: false,
         taken_in_order: None,
     }
 }
@@ -226,6 +227,23 @@ fn a_job_lost_sight_of_is_never_followed_at_once() {
     );
     let next = after_lost_job(&policy(), &task(Operation::Invite), failure(), now());
     assert!(matches!(next, Next::Retry { lost: Lost::Job, .. }), "{next:?}");
+    let used_up = ClaimedTask { attempts: 100, ..task(Operation::Invite) };
+    let next = after_lost_job(&policy(), &used_up, failure(), now());
+    assert_eq!(word_of(&next), "wait, lost Job", "nor by a person");
+}
+
+#[test]
+fn what_was_lost_sight_of_acts_on_for_as_long_as_it_takes_to_settle() {
+    let of = || task(Operation::Invite);
+    let running = Some(("job".to_owned(), now()));
+    let seconds = |task| acts_for(&policy(), &task, now()).map(|left| left.as_secs());
+    assert_eq!(seconds(of()), None, "nothing was tried");
+    let watched = ClaimedTask { attempts: 1, running: running.clone(), ..of() };
+    assert_eq!(seconds(watched), None, "how it ended was seen");
+    let unseen = ClaimedTask { unreleased_claims: 7, running, ..of() };
+    assert_eq!(seconds(unseen), Some(120), "nobody saw how it ended");
+    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(20), ..of() }), Some(100));
+    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(121), ..of() }), Some(0));
 }
 
 #[test]
@@ -391,9 +409,11 @@ fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_from_a_job_tha
         let tried = ClaimedTask { attempts: 1, ..by_hand.clone() };
         let long_ago = Some(now() - chrono::TimeDelta::days(1));
         let unheard = ClaimedTask { uncertain_since: long_ago, ..by_hand.clone() };
+        let restarted = ClaimedTask { trying_since: seconds_ago(1), ..by_hand.clone() };
+        let followed = ClaimedTask { tried_before: true, ..by_hand.clone() };
         let look = |task| word(after_look(&policy(), task, &Observation::AsWanted, now()));
         assert_eq!(look(&by_hand), "run");
-        for task in [&tried, &unheard] {
+        for task in [&tried, &unheard, &restarted, &followed] {
             assert_eq!(look(task), "escalate CannotTell", "asking again could invite twice");
         }
         for task in [&by_hand, &tried] {
