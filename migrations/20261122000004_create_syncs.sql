@@ -57,7 +57,9 @@ create unique index one_active_sync_per_integration
 create index unfinished_syncs_by_due_time
     on reconciler.syncs (next_step_at) where state in ('requested', 'started', 'report_ready', 'applying');
 create index finished_syncs_by_time on reconciler.syncs (finished_at) where finished_at is not null;
-create index syncs_of_an_integration on reconciler.syncs (workspace_id, integration_id, started_at);
+-- Integrations are never null; said here, it keeps whoever looks for one sync out of this index.
+create index syncs_of_an_integration
+    on reconciler.syncs (workspace_id, integration_id, started_at) where integration_id is not null;
 create index applied_removals_by_time
     on reconciler.syncs (workspace_id, integration_id, finished_at) where unexpected_removals > 0;
 

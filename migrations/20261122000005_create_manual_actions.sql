@@ -56,12 +56,13 @@ comment on column reconciler.manual_actions.seen is 'What the latest reading sho
 create unique index one_unfinished_action_per_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id)
     where status in ('open', 'in_progress', 'done');
+-- Neither due times nor members are ever null; said here, it keeps whoever looks for something else out of these indexes.
 create index actions_by_due_time
-    on reconciler.manual_actions (due_at) where status in ('open', 'in_progress', 'done');
+    on reconciler.manual_actions (due_at) where status in ('open', 'in_progress', 'done') and due_at is not null;
 create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
 create index actions_of_a_member
-    on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at);
+    on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at) where member_id is not null;
 create index action_of_a_task on reconciler.manual_actions (task_id);
 
 -- The oldest waiting task of a member gets its turn, if nothing unfinished is ahead of it.
@@ -122,8 +123,7 @@ begin
           ) a
           order by a.id) known
     cross join lateral (
-        select a.id from reconciler.manual_actions a
-        where a.id = known.id and a.status in ('open', 'in_progress', 'done')
+        select a.id from reconciler.manual_actions a where a.id = known.id
         for no key update
         offset 0
     ) locked;

@@ -281,7 +281,7 @@ async fn whom_a_former_task_may_have_invited_no_later_one_invites_again(pool: Pg
 #[sqlx::test(migrations = false)]
 async fn an_attempt_that_may_still_take_effect_holds_back_what_comes_after_its_task(pool: PgPool) {
     let mut world = World::new(pool).await;
-    world.settles_in(3600);
+    world.reconfigure(|config| config.retry.settle_s = 3600);
     world.apps.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::LostReply });
     let invite = world.insert(&a_failed("invite", APP, "lee")).await;
     let waiting = world.insert(&a_failed("change_role", APP, "lee").requested_minutes_ago(5)).await;
@@ -307,7 +307,7 @@ async fn an_attempt_that_may_still_take_effect_holds_back_what_an_ended_action_g
     pool: PgPool,
 ) {
     let mut world = World::new(pool).await;
-    world.settles_in(3600);
+    world.reconfigure(|config| config.retry.settle_s = 3600);
     world.apps.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::LostReply });
     let invite = world.insert(&a_failed("invite", APP, "lee")).await;
     while world.attempts(invite).await == 0 {

@@ -472,7 +472,8 @@ async fn deadlines_stand_still_while_the_gate_is_shut(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_silent_backend_costs_a_few_requests_and_no_attempt(pool: PgPool) {
-    let world = with_a_dozen_removals(pool).await;
+    let mut world = with_a_dozen_removals(pool).await;
+    world.reconfigure(|config| config.backend.silent_max_s = 60.0);
     world.apps.set_outage(true);
     let before = versions(&world).await;
     work_off(&world, 1).await;

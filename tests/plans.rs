@@ -65,6 +65,40 @@ const QUEUED: &str = "
            'remove', 'manual', now()
     from generate_series(1, 2000) n";
 
+/// What people and readings are about: many actions in time and a few late ones, syncs that ended, and one thing of each
+/// kind for upkeep to do.
+const ASKED: &str = "
+    set session_replication_role = replica;
+    insert into reconciler.manual_actions
+        (status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
+         member_email, trigger, reason, instructions, due_at, task_id)
+    select 'open', 'invite', 'acme', 'app-' || 5 + n % 40, 'App', 'app', 'asana_tenant', 'asked-' || n,
+           'jo@example.com', 'manual', 'r', 'i', now() + case when n % 1000 = 0 then -1 else 1 end * interval '1 day', n
+    from generate_series(1, 20000) n;
+    insert into reconciler.manual_actions
+        (status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
+         member_email, trigger, reason, instructions, due_at, done_by, done_at, task_id)
+    select 'done', 'invite', 'acme', 'app-46', 'App', 'app', 'asana_tenant', 'done-' || n, 'jo@example.com',
+           'manual', 'r', 'i', now() + interval '1 day', 'jo', now(), n
+    from generate_series(1, 50) n;
+    insert into reconciler.syncs
+        (workspace_id, integration_id, procedure, state, requested_at, started_at, finished_at, finished_reason, report)
+    select 'acme', 'app-' || n % 50, 'check_and_apply', 'finished', now(), now() - n * interval '1 minute',
+           now() - n * interval '1 minute', 'read', '{\"reading\": {\"complete\": true, \"members\": 5}}'
+    from generate_series(1, 20000) n;
+    insert into reconciler.syncs
+        (workspace_id, integration_id, procedure, state, requested_at, started_at, held_reason, held_until)
+    values ('acme', 'app-47', 'check_and_apply', 'held', now(), now(), 'many', now() - interval '1 hour');
+    insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at)
+    values ('acme', 'app-48', 'check_and_apply', now());
+    update reconciler.member_watches set due_at = now() where member_id in ('member-1', 'member-2');
+    update reconciler.integrations set gate = 'closed', gate_reason = 'r', gate_cause = 'failures', gate_until = now(),
+        shut_since = now() - interval '1 day'
+    where integration_id = 'app-49';
+    update reconciler.integrations set shut_since = now() - interval '1 day', shut_until = now()
+    where integration_id = 'app-45';
+    update reconciler.integrations set next_reading_at = now() where integration_id = 'app-44'";
+
 /// Indexes grow by a level, and then statistics are those of a queue that was worked off, whose pages stayed: what they say
 /// of a table's size holds whatever becomes of its transaction.
 const WORKED_OFF: &str = "
@@ -77,14 +111,20 @@ const WORKED_OFF: &str = "
     rollback";
 
 /// The tables that grow.
-const LARGE: [&str; 5] =
-    ["automation_tasks", "turns", "events", "manual_actions", "member_watches"];
+const LARGE: [&str; 6] =
+    ["automation_tasks", "turns", "events", "manual_actions", "member_watches", "syncs"];
 
 /// Rows of a large table that one step of a plan may read for a hundred tasks.
 const MOST_ROWS: i64 = 1000;
 
+/// Rows likewise that upkeep may read: those that wait.
+const MOST_ROWS_OF_UPKEEP: i64 = 5000;
+
 /// Part of a statement's text, its parameters, and the pages it may touch.
-const STATEMENTS: &[(&str, &[&str], i64)] = &[
+type Statement = (&'static str, &'static [&'static str], i64);
+
+/// What tasks need all the time.
+const HOT: &[Statement] = &[
     ("with admitted as materialized", &["100", "'45 s'", "null", "null", "'{}'", "'{}'"], 3_000),
     (
         "set state = 'succeeded', closed_at",
@@ -108,7 +148,7 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         1_800,
     ),
     ("where turn = 'arrived' and task_id > $2", &["100", "0"], 1_400),
-    ("select reconciler.lock_members", &KEYS, 1_500),
+    ("select reconciler.lock_members", &KEYS, 1_700),
     (
         "as \"action_id?\", a.status as \"action_status?\"",
         &[KEYS[0], KEYS[1], KEYS[2], TIMES],
@@ -128,6 +168,51 @@ const STATEMENTS: &[(&str, &[&str], i64)] = &[
         &["0", "100", "0"],
         1_900,
     ),
+];
+
+/// What upkeep asks again and again, and syncs.
+const NOW_AND_THEN: &[Statement] = &[
+    ("select distinct workspace_id, integration_id, member_id", &[], 18_000),
+    ("with orphaned as materialized", &[], 450),
+    ("'nobody decided in time'", &[], 90),
+    (
+        "with due as materialized (\n             select workspace_id, integration_id, next_reading_at",
+        &["86400", "'{}'", "10"],
+        50,
+    ),
+    ("with opened as materialized", &[], 40),
+    ("set gate_reminded_at = clock_timestamp()", &["3600"], 40),
+    ("set reminded_at = clock_timestamp()", &["100"], 400),
+    ("with looks as materialized", &["10"], 120),
+    ("where finished_at < now() - make_interval(days => $1)", &["90", "100"], 20),
+    ("reconciler.delete_old_events", &["90", "100"], 40),
+    (
+        "where s.state in ('requested', 'started', 'report_ready', 'applying')",
+        &["10", "'45 s'"],
+        40,
+    ),
+    ("set state = $4, finished_at", &["20002", "'acme'", "0", "'finished'", "'read'", "'{}'"], 40),
+    ("locked.readings, locked.reopened_count", &["'acme'", "'app-7'", "now()"], 4_000),
+    ("select a.id, a.status = 'done' as", &["'acme'", "'app-7'", "1"], 20),
+    ("set status = $2, verdict = $3", &["20001", "'not_needed'", "'confirmed'", "'seen'"], 40),
+    ("set status = 'superseded', seen", &["array[20001]", "array[1]"], 40),
+    ("select distinct on (member_id)", &["'acme'", "'app-6'"], 20),
+    ("as \"members!\" from reconciler.syncs", &["'acme'", "'app-7'"], 20),
+    ("select task_id, member_id, operation, since, looks", &["'acme'", "'app-7'", "now()"], 20),
+    ("sum(unexpected_removals)", &["'acme'", "'app-7'"], 20),
+    (
+        "set state = 'escalated', closed_reason",
+        &["'acme'", "'app-1'", "'member-1'", "1", "'why'"],
+        50,
+    ),
+    (
+        "with ended as (\n             delete from reconciler.turns t",
+        &["array[30001]", "array[1]"],
+        50,
+    ),
+    ("with hastened as", &["array[30001]", "array[1]"], 50),
+    ("set turn = 'waiting' where", &["array[30001]"], 30),
+    ("set turn = 'head',", &["array[30001]"], 30),
 ];
 
 const TASKS: &str = "(select array_agg(30000 + n) from generate_series(1, 100) n)";
@@ -154,17 +239,23 @@ async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(p
     // In sessions of their own, for they change a setting that has statements planned anew.
     pool.execute(KEPT).await.unwrap();
     let mut connection = session(&pool).await;
-    let statements = prepare(&mut connection).await;
+    let statements = prepare(&mut connection, HOT).await;
     pool.execute(QUEUED).await.unwrap();
-    check(&mut connection, &statements, "made when nothing was queued").await;
+    check(&mut connection, &statements, MOST_ROWS, "made when nothing was queued").await;
     connection.execute("discard plans").await.unwrap();
     for statistics in ["made with the statistics of an empty queue", "made with true statistics"] {
-        check(&mut connection, &statements, statistics).await;
+        check(&mut connection, &statements, MOST_ROWS, statistics).await;
         connection.execute("vacuum analyze").await.unwrap();
     }
     connection.execute(WORKED_OFF).await.unwrap();
     connection.execute("discard plans").await.unwrap();
-    check(&mut connection, &statements, "made with the statistics of a queue worked off").await;
+    check(
+        &mut connection,
+        &statements,
+        MOST_ROWS,
+        "made with the statistics of a queue worked off",
+    )
+    .await;
 }
 
 #[sqlx::test(migrations = false)]
@@ -172,10 +263,27 @@ async fn plans_made_when_few_tasks_had_come_suit_a_full_database(pool: PgPool) {
     schema::migrate(&pool).await.unwrap();
     pool.execute(FIRST).await.unwrap();
     let mut connection = session(&pool).await;
-    let statements = prepare(&mut connection).await;
+    let statements = prepare(&mut connection, HOT).await;
     pool.execute(KEPT).await.unwrap();
     pool.execute(QUEUED).await.unwrap();
-    check(&mut connection, &statements, "made when few tasks had come").await;
+    check(&mut connection, &statements, MOST_ROWS, "made when few tasks had come").await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPool) {
+    schema::migrate(&pool).await.unwrap();
+    pool.execute(FIRST).await.unwrap();
+    let mut connection = session(&pool).await;
+    let statements = prepare(&mut connection, NOW_AND_THEN).await;
+    for statements_of in [KEPT, QUEUED, ASKED] {
+        pool.execute(statements_of).await.unwrap();
+    }
+    check(&mut connection, &statements, MOST_ROWS_OF_UPKEEP, "made when few tasks had come").await;
+    connection.execute("discard plans").await.unwrap();
+    for statistics in ["made with the statistics of a few tasks", "made with true statistics"] {
+        check(&mut connection, &statements, MOST_ROWS_OF_UPKEEP, statistics).await;
+        connection.execute("vacuum analyze").await.unwrap();
+    }
 }
 
 /// A session with the daemon's settings, and statistics of what is there now.
@@ -185,6 +293,7 @@ async fn session(pool: &PgPool) -> PoolConnection<Postgres> {
         connection.execute(AssertSqlSafe(format!("set {setting} = {value}"))).await.unwrap();
     }
     connection.execute("set reconciler.orders_arrivals = 'true'").await.unwrap();
+    connection.execute("set reconciler.actor = 'daemon'").await.unwrap();
     connection.execute("vacuum analyze").await.unwrap();
     connection
 }
@@ -199,10 +308,10 @@ struct Prepared {
 
 /// Prepares the statements, and has them planned for the tables as they are: a session keeps such a plan until
 /// statistics are made anew.
-async fn prepare(connection: &mut PgConnection) -> Vec<Prepared> {
+async fn prepare(connection: &mut PgConnection, wanted: &[Statement]) -> Vec<Prepared> {
     let queries = queries();
     let mut statements = Vec::new();
-    for (number, (part, parameters, most)) in STATEMENTS.iter().enumerate() {
+    for (number, (part, parameters, most)) in wanted.iter().enumerate() {
         let name = format!("hot_{number}");
         let prepare = format!("prepare {name} as {}", only(&queries, part));
         connection.execute(AssertSqlSafe(prepare)).await.unwrap();
@@ -213,14 +322,19 @@ async fn prepare(connection: &mut PgConnection) -> Vec<Prepared> {
     statements
 }
 
-async fn check(connection: &mut PgConnection, statements: &[Prepared], what: &str) {
+async fn check(
+    connection: &mut PgConnection,
+    statements: &[Prepared],
+    most_rows_of_one: i64,
+    what: &str,
+) {
     for statement in statements {
         let plan = plan(connection, statement).await;
         let plan_of = format!("the plan {what} of {}", statement.part);
         let large = read_whole(&plan["Plan"]);
         assert!(large.is_empty(), "{plan_of} reads all of {large:?}: {plan:#}");
         let rows = most_rows(&plan["Plan"]);
-        assert!(rows <= MOST_ROWS, "{plan_of} reads {rows} rows: {plan:#}");
+        assert!(rows <= most_rows_of_one, "{plan_of} reads {rows} rows: {plan:#}");
         let touched = touched(&plan);
         let most = statement.most;
         assert!(touched <= most, "{plan_of} touches {touched} pages, not {most}: {plan:#}");

@@ -83,7 +83,8 @@ pub async fn open_reconnect(
     .await?)
 }
 
-/// Ends actions that a later intent made pointless: pairs of action and winning task. Answers with those ended.
+/// Ends actions that a later intent made pointless: pairs of action and winning task. Answers with those ended. The caller
+/// has locked them.
 pub async fn supersede(
     connection: &mut PgConnection,
     ended: &[(i64, i64)],
@@ -93,11 +94,20 @@ pub async fn supersede(
     }
     let (actions, winners): (Vec<i64>, Vec<i64>) = ended.iter().copied().unzip();
     let rows = sqlx::query!(
-        r#"update reconciler.manual_actions a
-         set status = 'superseded', seen = 'a later intent won: task ' || l.winner
-         from unnest($1::bigint[], $2::bigint[]) l (action, winner)
-         where a.id = l.action and a.status in ('open', 'in_progress', 'done')
-         returning a.id, l.winner as "winner!""#,
+        r#"with lost as materialized (
+             select m.place, l.winner
+             from unnest($1::bigint[], $2::bigint[]) l (action, winner)
+             cross join lateral (
+                 select ctid as place, status from reconciler.manual_actions where id = l.action
+                 offset 0
+             ) m
+             where m.status in ('open', 'in_progress', 'done')
+         )
+         update reconciler.manual_actions a
+         set status = 'superseded', seen = 'a later intent won: task ' || lost.winner
+         from lost
+         where a.ctid = lost.place
+         returning a.id, lost.winner as "winner!""#,
         &actions,
         &winners,
     )
@@ -123,16 +133,23 @@ pub struct Overdue {
 pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreError> {
     Ok(sqlx::query_as!(
         Overdue,
-        r#"update reconciler.manual_actions a
-         set reminded_at = clock_timestamp()
-         where (a.id, a.workspace_id) in (
-             select o.id, o.workspace_id
+        r#"with late as materialized (
+             select o.ctid as place
              from reconciler.manual_actions o
-             join reconciler.integrations i using (workspace_id, integration_id)
-             where o.status in ('open', 'in_progress', 'done') and o.due_at <= now()
-               and o.reminded_at is null and (i.gate in ('open', 'half_open') or o.operation = 'reconnect')
-             order by o.due_at limit $1
-             for no key update of o skip locked)
+             where o.status in ('open', 'in_progress', 'done') and o.due_at <= now() and o.reminded_at is null
+               and (o.operation = 'reconnect'
+                    or exists (select from reconciler.integrations i
+                               where i.workspace_id = o.workspace_id and i.integration_id = o.integration_id
+                                 and i.gate in ('open', 'half_open')
+                               offset 0))
+             order by o.due_at
+             limit $1
+             for no key update of o skip locked
+         )
+         update reconciler.manual_actions a
+         set reminded_at = clock_timestamp()
+         from late
+         where a.ctid = late.place
          returning a.id, a.workspace_id as workspace, a.integration_id as integration, a.operation"#,
         limit,
     )

@@ -22,7 +22,7 @@ pub async fn claim(
     let rows = sqlx::query!(
         r#"
         with due as materialized (
-            select s.id, s.workspace_id
+            select s.ctid as place
             from reconciler.syncs s
             where s.state in ('requested', 'started', 'report_ready', 'applying')
               and s.next_step_at <= now()
@@ -30,7 +30,8 @@ pub async fn claim(
               and (s.state <> 'requested' or not exists (
                   select from reconciler.syncs a
                   where a.workspace_id = s.workspace_id and a.integration_id = s.integration_id
-                    and a.state in ('started', 'report_ready', 'held', 'applying')))
+                    and a.state in ('started', 'report_ready', 'held', 'applying')
+                  offset 0))
             order by s.next_step_at
             limit $1
             for no key update skip locked
@@ -39,7 +40,7 @@ pub async fn claim(
         set lease_until = now() + $2, lease_token = s.lease_token + 1,
             unreleased_claims = s.unreleased_claims + 1
         from due, reconciler.integrations i
-        where s.id = due.id and s.workspace_id = due.workspace_id
+        where s.ctid = due.place
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
@@ -281,13 +282,21 @@ pub async fn lock_actions(
     started_at: DateTime<Utc>,
 ) -> Result<Vec<ActionToJudge>, StoreError> {
     let rows = sqlx::query!(
-        "select id, task_id, status, operation, member_id, member_email, member_username, entitlements, readings,
-                reopened_count
-         from reconciler.manual_actions
-         where workspace_id = $1 and integration_id = $2 and operation <> 'reconnect'
-           and ((status = 'done' and done_at < $3) or (status in ('open', 'in_progress') and opened_at < $3))
-         order by id
-         for no key update",
+        "select locked.id, locked.task_id, locked.status, locked.operation, locked.member_id, locked.member_email,
+                locked.member_username, locked.entitlements, locked.readings, locked.reopened_count
+         from (select a.id
+               from (select * from reconciler.manual_actions
+                     where workspace_id = $1 and integration_id = $2 and status in ('open', 'in_progress', 'done')
+                     offset 0) a
+               where a.operation <> 'reconnect'
+               order by a.id) known
+         cross join lateral (
+             select * from reconciler.manual_actions a where a.id = known.id
+             for no key update
+             offset 0
+         ) locked
+         where (locked.status = 'done' and locked.done_at < $3)
+            or (locked.status in ('open', 'in_progress') and locked.opened_at < $3)",
         sync.workspace,
         sync.integration,
         started_at,

@@ -1,4 +1,5 @@
-//! The SQL of upkeep.
+//! The SQL of upkeep. Row by row and by place, as all the daemon's SQL: its sessions plan without sorts and hashes, and a
+//! join left to the planner could read a whole table for each row.
 
 use sqlx::{PgConnection, PgPool};
 
@@ -20,18 +21,21 @@ pub(super) async fn promote_stuck_members(
     Ok(sqlx::query_scalar!(
         r#"select count(*) filter (where reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id))
                   as "promoted!"
-           from (select distinct w.workspace_id, w.integration_id, w.member_id
-                 from reconciler.turns w
-                 where w.turn = 'waiting'
-                   and not exists (select from reconciler.turns h
+           from (select w.*
+                 from (select distinct workspace_id, integration_id, member_id
+                       from reconciler.turns where turn = 'waiting'
+                       offset 0) w
+                 where not exists (select from reconciler.turns h
                                    where h.workspace_id = w.workspace_id
                                      and h.integration_id = w.integration_id
-                                     and h.member_id = w.member_id and h.turn = 'head')
+                                     and h.member_id = w.member_id and h.turn = 'head'
+                                   offset 0)
                    and not exists (select from reconciler.manual_actions a
                                    where a.workspace_id = w.workspace_id
                                      and a.integration_id = w.integration_id
                                      and a.member_id = w.member_id
-                                     and a.status in ('open', 'in_progress', 'done'))
+                                     and a.status in ('open', 'in_progress', 'done')
+                                   offset 0)
                  limit 1000) k"#
     )
     .fetch_one(connection)
@@ -49,9 +53,13 @@ pub(super) async fn request_missing_syncs(
                where a.status = 'done'
                  and not exists (select from reconciler.syncs s
                                  where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
-                                   and (s.state = 'requested'
-                                        or s.state in ('started', 'report_ready', 'held', 'applying')
-                                           and s.started_at > a.done_at))
+                                   and s.state = 'requested'
+                                 offset 0)
+                 and not exists (select from reconciler.syncs s
+                                 where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
+                                   and s.state in ('started', 'report_ready', 'held', 'applying')
+                                   and s.started_at > a.done_at
+                                 offset 0)
                group by a.workspace_id, a.integration_id
                limit 1000
            ), requested as (
@@ -68,13 +76,17 @@ pub(super) async fn request_missing_syncs(
 pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     sqlx::query!(
-        "with ended as (
-             update reconciler.syncs
+        "with undecided as materialized (
+             select ctid as place from reconciler.syncs
+             where state in ('started', 'report_ready', 'held', 'applying') -- as the index of them says it
+               and state = 'held' and held_until <= now()
+             for no key update skip locked
+         ), ended as (
+             update reconciler.syncs s
              set state = 'failed', finished_at = clock_timestamp(), finished_reason = 'nobody decided in time'
-             where (id, workspace_id) in (select id, workspace_id from reconciler.syncs
-                                          where state = 'held' and held_until <= now()
-                                          for no key update skip locked)
-             returning workspace_id, integration_id
+             from undecided
+             where s.ctid = undecided.place
+             returning s.workspace_id, s.integration_id
          )
          select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'again') from ended"
     )
@@ -118,7 +130,8 @@ pub(super) async fn request_periodic_readings(
          where next_reading_at is not null
            and not exists (select from reconciler.syncs s
                            where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
-                             and s.state = 'finished' and s.started_at > now() - due.every / 2)",
+                             and s.state = 'finished' and s.started_at > now() - due.every / 2
+                           offset 0)",
         i32::try_from(every_s).unwrap_or(i32::MAX),
         &unreadable,
         limit,
@@ -136,18 +149,30 @@ pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
         "with opened as materialized (
              select workspace_id, integration_id, shut_since, shut_until from reconciler.integrations
              where shut_until is not null
-         ), late as materialized (
-             select a.id, a.workspace_id, o.shut_until - greatest(o.shut_since, a.opened_at) as shut
-             from reconciler.manual_actions a
-             join opened o using (workspace_id, integration_id)
-             where a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
-               and a.opened_at < o.shut_until
+         ), known as materialized (
+             select a.id, o.shut_until - greatest(o.shut_since, a.opened_at) as shut
+             from opened o
+             cross join lateral (
+                 select * from reconciler.manual_actions a
+                 where a.workspace_id = o.workspace_id and a.integration_id = o.integration_id
+                   and a.status in ('open', 'in_progress', 'done')
+                 offset 0
+             ) a
+             where a.operation <> 'reconnect' and a.opened_at < o.shut_until
              order by a.id
-             for no key update of a
+         ), late as materialized (
+             select a.place, known.shut
+             from known
+             cross join lateral (
+                 select a.ctid as place, a.status from reconciler.manual_actions a where a.id = known.id
+                 for no key update
+                 offset 0
+             ) a
+             where a.status in ('open', 'in_progress', 'done')
          ), put_off as (
              update reconciler.manual_actions a set due_at = a.due_at + l.shut
              from late l
-             where a.id = l.id and a.workspace_id = l.workspace_id
+             where a.ctid = l.place
              returning 1
          )
          update reconciler.integrations i set shut_since = null, shut_until = null
@@ -177,17 +202,24 @@ pub(super) async fn remind_of_shut_gates(
 ) -> Result<Vec<ShutGate>, StoreError> {
     Ok(sqlx::query_as!(
         ShutGate,
-        r#"update reconciler.integrations i
-           set gate_reminded_at = clock_timestamp()
-           where (i.workspace_id, i.integration_id) in (
-               select s.workspace_id, s.integration_id from reconciler.integrations s
+        r#"with shut as materialized (
+               select s.ctid as place from reconciler.integrations s
                where s.gate <> 'open'
                  and greatest(s.shut_since, s.gate_reminded_at) <= now() - make_interval(secs => $1)
-               for no key update skip locked)
+               for no key update skip locked
+           )
+           update reconciler.integrations i
+           set gate_reminded_at = clock_timestamp()
+           from shut
+           where i.ctid = shut.place
            returning i.workspace_id as workspace, i.integration_id as integration, i.gate,
                      extract(epoch from now() - i.shut_since)::bigint as "seconds!",
                      (select count(*) from reconciler.turns t
-                      where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id) as "tasks!""#,
+                      where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                        and t.turn = 'head' and t.next_attempt_at is not null)
+                     + (select count(*) from reconciler.turns t
+                        where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                          and t.turn = 'waiting') as "tasks!""#,
         every_s as f64,
     )
     .fetch_all(pool)

@@ -169,11 +169,12 @@ impl World {
         Self { pool, apps, config, tasks, syncs }
     }
 
-    /// How long an attempt of unknown outcome may take to take effect; none, unless this is said.
-    pub(crate) fn settles_in(&mut self, seconds: u64) {
-        self.config.retry.settle_s = seconds;
+    /// With other settings from here on, as after a restart.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
         let backend = Client::new(&self.config.backend).unwrap();
-        self.tasks = RetryStage::new(&self.config, self.pool.clone(), backend);
+        self.tasks = RetryStage::new(&self.config, self.pool.clone(), backend.clone());
+        self.syncs = SyncStage::new(&self.config, self.pool.clone(), backend);
     }
 
     /// The backend's plain insert; the task's id.

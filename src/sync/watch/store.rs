@@ -151,19 +151,27 @@ pub async fn end(connection: &mut PgConnection, watch: &Watch) -> Result<(), Sto
 /// Asks for readings of integrations with a look due, once an hour until one has spoken; how many.
 pub async fn request_readings(pool: &PgPool, limit: i64) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
-        r#"with due as materialized (
-               select w.workspace_id, w.integration_id
+        r#"with looks as materialized (
+               select w.ctid as place, w.workspace_id, w.integration_id, w.due_at,
+                      w.asked_at is null or w.asked_at < now() - interval '1 hour' as is_unasked
                from reconciler.member_watches w
-               join reconciler.integrations i using (workspace_id, integration_id)
-               where w.due_at <= now() and (w.asked_at is null or w.asked_at < now() - interval '1 hour')
-                 and i.gate not in ('paused', 'credentials')
-               group by w.workspace_id, w.integration_id
-               order by min(w.due_at)
+               where w.due_at <= now()
+               order by w.due_at
+           ), due as materialized (
+               select workspace_id, integration_id
+               from looks w
+               where exists (select from reconciler.integrations i
+                             where i.workspace_id = w.workspace_id and i.integration_id = w.integration_id
+                               and i.gate not in ('paused', 'credentials')
+                             offset 0)
+               group by workspace_id, integration_id
+               having bool_or(is_unasked)
+               order by min(due_at) filter (where is_unasked)
                limit $1
            ), asked as (
                update reconciler.member_watches w set asked_at = now()
-               from due where w.workspace_id = due.workspace_id and w.integration_id = due.integration_id
-                 and w.due_at <= now()
+               from looks join due using (workspace_id, integration_id)
+               where w.ctid = looks.place
            ), requested as (
                select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'watch') from due
            )
