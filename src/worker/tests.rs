@@ -84,15 +84,24 @@ fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
     }
 }
 
+/// Waits for what is about to happen; a minute of the paused clock is soon over.
+async fn until(happened: impl Fn() -> bool) {
+    let polled = async {
+        while !happened() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), polled).await;
+    assert!(in_time.is_ok(), "it never happened");
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_due_is_worked_on_and_never_more_at_a_time_than_allowed() {
     let rows = Arc::new(Rows::default());
     rows.due.lock().unwrap().extend(100..120);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
-    while rows.done.lock().unwrap().len() < 20 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| rows.done.lock().unwrap().len() == 20).await;
     stop.cancel();
     running.await.unwrap();
     assert_eq!(rows.busiest.load(Ordering::SeqCst), 3);
@@ -119,9 +128,7 @@ async fn a_stop_waits_for_work_in_flight() {
     rows.due.lock().unwrap().extend(0..3);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
-    while rows.busy.load(Ordering::SeqCst) < 3 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| rows.busy.load(Ordering::SeqCst) == 3).await;
     stop.cancel();
     running.await.unwrap();
     assert_eq!(rows.done.lock().unwrap().len(), 3);
@@ -144,9 +151,7 @@ async fn work_that_panics_gives_its_place_back_and_stops_nobody_else() {
     rows.due.lock().unwrap().extend([POISON, POISON, POISON, 1, 2, 3]);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
-    while rows.done.lock().unwrap().len() < 3 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| rows.done.lock().unwrap().len() == 3).await;
     stop.cancel();
     running.await.unwrap();
 }
@@ -158,9 +163,7 @@ async fn claims_made_ahead_that_no_place_comes_free_for_are_handed_back() {
     rows.due.lock().unwrap().extend((100..110).chain([SLOW; 8]));
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
-    while rows.handed_back.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| !rows.handed_back.lock().unwrap().is_empty()).await;
     assert_eq!(rows.busy.load(Ordering::SeqCst), 3, "what is worked on goes on");
     assert_eq!(rows.done.lock().unwrap().len(), 10);
     stop.cancel();
@@ -177,9 +180,7 @@ async fn a_ring_while_a_claim_finds_nothing_is_not_lost() {
     let running = tokio::spawn(worker.run(stop.clone()));
     // In the midst of a claim that has looked already.
     *rows.rings.lock().unwrap() = Some(bell);
-    while rows.done.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| !rows.done.lock().unwrap().is_empty()).await;
     assert!(began.elapsed() < Duration::from_millis(500), "it did not wait for the next look");
     stop.cancel();
     running.await.unwrap();
