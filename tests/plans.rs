@@ -210,6 +210,7 @@ const NOW_AND_THEN: &[Statement] = &[
         &["array[30001]", "array[1]"],
         50,
     ),
+    ("n.acted_until is not null and n.state <> 'succeeded'", &[TASKS], 2_500),
     ("with hastened as", &["array[30001]", "array[1]"], 50),
     ("set turn = 'waiting' where", &["array[30001]"], 30),
     ("set turn = 'head',", &["array[30001]"], 30),

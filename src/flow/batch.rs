@@ -70,15 +70,7 @@ impl Batches {
         if self.entries.send(entry).await.is_err() {
             return Fate::LeftOut;
         }
-        let fate = is_written.await.unwrap_or(Fate::Unknown);
-        if fate == Fate::Written {
-            match next {
-                Next::Succeed { reason } => say_succeeded(task, reason),
-                Next::Watch { job, started, .. } => say_watched(task, job, *started),
-                _ => {}
-            }
-        }
-        fate
+        is_written.await.unwrap_or(Fate::Unknown)
     }
 }
 
@@ -95,9 +87,22 @@ async fn write_all(recorder: Arc<Recorder>, inbox: Arc<Mutex<Inbox<Entry>>>, pat
         }
         let fates = write(&recorder, &entries, patience).await;
         for (entry, fate) in entries.into_iter().zip(fates) {
+            if fate == Fate::Written {
+                say(&entry);
+            }
             // Whoever waited for it may be out of time; what is written is written all the same.
             let _ = entry.fate.send(fate);
         }
+    }
+}
+
+/// Here and not in the span of the step, whose fields would be in the line a second time: to write them takes longer than
+/// the rest of the line.
+fn say(entry: &Entry) {
+    match &entry.next {
+        Next::Succeed { reason } => say_succeeded(&entry.task, reason),
+        Next::Watch { job, started, .. } => say_watched(&entry.task, job, *started),
+        _ => {}
     }
 }
 

@@ -4,6 +4,7 @@
 //! task, and only then is `automation_tasks` written, in the same statement. That statement may have to wait for intake,
 //! which marks what was overtaken: it names the row by its key, and not by the place where it was before.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -139,34 +140,7 @@ pub async fn claim(
                c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.gate_since > t.received_at, false) as "reopened!",
                case when c.in_order then c.next_attempt_at end as taken_in_order,
-               touched.by_hand as "touched_by_hand!",
-               case when touched.by_hand then exists (
-                   select from reconciler.automation_tasks n
-                   where n.workspace_id = t.workspace_id and n.integration_id = t.integration_id
-                     and n.member_id = t.member_id and (n.operation = 'remove') = (t.operation = 'remove')
-                     and n.acted_until is not null and n.state <> 'succeeded'
-                     and not exists (
-                         select from reconciler.manual_actions a
-                         where a.workspace_id = n.workspace_id and a.integration_id = n.integration_id
-                           and a.member_id = n.member_id and (a.operation = 'remove') <> (n.operation = 'remove')
-                           and a.status = 'attested' and a.closed_at > n.acted_until)
-                     and not exists (
-                         select from reconciler.syncs s
-                         where s.workspace_id = n.workspace_id and s.integration_id = n.integration_id
-                           and s.state = 'finished' and s.report ? 'reading' and s.started_at > n.acted_until)
-                     and not exists (
-                         select from reconciler.automation_tasks l
-                         where l.workspace_id = n.workspace_id and l.integration_id = n.integration_id
-                           and l.member_id = n.member_id and l.state = 'succeeded' and l.attempts > 0
-                           and l.tried_since > n.acted_until)
-               ) else false end as "tried_before!"
-        from claimed c
-        cross join lateral (
-            select * from reconciler.automation_tasks t where t.id = c.task_id and t.workspace_id = c.workspace_id
-            offset 0
-        ) t
-        cross join lateral (
-               select exists (
+               exists (
                    select from reconciler.manual_actions a
                    where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
                      and a.member_id = t.member_id and (a.operation = 'remove') <> (t.operation = 'remove')
@@ -180,9 +154,12 @@ pub async fn claim(
                          where n.workspace_id = a.workspace_id and n.integration_id = a.integration_id
                            and n.member_id = a.member_id and n.state = 'succeeded' and n.attempts > 0
                            and n.tried_since > a.closed_at)
-               ) as by_hand
-               offset 0
-        ) touched
+               ) as "touched_by_hand!"
+        from claimed c
+        cross join lateral (
+            select * from reconciler.automation_tasks t where t.id = c.task_id and t.workspace_id = c.workspace_id
+            offset 0
+        ) t
         "#,
         i32::try_from(quota.tasks).unwrap_or(i32::MAX),
         interval(lease),
@@ -193,6 +170,8 @@ pub async fn claim(
     )
     .fetch_all(pool)
     .await?;
+    let touched: Vec<_> = rows.iter().filter(|row| row.touched_by_hand).map(|row| row.id).collect();
+    let tried_before = tried_before(pool, &touched).await?;
     rows.into_iter()
         .map(|row| {
             let bad = |source: UnknownWord| StoreError::BadRow {
@@ -240,11 +219,52 @@ pub async fn claim(
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
                 touched_by_hand: row.touched_by_hand,
-                tried_before: row.tried_before,
+                tried_before: tried_before.contains(&row.id),
                 taken_in_order: row.taken_in_order,
             }))
         })
         .collect()
+}
+
+/// Which of these tasks want what an earlier one of the member, or they themselves before they were sent back, tried
+/// without success, and nothing has told since what came of that: no reading, no success of automation, no person who
+/// undid it.
+async fn tried_before(pool: &PgPool, tasks: &[i64]) -> Result<HashSet<i64>, StoreError> {
+    if tasks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let tried = sqlx::query_scalar!(
+        "select t.id
+         from unnest($1::bigint[]) k (id)
+         cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
+         where exists (
+             select from reconciler.automation_tasks n
+             where n.workspace_id = t.workspace_id and n.integration_id = t.integration_id
+               and n.member_id = t.member_id and (n.operation = 'remove') = (t.operation = 'remove')
+               and n.acted_until is not null and n.state <> 'succeeded'
+               and not exists (
+                   select from reconciler.manual_actions a
+                   where a.workspace_id = n.workspace_id and a.integration_id = n.integration_id
+                     and a.member_id = n.member_id and (a.operation = 'remove') <> (n.operation = 'remove')
+                     and a.status = 'attested' and a.closed_at > n.acted_until
+                   offset 0)
+               and not exists (
+                   select from reconciler.syncs s
+                   where s.workspace_id = n.workspace_id and s.integration_id = n.integration_id
+                     and s.state = 'finished' and s.report ? 'reading' and s.started_at > n.acted_until
+                   offset 0)
+               and not exists (
+                   select from reconciler.automation_tasks l
+                   where l.workspace_id = n.workspace_id and l.integration_id = n.integration_id
+                     and l.member_id = n.member_id and l.state = 'succeeded' and l.attempts > 0
+                     and l.tried_since > n.acted_until
+                   offset 0)
+             offset 0)",
+        tasks,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(tried.into_iter().collect())
 }
 
 /// Records a failed attempt and when the next one is due: at once if it was superseded meanwhile, to be closed.
