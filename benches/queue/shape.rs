@@ -45,9 +45,14 @@ pub(crate) struct Place {
 }
 
 impl Shape<'_> {
-    /// Makes a database with our schema and nothing in it.
+    /// Makes a database with our schema and nothing in it, in place of the last.
     pub(crate) async fn place(&self) -> anyhow::Result<Place> {
-        let name = format!("shape_{}", self.name.replace(' ', "_"));
+        self.place_beside(0).await
+    }
+
+    /// The same beside those of other numbers.
+    pub(crate) async fn place_beside(&self, number: usize) -> anyhow::Result<Place> {
+        let name = format!("shape_{}_{number}", self.name.replace(' ', "_"));
         let url = self.bed.database(&name).await?;
         let pool = PgPool::connect(&url).await?;
         schema::migrate(&pool).await?;
