@@ -20,7 +20,7 @@ mod systems;
 
 use anyhow::{Context, ensure};
 use record::{Machine, Measurement};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use drain::Load;
 use server::Server;
@@ -92,7 +92,7 @@ impl Bench {
         let labels = Labels { shape: load.shape(), system, setting: &setting, run };
         match drain::drain(&mut self.server, system, load).await {
             Ok((rate, details)) => self.note(&labels, "tasks/s", rate, details),
-            Err(error) => self.note_failure(&labels, &error).await,
+            Err(error) => self.leave_out(&labels, &error).await,
         }
     }
 
@@ -105,21 +105,19 @@ impl Bench {
                 }
                 Ok(())
             }
-            Err(error) => self.note_failure(&labels("all"), &error).await,
+            Err(error) => self.leave_out(&labels("all"), &error).await,
         }
     }
 
-    /// A system that failed is left out; without the server, nobody else could do better.
-    async fn note_failure(
+    /// A run that failed has no value, and is seen as one run less; without the server, nobody else could do better.
+    async fn leave_out(
         &mut self,
         labels: &Labels<'_>,
         error: &anyhow::Error,
     ) -> anyhow::Result<()> {
-        let reason = format!("{error:#}");
-        println!("{} failed: {reason}", labels.system.label);
-        self.server.ping().await.context("the server is gone")?;
-        // Not a number, and null in the file.
-        self.note(labels, "failed", f64::NAN, json!({ "failure": reason }))
+        let Labels { shape, system, setting, run } = labels;
+        println!("{shape} {} {setting} run {run} failed: {error:#}", system.label);
+        self.server.ping().await.context("the server is gone")
     }
 
     fn note(
