@@ -279,6 +279,29 @@ async fn whom_a_former_task_may_have_invited_no_later_one_invites_again(pool: Pg
 }
 
 #[sqlx::test(migrations = false)]
+async fn what_a_person_undid_since_keeps_no_later_task_from_trying(pool: PgPool) {
+    let world = World::new(pool).await;
+    let application = removed_by_hand_in_an_unreadable_app(&world).await;
+    let fate = Fate::FailedThoughDone("CaptchaShown".to_owned());
+    world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Invite, fate);
+    let invite = a_failed("invite", APP, "jo").of_application(application);
+    world.insert(&invite.clone().requested_minutes_ago(3)).await;
+    world.drive().await;
+    let removal = a_failed("remove", APP, "jo").code("NotEnoughSeats").of_application(application);
+    let removal = removal.requested_minutes_ago(2);
+    let remove = world.insert(&removal).await;
+    world.drive().await;
+    world.person_does(&removal);
+    world.say_done(world.action_of(remove).await).await;
+    world.drive().await;
+    let later = world.insert(&invite.requested_minutes_ago(1)).await;
+    world.drive().await;
+    assert_eq!(world.state(later).await, "succeeded");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 2);
+    assert!(world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
 async fn an_attempt_that_may_still_take_effect_holds_back_what_comes_after_its_task(pool: PgPool) {
     let mut world = World::new(pool).await;
     world.reconfigure(|config| config.retry.settle_s = 3600);

@@ -229,7 +229,7 @@ async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
     let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
     let closed = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
         let success =
-            batch::Success { task: &task, reason: "seen", app_works: false, acts_for: None };
+            batch::Success { task: &task, reason: "seen", app_works: false, acted_for: None };
         batch::succeed(tx, &[success]).await.unwrap()
     });
     assert!(closed.await.is_empty());
@@ -250,7 +250,7 @@ async fn a_batch_leaves_out_what_another_claims_while_it_waits(pool: PgPool) {
     let taken_over = "update reconciler.turns set lease_token = nextval('reconciler.lease_tokens')";
     let closed = while_another(&world, taken_over, async |tx: &mut PgConnection| {
         let success =
-            batch::Success { task: &task, reason: "seen", app_works: false, acts_for: None };
+            batch::Success { task: &task, reason: "seen", app_works: false, acted_for: None };
         batch::succeed(tx, &[success]).await.unwrap()
     });
     assert!(closed.await.is_empty());

@@ -198,7 +198,7 @@ fn success<'a>(policy: &retry::Policy, entry: &'a Entry) -> Option<Success<'a>> 
             task: &entry.task,
             reason,
             app_works: retry::decide::sign(&entry.task, &entry.next) == Sign::Works,
-            acts_for: retry::decide::acts_for(policy, &entry.task, entry.task.claimed_at),
+            acted_for: retry::decide::acted_for(policy, &entry.task, entry.task.claimed_at),
         }),
         _ => None,
     }

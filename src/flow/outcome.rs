@@ -16,7 +16,7 @@ use crate::lease::LeaseLost;
 use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
 use crate::membership::MemberKey;
 use crate::retry::batch::{Watching, promote, watch};
-use crate::retry::decide::acts_for;
+use crate::retry::decide::acted_for;
 use crate::retry::store::Closed;
 use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{StoreError, begin};
@@ -125,8 +125,8 @@ impl Outcome<'_> {
         failed_attempt: bool,
     ) -> Result<Result<Closed, LeaseLost>, StoreError> {
         let task = self.task;
-        let acts_for = acts_for(&self.recorder.retries, task, task.claimed_at);
-        retry::store::close(tx, task, state, reason, failed_attempt, acts_for).await
+        let acted_for = acted_for(&self.recorder.retries, task, task.claimed_at);
+        retry::store::close(tx, task, state, reason, failed_attempt, acted_for).await
     }
 
     async fn succeed(&self, reason: &'static str) -> Recorded {

@@ -41,8 +41,8 @@ pub struct Success<'a> {
     pub reason: &'static str,
     /// Whether it showed that the app works, which may move its gate.
     pub app_works: bool,
-    /// How long an attempt may still change the app.
-    pub acts_for: Option<Duration>,
+    /// How long what was tried may change the app from now on.
+    pub acted_for: Option<Duration>,
 }
 
 /// Closes tasks as succeeded; the ids of those that were. Left out are those whose lease was lost and those that may
@@ -54,12 +54,13 @@ pub async fn succeed(
     let claims: Claims = successes.iter().map(|success| success.task).collect();
     let reasons: Vec<_> = successes.iter().map(|success| success.reason.to_owned()).collect();
     let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
-    let acts_for: Vec<_> = successes.iter().map(|success| success.acts_for.map(interval)).collect();
+    let acted_for: Vec<_> =
+        successes.iter().map(|success| success.acted_for.map(interval)).collect();
     let closed = sqlx::query_scalar!(
         r#"with held as materialized (
-               select t.place, s.token, s.reason, s.acts_for
+               select t.place, s.token, s.reason, s.acted_for
                from (select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::interval[])
-                              s (id, workspace_id, token, reason, app_works, acts_for)
+                              s (id, workspace_id, token, reason, app_works, acted_for)
                      order by id) s -- as everybody who locks several does
                cross join lateral (
                    select t.ctid as place
@@ -77,14 +78,12 @@ pub async fn succeed(
                delete from reconciler.turns t
                using held
                where t.ctid = held.place and t.lease_token = held.token
-               returning t.task_id, t.workspace_id, t.trying_since, held.reason, held.acts_for
+               returning t.task_id, t.workspace_id, t.trying_since, held.reason, held.acted_for
            )
            update reconciler.automation_tasks t
            set state = 'succeeded', closed_at = clock_timestamp(), closed_reason = ended.reason,
                tried_since = ended.trying_since,
-               acted_until = case when ended.acts_for is not null then clock_timestamp() + ended.acts_for
-                                  when t.attempts > 0 or ended.trying_since is not null then clock_timestamp()
-                                  else t.acted_until end
+               acted_until = coalesce(clock_timestamp() + ended.acted_for, t.acted_until)
            from ended
            where t.id = ended.task_id and t.workspace_id = ended.workspace_id
            returning t.id"#,
@@ -93,7 +92,7 @@ pub async fn succeed(
         &claims.tokens,
         &reasons,
         &app_works,
-        &acts_for as _,
+        &acted_for as _,
     )
     .fetch_all(connection)
     .await?;

@@ -401,14 +401,14 @@ pub struct Closed {
 }
 
 /// Closes a task as `succeeded`, `escalated` or `superseded`. `failed_attempt` counts an attempt that the
-/// backend refused before it made a job; `acts_for` says how long an attempt may still change the app.
+/// backend refused before it made a job; `acted_for` says how long what was tried may change the app from now on.
 pub async fn close(
     connection: &mut PgConnection,
     task: &ClaimedTask,
     state: &str,
     reason: &str,
     failed_attempt: bool,
-    acts_for: Option<Duration>,
+    acted_for: Option<Duration>,
 ) -> Result<Result<Closed, LeaseLost>, StoreError> {
     let closed = sqlx::query!(
         "with ended as (
@@ -419,9 +419,7 @@ pub async fn close(
          update reconciler.automation_tasks t
          set state = $4, closed_at = clock_timestamp(), closed_reason = $5, tried_since = ended.trying_since,
              attempts = t.attempts + case when $6 and ended.running_job_id is null then 1 else 0 end,
-             acted_until = case when $7::interval is not null then clock_timestamp() + $7
-                                when t.attempts > 0 or ended.trying_since is not null then clock_timestamp()
-                                else t.acted_until end
+             acted_until = coalesce(clock_timestamp() + $7::interval, t.acted_until)
          from ended
          where t.id = ended.task_id and t.workspace_id = ended.workspace_id
          returning t.attempts, t.superseded_by",
@@ -431,7 +429,7 @@ pub async fn close(
         state,
         reason,
         failed_attempt,
-        acts_for.map(interval) as _,
+        acted_for.map(interval) as _,
     )
     .fetch_optional(connection)
     .await?;

@@ -18,9 +18,15 @@ pub const JOB_UNKNOWN: &str = "JobUnknown";
 
 const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 
-/// How long an attempt may still change the app although its task ends now; `None` if what was tried is known, or nothing
-/// was. Whoever comes next for the member waits for that: what was lost sight of has no order with what is asked for now.
-pub fn acts_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+/// How long what was tried may change the app once its task ends now: no longer, if what came of it is known; `None` if
+/// nothing was tried. Whoever comes next for the member waits for that: what was lost sight of has no order with what is
+/// asked for now.
+pub fn acted_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+    acts_for(policy, task, now).or_else(|| has_tried(task).then_some(Duration::ZERO))
+}
+
+/// The same of what was lost sight of.
+fn acts_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
     if is_deadly(policy, task) && task.running.is_some() {
         return Some(policy.settle()); // its job was not looked at
     }
@@ -79,7 +85,7 @@ pub fn after_look(
     }
     // The presence may be an attempt's, even of one that was called failed: asking again could invite twice.
     let lets_in = task.wanted.operation != Operation::Remove;
-    if *seen == Observation::AsWanted && lets_in && was_tried(task) {
+    if *seen == Observation::AsWanted && lets_in && (has_tried(task) || task.tried_before) {
         return AfterLook::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
     }
     if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
@@ -94,11 +100,8 @@ pub fn after_look(
 }
 
 /// Whether anything was asked of the app that may have done it, also by a job that the backend ran again by itself.
-fn was_tried(task: &ClaimedTask) -> bool {
-    task.attempts > 0
-        || task.trying_since.is_some()
-        || task.uncertain_since.is_some()
-        || task.tried_before
+fn has_tried(task: &ClaimedTask) -> bool {
+    task.attempts > 0 || task.trying_since.is_some() || task.uncertain_since.is_some()
 }
 
 /// Whether what the backend knows may be older than the truth: it answers with what it learned last, and a person may

@@ -247,6 +247,16 @@ fn what_was_lost_sight_of_acts_on_for_as_long_as_it_takes_to_settle() {
 }
 
 #[test]
+fn whatever_was_tried_has_acted_until_now_at_least() {
+    let of = || task(Operation::Invite);
+    let seconds = |task| acted_for(&policy(), &task, now()).map(|left| left.as_secs());
+    assert_eq!(seconds(of()), None, "nothing was tried");
+    assert_eq!(seconds(ClaimedTask { attempts: 1, ..of() }), Some(0));
+    assert_eq!(seconds(ClaimedTask { trying_since: seconds_ago(5), ..of() }), Some(0));
+    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(20), ..of() }), Some(100));
+}
+
+#[test]
 fn a_change_of_role_for_somebody_who_is_not_there_is_a_failure_and_never_asked_for() {
     let next = after_look(&policy(), &task(Operation::ChangeRole), &Observation::Absent, now());
     assert_eq!(word(next), "retry");
