@@ -131,7 +131,7 @@ async fn measure(
         insert(pool, place).await?;
     }
     until_none(pool, UNESCALATED, "tasks did not escalate").await?;
-    until_none(pool, UNFINISHED, "readings did not end").await?;
+    until_none(pool, UNFINISHED, "snapshots did not end").await?;
     work(pool, apps, places).await?;
     until_none(pool, UNJUDGED, "done actions got no verdict").await?;
     sqlx::query_as(VERDICTS).fetch_all(pool).await.context("the trail cannot be read")
@@ -263,7 +263,7 @@ fn print_verdicts(verdicts: &[Verdict], again: i64) {
     let during = verdicts.iter().filter(|one| one.during_sync).count();
     let unconfirmed = verdicts.iter().filter(|one| !one.is_confirmed).count();
     println!("\n{} % were done while a sync ran", 100 * during / verdicts.len().max(1));
-    println!("{unconfirmed} were not verified; {again} readings were begun anew");
+    println!("{unconfirmed} were not verified; {again} snapshots were begun anew");
     let p95 = percentile(&seconds(&all), 95);
     let outcome = if p95 < GOAL_S { "met" } else { "missed" };
     println!("goal: p95 of all under {GOAL_S} s: {outcome}, it is {p95:.2} s");

@@ -170,7 +170,7 @@ create unique index one_head_per_member
 create index heads_by_due_time
     on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id)
     where turn = 'head' and next_attempt_at is not null;
--- Jobs in flight are counted and watched whatever the gate says.
+-- Jobs in flight are counted and watched whatever the status.
 create index running_by_due_time
     on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id) where running_job_id is not null;
 create index arrivals on reconciler.turns (task_id) where turn = 'arrived';

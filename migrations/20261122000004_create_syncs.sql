@@ -40,15 +40,15 @@ create table reconciler.syncs (
 ) with (fillfactor = 60);
 
 comment on column reconciler.syncs.causes is
-    'Why the app is read: done, again, watch, period, person. Many causes make one reading.';
+    'Why the app is read: done, again, watch, period, person. Many causes make one snapshot.';
 comment on column reconciler.syncs.report is
-    'What was found: update (the app''s own report), reading (proof of completeness, hash), counts by class, differences.';
+    'What was found: update (the app''s own report), snapshot (proof of completeness, hash), counts by class, differences.';
 comment on column reconciler.syncs.held_until is 'Until when a person can decide; then the app is read anew.';
 comment on table reconciler.syncs is
-    'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
+    'One snapshot of an integration''s real members, the import of what it found, and what it says of the done actions.';
 
 -- These two are the coalescing rule: a "done" during a running sync makes one more request,
--- which can only start after it, so proof always rests on a reading younger than the deed.
+-- which can only start after it, so proof always rests on a snapshot younger than the deed.
 create unique index one_requested_sync_per_integration
     on reconciler.syncs (workspace_id, integration_id) where state = 'requested';
 create unique index one_active_sync_per_integration
@@ -79,8 +79,8 @@ $$
     select pg_notify('reconciler', 'syncs');
 $$;
 
--- A person asks for a reading now; the id of the one request, which may have been there already.
-create function reconciler.request_reading(p_workspace_id text, p_integration_id text) returns bigint
+-- A person asks for a snapshot now; the id of the one request, which may have been there already.
+create function reconciler.request_snapshot(p_workspace_id text, p_integration_id text) returns bigint
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare

@@ -28,8 +28,8 @@ create table reconciler.manual_actions (
     done_at                timestamptz,
     verdict                text,
     verdict_at             timestamptz,
-    seen                   text,
-    readings               integer     not null default 0,
+    observed               text,
+    snapshots              integer     not null default 0,
     reopened_count         integer     not null default 0,
     closed_at              timestamptz,
     task_id                bigint      not null,
@@ -50,7 +50,7 @@ create table reconciler.manual_actions (
 comment on table reconciler.manual_actions is
     'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
-comment on column reconciler.manual_actions.seen is 'What the latest reading showed of this member.';
+comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
 
 -- One escalation per wanted state: retries, crashes and replicas cannot open a second one.
 create unique index one_unfinished_action_per_member
@@ -189,7 +189,7 @@ begin
             new.done_at := clock_timestamp();
             new.verdict := null;
             new.verdict_at := null;
-            new.readings := 0;
+            new.snapshots := 0;
         when 'open' then
             if old.status = 'done' then
                 new.reopened_count := old.reopened_count + 1;
@@ -207,9 +207,9 @@ begin
                                         new.status, old.id);
             end if;
             if new.status = 'returned' and new.operation = 'reconnect' then
-                raise exception 'manual action % asks to mend a login, which automation cannot do', old.id
+                raise exception 'manual action % asks to fix a login, which automation cannot do', old.id
                     using errcode = 'check_violation',
-                          hint = 'Mark it done once the login is mended.';
+                          hint = 'Mark it done once the login is fixed.';
             end if;
         else
             null;
@@ -220,6 +220,20 @@ begin
     return new;
 end
 $$;
+
+-- The instructions name the command that marks the action done, and so its id, which only the table gives.
+create function reconciler.number_instructions() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    new.instructions := replace(new.instructions, '{action}', new.id::text);
+    return new;
+end
+$$;
+
+create trigger instructions_name_the_action
+    before insert on reconciler.manual_actions
+    for each row execute function reconciler.number_instructions();
 
 create trigger action_changes_are_guarded
     before update on reconciler.manual_actions
@@ -252,14 +266,14 @@ declare
     reopened boolean := tg_op = 'UPDATE' and new.reopened_count > old.reopened_count;
 begin
     if not changed and old.assignee is not distinct from new.assignee and old.note is not distinct from new.note
-       and old.verdict is not distinct from new.verdict and old.readings = new.readings then
+       and old.verdict is not distinct from new.verdict and old.snapshots = new.snapshots then
         return null;
     end if;
     insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
     values ('action.' || case when tg_op = 'INSERT' then 'opened'
-                              when reopened then 'reopened'
+                              when reopened then 'contradicted'
                               when changed then new.status
-                              when old.readings <> new.readings then 'judged'
+                              when old.snapshots <> new.snapshots then 'judged'
                               else 'noted' end,
             new.workspace_id, 'action', new.id::text,
             jsonb_strip_nulls(jsonb_build_object(
@@ -267,12 +281,12 @@ begin
                 'from', case when tg_op = 'UPDATE' then old.status end, 'to', new.status,
                 'reason', case when tg_op = 'INSERT' then new.reason end,
                 'assignee', new.assignee, 'note', new.note, 'done_by', new.done_by, 'done_at', new.done_at,
-                'verdict', new.verdict, 'seen', case when new.verdict is not null then new.seen end)));
+                'verdict', new.verdict, 'observed', case when new.verdict is not null then new.observed end)));
     if changed and new.status = 'done' then
         perform reconciler.request_sync(new.workspace_id, new.integration_id, clock_timestamp(), 'done');
     elsif changed and new.closed_at is not null and new.operation = 'reconnect' then
-        update reconciler.integrations set gate = 'open'
-        where workspace_id = new.workspace_id and integration_id = new.integration_id and gate = 'credentials';
+        update reconciler.integrations set status = 'active'
+        where workspace_id = new.workspace_id and integration_id = new.integration_id and status = 'login_rejected';
     elsif changed and new.closed_at is not null then
         if new.status = 'returned' then
             perform reconciler.reopen_task(new.workspace_id, new.task_id, new.note);
@@ -287,19 +301,19 @@ create trigger action_changes_are_recorded
     after insert or update on reconciler.manual_actions
     for each row execute function reconciler.record_action();
 
-create function reconciler.record_gate_change() returns trigger
+create function reconciler.record_status_change() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
     insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    values ('integration.gate_changed', new.workspace_id, 'integration', new.integration_id,
-            jsonb_strip_nulls(jsonb_build_object('from', old.gate, 'to', new.gate, 'reason', new.gate_reason,
-                                                 'until', new.gate_until, 'probe', new.gate_probe)));
-    if new.gate = 'open' then
+    values ('integration.status_changed', new.workspace_id, 'integration', new.integration_id,
+            jsonb_strip_nulls(jsonb_build_object('from', old.status, 'to', new.status, 'reason', new.status_reason,
+                                                 'until', new.status_until, 'probe', new.probe_task_id)));
+    if new.status = 'active' then
         perform pg_notify('reconciler', 'tasks');
     end if;
     -- Who resumes an integration answers for its login: the next refusal asks again.
-    if new.gate = 'open' and old.gate = 'credentials' then
+    if new.status = 'active' and old.status = 'login_rejected' then
         update reconciler.manual_actions
         set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
         where workspace_id = new.workspace_id and integration_id = new.integration_id and member_id = ''
@@ -309,10 +323,10 @@ begin
 end
 $$;
 
-create trigger gate_changes_are_recorded
-    after update of gate on reconciler.integrations
-    for each row when (old.gate is distinct from new.gate)
-    execute function reconciler.record_gate_change();
+create trigger status_changes_are_recorded
+    after update of status on reconciler.integrations
+    for each row when (old.status is distinct from new.status)
+    execute function reconciler.record_status_change();
 
 create function reconciler.record_integration_settings() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
@@ -322,17 +336,17 @@ begin
     values ('integration.set', new.workspace_id, 'integration', new.integration_id,
             jsonb_build_object('max_in_flight', new.max_in_flight, 'starts_per_minute', new.starts_per_minute,
                                'own_account', new.own_account, 'administrator_roles', new.administrator_roles,
-                               'reading_every_s', new.reading_every_s));
+                               'snapshot_every_s', new.snapshot_every_s));
     return null;
 end
 $$;
 
 create trigger integration_settings_are_recorded
-    after update of max_in_flight, starts_per_minute, own_account, administrator_roles, reading_every_s
+    after update of max_in_flight, starts_per_minute, own_account, administrator_roles, snapshot_every_s
     on reconciler.integrations
     for each row when ((old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles,
-                        old.reading_every_s)
+                        old.snapshot_every_s)
                        is distinct from
                        (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles,
-                        new.reading_every_s))
+                        new.snapshot_every_s))
     execute function reconciler.record_integration_settings();

@@ -71,7 +71,7 @@ begin
 end
 $$;
 
--- Decides one return whose canary has ended: it worked, and the rest follows at the gate's slope; or it did not, and
+-- Decides one return whose canary has ended: it worked, and the rest follows as the ramp allows; or it did not, and
 -- the rest stays with people. A canary that a later intent overtook proves nothing: the next one is sent.
 create function reconciler.decide_return()
     returns table (return_id bigint, integration_id text, decision text, actions integer)
@@ -106,9 +106,9 @@ begin
         decision := case when r.task_state = 'escalated' then 'stopped' else 'released' end;
         if decision = 'released' then
             update reconciler.manual_actions set status = 'returned', note = r.reason where id = any (v_left);
-            update reconciler.integrations set gate_slope = 1
+            update reconciler.integrations set ramp_limit = 1
             where workspace_id = r.workspace_id and integration_id = r.integration_id
-              and gate = 'open' and v_left <> '{}';
+              and status = 'active' and v_left <> '{}';
         end if;
         update reconciler.returns set state = decision, decided_at = clock_timestamp()
         where id = r.id and workspace_id = r.workspace_id;

@@ -21,13 +21,13 @@ grant select on reconciler.automation_tasks, reconciler.turns, reconciler.manual
                 reconciler.integrations, reconciler.returns, reconciler.events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
--- An operator moves an action, decides on a held report, asks for a reading, pauses, resumes, limits and protects an
+-- An operator moves an action, decides on a held report, asks for a snapshot, pauses, resumes, limits and protects an
 -- integration, and sends actions back to automation.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
-grant update (gate, gate_reason, max_in_flight, starts_per_minute, own_account, administrator_roles, reading_every_s)
+grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles, snapshot_every_s)
     on reconciler.integrations to reconciler_operator;
-grant execute on function reconciler.request_reading(text, text),
+grant execute on function reconciler.request_snapshot(text, text),
                           reconciler.returnable_actions(text, text, text, text),
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;

@@ -14,7 +14,7 @@ create table reconciler.member_watches (
 );
 
 comment on table reconciler.member_watches is
-    'Members who are looked at again after a confirmed removal or invitation. Any reading after due_at is a look.';
+    'Members who are looked at again after a confirmed removal or invitation. Any snapshot after due_at is a look.';
 
 create index watches_by_due_time on reconciler.member_watches (due_at);
 

@@ -16,7 +16,7 @@ pub struct Happened<'a> {
     pub detail: Value,
 }
 
-/// Appends what happened to tasks. Actions, syncs and gates write their own lines by trigger.
+/// Appends what happened to tasks. Actions, syncs and integrations write their own lines by trigger.
 pub async fn append(
     connection: &mut PgConnection,
     lines: &[Happened<'_>],

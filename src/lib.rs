@@ -20,8 +20,8 @@ pub mod catalogue;
 pub mod membership;
 
 // The flow, in order
+pub mod breaker;
 pub mod flow;
-pub mod gate;
 pub mod intake;
 pub mod manual_action;
 pub mod retry;

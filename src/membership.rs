@@ -1,4 +1,4 @@
-//! The words of the domain: who should be what in which app, and what a reading of the app shows.
+//! The words of the domain: who should be what in which app, and what a snapshot of the app shows.
 //!
 //! Pure: no I/O, no time. Retry and sync both judge with [`Wanted::compare`], so "already so" and
 //! "proven" mean the same.
@@ -138,7 +138,7 @@ pub enum Membership {
     AssetsOnly,
 }
 
-/// One person as a reading of the app shows them.
+/// One person as a snapshot of the app shows them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SeenMember {
     /// The Cerby user id, unless Cerby has not matched this person.
@@ -181,7 +181,7 @@ pub struct Wanted {
     pub entitlements: Entitlements,
 }
 
-/// What a reading says of a wanted state.
+/// What a snapshot says of a wanted state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// It is true.
@@ -197,23 +197,27 @@ pub enum Observation {
 }
 
 impl Observation {
-    /// The observation for people: what was seen, without names.
-    pub fn describe(&self) -> String {
+    /// The observation for people: what was observed, without names.
+    pub fn describe(&self, operation: Operation) -> String {
         match self {
-            Self::AsWanted => "as wanted".to_owned(),
-            Self::Absent => "no such member and no invitation".to_owned(),
-            Self::InvitationExpired => "the invitation has expired".to_owned(),
+            Self::AsWanted => match operation {
+                Operation::Remove => "No longer a member".to_owned(),
+                Operation::Invite => "A member or invited".to_owned(),
+                Operation::ChangeRole => "Has the desired roles".to_owned(),
+            },
+            Self::Absent => "No such member and no invitation".to_owned(),
+            Self::InvitationExpired => "The invitation has expired".to_owned(),
             Self::StillThere(Membership::Invited) => {
-                "a pending invitation is still there".to_owned()
+                "A pending invitation is still there".to_owned()
             }
             Self::StillThere(Membership::AssetsOnly) => {
-                "grants on assets of the app are still there".to_owned()
+                "Grants on assets of the app are still there".to_owned()
             }
-            Self::StillThere(_) => "still a member".to_owned(),
-            Self::OtherRoles(roles) if roles.is_empty() => "a member without roles".to_owned(),
+            Self::StillThere(_) => "Still a member".to_owned(),
+            Self::OtherRoles(roles) if roles.is_empty() => "A member without roles".to_owned(),
             Self::OtherRoles(roles) => {
                 let ids: Vec<_> = roles.iter().map(String::as_str).collect();
-                format!("a member with roles {}", ids.join(", "))
+                format!("A member with roles {}", ids.join(", "))
             }
         }
     }

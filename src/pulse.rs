@@ -36,14 +36,14 @@ impl Pulse {
     /// The loop's statement worked.
     pub fn well(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
-            emit!(DATABASE_RECOVERED, r#loop = self.name, "statements work again");
+            emit!(DATABASE_RECOVERED, r#loop = self.name, "Database queries work again");
         }
     }
 
     /// The loop's statement failed.
     pub fn failed(&mut self, error: &StoreError) {
         if self.failures == 0 {
-            emit!(DATABASE_UNREACHABLE, r#loop = self.name, error = %chain(error), "a statement failed");
+            emit!(DATABASE_UNREACHABLE, r#loop = self.name, error = %chain(error), "Database query failed; retrying");
         }
         self.failures = self.failures.saturating_add(1);
     }

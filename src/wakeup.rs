@@ -107,7 +107,7 @@ pub async fn listen(pool: PgPool, bells: Bells, stop: CancellationToken) {
             None | Some(Ok(())) => {}
             Some(Err(error)) => {
                 if !std::mem::replace(&mut lost, true) {
-                    emit!(WAKEUP_LOST, error = %chain(&error), "polling alone finds work for now");
+                    emit!(WAKEUP_LOST, error = %chain(&error), "The LISTEN connection broke; polling finds work meanwhile");
                 }
                 stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
@@ -119,7 +119,7 @@ async fn listen_once(pool: &PgPool, bells: &Bells, lost: &mut bool) -> Result<()
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     if std::mem::take(lost) {
-        emit!(WAKEUP_RESTORED, "listening again");
+        emit!(WAKEUP_RESTORED, "LISTEN works again");
     }
     bells.ring_all(); // what was sent while nobody listened is lost
     while let Some(notification) = listener.try_recv().await? {

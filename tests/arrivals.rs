@@ -162,6 +162,9 @@ async fn a_task_whose_workers_died_while_they_looked_goes_to_a_person(pool: PgPo
     let looks = world.apps.counters().requests(Call::GetMember);
     world.step().await;
     assert_eq!(world.state(id).await, "escalated");
-    assert_eq!(world.closed_reason(id).await, "workers that took this task died: LoginTimeout");
+    assert_eq!(
+        world.closed_reason(id).await,
+        "The worker crashed repeatedly on this task: LoginTimeout"
+    );
     assert_eq!(world.apps.counters().requests(Call::GetMember), looks, "unlooked at");
 }

@@ -388,17 +388,17 @@ async fn one_member_whom_nothing_tells_is_nonsense() {
 
 // ---- all members ----
 
-async fn reading(
+async fn snapshot(
     script: impl Fn(&Heard) -> Reply + Send + Sync + 'static,
-) -> (cerby_reconciler::backend::Reading, Vec<String>) {
+) -> (cerby_reconciler::backend::Snapshot, Vec<String>) {
     let server = Server::start(script).await;
     let client = client(server.address, &[("MAX_PAGES", "5"), ("PAGE_SIZE", "2")]);
-    (client.members("acme", "app-1").await.expect("a reading"), server.lines())
+    (client.members("acme", "app-1").await.expect("a snapshot"), server.lines())
 }
 
 #[tokio::test]
 async fn a_whole_list_is_complete() {
-    let (read, lines) = reading(|heard| match heard.page() {
+    let (read, lines) = snapshot(|heard| match heard.page() {
         1 => page(&[member("a"), member("b")], true, json!(3)),
         _ => page(&[member("c")], false, json!(3.0)),
     })
@@ -414,14 +414,14 @@ async fn a_whole_list_is_complete() {
 
 #[tokio::test]
 async fn a_list_without_links_and_counts_is_one_page() {
-    let (read, _) = reading(|_| ok(&json!({"data": [member("a")]}))).await;
+    let (read, _) = snapshot(|_| ok(&json!({"data": [member("a")]}))).await;
     assert!(read.is_complete());
     assert_eq!((read.members.len(), read.total), (1, None));
 }
 
 #[tokio::test]
-async fn a_page_that_repeats_ends_the_reading_incomplete() {
-    let (read, lines) = reading(|_| page(&[member("a"), member("b")], true, json!(100))).await;
+async fn a_page_that_repeats_ends_the_snapshot_incomplete() {
+    let (read, lines) = snapshot(|_| page(&[member("a"), member("b")], true, json!(100))).await;
     assert!(read.gaps.contains(&Gap::RepeatedMember), "{:?}", read.gaps);
     assert_eq!(lines.len(), 2, "asking on would bring the same again");
 }
@@ -429,14 +429,14 @@ async fn a_page_that_repeats_ends_the_reading_incomplete() {
 #[tokio::test]
 async fn pages_that_never_end_are_read_as_often_as_allowed() {
     let (read, lines) =
-        reading(|heard| page(&[member(&heard.page().to_string())], true, json!(5))).await;
+        snapshot(|heard| page(&[member(&heard.page().to_string())], true, json!(5))).await;
     assert_eq!(read.gaps, [Gap::EndlessPages]);
     assert_eq!(lines.len(), 5);
 }
 
 #[tokio::test]
 async fn an_empty_page_with_a_next_one_is_no_end() {
-    let (read, lines) = reading(|heard| match heard.page() {
+    let (read, lines) = snapshot(|heard| match heard.page() {
         1 => page(&[member("a")], true, json!(1)),
         _ => page(&[], true, json!(1)),
     })
@@ -446,13 +446,13 @@ async fn an_empty_page_with_a_next_one_is_no_end() {
 }
 
 #[tokio::test]
-async fn counts_that_do_not_agree_make_a_reading_incomplete() {
-    let (read, _) = reading(|_| page(&[member("a")], false, json!(2))).await;
+async fn counts_that_do_not_agree_make_a_snapshot_incomplete() {
+    let (read, _) = snapshot(|_| page(&[member("a")], false, json!(2))).await;
     assert_eq!(read.gaps, [Gap::TotalDiffers]);
-    let (read, _) = reading(|_| page(&[], false, json!(7))).await;
+    let (read, _) = snapshot(|_| page(&[], false, json!(7))).await;
     assert_eq!(read.gaps, [Gap::TotalDiffers]);
     for last in [json!(3), Value::Null] {
-        let (read, _) = reading(move |heard| match heard.page() {
+        let (read, _) = snapshot(move |heard| match heard.page() {
             1 => page(&[member("a"), member("b")], true, json!(4)),
             _ => page(&[member("c")], false, last.clone()),
         })
@@ -463,7 +463,7 @@ async fn counts_that_do_not_agree_make_a_reading_incomplete() {
 
 #[tokio::test]
 async fn members_whom_little_tells_are_kept_and_whom_nothing_tells_are_gaps() {
-    let (read, _) = reading(|_| {
+    let (read, _) = snapshot(|_| {
         let nobody = json!({"id": null, "attributes": {"entitlements": []}});
         let by_email = json!({"attributes": {"email": "jo@example.com", "entitlements": []}});
         let by_name = json!({"id": "", "attributes": {"username": "jo", "entitlements": []}});
@@ -489,7 +489,7 @@ async fn a_member_that_cannot_be_read_is_a_gap_and_hides_nobody() {
     for odd in odd {
         let (read, _) = {
             let odd = odd.clone();
-            reading(move |_| page(&[member("jo"), odd.clone()], false, Value::Null)).await
+            snapshot(move |_| page(&[member("jo"), odd.clone()], false, Value::Null)).await
         };
         assert_eq!(
             (read.members.len(), &read.gaps[..]),
@@ -501,7 +501,7 @@ async fn a_member_that_cannot_be_read_is_a_gap_and_hides_nobody() {
 
 #[tokio::test]
 async fn two_alike_on_one_page_are_no_fault_of_paging() {
-    let (read, _) = reading(|_| page(&[member("jo"), member("jo")], false, json!(2))).await;
+    let (read, _) = snapshot(|_| page(&[member("jo"), member("jo")], false, json!(2))).await;
     assert!(read.is_complete(), "{:?}", read.gaps);
     assert_eq!(read.members.len(), 2);
 }
@@ -518,7 +518,7 @@ impl Reply {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_fails_the_whole_reading() {
+async fn a_page_that_fails_fails_the_whole_snapshot() {
     let server = Server::start(|heard| match heard.page() {
         1 => page(&[member("a")], true, json!(2)),
         _ => Reply::Whole(200, "", format!("<html>{BODY}</html>")),

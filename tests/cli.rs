@@ -151,7 +151,7 @@ async fn the_help_tells_what_there_is() {
     Commands:
       serve         Run the daemon until SIGTERM or SIGINT
       migrate       Bring the database's schema to this program's version
-      check         Say for configuration, database, schema and backend whether each is right
+      check         Check configuration, database, schema and backend
       import        Insert failed tasks from a file of JSON lines, all or none
       actions       List, show and work manual actions, or send them back to automation
       syncs         List, show and request syncs, and decide on held reports
@@ -694,18 +694,22 @@ async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
     assert_names(&paused, &[APP, "paused"]);
     let listed = program.run(&["integrations", "list"]).await.ok();
     let rows: Vec<_> = listed.lines().collect();
-    assert_names(rows[0], &["INTEGRATION", "GATE", "WAITING", "IN FLIGHT", "WHY"]);
+    assert_names(rows[0], &["INTEGRATION", "STATUS", "WAITING", "IN FLIGHT", "WHY"]);
     assert_names(rows[1], &[APP, "paused", "maintenance[31m", WORKSPACE]);
-    let shut = program.run(&["integrations", "list", "--shut", "--json"]).await.ok();
-    let shut: Vec<Value> = shut.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(shut.len(), 1);
-    assert_eq!((&shut[0]["gate"], &shut[0]["unfinished_actions"]), (&"paused".into(), &1.into()));
+    let inactive = program.run(&["integrations", "list", "--inactive", "--json"]).await.ok();
+    let inactive: Vec<Value> =
+        inactive.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(inactive.len(), 1);
+    assert_eq!(
+        (&inactive[0]["status"], &inactive[0]["unfinished_actions"]),
+        (&"paused".into(), &1.into())
+    );
 
     program.run(&["integrations", "resume", APP, "--as", "kim"]).await.ok();
-    assert_eq!(world.gate(APP).await, "open");
-    let shut = program.run(&["integrations", "list", "--shut"]).await.ok();
-    assert_eq!(shut, "every gate is open\n");
-    let actor = "select actor from reconciler.events where what = 'integration.gate_changed' and id > $1 order by id desc";
+    assert_eq!(world.integration_status(APP).await, "active");
+    let inactive = program.run(&["integrations", "list", "--inactive"]).await.ok();
+    assert_eq!(inactive, "every integration is active\n");
+    let actor = "select actor from reconciler.events where what = 'integration.status_changed' and id > $1 order by id desc";
     assert_eq!(world.text(actor, 0).await, "cli:kim");
 
     program
@@ -725,7 +729,7 @@ async fn a_wrong_integration_is_refused_in_words(pool: PgPool) {
     let told = program.run(&["integrations", "resume", "no-such"]).await.refusal();
     assert_names(&told, &["there is no integration no-such"]);
     let told = program.run(&["integrations", "pause", APP, "--reason", " "]).await.refusal();
-    assert_names(&told, &["pausing integration", "needs a gate_reason"]);
+    assert_names(&told, &["pausing integration", "needs a status_reason"]);
     let told = program.run(&["integrations", "limit", APP]).await.refusal();
     assert_names(&told, &["--in-flight or --per-minute"]);
     let other = "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
@@ -800,6 +804,7 @@ async fn sync_state(world: &World, sync: &str) -> String {
 
 #[sqlx::test(migrations = false)]
 async fn a_held_sync_is_shown_with_whom_it_removes_and_how_to_decide(pool: PgPool) {
+    const GONE: &str = "Already gone from the app; approving removes them from Cerby";
     let (_world, program, held) = with_held(pool).await;
     let shown = program.run(&["syncs", "show", &held]).await.ok();
     assert_printable(&shown);
@@ -809,15 +814,15 @@ async fn a_held_sync_is_shown_with_whom_it_removes_and_how_to_decide(pool: PgPoo
             &format!("Sync {held} of workspace acme: held"),
             "As[31manahub (an-app)",
             "check_and_apply",
-            "age of the reading",
+            "age of the snapshot",
             "unexpected removals in 24 hours",
             "1 of 1 members read: 0 new, 2 removed, 0 changed",
             "3 of 3 members in 1 page, complete (what Cerby knew before the apply)",
             "sha256:",
             "1 missing, 0 ambiguous, 0 unexpected",
             "What approving applies:",
-            "  removed unasked  eve@example.com (<b>eve</b>)",
-            "  removed          jo@example.com (jo)",
+            &format!("  {GONE}  eve@example.com (<b>eve</b>)"),
+            &format!("  {:<1$}  jo@example.com (jo)", "removed", GONE.len()),
             "known to Cerby, and no longer in the app",
             &format!("cerby-reconciler syncs approve {held} --reason '…'"),
             &format!("cerby-reconciler syncs reject {held} --reason '…'"),
@@ -874,7 +879,7 @@ async fn a_syncs_json_is_its_row_and_report_as_stored_and_harmless_to_a_terminal
     assert_eq!(sync["state"], "held");
     assert_eq!(sync["integration_name"], ODD_APP);
     assert_eq!(sync["report"]["counts"]["missing"], 1);
-    assert_eq!(sync["report"]["reading"]["complete"], true);
+    assert_eq!(sync["report"]["snapshot"]["complete"], true);
     let removed = sync["report"]["update"]["removed_members"].as_array().unwrap();
     assert!(removed.iter().any(|one| one["username"] == ODD_NAME), "{json}");
 }
@@ -962,7 +967,7 @@ async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: 
         (Value::Null, "\nWhat happened:"),
         (json!({"counts": {"missing": 2}}), "2 missing, 0 ambiguous"),
         (
-            json!({"reading": {"members": 1, "pages": 2, "total": 5, "complete": false,
+            json!({"snapshot": {"members": 1, "pages": 2, "total": 5, "complete": false,
                             "gaps": ["total_differs"]}}),
             "1 of 5 members in 2 pages, NOT complete: total_differs",
         ),
@@ -989,7 +994,7 @@ async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: 
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_reading_is_requested_once_however_often_it_is_asked_for(pool: PgPool) {
+async fn a_snapshot_is_requested_once_however_often_it_is_asked_for(pool: PgPool) {
     let (world, program, _) = with_actions(pool).await;
     let request = ["syncs", "request", "--integration", APP, "--as", "kim"];
     let first = program.run(&request).await.ok();
@@ -1035,7 +1040,7 @@ async fn unknown_syncs_and_integrations_are_refused_in_words(pool: PgPool) {
     assert_names(&told, &["there is no integration no-such"]);
     assert_eq!(program.run(&["syncs", "list"]).await.ok(), "no such syncs\n");
     assert_eq!(program.run(&["syncs", "list", "--held"]).await.ok(), "no report is held\n");
-    let in_sql = sqlx::query("select reconciler.request_reading('acme', 'no-such')");
+    let in_sql = sqlx::query("select reconciler.request_snapshot('acme', 'no-such')");
     let told = in_sql.execute(&world.pool).await.unwrap_err().to_string();
     assert_names(&told, &["there is no integration no-such in workspace acme"]);
 }
@@ -1046,9 +1051,9 @@ async fn an_operators_login_requests_decides_and_protects_and_no_more(pool: PgPo
     let mut tx = world.pool.begin().await.unwrap();
     for statement in [
         "set local role reconciler_operator",
-        "select reconciler.request_reading('acme', 'an-app')",
+        "select reconciler.request_snapshot('acme', 'an-app')",
         "update reconciler.syncs set decision = 'rejected', decision_reason = 'x' where state = 'held'",
-        "update reconciler.integrations set own_account = 'bot', reading_every_s = 0",
+        "update reconciler.integrations set own_account = 'bot', snapshot_every_s = 0",
     ] {
         sqlx::query(statement).execute(&mut *tx).await.expect(statement);
     }
@@ -1069,10 +1074,10 @@ async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool
         let listed = program.run(&["integrations", "list", "--json"]).await.ok();
         let all = objects(&listed);
         let row = all.into_iter().find(|row| row["integration_id"] == APP).unwrap();
-        json!([row["own_account"], row["administrator_roles"], row["reading_every_s"]])
+        json!([row["own_account"], row["administrator_roles"], row["snapshot_every_s"]])
     };
     let all = ["--own-account", "bot@example.com", "--administrator-role", "ADMIN"];
-    set(&[&all[..], &["--administrator-role", "OWNER", "--reading-every-s", "3600"]].concat())
+    set(&[&all[..], &["--administrator-role", "OWNER", "--snapshot-every-s", "3600"]].concat())
         .await
         .ok();
     assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 3600]));
@@ -1082,22 +1087,22 @@ async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool
     let actor = "select actor from reconciler.events where subject = 'integration' and id > $1 order by id desc";
     assert_eq!(world.text(actor, 0).await, "cli:kim");
 
-    set(&["--reading-every-s", "0"]).await.ok();
+    set(&["--snapshot-every-s", "0"]).await.ok();
     assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 0]));
-    set(&["--no-own-account", "--default-reading"]).await.ok();
+    set(&["--no-own-account", "--default-snapshot"]).await.ok();
     assert_eq!(row().await, json!([null, ["ADMIN", "OWNER"], null]));
     set(&["--default-administrator-roles"]).await.ok();
     assert_eq!(row().await, json!([null, null, null]));
 
     for (told, words) in [
         (["--own-account", " bot@example.com"], "own_account_is_not_empty_nor_padded"),
-        (["--reading-every-s", "5"], "reading_every_s_is_0_or_at_least_60"),
+        (["--snapshot-every-s", "5"], "snapshot_every_s_is_0_or_at_least_60"),
     ] {
         assert_names(&set(&told).await.refusal(), &[words]);
     }
     let nothing = set(&[]).await;
     assert_eq!(nothing.code, Some(2));
-    assert_names(&nothing.stderr, &["--own-account", "--default-reading"]);
+    assert_names(&nothing.stderr, &["--own-account", "--default-snapshot"]);
     let both = set(&["--own-account", "bot", "--no-own-account"]).await;
     assert_eq!(both.code, Some(2));
 }

@@ -232,8 +232,8 @@ async fn only_a_held_report_can_be_decided_on_once_and_with_a_reason(pool: PgPoo
 async fn an_operator_pauses_with_a_reason_and_cannot_set_what_the_daemon_finds(pool: PgPool) {
     let (world, _) = with_an_action(pool).await;
     let table = [
-        ("gate = 'paused'", "needs a gate_reason"),
-        ("gate = 'credentials', gate_reason = 'x'", "can be set to open or paused"),
+        ("status = 'paused'", "needs a status_reason"),
+        ("status = 'login_rejected', status_reason = 'x'", "can be set to active or paused"),
     ];
     for (change, words) in table {
         let mut tx = acting_as(&world.pool, "reconciler_operator").await;
@@ -331,10 +331,13 @@ async fn a_hand_with_the_daemons_login_is_a_persons_hand(pool: PgPool) {
     // A session in which no transaction has named its actor yet, as in psql.
     let mut psql = sqlx::PgConnection::connect_with(&world.pool.connect_options()).await.unwrap();
     let statements = [
-        ("update reconciler.integrations set gate = 'paused'".to_owned(), "needs a gate_reason"),
         (
-            "update reconciler.integrations set gate = 'closed'".to_owned(),
-            "can be set to open or paused",
+            "update reconciler.integrations set status = 'paused'".to_owned(),
+            "needs a status_reason",
+        ),
+        (
+            "update reconciler.integrations set status = 'tripped'".to_owned(),
+            "can be set to active or paused",
         ),
         (
             format!("update reconciler.manual_actions set status = 'verified' where id = {action}"),

@@ -231,7 +231,7 @@ async fn a_task_that_kills_whoever_takes_it_goes_to_a_person(pool: PgPool) {
         mortal.drive().await;
         assert_eq!(mortal.world.state(task).await, "escalated", "{request}");
         let reason = mortal.world.closed_reason(task).await;
-        assert_eq!(reason, "workers that took this task died: LoginTimeout", "{request}");
+        assert_eq!(reason, "The worker crashed repeatedly on this task: LoginTimeout", "{request}");
         assert_eq!(mortal.deaths, deaths, "{request}");
         assert_eq!(mortal.effects(), effects, "{request}");
         mortal.end().await;

@@ -54,7 +54,7 @@ async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
     sync.requested
     sync.started
     sync.finished
-    action.reopened
+    action.contradicted
     action.done
     sync.requested
     sync.started
@@ -85,7 +85,7 @@ async fn used_up_attempts_escalate_and_are_never_success(pool: PgPool) {
     world.drive().await;
     assert_eq!(world.state(id).await, "escalated");
     assert_eq!(world.attempts(id).await, 6);
-    assert_eq!(world.closed_reason(id).await, "automation tried as often as it may: PageChanged");
+    assert_eq!(world.closed_reason(id).await, "All automatic retries were used: PageChanged");
     assert_eq!(world.status(world.action_of(id).await).await, "open");
 }
 
@@ -99,8 +99,9 @@ async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
     world.drive().await;
     assert_eq!(world.status(action).await, "open");
     assert_eq!(world.verdict(action).await, "contradicted");
-    let seen = world.text("select seen from reconciler.manual_actions where id = $1", action).await;
-    assert_eq!(seen, "still a member");
+    let seen =
+        world.text("select observed from reconciler.manual_actions where id = $1", action).await;
+    assert_eq!(seen, "Still a member");
     assert_eq!(
         world.count("select reopened_count::bigint from reconciler.manual_actions").await,
         1
@@ -171,7 +172,12 @@ async fn an_operation_that_the_app_lacks_escalates_without_an_attempt(pool: PgPo
     let id = world.insert(&task).await;
     world.step().await;
     assert_eq!(world.state(id).await, "escalated");
-    assert!(world.closed_reason(id).await.starts_with("the app has no automation for this"));
+    assert!(
+        world
+            .closed_reason(id)
+            .await
+            .starts_with("This app cannot be automated for this operation")
+    );
     assert_eq!(world.apps.counters().requests(Call::Invite), 0);
 }
 
@@ -251,7 +257,7 @@ async fn where_old_presence_and_a_lost_attempt_look_alike_a_person_is_asked(pool
     world.drive().await;
     assert_eq!(world.state(id).await, "escalated");
     let reason = world.closed_reason(id).await;
-    assert!(reason.starts_with("an attempt may have worked"), "{reason}");
+    assert!(reason.starts_with("An attempt may have worked"), "{reason}");
     assert_eq!(world.apps.counters().requests(Call::Invite), 1, "asking again could invite twice");
 }
 
@@ -268,7 +274,7 @@ async fn whom_a_former_task_may_have_invited_no_later_one_invites_again(pool: Pg
     world.drive().await;
     assert_eq!(world.status(world.action_of(former).await).await, "superseded");
     let reason = world.closed_reason(later).await;
-    assert!(reason.starts_with("an attempt may have worked"), "{reason}");
+    assert!(reason.starts_with("An attempt may have worked"), "{reason}");
 
     let send_back = "update reconciler.manual_actions set status = 'returned', note = 'try again'
                      where status = 'open'";
@@ -601,7 +607,7 @@ async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
     assert_eq!(
         world.count(proof).await,
         0,
-        "every verdict rests on a reading that started after the deed"
+        "every verdict rests on a snapshot that started after the deed"
     );
 }
 
@@ -647,13 +653,13 @@ async fn a_report_that_removes_more_than_was_asked_for_waits_for_a_person(pool: 
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_truncated_reading_is_never_applied(pool: PgPool) {
+async fn a_truncated_snapshot_is_never_applied(pool: PgPool) {
     let world = World::new(pool).await;
     let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let id = world.insert(&task).await;
     world.drive().await;
     world.person_does(&task);
-    world.apps.limit_reading(WORKSPACE, APP, Some(0));
+    world.apps.limit_snapshot(WORKSPACE, APP, Some(0));
     world.say_done(world.action_of(id).await).await;
     for _ in 0..50 {
         world.let_time_pass().await;
@@ -691,7 +697,7 @@ async fn an_app_that_changed_while_it_was_read_is_read_anew_at_once(pool: PgPool
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_reading_that_began_anew_judges_what_was_done_before_it_did(pool: PgPool) {
+async fn a_snapshot_that_began_anew_judges_what_was_done_before_it_did(pool: PgPool) {
     let (world, actions) = an_overtaken_report(pool).await;
     world.drive().await;
     for action in actions {

@@ -184,14 +184,14 @@ async fn claimers_at_the_same_time_never_share_a_task_and_leave_none(pool: PgPoo
 #[sqlx::test(migrations = false)]
 async fn a_paused_integration_is_left_alone_and_goes_on_when_it_is_resumed(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let gate = |gate: &'static str| {
-        sqlx::query("update reconciler.integrations set gate = $1, gate_reason = 'maintenance'")
-            .bind(gate)
+    let status = |status: &'static str| {
+        sqlx::query("update reconciler.integrations set status = $1, status_reason = 'maintenance'")
+            .bind(status)
     };
-    gate("paused").execute(&world.pool).await.unwrap();
+    status("paused").execute(&world.pool).await.unwrap();
     assert_eq!(world.step().await, 0);
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
-    gate("open").execute(&world.pool).await.unwrap();
+    status("active").execute(&world.pool).await.unwrap();
     world.drive().await;
     assert_eq!(world.state(id).await, "succeeded");
 }

@@ -5,7 +5,7 @@ mod http_server;
 
 use std::sync::{Arc, Mutex};
 
-use cerby_reconciler::backend::{BackendError, Client, Failure, Progress, Reading, UpdateReport};
+use cerby_reconciler::backend::{BackendError, Client, Failure, Progress, Snapshot, UpdateReport};
 use http_server::{BODY, Heard, Reply, Server, client, error, ok, refused, somebody};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -57,7 +57,7 @@ enum Answer {
     Nobody,
     NoReport,
     Member(Option<String>),
-    Members(Reading),
+    Members(Snapshot),
     Job(Progress),
     Report(UpdateReport),
 }
@@ -468,12 +468,12 @@ fn is_backed(answer: &Answer, body: &Value) -> bool {
                 Answer::Member(id) => {
                     data["attributes"].is_object() && id.as_ref().is_none_or(|id| id == "jo")
                 }
-                Answer::Members(reading) => {
+                Answer::Members(snapshot) => {
                     let listed = data.as_array().map_or(0, Vec::len);
                     let total = &body["meta"]["page"]["total"];
                     let agrees = total.is_null() || total.as_f64() == Some(listed as f64);
                     let is_last = body["links"]["next"].is_null();
-                    !reading.is_complete() || agrees && is_last && reading.members.len() == listed
+                    !snapshot.is_complete() || agrees && is_last && snapshot.members.len() == listed
                 }
                 Answer::Job(progress) => {
                     let status = &data["attributes"]["status"];
@@ -685,7 +685,7 @@ async fn a_time_is_read_in_every_common_form_and_is_otherwise_none() {
 }
 
 #[tokio::test]
-async fn a_count_that_is_none_makes_the_reading_fail() {
+async fn a_count_that_is_none_makes_the_snapshot_fail() {
     let parrot = Parrot::start().await;
     for total in [json!(-1), json!(0.5), json!("2"), json!([]), json!(true)] {
         let body = json!({"data": [], "meta": {"page": {"total": total.clone()}}});

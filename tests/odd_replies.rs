@@ -290,7 +290,7 @@ async fn a_sync_whose_job_is_never_spoken_of_sensibly_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_reading_that_began_before_it_was_asked_for_proves_nothing() {
+async fn a_snapshot_that_began_before_it_was_asked_for_proves_nothing() {
     for (made, is_ours) in [
         ("2024-08-29T19:30:31+00:00", false),
         ("2024-08-29T19:31:11+00:00", false),

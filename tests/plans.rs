@@ -65,7 +65,7 @@ const QUEUED: &str = "
            'remove', 'manual', now()
     from generate_series(1, 2000) n";
 
-/// What people and readings are about: many actions in time and a few late ones, syncs that ended, and one thing of each
+/// What people and snapshots are about: many actions in time and a few late ones, syncs that ended, and one thing of each
 /// kind for upkeep to do.
 const ASKED: &str = "
     set session_replication_role = replica;
@@ -84,7 +84,7 @@ const ASKED: &str = "
     insert into reconciler.syncs
         (workspace_id, integration_id, procedure, state, requested_at, started_at, finished_at, finished_reason, report)
     select 'acme', 'app-' || n % 50, 'check_and_apply', 'finished', now(), now() - n * interval '1 minute',
-           now() - n * interval '1 minute', 'read', '{\"reading\": {\"complete\": true, \"members\": 5}}'
+           now() - n * interval '1 minute', 'read', '{\"snapshot\": {\"complete\": true, \"members\": 5}}'
     from generate_series(1, 20000) n;
     insert into reconciler.syncs
         (workspace_id, integration_id, procedure, state, requested_at, started_at, held_reason, held_until)
@@ -92,12 +92,12 @@ const ASKED: &str = "
     insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at)
     values ('acme', 'app-48', 'check_and_apply', now());
     update reconciler.member_watches set due_at = now() where member_id in ('member-1', 'member-2');
-    update reconciler.integrations set gate = 'closed', gate_reason = 'r', gate_cause = 'failures', gate_until = now(),
-        shut_since = now() - interval '1 day'
+    update reconciler.integrations set status = 'tripped', status_reason = 'r', status_cause = 'failures', status_until = now(),
+        inactive_since = now() - interval '1 day'
     where integration_id = 'app-49';
-    update reconciler.integrations set shut_since = now() - interval '1 day', shut_until = now()
+    update reconciler.integrations set inactive_since = now() - interval '1 day', inactive_until = now()
     where integration_id = 'app-45';
-    update reconciler.integrations set next_reading_at = now() where integration_id = 'app-44'";
+    update reconciler.integrations set next_snapshot_at = now() where integration_id = 'app-44'";
 
 /// Indexes grow by a level, and then statistics are those of a queue that was worked off, whose pages stayed: what they say
 /// of a table's size holds whatever becomes of its transaction.
@@ -176,12 +176,12 @@ const NOW_AND_THEN: &[Statement] = &[
     ("with orphaned as materialized", &[], 450),
     ("'nobody decided in time'", &[], 90),
     (
-        "with due as materialized (\n             select workspace_id, integration_id, next_reading_at",
+        "with due as materialized (\n             select workspace_id, integration_id, next_snapshot_at",
         &["86400", "'{}'", "10"],
         50,
     ),
     ("with opened as materialized", &[], 40),
-    ("set gate_reminded_at = clock_timestamp()", &["3600"], 40),
+    ("set status_reminded_at = clock_timestamp()", &["3600"], 40),
     ("set reminded_at = clock_timestamp()", &["100"], 400),
     ("with looks as materialized", &["10"], 120),
     ("where finished_at < now() - make_interval(days => $1)", &["90", "100"], 20),
@@ -192,10 +192,10 @@ const NOW_AND_THEN: &[Statement] = &[
         40,
     ),
     ("set state = $4, finished_at", &["20002", "'acme'", "0", "'finished'", "'read'", "'{}'"], 40),
-    ("locked.readings, locked.reopened_count", &["'acme'", "'app-7'", "now()"], 4_000),
+    ("locked.snapshots, locked.reopened_count", &["'acme'", "'app-7'", "now()"], 4_000),
     ("select a.id, a.status = 'done' as", &["'acme'", "'app-7'", "1"], 20),
     ("set status = $2, verdict = $3", &["20001", "'not_needed'", "'confirmed'", "'seen'"], 40),
-    ("set status = 'superseded', seen", &["array[20001]", "array[1]"], 40),
+    ("set status = 'superseded', observed", &["array[20001]", "array[1]"], 40),
     ("select distinct on (member_id)", &["'acme'", "'app-6'"], 20),
     ("as \"members!\" from reconciler.syncs", &["'acme'", "'app-7'"], 20),
     ("select task_id, member_id, operation, since, looks", &["'acme'", "'app-7'", "now()"], 20),

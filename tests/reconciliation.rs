@@ -1,4 +1,4 @@
-//! What readings find, what an apply may do, and who is looked at again: whole stories over real HTTP.
+//! What snapshots find, what an apply may do, and who is looked at again: whole stories over real HTTP.
 
 #![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
@@ -32,7 +32,7 @@ impl World {
         sqlx::query(statement).execute(&self.pool).await.unwrap().rows_affected()
     }
 
-    /// Has an integration read, and the reading judged.
+    /// Has an integration read, and the snapshot judged.
     async fn read(&self, integration: &str) {
         self.request(integration).await;
         self.drive_syncs().await;
@@ -58,7 +58,7 @@ impl World {
             .unwrap();
     }
 
-    /// Goes on with a reading until the backend was asked for this.
+    /// Goes on with a snapshot until the backend was asked for this.
     async fn read_until(&self, call: Call) {
         self.request(APP).await;
         for _ in 0..100 {
@@ -145,7 +145,7 @@ impl World {
 // ---- the report ----
 
 #[sqlx::test(migrations = false)]
-async fn a_reading_is_stored_with_the_class_of_everybody(pool: PgPool) {
+async fn a_snapshot_is_stored_with_the_class_of_everybody(pool: PgPool) {
     let mut stranger = viewer("stranger");
     stranger.is_matched = false;
     let mut guest = viewer("guest");
@@ -184,13 +184,13 @@ async fn a_reading_is_stored_with_the_class_of_everybody(pool: PgPool) {
         assert_eq!(report["counts"][class], count, "{class}: {report:#}");
     }
     assert_eq!(report["differences"].as_array().unwrap().len(), 9);
-    assert_eq!(report["reading"]["complete"], true);
-    let hash = report["reading"]["hash"].clone();
+    assert_eq!(report["snapshot"]["complete"], true);
+    let hash = report["snapshot"]["hash"].clone();
     world.read(HUB).await;
-    assert_eq!(world.latest().await.2["reading"]["hash"], hash, "nothing has changed");
+    assert_eq!(world.latest().await.2["snapshot"]["hash"], hash, "nothing has changed");
     world.apps.person_changes_role(WORKSPACE, HUB, "ann", &["EDITOR"]);
     world.read(HUB).await;
-    assert_ne!(world.latest().await.2["reading"]["hash"], hash);
+    assert_ne!(world.latest().await.2["snapshot"]["hash"], hash);
 }
 
 #[sqlx::test(migrations = false)]
@@ -221,9 +221,9 @@ async fn a_member_whom_nobody_can_read_leaves_a_gap_and_hides_nobody(pool: PgPoo
     let world = World::with(pool, apps().member(WORKSPACE, HUB, nobody), Settings::default()).await;
     world.read(HUB).await;
     let (_, _, report) = world.latest().await;
-    assert_eq!(report["reading"]["gaps"][0], "unreadable_member");
+    assert_eq!(report["snapshot"]["gaps"][0], "unreadable_member");
     assert_eq!(
-        (&report["reading"]["complete"], &report["counts"]["matched"]),
+        (&report["snapshot"]["complete"], &report["counts"]["matched"]),
         (&false.into(), &2.into())
     );
 }
@@ -257,7 +257,10 @@ async fn names_of_any_kind_are_stored_as_what_they_are(pool: PgPool) {
         }
         world.read(integration).await;
         if integration == APP {
-            assert_eq!(world.held_reason().await, "it removes 3 exempt members or guests");
+            assert_eq!(
+                world.held_reason().await,
+                "Applying this would remove 3 exempt members or guests"
+            );
             assert_eq!(world.latest().await.2["counts"]["missing"], 3);
         }
     }
@@ -322,7 +325,7 @@ async fn the_last_administrator_and_the_own_account_are_not_removed_without_a_pe
     let world = World::with(pool, apps, Settings::default()).await;
     world.apps.person_removes(WORKSPACE, APP, "ann");
     world.read(APP).await;
-    assert_eq!(world.held_reason().await, "it leaves no administrator");
+    assert_eq!(world.held_reason().await, "Applying this would leave no administrator");
     world.run("update reconciler.syncs set decision = 'approved', decision_reason = 'she has left' where state = 'held'").await;
     world.drive_syncs().await;
     assert_eq!(world.latest().await.0, "finished");
@@ -333,7 +336,7 @@ async fn the_last_administrator_and_the_own_account_are_not_removed_without_a_pe
     world.read(APP).await;
     assert_eq!(
         world.held_reason().await,
-        "it removes the account that the automation logs in with"
+        "Applying this would remove the account that the automation logs in with"
     );
     assert!(world.apps.known(WORKSPACE, APP, "bot").is_some());
 }
@@ -346,7 +349,7 @@ async fn exempt_members_and_guests_are_not_removed_without_a_person(pool: PgPool
         World::with(pool, big_app().member(WORKSPACE, APP, guest), Settings::default()).await;
     world.apps.person_removes(WORKSPACE, APP, "guest");
     world.read(APP).await;
-    assert_eq!(world.held_reason().await, "it removes 1 exempt members or guests");
+    assert_eq!(world.held_reason().await, "Applying this would remove 1 exempt members or guests");
     let (_, _, report) = world.latest().await;
     assert_eq!(report["counts"]["missing"], 1, "the person sees who it is: {report:#}");
     assert_eq!(report["differences"][0]["member_id"], "guest");
@@ -372,7 +375,7 @@ async fn a_stale_report_is_not_applied_and_the_app_is_read_anew(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn somebody_let_in_between_reading_and_apply_is_not_removed(pool: PgPool) {
+async fn somebody_let_in_between_snapshot_and_apply_is_not_removed(pool: PgPool) {
     let world = big(pool).await;
     world.apps.person_removes(WORKSPACE, APP, "m00");
     world.apps.inject(Injection { call: Call::ApplyReport, nth: 0, fault: HttpFault::Status(503) });
@@ -474,7 +477,7 @@ async fn what_our_own_apply_removed_breeds_no_action(pool: PgPool) {
     let task = world.insert(&removal).await;
     world.drive().await;
     assert_eq!(world.state(task).await, "succeeded");
-    assert_eq!(world.closed_reason(task).await, "already gone");
+    assert_eq!(world.closed_reason(task).await, "Already gone");
     assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
     assert_eq!(world.syncs().await, syncs);
 }
@@ -541,8 +544,8 @@ async fn a_pending_invitation_or_left_over_grants_mean_that_somebody_is_still_th
     let world = World::new(pool).await;
     for integration in [APP, HUB] {
         for (member, expected) in [
-            ("jo", "a pending invitation is still there"),
-            ("kim", "grants on assets of the app are still there"),
+            ("jo", "A pending invitation is still there"),
+            ("kim", "Grants on assets of the app are still there"),
         ] {
             let removal = a_failed("remove", integration, member).code("NotEnoughSeats");
             let task = world.insert(&removal).await;
@@ -565,7 +568,7 @@ async fn a_pending_invitation_or_left_over_grants_mean_that_somebody_is_still_th
             world.drive().await;
             assert_eq!(world.status(action).await, "open", "{integration} {member}");
             let seen =
-                world.text("select seen from reconciler.manual_actions where id = $1", action);
+                world.text("select observed from reconciler.manual_actions where id = $1", action);
             assert_eq!(seen.await, expected, "{integration}");
             assert!(world.apps.person_removes(WORKSPACE, integration, member));
             world.say_done(action).await;
@@ -700,7 +703,7 @@ async fn a_return_that_was_wanted_is_no_surprise(pool: PgPool) {
     assert_eq!(world.count(removals).await, 0);
 }
 
-// ---- readings that nobody asked for ----
+// ---- snapshots that nobody asked for ----
 
 #[sqlx::test(migrations = false)]
 async fn every_integration_is_read_now_and_then_unless_something_else_did(pool: PgPool) {
@@ -709,27 +712,28 @@ async fn every_integration_is_read_now_and_then_unless_something_else_did(pool: 
     world.drive().await;
     assert_eq!(world.state(task).await, "succeeded");
     world.upkeep().await;
-    let planned = "select count(*) from reconciler.integrations where next_reading_at between now() and now() + interval '1 day'";
+    let planned = "select count(*) from reconciler.integrations where next_snapshot_at between now() and now() + interval '1 day'";
     assert_eq!((world.count(planned).await, world.syncs().await), (1, 0), "spread over the day");
 
-    const DUE: &str = "update reconciler.integrations set next_reading_at = now() - interval '1 s'";
+    const DUE: &str =
+        "update reconciler.integrations set next_snapshot_at = now() - interval '1 s'";
     for statement in [
-        "update reconciler.integrations set reading_every_s = 0",
-        "update reconciler.integrations set reading_every_s = null, gate = 'paused', gate_reason = 'maintenance'",
+        "update reconciler.integrations set snapshot_every_s = 0",
+        "update reconciler.integrations set snapshot_every_s = null, status = 'paused', status_reason = 'maintenance'",
     ] {
         world.run(DUE).await;
         world.run(statement).await;
         world.upkeep().await;
         assert_eq!(world.syncs().await, 0, "{statement}");
     }
-    world.run("update reconciler.integrations set gate = 'open'").await;
+    world.run("update reconciler.integrations set status = 'active'").await;
     world.upkeep().await;
     assert_eq!(
         world.count("select count(*) from reconciler.syncs where causes = '{period}'").await,
         1
     );
     let later = "select count(*) from reconciler.integrations
-                 where next_reading_at between now() + interval '21 hours' and now() + interval '27 hours'";
+                 where next_snapshot_at between now() + interval '21 hours' and now() + interval '27 hours'";
     assert_eq!(world.count(later).await, 1);
     world.drive_syncs().await;
     world.run(DUE).await;
@@ -742,19 +746,19 @@ async fn every_integration_is_read_now_and_then_unless_something_else_did(pool: 
 }
 
 #[sqlx::test(migrations = false)]
-async fn incomplete_and_failed_readings_in_a_row_are_counted_until_a_complete_one(pool: PgPool) {
+async fn incomplete_and_failed_snapshots_in_a_row_are_counted_until_a_complete_one(pool: PgPool) {
     let apps = apps().integration(Integration::new(WORKSPACE, "x", "X", Kind::BusinessHub, "x"));
     let world = World::with(pool, apps, Settings::default()).await;
     world.insert(&a_failed("invite", HUB, "jo")).await;
     world.drive().await;
-    let doubtful = "select doubtful_readings::bigint from reconciler.integrations";
+    let doubtful = "select unverifiable_snapshots::bigint from reconciler.integrations";
     for expected in 1..=3 {
         let nth = world.apps.counters().requests(Call::ListMembers);
         let fault = HttpFault::RepeatedPage;
         world.apps.inject(Injection { call: Call::ListMembers, nth, fault });
         world.apps.inject(Injection { call: Call::ListMembers, nth: nth + 1, fault });
         world.read(HUB).await;
-        assert_eq!(world.latest().await.2["reading"]["complete"], false);
+        assert_eq!(world.latest().await.2["snapshot"]["complete"], false);
         assert_eq!(world.count(doubtful).await, expected);
     }
     world.read(HUB).await;

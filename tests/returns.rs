@@ -13,7 +13,7 @@ use support::{APP, WORKSPACE, World, a_failed};
 
 const MEMBERS: [&str; 5] = ["m0", "m1", "m2", "m3", "m4"];
 
-/// Five removals that only a person can mend, each with its action.
+/// Five removals that only a person can fix, each with its action.
 async fn with_five_actions(pool: PgPool) -> World {
     let mut apps = Apps::new().integration(Integration::new(
         WORKSPACE,
@@ -82,7 +82,7 @@ async fn one_action_goes_back_with_all_its_attempts_and_its_first_failure_is_not
     world.drive().await;
     assert_eq!((world.state(id).await.as_str(), world.attempts(id).await), ("escalated", 6));
     let action = world.action_of(id).await;
-    let back = "update reconciler.manual_actions set status = 'returned', note = 'the connector is mended' where id = $1";
+    let back = "update reconciler.manual_actions set status = 'returned', note = 'the connector is fixed' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
     assert_eq!((world.state(id).await.as_str(), world.attempts(id).await), ("pending", 0));
     world.drive().await;
@@ -115,7 +115,7 @@ async fn a_returned_task_keeps_its_place_before_what_was_wanted_later(pool: PgPo
     world.order().await;
     let action = world.action_of(removal).await;
     let back =
-        "update reconciler.manual_actions set status = 'returned', note = 'mended' where id = $1";
+        "update reconciler.manual_actions set status = 'returned', note = 'fixed' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
     let turn = "select turn from reconciler.turns where task_id = $1";
     assert_eq!(world.text(turn, removal).await, "head");
@@ -134,7 +134,7 @@ async fn a_returned_invite_never_runs_after_a_later_removal(pool: PgPool) {
     world.drive().await;
     let action = world.action_of(invite).await;
     let back =
-        "update reconciler.manual_actions set status = 'returned', note = 'mended' where id = $1";
+        "update reconciler.manual_actions set status = 'returned', note = 'fixed' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
     world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
     world.drive().await;
@@ -201,7 +201,7 @@ async fn what_a_person_works_on_is_not_taken_from_them(pool: PgPool) {
 async fn a_return_of_nothing_and_a_return_without_a_reason_change_nothing(pool: PgPool) {
     let world = with_five_actions(pool).await;
     let nothing: Option<i64> = sqlx::query_scalar(
-        "select reconciler.return_to_automation($1, $2, 'InvalidBusinessId', null, 'mended')",
+        "select reconciler.return_to_automation($1, $2, 'InvalidBusinessId', null, 'fixed')",
     )
     .bind(WORKSPACE)
     .bind(APP)

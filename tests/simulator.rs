@@ -479,7 +479,7 @@ async fn a_report_names_whom_cerby_has_not_matched_without_an_id() {
 }
 
 #[tokio::test]
-async fn a_change_during_a_sync_is_not_part_of_its_reading() {
+async fn a_change_during_a_sync_is_not_part_of_its_snapshot() {
     let settings = Settings { sync_ms: 40..=40, ..Settings::default() };
     let (simulator, client) = start(settings).await;
     let sync = client.post(&format!("/integrations/{HUB}/sync")).await;
@@ -495,16 +495,16 @@ fn coalescing_world() -> World {
     let hub = Integration::new("acme", HUB, "Hub", Kind::BusinessHub, "youtube_tenant");
     let app = Integration::new("acme", APP, "App", Kind::App, "unheard_of_tenant");
     [hub, app].into_iter().fold(world(), |world, integration| {
-        world.integration(Integration { coalesces_readings: true, ..integration })
+        world.integration(Integration { coalesces_snapshots: true, ..integration })
     })
 }
 
-const READINGS: [(&str, &str); 2] = [(HUB, "sync"), (APP, "update-checks")];
+const SNAPSHOTS: [(&str, &str); 2] = [(HUB, "sync"), (APP, "update-checks")];
 
 #[tokio::test]
-async fn a_reading_asked_for_while_one_runs_is_that_one_only_where_readings_are_coalesced() {
+async fn a_snapshot_asked_for_while_one_runs_is_that_one_only_where_snapshots_are_coalesced() {
     let slow = Settings { sync_ms: 60_000..=60_000, ..Settings::default() };
-    for (integration, step) in READINGS {
+    for (integration, step) in SNAPSHOTS {
         let path = format!("/integrations/{integration}/{step}");
         let simulator = Simulator::start(coalescing_world(), slow.clone()).await;
         let client = Client::new(&simulator.expect("a free port"));
@@ -518,9 +518,9 @@ async fn a_reading_asked_for_while_one_runs_is_that_one_only_where_readings_are_
 }
 
 #[tokio::test]
-async fn a_reading_is_not_coalesced_with_one_of_another_place_nor_with_another_kind_of_job() {
+async fn a_snapshot_is_not_coalesced_with_one_of_another_place_nor_with_another_kind_of_job() {
     let world = coalescing_world().integration(Integration {
-        coalesces_readings: true,
+        coalesces_snapshots: true,
         ..Integration::new("acme", "hub-2", "Hub 2", Kind::BusinessHub, "youtube_tenant")
     });
     let minute = 60_000..=60_000;
@@ -533,8 +533,8 @@ async fn a_reading_is_not_coalesced_with_one_of_another_place_nor_with_another_k
     assert_ne!(sync, client.post("/integrations/hub-2/sync").await);
 }
 
-/// The first change asked for after so many requests for a reading: its job, and what was counted.
-async fn after_readings(requests: u32, integration: &str, step: &str) -> (String, Counters) {
+/// The first change asked for after so many requests for a snapshot: its job, and what was counted.
+async fn after_snapshots(requests: u32, integration: &str, step: &str) -> (String, Counters) {
     let settings = Settings { sync_ms: 60_000..=60_000, ..Settings::default() };
     let simulator = Simulator::start(coalescing_world(), settings).await.expect("a free port");
     let client = Client::new(&simulator);
@@ -547,11 +547,11 @@ async fn after_readings(requests: u32, integration: &str, step: &str) -> (String
 }
 
 #[tokio::test]
-async fn a_coalesced_reading_counts_for_nothing_but_a_request() {
-    for (integration, step) in READINGS {
+async fn a_coalesced_snapshot_counts_for_nothing_but_a_request() {
+    for (integration, step) in SNAPSHOTS {
         // The ids of jobs depend on what happened before.
-        let once = after_readings(1, integration, step).await;
-        assert_eq!(once, after_readings(3, integration, step).await);
+        let once = after_snapshots(1, integration, step).await;
+        assert_eq!(once, after_snapshots(3, integration, step).await);
     }
 }
 
@@ -639,9 +639,9 @@ async fn a_backdated_report_looks_older_and_the_next_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_cut_reading_shows_in_its_report() {
+async fn a_cut_snapshot_shows_in_its_report() {
     let (simulator, client) = plain().await;
-    simulator.limit_reading("acme", APP, Some(0));
+    simulator.limit_snapshot("acme", APP, Some(0));
     let report = client.report().await;
     assert_eq!(report["attributes"]["membersRead"], 0);
     assert_eq!(report["attributes"]["membersTotal"], 1);

@@ -39,7 +39,7 @@ impl Steps for Idle {
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
         }
-        Next::Succeed { reason: "seen as wanted after an attempt" }
+        Next::Succeed { reason: "Confirmed in the app after an attempt" }
     }
 
     fn silent_workspaces(&self) -> Vec<String> {

@@ -150,9 +150,9 @@ fn claim(queries: &[String]) -> anyhow::Result<String> {
     Ok(format!(
         "{before}
          select array_agg(id), array_agg(workspace_id), array_agg(integration_id), array_agg(member_id),
-                array_agg(lease_token), array_agg('seen as wanted after an attempt'::text), array_agg(false), array_agg(null::interval),
+                array_agg(lease_token), array_agg('Confirmed in the app after an attempt'::text), array_agg(false), array_agg(null::interval),
                 array_agg('task.succeeded'::text),
-                array_agg('{{\"reason\": \"seen as wanted after an attempt\"}}'::jsonb), count(claimed)
+                array_agg('{{\"reason\": \"Confirmed in the app after an attempt\"}}'::jsonb), count(claimed)
          into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_never, v_whats, v_details, v_count
          from ({select}) claimed"
     ))

@@ -3,7 +3,7 @@
 //! Run with `cargo bench --bench queue [-- SHAPE…]`, all shapes by default. Prints every run and appends it to the file
 //! of measurements.
 //!
-//! Variables set sizes: RUNS and TASKS everywhere; STEP_MS, BLOCKED, GATED, LATER, FINISHED, EXPIRED, TASKS_PER_SECOND,
+//! Variables set sizes: RUNS and TASKS everywhere; STEP_MS, BLOCKED, PAUSED, LATER, FINISHED, EXPIRED, TASKS_PER_SECOND,
 //! MINUTES, READER_S, IDLE_S and LOADED_S where a shape has them. What is not set is as it is reported.
 
 mod backlog;
@@ -12,12 +12,12 @@ mod bed;
 mod blocked_member;
 mod drain;
 mod driver;
-mod gated_integration;
 mod http;
 mod idle;
 mod intake;
 mod limit;
 mod memory;
+mod paused_integration;
 mod pickup;
 mod process;
 #[path = "../record/mod.rs"]
@@ -44,7 +44,7 @@ const SHAPES: &[&str] = &[
     "drain",
     "limit",
     "blocked member",
-    "gated integration",
+    "paused integration",
     "backlog and history",
     "intake",
     "pickup",
@@ -92,7 +92,7 @@ async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     match shape.name {
         "drain" => drain::measure(shape.bed, shape.machine).await,
         "blocked member" => blocked_member::measure(shape).await,
-        "gated integration" => gated_integration::measure(shape).await,
+        "paused integration" => paused_integration::measure(shape).await,
         "limit" => limit::measure(shape).await,
         "backlog and history" => backlog::measure(shape).await,
         "intake" => intake::measure(shape).await,

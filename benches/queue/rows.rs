@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
                         'asana_tenant', coalesce($5, $3 || '-member-' || n), 'member-' || n || '@example.com',
                         'Member ' || n, 'change_role', '{{VIEWER}}', 'workspace_policy', coalesce({closed}, now()),
                         'LoginTimeout', 'The login page did not answer.', '{state}', now(), {due}, {closed},
-                        case when {closed} is not null then 'seen as wanted after an attempt' end
+                        case when {closed} is not null then 'Confirmed in the app after an attempt' end
                  from generate_series($1::bigint, $2::bigint - 1) n
                  returning id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, closed_at
              ), queued as (
@@ -94,7 +94,7 @@ impl<'a> Rows<'a> {
              )
              insert into reconciler.events (at, actor, what, workspace_id, subject, subject_id, detail)
              select {trail}, 'daemon', 'task.succeeded', workspace_id, 'task', id::text,
-                    '{{\"reason\": \"seen as wanted after an attempt\"}}'
+                    '{{\"reason\": \"Confirmed in the app after an attempt\"}}'
              from written where closed_at is not null order by id"
         )
     }

@@ -19,7 +19,7 @@ const OURS: &str = "cerby-reconciler";
 pub(crate) const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
 
 /// Whether anything is left that may be worked on. Asked of each integration, so that neither what is not due yet nor
-/// what waits behind a gate is read.
+/// what waits in an inactive integration is read.
 const READY: &str = "
     select exists (
         select from reconciler.integrations i
@@ -28,7 +28,7 @@ const READY: &str = "
             where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
               and t.turn = 'head' and t.next_attempt_at <= now()
             limit 1) due
-        where i.gate = 'open')";
+        where i.status = 'active')";
 
 /// A shape while it is measured.
 pub(crate) struct Shape<'a> {

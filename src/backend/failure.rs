@@ -37,7 +37,7 @@ pub enum FailureClass {
     AlreadySo,
 }
 
-/// The published `user_action` of a code: what a person mends before anything can work.
+/// The published `user_action` of a code: what a person fixes before anything can work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
     /// Buy seats in the app.

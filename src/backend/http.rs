@@ -15,7 +15,7 @@ use super::answer;
 use super::change::{self, Change, encoded};
 use super::silence::Silences;
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
-use super::{BackendError, Gap, Job, Reading, UpdateReport};
+use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
 use crate::emit;
 use crate::membership::{Entitlements, MemberKey, SeenMember};
@@ -147,34 +147,34 @@ impl Client {
         as_asked(Some(&found.data.0.id), integration, "integration")
     }
 
-    /// All members, page by page, with whatever makes the reading incomplete.
+    /// All members, page by page, with whatever makes the snapshot incomplete.
     pub async fn members(
         &self,
         workspace: &str,
         integration: &str,
-    ) -> Result<Reading, BackendError> {
+    ) -> Result<Snapshot, BackendError> {
         let path = self.paths.users.replace("{integration}", &encoded(integration));
-        let mut reading = Reading::default();
+        let mut snapshot = Snapshot::default();
         let mut known = HashSet::new();
         for number in 1..=self.max_pages {
             let page = self.page(workspace, &path, number).await?;
             let more = page.has_next();
             let empty = page.data.is_empty();
-            let repeats = take(&mut reading, &mut known, page);
+            let repeats = take(&mut snapshot, &mut known, page);
             if repeats {
                 break; // an endless or repeated page: the gap is noted
             }
             if !more {
-                return Ok(closed(reading));
+                return Ok(closed(snapshot));
             }
             if empty {
                 break;
             }
         }
-        if !reading.gaps.contains(&Gap::RepeatedMember) {
-            reading.gaps.push(Gap::EndlessPages);
+        if !snapshot.gaps.contains(&Gap::RepeatedMember) {
+            snapshot.gaps.push(Gap::EndlessPages);
         }
-        Ok(closed(reading))
+        Ok(closed(snapshot))
     }
 
     async fn page(&self, workspace: &str, path: &str, number: u32) -> Result<Page, BackendError> {
@@ -309,20 +309,20 @@ impl Client {
                 BACKEND_REFUSES_KEY,
                 workspace.id = workspace,
                 status,
-                "tasks wait and use no attempt"
+                "The backend rejected the API key ({status}); tasks are on hold"
             );
         }
     }
 }
 
 /// Adds a page; whether it repeated somebody of an earlier page. Two alike on one page are no fault of paging.
-fn take(reading: &mut Reading, earlier: &mut HashSet<Identity>, page: Page) -> bool {
-    reading.pages += 1;
+fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<Identity>, page: Page) -> bool {
+    snapshot.pages += 1;
     let total = page.total();
-    if reading.pages > 1 && total != reading.total {
-        reading.gaps.push(Gap::TotalChanged);
+    if snapshot.pages > 1 && total != snapshot.total {
+        snapshot.gaps.push(Gap::TotalChanged);
     }
-    reading.total = total;
+    snapshot.total = total;
     let mut listed = HashSet::new();
     for entry in page.data {
         match wire::listed(entry) {
@@ -331,15 +331,15 @@ fn take(reading: &mut Reading, earlier: &mut HashSet<Identity>, page: Page) -> b
                     Some(id) => (Some(id.clone()), None, None),
                     None => (None, seen.email.clone(), seen.username.clone()),
                 });
-                reading.members.push(seen);
+                snapshot.members.push(seen);
             }
-            Err(gap) => reading.gaps.push(gap),
+            Err(gap) => snapshot.gaps.push(gap),
         }
     }
     let repeats = !earlier.is_disjoint(&listed);
     earlier.extend(listed);
     if repeats {
-        reading.gaps.push(Gap::RepeatedMember);
+        snapshot.gaps.push(Gap::RepeatedMember);
     }
     repeats
 }
@@ -347,12 +347,12 @@ fn take(reading: &mut Reading, earlier: &mut HashSet<Identity>, page: Page) -> b
 /// Id, or else email and name in the app.
 type Identity = (Option<String>, Option<String>, Option<String>);
 
-/// The last look at a reading: do the counts agree?
-fn closed(mut reading: Reading) -> Reading {
-    if reading.total.is_some_and(|total| total != reading.members.len() as u64) {
-        reading.gaps.push(Gap::TotalDiffers);
+/// The last look at a snapshot: do the counts agree?
+fn closed(mut snapshot: Snapshot) -> Snapshot {
+    if snapshot.total.is_some_and(|total| total != snapshot.members.len() as u64) {
+        snapshot.gaps.push(Gap::TotalDiffers);
     }
-    reading
+    snapshot
 }
 
 /// Refuses an answer about something else than was asked for. One that does not say what it is about passes.

@@ -133,27 +133,27 @@ pub enum Progress {
     Failed(Failure),
 }
 
-/// One reading of all members of an integration, with what speaks against its completeness.
+/// One snapshot of all members of an integration, with what speaks against its completeness.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Reading {
+pub struct Snapshot {
     /// Who was seen.
     pub members: Vec<SeenMember>,
     /// How many pages were read.
     pub pages: u32,
     /// How many members there are, by the API's word.
     pub total: Option<u64>,
-    /// Why absence proves nothing; empty for a complete reading.
+    /// Why absence proves nothing; empty for a complete snapshot.
     pub gaps: Vec<Gap>,
 }
 
-impl Reading {
-    /// Whether absence from this reading proves anything.
+impl Snapshot {
+    /// Whether absence from this snapshot proves anything.
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
 }
 
-/// Something that makes a reading incomplete.
+/// Something that makes a snapshot incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gap {

@@ -48,18 +48,26 @@ impl Silences {
         let mut silences = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         if !unanswered {
             if silences.remove(workspace).is_some_and(|silence| silence.until.is_some()) {
-                emit!(BACKEND_ANSWERS, workspace.id = workspace, "the backend answers again");
+                emit!(BACKEND_ANSWERS, workspace.id = workspace, "The backend answers again");
             }
             return;
         }
         let silence = silences.entry(workspace.to_owned()).or_default();
         silence.unanswered = silence.unanswered.saturating_add(1);
         if silence.unanswered == self.after {
+            let trouble = match error {
+                Some(
+                    BackendError::Unavailable { status, .. } | BackendError::Broken { status },
+                ) => {
+                    format!("The backend is failing (HTTP {status})")
+                }
+                _ => "The backend does not answer".to_owned(),
+            };
             emit!(
                 BACKEND_SILENT,
                 workspace.id = workspace,
                 unanswered = silence.unanswered,
-                "the backend does not answer: tasks wait and use no attempt"
+                "{trouble}; tasks are on hold"
             );
         }
         // Answers to what was sent before the pause began do not make it longer.

@@ -151,7 +151,7 @@ impl User {
     }
 }
 
-/// One entry of a page. One that cannot be read is a gap in the reading and does not hide the others.
+/// One entry of a page. One that cannot be read is a gap in the snapshot and does not hide the others.
 pub(super) fn listed(entry: Object<Map<String, Value>>) -> Result<SeenMember, Gap> {
     User::deserialize(Value::Object(entry.0)).map_err(|_| Gap::UnreadableMember)?.seen()
 }

@@ -4,7 +4,7 @@ use super::{Backoff, Config};
 
 const DAY_S: f64 = 86_400.0;
 
-/// All that is wrong, so that one look mends all of it.
+/// All that is wrong, so that one pass is enough to correct it.
 pub(super) fn check(config: &Config) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut must = |holds: bool, text: String| {
@@ -33,9 +33,9 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("worker.max_unreleased_claims", i64::from(config.worker.max_unreleased_claims)),
         ("intake.batch", config.intake.batch),
         ("backend.silent_after", i64::from(config.backend.silent_after)),
-        ("gate.failures", i64::from(config.gate.failures)),
-        ("gate.slope_end", i64::from(config.gate.slope_end)),
-        ("gate.remind_s", config.gate.remind_s as i64),
+        ("breaker.failures", i64::from(config.breaker.failures)),
+        ("breaker.ramp_end", i64::from(config.breaker.ramp_end)),
+        ("breaker.remind_s", config.breaker.remind_s as i64),
         ("database.idle_in_transaction_s", config.database.idle_in_transaction_s as i64),
         ("database.answer_timeout_s", config.database.answer_timeout_s as i64),
         ("backend.max_pages", i64::from(config.backend.max_pages)),
@@ -43,7 +43,7 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("backend.request_timeout_s", config.backend.request_timeout_s as i64),
         ("backend.connect_timeout_s", config.backend.connect_timeout_s as i64),
         ("sync.max_failures", i64::from(config.sync.max_failures)),
-        ("sync.doubtful_after", i64::from(config.sync.doubtful_after)),
+        ("sync.unverifiable_after", i64::from(config.sync.unverifiable_after)),
         ("guard.held_s", config.guard.held_s as i64),
         ("upkeep.every_s", config.upkeep.every_s as i64),
         ("upkeep.batch", i64::from(config.upkeep.batch)),

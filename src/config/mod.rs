@@ -29,7 +29,7 @@ pub struct Config {
     pub wakeup: Wakeup,
     pub intake: Intake,
     pub retry: Retry,
-    pub gate: Gate,
+    pub breaker: Breaker,
     pub job: Job,
     pub manual_action: ManualAction,
     pub sync: Sync,
@@ -119,12 +119,12 @@ tables! {
         within_s: u64,
         jitter: f64,
     }
-    /// When an integration's gate closes and opens, and how much it lets through.
-    Gate {
+    /// When an integration trips and recovers, and how many of its tasks are admitted.
+    Breaker {
         failures: u32,
-        closed_first_s: f64,
-        closed_max_s: f64,
-        slope_end: u32,
+        cooldown_first_s: f64,
+        cooldown_max_s: f64,
+        ramp_end: u32,
         max_in_flight: u32,
         starts_per_minute: u32,
         remind_s: u64,
@@ -148,7 +148,7 @@ tables! {
         report_max_age_s: u64,
         first_look_s: f64,
         every_s: u64,
-        doubtful_after: i32,
+        unverifiable_after: i32,
         #[serde(deserialize_with = "read::seconds")]
         removal_looks_s: Vec<u64>,
         #[serde(deserialize_with = "read::seconds")]

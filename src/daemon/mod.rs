@@ -26,40 +26,58 @@ mod probes;
 /// A loop that no bell rang for looks all the same, once in so many polls.
 const SELDOM: u32 = 30;
 
-/// Runs the daemon until a signal stops it. `Err` if it could not start, a loop ended by itself, or work in
-/// flight outlasted the grace.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let mut signals = Signals::hear().context("signals cannot be heard")?;
-    let backend = Client::new(&config.backend)?;
-    let pool = schema::connect(&config.database).await?;
-    schema::check(&pool).await?;
+/// The daemon, with all its loops running.
+#[derive(Debug)]
+pub struct Daemon {
+    pool: PgPool,
+    signals: Signals,
+    loops: JoinSet<()>,
+    ready: Arc<AtomicBool>,
+    stop: CancellationToken,
+    grace: Duration,
+}
 
-    let stop = CancellationToken::new();
-    let ready = Arc::new(AtomicBool::new(true));
-    let listener = probes::bind(config.http.listen).await?;
-    let listen = listener.local_addr().context("the listener has no address")?;
-    let mut loops = JoinSet::new();
-    loops.spawn(probes::serve(listener, pool.clone(), Arc::clone(&ready), stop.clone()));
-    start_loops(&config, &pool, &backend, &stop, &mut loops);
-    emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
-          start_ms = began.elapsed().as_millis() as u64, "up");
+impl Daemon {
+    /// Starts the loops once configuration, database and backend address are right.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let signals = Signals::hear().context("signals cannot be heard")?;
+        let backend = Client::new(&config.backend)?;
+        let pool = schema::connect(&config.database).await?;
+        schema::check(&pool).await?;
 
-    let unasked = tokio::select! {
-        signal = signals.next() => {
-            emit!(SERVICE_STOPPING, signal, grace_s = config.shutdown.grace_s, "stopping: work in flight may end");
-            None
-        }
-        ended = loops.join_next() => Some(ended),
-    };
-    ready.store(false, Ordering::SeqCst);
-    stop.cancel();
-    if let Some(ended) = unasked {
-        bail!("a loop ended by itself: {ended:?}");
+        let stop = CancellationToken::new();
+        let ready = Arc::new(AtomicBool::new(true));
+        let listener = probes::bind(config.http.listen).await?;
+        let listen = listener.local_addr().context("the listener has no address")?;
+        let mut loops = JoinSet::new();
+        loops.spawn(probes::serve(listener, pool.clone(), Arc::clone(&ready), stop.clone()));
+        start_loops(&config, &pool, &backend, &stop, &mut loops);
+        emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
+          start_ms = began.elapsed().as_millis() as u64, "The daemon is up");
+        let grace = Duration::from_secs(config.shutdown.grace_s);
+        Ok(Self { pool, signals, loops, ready, stop, grace })
     }
-    drain(&mut loops, &mut signals, Duration::from_secs(config.shutdown.grace_s)).await?;
-    pool.close().await;
-    Ok(())
+
+    /// Runs until a signal stops the daemon. `Err` if a loop ended by itself, or work in flight outlasted the grace.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { pool, mut signals, mut loops, ready, stop, grace } = self;
+        let unasked = tokio::select! {
+            signal = signals.next() => {
+                emit!(SERVICE_STOPPING, signal, grace_s = grace.as_secs(), "Stopping; work in flight may end");
+                None
+            }
+            ended = loops.join_next() => Some(ended),
+        };
+        ready.store(false, Ordering::SeqCst);
+        stop.cancel();
+        if let Some(ended) = unasked {
+            bail!("a loop ended by itself: {ended:?}");
+        }
+        drain(&mut loops, &mut signals, grace).await?;
+        pool.close().await;
+        Ok(())
+    }
 }
 
 fn start_loops(
@@ -115,7 +133,7 @@ async fn drain(
     let ended = async { while loops.join_next().await.is_some() {} };
     tokio::select! {
         () = ended => {
-            emit!(SERVICE_STOPPED, took_ms = began.elapsed().as_millis() as u64, "stopped");
+            emit!(SERVICE_STOPPED, took_ms = began.elapsed().as_millis() as u64, "The daemon stopped");
             Ok(())
         }
         signal = signals.next() => bail!("a second {signal} cut the stop short"),

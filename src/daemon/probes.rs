@@ -46,7 +46,7 @@ pub(super) async fn serve(
     let served =
         axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
-        emit!(PROBES_BROKEN, error = %chain(&error), "the listener of the probes broke");
+        emit!(PROBES_BROKEN, error = %chain(&error), "The listener of the probes broke");
     }
     // A keep-alive connection must not hold up the stop, nor end this loop before it.
     stop.cancelled().await;

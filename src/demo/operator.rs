@@ -1,7 +1,7 @@
 //! A scripted operator: reads manual actions through plain SQL, makes the change in the app, says done.
 //!
 //! Once, and only once, it says so without having made the change, and makes it when the action comes back.
-//! Once it makes a change and forgets to say so: the next reading of the app finds it.
+//! Once it makes a change and forgets to say so: the next snapshot of the app finds it.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// Every so many actions are claimed before they are worked on.
 const CLAIMS_EVERY: i64 = 3;
 
-/// What is not found by a reading in this time is said after all.
+/// What is not found by a snapshot in this time is said after all.
 const REMEMBERS_AFTER: Duration = Duration::from_secs(5);
 
 /// What it has done so far.

@@ -136,7 +136,7 @@ async fn counts(owner: &PgPool, query: &'static str) -> sqlx::Result<Vec<Count>>
 async fn events(owner: &PgPool) -> sqlx::Result<Vec<Event>> {
     sqlx::query_as(
         "select at, actor, what, subject_id,
-                coalesce(detail ->> 'reason', detail ->> 'seen', detail ->> 'failure_code') as reason
+                coalesce(detail ->> 'reason', detail ->> 'observed', detail ->> 'failure_code') as reason
          from reconciler.events order by id desc limit $1",
     )
     .bind(EVENTS)

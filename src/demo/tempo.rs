@@ -9,7 +9,7 @@ pub(super) struct Tempo {
     pub(super) configuration: &'static [(&'static str, &'static str)],
     /// How long the backend's job for one member takes, in milliseconds.
     pub(super) job_ms: RangeInclusive<u64>,
-    /// How long the backend's reading of an app takes, in milliseconds.
+    /// How long the backend's snapshot of an app takes, in milliseconds.
     pub(super) sync_ms: RangeInclusive<u64>,
     /// After how long an invitation is accepted.
     pub(super) invitation_accepted_after: Duration,
@@ -77,8 +77,8 @@ const COMPRESSED: &[(&str, &str)] = &[
     ("RETRY__REMOVE__MAX_S", "1"),
     ("RETRY__REMOVE__ATTEMPTS", "4"),
     ("RETRY__REMOVE__WITHIN_S", "60"),
-    ("GATE__CLOSED_FIRST_S", "0.5"),
-    ("GATE__CLOSED_MAX_S", "2"),
+    ("BREAKER__COOLDOWN_FIRST_S", "0.5"),
+    ("BREAKER__COOLDOWN_MAX_S", "2"),
     ("BACKEND__SILENT_MAX_S", "1"),
     ("JOB__FIRST_LOOK_S", "0.05"),
     ("JOB__MAX_LOOK_S", "0.3"),
@@ -112,8 +112,8 @@ const WATCHABLE: &[(&str, &str)] = &[
     ("RETRY__REMOVE__FACTOR", "2.0"),
     ("RETRY__REMOVE__MAX_S", "10"),
     ("RETRY__REMOVE__ATTEMPTS", "4"),
-    ("GATE__CLOSED_FIRST_S", "5"),
-    ("GATE__CLOSED_MAX_S", "20"),
+    ("BREAKER__COOLDOWN_FIRST_S", "5"),
+    ("BREAKER__COOLDOWN_MAX_S", "20"),
     ("BACKEND__SILENT_MAX_S", "4"),
     ("JOB__FIRST_LOOK_S", "0.5"),
     ("JOB__MAX_LOOK_S", "2"),

@@ -148,7 +148,7 @@ fn event_line(event: &Event) -> Line<'_> {
     let reason = event.reason.as_deref().map(printable).unwrap_or_default();
     let style = match event.what.as_str() {
         "action.verified" | "task.succeeded" | "action.attested" => Style::new().green(),
-        "action.reopened" => Style::new().red(),
+        "action.contradicted" => Style::new().red(),
         "task.escalated" | "action.opened" => Style::new().yellow(),
         _ => Style::new(),
     };

@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::inbox::{Inbox, LARGEST};
 use super::outcome::{Recorder, say_succeeded, say_watched, started_line};
 use super::{not_recorded, watches};
+use crate::breaker::Sign;
 use crate::emit;
-use crate::gate::Sign;
 use crate::history::{self, Happened};
 use crate::membership::MemberKeys;
 use crate::retry::batch::{Success, Watching, promote, succeed, watch};
@@ -74,7 +74,7 @@ impl Batches {
     }
 }
 
-/// Successes and jobs to watch, unless they move a gate: that needs a decision, under its lock.
+/// Successes and jobs to watch, unless they move a breaker: that needs a decision, under its lock.
 fn fits(task: &ClaimedTask, next: &Next) -> bool {
     matches!(next, Next::Succeed { .. } | Next::Watch { .. }) && !task.is_probe
 }
@@ -112,7 +112,7 @@ async fn write(recorder: &Recorder, entries: &[Entry], patience: Duration) -> Ve
         Ok(prepared) => prepared,
         Err(error) => {
             emit!(BATCH_NOT_RECORDED, tasks = entries.len(), error = %chain(&error),
-                  "its tasks are recorded one by one");
+                  "The batch was not recorded; its tasks are recorded one by one");
             return vec![Fate::LeftOut; entries.len()];
         }
     };

@@ -1,6 +1,6 @@
 //! The arrows between the stages, and the two stages that bind them to the loop. Each arrow is one transaction
 //! (`outcome`), or shares one with others of its kind (`batch`).
-//! What a reading means is in `settlement`, what follows when a confirmed change does not last in `watches`.
+//! What a snapshot means is in `settlement`, what follows when a confirmed change does not last in `watches`.
 //!
 //! ```text
 //! retry ── escalate ──▶ manual action ── done (by trigger) ──▶ sync ── settle ──▶ manual action
@@ -33,5 +33,5 @@ const RECORDING: Duration = Duration::from_secs(2);
 
 /// An outcome that could not be written: the lease ends by itself and the next claim looks again.
 fn not_recorded(what: &str, id: impl std::fmt::Display, error: &StoreError) {
-    emit!(OUTCOME_NOT_RECORDED, subject = what, %id, error = %chain(error), "its lease will end");
+    emit!(OUTCOME_NOT_RECORDED, subject = what, %id, error = %chain(error), "The outcome was not recorded; the lease will end");
 }

@@ -8,9 +8,9 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use super::{Recorded, not_recorded, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
+use crate::breaker::{self, Attempt, Cause, Move, Sign};
 use crate::config::{self, Config};
 use crate::emit;
-use crate::gate::{self, Attempt, Cause, Move, Sign};
 use crate::history::{self, Happened};
 use crate::lease::LeaseLost;
 use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
@@ -26,7 +26,7 @@ use crate::sync;
 #[derive(Debug)]
 pub(super) struct Recorder {
     pub(super) pool: PgPool,
-    pub(super) gates: gate::Policy,
+    pub(super) breaker: breaker::Policy,
     pub(super) retries: retry::Policy,
     pub(super) deadlines: config::ManualAction,
     pub(super) syncs: sync::Policy,
@@ -36,7 +36,7 @@ impl Recorder {
     pub(super) fn new(config: &Config, pool: PgPool) -> Self {
         Self {
             pool,
-            gates: gate::Policy::new(config),
+            breaker: breaker::Policy::new(config),
             retries: retry::Policy::new(config),
             deadlines: config.manual_action.clone(),
             syncs: sync::Policy::new(config),
@@ -85,9 +85,9 @@ impl Outcome<'_> {
         Ok(begin(&self.recorder.pool).await?)
     }
 
-    /// Moves the integration's gate by what the step showed, and commits both.
+    /// Moves the integration's breaker by what the step showed, and commits both.
     async fn commit(&self, mut tx: Tx) -> Result<(), StoreError> {
-        let moved = self.move_gate(&mut tx).await?;
+        let moved = self.move_breaker(&mut tx).await?;
         tx.commit().await?;
         if let Some(moved) = moved {
             say_moved(&self.task.key, moved);
@@ -95,19 +95,22 @@ impl Outcome<'_> {
         Ok(())
     }
 
-    async fn move_gate(&self, connection: &mut PgConnection) -> Result<Option<Move>, StoreError> {
+    async fn move_breaker(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<Move>, StoreError> {
         let (task, sign) = (self.task, self.sign);
         if matches!(sign, Sign::Nothing | Sign::Runs) && !task.is_probe {
             return Ok(None);
         }
         let began = task.running.as_ref().map_or(task.claimed_at, |(_, since)| *since);
         let attempt = Attempt { task: task.id, began, sign };
-        let Some(gate) = gate::store::lock(connection, &task.key, &attempt).await? else {
+        let Some(breaker) = breaker::store::lock(connection, &task.key, &attempt).await? else {
             return Ok(None);
         };
-        let moved = gate::decide::after(&self.recorder.gates, &gate, &attempt);
+        let moved = breaker::decide::after(&self.recorder.breaker, &breaker, &attempt);
         if let Some(moved) = moved {
-            gate::store::write(connection, &task.key, moved).await?;
+            breaker::store::write(connection, &task.key, moved).await?;
         }
         Ok(moved)
     }
@@ -148,7 +151,7 @@ impl Outcome<'_> {
     async fn supersede(&self) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        let reason = "a later intent won while this one was in flight";
+        let reason = "Replaced by a newer request while this one was in flight";
         let closed = match self.close(&mut tx, "superseded", reason, false).await? {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
@@ -161,7 +164,7 @@ impl Outcome<'_> {
             TASK_SUPERSEDED,
             task.id = task.id,
             superseded_by = closed.superseded_by,
-            "a later intent won"
+            "Replaced by a newer request"
         );
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
@@ -199,7 +202,7 @@ impl Outcome<'_> {
             attempt = task.attempts,
             failure.code = code,
             wait_s = after.as_secs_f64(),
-            "attempt failed, another follows"
+            "The attempt failed; another follows"
         );
         Ok(Ok(()))
     }
@@ -226,11 +229,11 @@ impl Outcome<'_> {
             integration.id = self.task.key.integration,
             wait_s = after.as_secs_f64(),
             reason,
-            "waiting, which is not trying"
+            "Postponed; this does not count as an attempt"
         );
     }
 
-    /// The app refuses the stored login: the task keeps its turn and its attempts, the gate shuts, and one person is
+    /// The app rejects the stored login: the task keeps its turn and its attempts, the integration stops, and one person is
     /// asked once for all tasks of the integration.
     async fn park(&self, failure: Failure, remedy: Remedy) -> Recorded {
         let task = self.task;
@@ -247,17 +250,17 @@ impl Outcome<'_> {
         let workspace = &task.key.workspace;
         let opened =
             manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in).await?;
-        let reason = format!("the app refuses the stored login: {code}");
-        gate::store::park(&mut tx, &task.key, &reason).await?;
+        let reason = format!("The app rejects the stored login: {code}");
+        breaker::store::reject_login(&mut tx, &task.key, &reason).await?;
         self.commit(tx).await?;
         if let Some(action) = opened {
             emit!(
-                INTEGRATION_PARKED,
+                INTEGRATION_LOGIN_REJECTED,
                 workspace.id = workspace,
                 integration.id = task.key.integration,
                 action.id = action,
                 failure.code = code,
-                "all its tasks wait for a person"
+                "The app rejects the stored login; tasks are on hold until a person fixes it"
             );
         }
         self.say_waiting(Duration::ZERO, &reason);
@@ -303,7 +306,7 @@ impl Outcome<'_> {
             reason = reason.sentence(),
             failure.code = opening.failure.code,
             attempts = closed.attempts,
-            "a manual action is open"
+            "A manual action is open"
         );
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
@@ -353,7 +356,7 @@ pub(super) fn say_watched(task: &ClaimedTask, job: &str, started: bool) {
             operation = task.wanted.operation.as_str(),
             attempt = task.attempts + 1,
             job.id = job,
-            "the backend runs a job"
+            "The backend runs a job"
         );
     } else if task.running.is_none() {
         emit!(
@@ -361,7 +364,7 @@ pub(super) fn say_watched(task: &ClaimedTask, job: &str, started: bool) {
             task.id = task.id,
             integration.id = task.key.integration,
             job.id = job,
-            "the failed job runs again"
+            "The failed job runs again"
         );
     }
 }
@@ -374,33 +377,33 @@ pub(super) fn say_succeeded(task: &ClaimedTask, reason: &str) {
         operation = task.wanted.operation.as_str(),
         attempts = task.attempts,
         reason,
-        "task succeeded"
+        "The task succeeded"
     );
 }
 
 fn say_moved(key: &MemberKey, moved: Move) {
     let (workspace, integration) = (&key.workspace, &key.integration);
     match moved {
-        Move::Close { cause: Cause::Failures, wait, closings } => emit!(
-            GATE_CLOSED,
+        Move::Trip { cause: Cause::Failures, wait, trips } => emit!(
+            INTEGRATION_TRIPPED,
             workspace.id = workspace,
             integration.id = integration,
             wait_s = wait.as_secs_f64(),
-            closings,
-            "the app's automation failed several times in a row"
+            consecutive_trips = trips,
+            "The app's automation failed several times in a row; tasks are on hold"
         ),
-        Move::Close { cause: Cause::RateLimit, wait, .. } => emit!(
-            GATE_RATE_LIMITED,
+        Move::Trip { cause: Cause::RateLimit, wait, .. } => emit!(
+            INTEGRATION_RATE_LIMITED,
             workspace.id = workspace,
             integration.id = integration,
             wait_s = wait.as_secs_f64(),
-            "the backend limits the rate"
+            "The backend limits the rate; tasks are on hold"
         ),
-        Move::Open => emit!(
-            GATE_OPENED,
+        Move::Recover => emit!(
+            INTEGRATION_RECOVERED,
             workspace.id = workspace,
             integration.id = integration,
-            "its tasks go on, at a slope"
+            "The app works again; its tasks ramp up"
         ),
         Move::Count | Move::Forget { .. } | Move::Await(_) | Move::NextProbe => {}
     }

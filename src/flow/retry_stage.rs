@@ -65,8 +65,8 @@ impl<S: Steps> Stage for RetryStage<S> {
         let began = Instant::now();
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
-            max_in_flight: self.recorder.gates.max_in_flight(),
-            starts_per_minute: self.recorder.gates.starts_per_minute(),
+            max_in_flight: self.recorder.breaker.max_in_flight(),
+            starts_per_minute: self.recorder.breaker.starts_per_minute(),
             silent_workspaces: self.steps.silent_workspaces(),
             due_from: self.floors().at(began),
         };
@@ -93,7 +93,7 @@ impl<S: Steps> Stage for RetryStage<S> {
         match answered(self.patience, recorded).await {
             Ok(Ok(())) => {}
             Ok(Err(LeaseLost)) => {
-                emit!(LEASE_LOST, task.id = task.id, "the task was claimed again meanwhile")
+                emit!(LEASE_LOST, task.id = task.id, "The task was claimed again meanwhile")
             }
             Err(error) => not_recorded("task", task.id, &error),
         }

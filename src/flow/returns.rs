@@ -15,7 +15,7 @@ pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
                 r#return.id = decided.id,
                 integration.id = decided.integration,
                 actions = decided.actions,
-                "the canary worked: the rest follows"
+                "The canary worked; the rest follows"
             );
         } else {
             emit!(
@@ -23,7 +23,7 @@ pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
                 r#return.id = decided.id,
                 integration.id = decided.integration,
                 actions = decided.actions,
-                "the canary failed: the rest stays with people"
+                "The canary failed; the rest stays with people"
             );
         }
     }

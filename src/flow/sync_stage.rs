@@ -24,7 +24,7 @@ pub struct SyncStage {
     pub pool: PgPool,
     /// The backend.
     pub backend: Client,
-    /// Readings, jobs and the guard.
+    /// Snapshots, jobs and the guard.
     pub policy: sync::Policy,
     /// When manual actions are due.
     pub deadlines: config::ManualAction,
@@ -67,7 +67,7 @@ impl SyncStage {
         match within(left, step.run()).await {
             Some(next) => Ok(Ok(next?)),
             None => Ok(Ok(sync::Next::Again {
-                why: "the reading took longer than worker.sync_lease_s".to_owned(),
+                why: "the snapshot took longer than worker.sync_lease_s".to_owned(),
                 waits: false,
                 quiet: Duration::ZERO,
             })),
@@ -119,17 +119,22 @@ impl Stage for SyncStage {
 }
 
 fn say_lost(sync: &ClaimedSync) {
-    emit!(LEASE_LOST, sync.id = sync.id, "the sync was claimed again meanwhile")
+    emit!(LEASE_LOST, sync.id = sync.id, "The sync was claimed again meanwhile")
 }
 
-/// The reading must be younger than every deed it judges, so its start is written before it is asked for.
+/// The snapshot must be younger than every deed it judges, so its start is written before it is asked for.
 async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let mut tx = begin(&stage.pool).await?;
     let started = sync::store::start(&mut tx, sync).await?;
     if started.is_ok() {
         tx.commit().await?;
-        emit!(SYNC_STARTED, sync.id = sync.id, integration.id = sync.integration,
-              procedure = ?sync.procedure, "reading the app");
+        emit!(
+            SYNC_STARTED,
+            sync.id = sync.id,
+            integration.id = sync.integration,
+            procedure = sync.procedure.as_str(),
+            "Reading the app"
+        );
     }
     Ok(started)
 }
@@ -152,9 +157,9 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
         }
         sync::Next::Fail { reason } => fail(stage, sync, &reason, false).await,
         sync::Next::LoginRefused { code } => {
-            fail(stage, sync, &format!("the app refuses the stored login: {code}"), true).await
+            fail(stage, sync, &format!("The app rejects the stored login: {code}"), true).await
         }
-        sync::Next::Judge { reading } => settle(stage, sync, reading).await,
+        sync::Next::Judge { snapshot } => settle(stage, sync, snapshot).await,
         sync::Next::Attest => attest(stage, sync).await,
     }
 }
@@ -181,7 +186,7 @@ async fn hold(
         sync.id = sync.id,
         integration.id = sync.integration,
         reason,
-        "a person decides"
+        "The report is held until a person decides"
     );
     Ok(Ok(()))
 }
@@ -207,7 +212,7 @@ async fn again(
     Ok(recorded)
 }
 
-/// The backend is well, and the reading itself takes the time that a pause would: nobody waits for longer. An app that
+/// The backend is well, and the snapshot itself takes the time that a pause would: nobody waits for longer. An app that
 /// never keeps still while it is read ends the sync.
 async fn anew(stage: &SyncStage, sync: &ClaimedSync, why: String) -> Recorded {
     let failures = sync.failures + 1;
@@ -231,11 +236,11 @@ fn say_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
         failures,
         wait_s = after.as_secs_f64(),
         error = why,
-        "reading again later"
+        "The step failed; the app is read again later"
     );
 }
 
-/// A sync without a reading proves nothing: its done actions stay done and are read again later.
+/// A sync without a snapshot proves nothing: its done actions stay done and are read again later.
 async fn fail(
     stage: &SyncStage,
     sync: &ClaimedSync,
@@ -247,22 +252,22 @@ async fn fail(
         Ok(started_at) => started_at,
         Err(lost) => return Ok(Err(lost)),
     };
-    let seen = format!("the app could not be read: {reason}");
-    let mut readings = None;
+    let observed = format!("The app could not be read: {reason}");
+    let mut snapshots = None;
     for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
         if action.status == "done" {
             let verdict = Verdict::Unverifiable.as_str();
-            sync::store::write_verdict(&mut tx, action.id, "done", verdict, &seen).await?;
-            readings = Some(readings.unwrap_or(i32::MAX).min(action.readings));
+            sync::store::write_verdict(&mut tx, action.id, "done", verdict, &observed).await?;
+            snapshots = Some(snapshots.unwrap_or(i32::MAX).min(action.snapshots));
         }
     }
     let verdict = if login_refused { Verdict::Contradicted } else { Verdict::Unverifiable };
-    let login = judge_login(&mut tx, sync, verdict, &seen).await?;
+    let login = judge_login(&mut tx, sync, verdict, &observed).await?;
     if login.iter().any(|line| matches!(line, Said::NotYet { .. })) {
-        readings = Some(readings.unwrap_or(0));
+        snapshots = Some(snapshots.unwrap_or(0));
     }
-    if let Some(readings) = readings {
-        sync::store::request(&mut tx, sync, stage.policy.reread_after(readings)).await?;
+    if let Some(snapshots) = snapshots {
+        sync::store::request(&mut tx, sync, stage.policy.reread_after(snapshots)).await?;
     }
     // What a person decided, or did not, says nothing of the app.
     let is_doubtful = sync.decision.is_none() && !login_refused;
@@ -280,7 +285,7 @@ async fn fail(
         sync.id = sync.id,
         integration.id = sync.integration,
         reason,
-        "the app could not be read"
+        "The app could not be read"
     );
     Ok(Ok(()))
 }
@@ -288,7 +293,7 @@ async fn fail(
 /// Closes done actions of an app that cannot be read by the person's word.
 async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let mut tx = begin(&stage.pool).await?;
-    let reason = "the catalogue says that this app cannot be read";
+    let reason = "The catalogue says that this app cannot be read";
     let started_at = match sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
         Ok(started_at) => started_at,
         Err(lost) => return Ok(Err(lost)),
@@ -308,7 +313,12 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     }
     tx.commit().await?;
     for action in attested {
-        emit!(ACTION_ATTESTED, action.id = action, sync.id = sync.id, "the person's word must do");
+        emit!(
+            ACTION_ATTESTED,
+            action.id = action,
+            sync.id = sync.id,
+            "The app cannot be read; the word of the person closes the action"
+        );
     }
     Ok(Ok(()))
 }

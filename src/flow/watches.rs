@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::backend::{Failure, Reading};
+use crate::backend::{Failure, Snapshot};
 use crate::catalogue;
 use crate::config;
 use crate::emit;
@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::sync::report::Intent;
 use crate::sync::verdict::Sighting;
 use crate::sync::watch::store::{Begun, Watch};
-use crate::sync::watch::{Outcome, after_reading, store};
+use crate::sync::watch::{Outcome, after_snapshot, store};
 use crate::sync::{self, ClaimedSync};
 
 const CAME_BACK: &str =
@@ -53,12 +53,12 @@ pub(super) struct Settling<'a> {
     pub(super) policy: &'a sync::Policy,
     pub(super) deadlines: &'a config::ManualAction,
     pub(super) sync: &'a ClaimedSync,
-    pub(super) reading: &'a Reading,
+    pub(super) snapshot: &'a Snapshot,
     pub(super) intents: &'a [Intent],
 }
 
 impl Settling<'_> {
-    /// Judges the integration's watches by the reading.
+    /// Judges the integration's watches by the snapshot.
     pub(super) async fn settle(
         &self,
         connection: &mut PgConnection,
@@ -71,10 +71,10 @@ impl Settling<'_> {
                 store::end(connection, &watch).await?;
                 continue;
             };
-            let sighting = Sighting::of(&intent.wanted, self.reading);
+            let sighting = Sighting::of(&intent.wanted, self.snapshot);
             let next = self.policy.next_watch(watch.operation, watch.looks + 1);
             let Some(outcome) =
-                after_reading(watch.operation, &sighting, watch.is_due, next.is_none())
+                after_snapshot(watch.operation, &sighting, watch.is_due, next.is_none())
             else {
                 continue;
             };
@@ -172,7 +172,7 @@ pub(super) fn say(sync: &ClaimedSync, lines: Vec<Said>) {
                 action.id = action,
                 workspace.id = sync.workspace,
                 integration.id = sync.integration,
-                "somebody who was removed is in the app again"
+                "Somebody who was removed is in the app again"
             ),
             Outcome::Expired => emit!(
                 INVITATION_EXPIRED,
@@ -180,20 +180,20 @@ pub(super) fn say(sync: &ClaimedSync, lines: Vec<Said>) {
                 action.id = action,
                 workspace.id = sync.workspace,
                 integration.id = sync.integration,
-                "another invitation is needed"
+                "The invitation expired; another one is needed"
             ),
             Outcome::Vanished => emit!(
                 INVITATION_VANISHED,
                 task.id = task,
                 workspace.id = sync.workspace,
                 integration.id = sync.integration,
-                "neither a member nor an invitation is there any more"
+                "The invitation is gone, and its member is not in the app"
             ),
             Outcome::Accepted => emit!(
                 INVITATION_ACCEPTED,
                 task.id = task,
                 integration.id = sync.integration,
-                "a member now"
+                "The invited person is a member now"
             ),
             Outcome::Look | Outcome::Retry | Outcome::End => {}
         }

@@ -197,7 +197,8 @@ fn log(arrived: &[Arrived], orders: &[Order], actions: &[(i64, i64)]) {
             TASK_SUPERSEDED,
             task.id = loser.task,
             superseded_by = loser.by,
-            "a later intent won"
+            "Replaced by a newer request (task {})",
+            loser.by
         );
     }
     for (action, by) in actions {
@@ -205,10 +206,10 @@ fn log(arrived: &[Arrived], orders: &[Order], actions: &[(i64, i64)]) {
             ACTION_SUPERSEDED,
             action.id = action,
             superseded_by = by,
-            "stop: a later intent won"
+            "Stop: replaced by a newer request (task {by})"
         );
     }
     for task in arrived {
-        emit!(TASK_ORDERED, task.id = task.id, "task has its place");
+        emit!(TASK_ORDERED, task.id = task.id, "The task has its place among those of its member");
     }
 }

@@ -251,7 +251,7 @@ pub(super) async fn close_superseded(
          ), closed as (
              update reconciler.automation_tasks t
              set state = 'superseded', superseded_by = ended.winner, closed_at = clock_timestamp(),
-                 closed_reason = 'a later intent won', tried_since = ended.trying_since,
+                 closed_reason = 'Replaced by a newer request (task ' || ended.winner || ')', tried_since = ended.trying_since,
                  acted_until = case when t.attempts > 0 or ended.trying_since is not null then clock_timestamp()
                                     else t.acted_until end,
                  ordered_at = coalesce(t.ordered_at, clock_timestamp())

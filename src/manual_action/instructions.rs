@@ -59,7 +59,7 @@ pub fn render(opening: &Opening) -> String {
     rendered(template, values)
 }
 
-/// The instructions for mending a login.
+/// The instructions for fixing a login.
 pub fn render_reconnect(reconnect: &Reconnect) -> String {
     let failure = &reconnect.failure;
     let values = context! {
@@ -118,7 +118,7 @@ mod tests {
             },
             operation,
             trigger: Trigger::Manual,
-            reason: "only a person can mend this failure",
+            reason: "Needs a person",
             failure: Failure::ours("NotEnoughSeats"),
             app: AppName { name: "YouTube Studio".to_owned(), kind },
             person: Person {
@@ -148,15 +148,15 @@ mod tests {
     fn a_removal_by_hand_reads_like_this() {
         insta::assert_snapshot!(render(&opening(IntegrationKind::App, Operation::Remove)), @r"
         Remove Jo Doe (jo@example.com) from YouTube Studio by hand.
-        Why: only a person can mend this failure. The app has no free seat: add licences there first. The failure is NotEnoughSeats.
+        Why: Needs a person. The app has no free seat: add licences there first. The failure is NotEnoughSeats.
 
         1. Log in to YouTube Studio with your admin account.
         2. Open the user management or the settings of the collaboration space.
         3. Remove jo-studio (jo@example.com). If only an invitation is pending, revoke it.
 
         You should then see neither jo-studio (jo@example.com) nor an invitation to them.
-        When it is done, mark this action done. If you cannot or must not do it, dismiss it with a reason.
-        Cerby then checks YouTube Studio for updates, applies the report and looks whether they are gone.
+        When finished: `cerby-reconciler actions done {action} --note '…'`. If you cannot or must not do it, dismiss it with a reason.
+        Cerby then checks YouTube Studio for updates, applies the report and checks that they are gone.
         ");
     }
 
@@ -169,16 +169,16 @@ mod tests {
             remedy: Remedy::ReviewCredentials,
         };
         insta::assert_snapshot!(render_reconnect(&reconnect), @r"
-        Mend the login with which Cerby works in YouTube Studio.
-        Why: YouTube Studio refuses it. The stored login no longer works: update the credentials in Cerby. The failure is BadCredentials.
+        Fix the login that Cerby uses for YouTube Studio.
+        Why: YouTube Studio rejects it. The stored login no longer works: update the credentials in Cerby. The failure is BadCredentials.
 
         1. Open YouTube Studio in Cerby and look at the account that automation uses.
         2. Correct what is wrong with it, as said above.
         3. Log in to YouTube Studio with it once, to see that it works.
 
-        Until then every task of YouTube Studio waits: none is lost, and none uses an attempt.
-        When it is done, mark this action done. Cerby then reads YouTube Studio with that login; if that works, the tasks go on by themselves, one first.
-        If you dismiss it, the tasks go on too, and ask again as soon as the app refuses them.
+        Until then all tasks of YouTube Studio are on hold: none is lost, and none uses an attempt.
+        When finished: `cerby-reconciler actions done {action} --note '…'`. Cerby then reads YouTube Studio with that login; if that works, the tasks go on by themselves, one first.
+        If you dismiss it, the tasks go on too, and ask again as soon as the app rejects the login.
         ");
     }
 

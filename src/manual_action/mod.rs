@@ -38,7 +38,7 @@ pub struct Opening {
     pub entitlements: Vec<String>,
 }
 
-/// What asks a person to mend an integration's login: one for all tasks that wait for it.
+/// What asks a person to fix the login of an integration: one for all tasks that wait for it.
 #[derive(Debug, Clone)]
 pub struct Reconnect {
     /// The task that met the refusal.
@@ -47,7 +47,7 @@ pub struct Reconnect {
     pub app: AppName,
     /// The refusal.
     pub failure: Failure,
-    /// What mends it.
+    /// What fixes it.
     pub remedy: Remedy,
 }
 

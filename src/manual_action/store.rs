@@ -50,7 +50,7 @@ pub async fn open(
     .await?)
 }
 
-/// Opens the action that asks to mend a login; `None` if the integration has an unfinished one already.
+/// Opens the action that asks to fix a login; `None` if the integration has an unfinished one already.
 pub async fn open_reconnect(
     connection: &mut PgConnection,
     workspace: &str,
@@ -64,7 +64,7 @@ pub async fn open_reconnect(
               application, member_email, trigger, reason, failure_code, failure_message, failure_screenshot_url,
               instructions, due_at)
          select t.id, t.workspace_id, t.integration_id, '', 'reconnect', t.integration_name, t.integration_kind,
-                t.application, '', t.trigger, 'the app refuses the stored login', $3, $4, $5, $6,
+                t.application, '', t.trigger, 'The app rejects the stored login', $3, $4, $5, $6,
                 clock_timestamp() + $7
          from reconciler.automation_tasks t
          where t.id = $1 and t.workspace_id = $2
@@ -104,7 +104,7 @@ pub async fn supersede(
              where m.status in ('open', 'in_progress', 'done')
          )
          update reconciler.manual_actions a
-         set status = 'superseded', seen = 'a later intent won: task ' || lost.winner
+         set status = 'superseded', observed = 'Replaced by a newer request (task ' || lost.winner || ')'
          from lost
          where a.ctid = lost.place
          returning a.id, lost.winner as "winner!""#,
@@ -129,7 +129,7 @@ pub struct Overdue {
     pub operation: String,
 }
 
-/// Marks actions past their deadline as reminded, once each, while their integration's gate is open.
+/// Marks actions past their deadline as reminded, once each, while their integration is active.
 pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreError> {
     Ok(sqlx::query_as!(
         Overdue,
@@ -140,7 +140,7 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
                and (o.operation = 'reconnect'
                     or exists (select from reconciler.integrations i
                                where i.workspace_id = o.workspace_id and i.integration_id = o.integration_id
-                                 and i.gate in ('open', 'half_open')
+                                 and i.status in ('active', 'probing')
                                offset 0))
              order by o.due_at
              limit $1
@@ -217,7 +217,7 @@ pub struct Card {
     pub done_at: Option<DateTime<Utc>>,
     pub verdict: Option<String>,
     pub verdict_at: Option<DateTime<Utc>>,
-    pub seen: Option<String>,
+    pub observed: Option<String>,
     pub reopened_count: i32,
     pub task_id: i64,
 }
@@ -228,7 +228,7 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
         Card,
         "select id, status, instructions, workspace_id, integration_name, integration_kind, attempts,
                 failure_message, opened_at, due_at, assignee, note, done_by, done_at, verdict, verdict_at,
-                seen, reopened_count, task_id
+                observed, reopened_count, task_id
          from reconciler.manual_actions where id = $1",
         id,
     )

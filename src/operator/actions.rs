@@ -115,7 +115,7 @@ fn cells(line: &Line) -> [String; 8] {
     ]
 }
 
-/// Whom it is about; mending a login is about nobody.
+/// Whom it is about; fixing a login is about nobody.
 fn member(line: &Line) -> String {
     if line.member_email.is_empty() { "-".to_owned() } else { printable(&line.member_email) }
 }
@@ -151,7 +151,7 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
         ("done at", card.done_at.map(moment)),
         ("verdict", card.verdict.clone()),
         ("verdict at", card.verdict_at.map(moment)),
-        ("seen", card.seen.clone()),
+        ("observed", card.observed.clone()),
     ];
     facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, printable(&text?)))));
     facts

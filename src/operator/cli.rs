@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use super::{actions, check, import, integrations, syncs};
 use crate::config::{Config, LogFormat, Telemetry};
-use crate::daemon;
+use crate::daemon::Daemon;
 use crate::emit;
 use crate::schema;
 use crate::telemetry::{self, chain};
@@ -43,7 +43,7 @@ enum Command {
     /// Needs a role that may create schemas, and roles unless they exist. A second run at the same time waits
     /// for the first.
     Migrate,
-    /// Say for configuration, database, schema and backend whether each is right
+    /// Check configuration, database, schema and backend
     Check {
         /// The workspace to ask the backend for; otherwise one that the database knows
         #[arg(long)]
@@ -120,7 +120,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
         Err(error) => {
             let telemetry = Telemetry { format: LogFormat::Auto, filter: "info".to_owned() };
             if telemetry::start(&telemetry).is_ok() {
-                emit!(SERVICE_FAILED, error = %chain(&error), "not started");
+                emit!(SERVICE_FAILED, error = %chain(&error), "The daemon failed to start");
             }
             return ExitCode::FAILURE;
         }
@@ -129,10 +129,17 @@ async fn serve(file: Option<&Path>) -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    match daemon::serve(config).await {
+    let daemon = match Daemon::start(config).await {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "The daemon failed to start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match daemon.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "ended");
+            emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "The daemon stopped with an error");
             ExitCode::FAILURE
         }
     }

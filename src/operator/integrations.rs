@@ -1,4 +1,4 @@
-//! `integrations`: which apps are let through, on a terminal.
+//! `integrations`: which apps are active, on a terminal.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use sqlx::PgPool;
 use super::connected;
 use super::refusal;
 use super::terminal::{json, print, table};
-use crate::gate::store::{self, Line, Settings};
+use crate::breaker::store::{self, Line, Settings};
 use crate::manual_action::instructions::printable;
 use crate::store::begin_as;
 
 /// What to do with integrations.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List integrations: their gate, what waits behind it, and what is in flight
+    /// List integrations: their status, how many tasks wait, and how many are in flight
     List {
-        /// Only those whose gate is not open
+        /// Only those that are not active
         #[arg(long)]
-        shut: bool,
+        inactive: bool,
         /// One JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Let no task of an integration pass; nothing is lost, and no attempt is used
+    /// Put the tasks of an integration on hold; nothing is lost, and no attempt is used
     Pause {
         /// Which one
         #[command(flatten)]
@@ -33,7 +33,7 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
-    /// Open an integration's gate, whatever shut it; one task goes first
+    /// Make an integration active again, whatever stopped it; one task goes first
     Resume {
         /// Which one
         #[command(flatten)]
@@ -51,7 +51,7 @@ pub enum Command {
         #[arg(long, value_name = "N")]
         per_minute: Option<u32>,
     },
-    /// Say whom no report may remove without a person, and how often the app is read without a reason
+    /// Protect accounts from automatic removal, and set how often the app is read
     Set {
         /// Which one
         #[command(flatten)]
@@ -78,23 +78,23 @@ pub struct Told {
     /// The configured roles make an administrator
     #[arg(long)]
     default_administrator_roles: bool,
-    /// Seconds between readings that nothing else asked for; 0 for never
-    #[arg(long, value_name = "N", conflicts_with = "default_reading")]
-    reading_every_s: Option<u32>,
+    /// Seconds between snapshots that nothing else asked for; 0 for never
+    #[arg(long, value_name = "N", conflicts_with = "default_snapshot")]
+    snapshot_every_s: Option<u32>,
     /// Read the app as often as configured
     #[arg(long)]
-    default_reading: bool,
+    default_snapshot: bool,
 }
 
 impl Told {
     fn settings(self) -> Settings {
         let roles = Some(self.administrator_role).filter(|roles| !roles.is_empty());
-        let (own, every) = (self.own_account, self.reading_every_s);
+        let (own, every) = (self.own_account, self.snapshot_every_s);
         Settings {
             own_account: (self.no_own_account || own.is_some()).then_some(own),
             administrator_roles: (self.default_administrator_roles || roles.is_some())
                 .then_some(roles),
-            reading_every_s: (self.default_reading || every.is_some()).then_some(every),
+            snapshot_every_s: (self.default_snapshot || every.is_some()).then_some(every),
         }
     }
 }
@@ -122,22 +122,22 @@ impl Which {
 pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
     let (_, pool) = connected(file).await?;
     match command {
-        Command::List { shut, json: as_json } => {
-            let lines = store::list(&pool, shut).await?;
+        Command::List { inactive, json: as_json } => {
+            let lines = store::list(&pool, inactive).await?;
             print(&match (as_json, lines.is_empty()) {
                 (true, _) => json(&lines)?,
-                (false, true) if shut => "every gate is open\n".to_owned(),
+                (false, true) if inactive => "every integration is active\n".to_owned(),
                 (false, true) => "no integration is known yet\n".to_owned(),
                 (false, false) => listed(&lines),
             })
         }
         Command::Pause { which, reason } => {
-            set_gate(&pool, &which, "paused", Some(&reason)).await?;
-            print(&format!("integration {} is paused: nothing of it is tried\n", which.integration))
+            set_status(&pool, &which, "paused", Some(&reason)).await?;
+            print(&format!("integration {} is paused: its tasks are on hold\n", which.integration))
         }
         Command::Resume { which } => {
-            set_gate(&pool, &which, "open", None).await?;
-            print(&format!("integration {} is open: one task goes first\n", which.integration))
+            set_status(&pool, &which, "active", None).await?;
+            print(&format!("integration {} is active: one task goes first\n", which.integration))
         }
         Command::Limit { which, in_flight, per_minute } => {
             limit(&pool, &which, in_flight, per_minute).await
@@ -148,12 +148,12 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
 
 fn listed(lines: &[Line]) -> String {
     let heads =
-        ["INTEGRATION", "NAME", "GATE", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
+        ["INTEGRATION", "NAME", "STATUS", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
     table(heads, lines.iter().map(cells))
 }
 
 fn cells(line: &Line) -> [String; 8] {
-    let until = line.gate_until.map(|until| format!(" until {}", until.format("%H:%M:%S UTC")));
+    let until = line.status_until.map(|until| format!(" until {}", until.format("%H:%M:%S UTC")));
     let said = [
         line.max_in_flight.map(|number| format!("at most {number} in flight")),
         line.starts_per_minute.map(|number| format!("at most {number} a minute")),
@@ -161,16 +161,16 @@ fn cells(line: &Line) -> [String; 8] {
         line.administrator_roles
             .as_ref()
             .map(|roles| format!("administrators: {}", printable(&roles.join(", ")))),
-        line.reading_every_s.map(|every| match every {
+        line.snapshot_every_s.map(|every| match every {
             0 => "never read without a reason".to_owned(),
             every => format!("read every {every} s"),
         }),
     ];
-    let why = line.gate_reason.as_deref().map(printable);
+    let why = line.status_reason.as_deref().map(printable);
     [
         line.integration_id.clone(),
         printable(&line.name),
-        format!("{}{}", line.gate, until.unwrap_or_default()),
+        format!("{}{}", line.status, until.unwrap_or_default()),
         line.waiting.to_string(),
         line.in_flight.to_string(),
         line.unfinished_actions.to_string(),
@@ -197,18 +197,18 @@ pub(super) async fn workspace_of(
     }
 }
 
-async fn set_gate(
+async fn set_status(
     pool: &PgPool,
     which: &Which,
-    gate: &str,
+    status: &str,
     reason: Option<&str>,
 ) -> anyhow::Result<()> {
     let workspace = which.workspace(pool).await?;
     let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
-    store::set_gate(&mut tx, &workspace, &which.integration, gate, reason)
+    store::set_status(&mut tx, &workspace, &which.integration, status, reason)
         .await
         .map_err(refusal::of)?;
-    tx.commit().await.context("the database did not take it")
+    tx.commit().await.context("The commit failed")
 }
 
 async fn limit(
@@ -225,14 +225,25 @@ async fn limit(
     store::set_limits(&mut tx, &workspace, &which.integration, in_flight, per_minute)
         .await
         .map_err(refusal::of)?;
-    tx.commit().await.context("the database did not take it")?;
-    print(&format!("integration {} is limited\n", which.integration))
+    tx.commit().await.context("The commit failed")?;
+    let limits = [
+        in_flight.map(|number| match number {
+            0 => "in flight as configured".to_owned(),
+            number => format!("at most {number} in flight"),
+        }),
+        per_minute.map(|number| match number {
+            0 => "per minute as configured".to_owned(),
+            number => format!("at most {number} a minute"),
+        }),
+    ];
+    let limits = limits.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    print(&format!("Limit set: {limits}\n"))
 }
 
 async fn set(pool: &PgPool, which: &Which, settings: Settings) -> anyhow::Result<()> {
     let workspace = which.workspace(pool).await?;
     let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
     store::set(&mut tx, &workspace, &which.integration, &settings).await.map_err(refusal::of)?;
-    tx.commit().await.context("the database did not take it")?;
+    tx.commit().await.context("The commit failed")?;
     print(&format!("integration {} is set: see `integrations list`\n", which.integration))
 }

@@ -30,7 +30,7 @@ pub struct Options {
     /// Only actions of this operation
     #[arg(long, requires = "integration", value_parser = ["invite", "remove", "change_role"])]
     operation: Option<String>,
-    /// What was mended, for whoever reads the trail
+    /// What was fixed, for whoever reads the trail
     #[arg(long)]
     reason: String,
     /// Send them; without it, only show what would be sent
@@ -110,7 +110,7 @@ async fn send(
     if !sent.map_err(refusal::of)? {
         bail!("the actions have ended meanwhile: nothing was sent");
     }
-    tx.commit().await.context("the database did not take it")?;
+    tx.commit().await.context("The commit failed")?;
     print(&match count {
         1 => "\nIt is with automation again.\n".to_owned(),
         many => format!(

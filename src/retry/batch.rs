@@ -1,5 +1,5 @@
 //! The SQL that records outcomes of many tasks at once, or of one: those that come all the time. What a statement leaves
-//! out is recorded by itself (`retry::store`), a success under the lock of its gate.
+//! out is recorded by itself (`retry::store`), a success under the lock of its breaker.
 //!
 //! Rows are not locked before they are changed, for a lock is written as a change is: the change itself asks for the lease
 //! again. A row that moved meanwhile is changed where it is now or left out, as this version of PostgreSQL does it.
@@ -39,14 +39,14 @@ pub struct Success<'a> {
     pub task: &'a ClaimedTask,
     /// How we know.
     pub reason: &'static str,
-    /// Whether it showed that the app works, which may move its gate.
+    /// Whether it showed that the app works, which may move its breaker.
     pub app_works: bool,
     /// How long what was tried may change the app from now on.
     pub acted_for: Option<Duration>,
 }
 
 /// Closes tasks as succeeded; the ids of those that were. Left out are those whose lease was lost and those that may
-/// move their gate: a healthy app's row is read and not touched.
+/// move their breaker: a healthy app's row is read and not touched.
 pub async fn succeed(
     connection: &mut PgConnection,
     successes: &[Success<'_>],
@@ -69,9 +69,9 @@ pub async fn succeed(
                      and not exists (
                          select from reconciler.integrations i
                          where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
-                           and (i.gate_probe = t.task_id
+                           and (i.probe_task_id = t.task_id
                                 or s.app_works
-                                   and (i.gate_failures > 0 or i.gate_slope is not null or i.gate_closings > 0)))
+                                   and (i.consecutive_failures > 0 or i.ramp_limit is not null or i.consecutive_trips > 0)))
                    offset 0
                ) t
            ), ended as (

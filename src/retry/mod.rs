@@ -48,11 +48,11 @@ pub struct ClaimedTask {
     pub job: Option<String>,
     /// When it was wanted.
     pub requested_at: DateTime<Utc>,
-    /// Whether a person sent it back to automation: its first failure is mended.
+    /// Whether a person sent it back to automation: its first failure is fixed.
     pub returned: bool,
-    /// Whether the integration's gate moved since the task came: a login that was refused before may be mended.
+    /// Whether the integration's status changed since the task came: a login that was rejected before may be fixed.
     pub reopened: bool,
-    /// Whether it is the one that tries while its gate is half open.
+    /// Whether it is the one that tries while its integration is probing.
     pub is_probe: bool,
     /// Why automation failed before we saw it.
     pub first_failure: Failure,
@@ -121,7 +121,7 @@ pub enum EscalationReason {
     AttemptsUsed,
     /// Trying took as long as it may.
     TimeUsed,
-    /// The failure is one that only a person can mend.
+    /// The failure is one that only a person can fix.
     OnlyAPersonCan,
     /// The app has no automation for the operation.
     NoAutomation,
@@ -141,20 +141,20 @@ impl EscalationReason {
     /// The reason in the row, for people.
     pub fn sentence(&self) -> &'static str {
         match self {
-            Self::AttemptsUsed => "automation tried as often as it may",
-            Self::TimeUsed => "automation tried as long as it may",
-            Self::OnlyAPersonCan => "only a person can mend this failure",
-            Self::NoAutomation => "the app has no automation for this",
+            Self::AttemptsUsed => "All automatic retries were used",
+            Self::TimeUsed => "The time for automatic retries is over",
+            Self::OnlyAPersonCan => "Needs a person",
+            Self::NoAutomation => "This app cannot be automated for this operation",
             Self::Deprovisioned => {
-                "deprovisioned by the identity provider, with no automation behind it"
+                "Deprovisioned by the identity provider, with no automation behind it"
             }
-            Self::IntegrationGone => "the backend does not know the integration any more",
-            Self::WorkersDied => "workers that took this task died",
+            Self::IntegrationGone => "The backend no longer knows the integration",
+            Self::WorkersDied => "The worker crashed repeatedly on this task",
             Self::CannotTell => {
-                "an attempt may have worked, and the member was changed by hand since the app was read"
+                "An attempt may have worked, and the member was changed by hand since the app was read"
             }
             Self::TooOld => {
-                "wanted longer ago than finished tasks are kept: a later wish may be forgotten"
+                "The request predates the retention window; newer requests may be missing"
             }
         }
     }
@@ -197,11 +197,11 @@ pub enum Next {
         /// Whether the backend limits the rate: everything of the integration waits.
         limits_rate: bool,
     },
-    /// The app refuses the login that the backend has stored: everything of the integration waits for a person.
+    /// The app rejects the login that the backend has stored: everything of the integration waits for a person.
     Park {
         /// The refusal.
         failure: Failure,
-        /// What mends it.
+        /// What fixes it.
         remedy: Remedy,
     },
     /// Automation ends: open a manual action.

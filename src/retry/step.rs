@@ -142,7 +142,7 @@ async fn watch(
         Ok(Observation::AsWanted)
             if task.superseded_by.is_none() && decide::is_believed(task, &ended) =>
         {
-            Next::Succeed { reason: "seen as wanted after an attempt" }
+            Next::Succeed { reason: "Confirmed in the app after an attempt" }
         }
         Ok(_) | Err(BackendError::NotFound { .. }) if lost => {
             decide::after_lost_job(policy, task, failure, task.claimed_at)

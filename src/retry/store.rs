@@ -34,12 +34,12 @@ pub struct Quota {
     pub due_from: DueFrom,
 }
 
-/// Claims tasks that are due, shared out between the integrations whose gates let them through, and tasks whose
-/// job is to be watched, whatever their gate says: what runs already is only looked at.
+/// Claims tasks that are due, shared out between the integrations that admit them, and tasks whose
+/// job is to be watched, whatever the status: what runs already is only looked at.
 ///
 /// Touches lease columns only, which no index holds, of rows that are small. A lease that ended unreleased is claimable again,
 /// and the attempt behind it counts as one of unknown outcome. The time a task was due and nobody took it up,
-/// for its gate was shut or nobody was there, is waiting and moves `trying_since`.
+/// because its integration was inactive or nobody was there, is waiting and moves `trying_since`.
 pub async fn claim(
     pool: &PgPool,
     quota: &Quota,
@@ -51,20 +51,20 @@ pub async fn claim(
         with admitted as materialized (
             select * from (
                 select i.workspace_id, i.integration_id, $1::integer as takes, false as limited, false as is_probe,
-                       '{}'::bigint[] as in_flight, i.gate_probe, i.gate_since,
+                       '{}'::bigint[] as in_flight, i.probe_task_id, i.status_since,
                        coalesce(($6::jsonb -> i.workspace_id ->> i.integration_id)::timestamptz, '-infinity') as due_from
                 from reconciler.integrations i
-                where i.gate = 'open' and not reconciler.is_limited(i, $3, $4) and i.workspace_id <> all ($5)
+                where i.status = 'active' and not reconciler.is_limited(i, $3, $4) and i.workspace_id <> all ($5)
                 union all
-                select i.workspace_id, i.integration_id, a.takes, true, a.is_probe, a.in_flight, i.gate_probe,
-                       i.gate_since, '-infinity'
+                select i.workspace_id, i.integration_id, a.takes, true, a.is_probe, a.in_flight, i.probe_task_id,
+                       i.status_since, '-infinity'
                 from reconciler.admit($1, $3, $4, $5) a
                 join reconciler.integrations i using (workspace_id, integration_id)
             ) every
             order by random() -- or a busy integration would keep the others waiting
         ),
         passing as materialized (
-            select t.place, a.limited, a.is_probe, a.in_flight, a.gate_probe, a.gate_since
+            select t.place, a.limited, a.is_probe, a.in_flight, a.probe_task_id, a.status_since
             from admitted a
             cross join lateral (
                 select h.ctid as place
@@ -80,7 +80,7 @@ pub async fn claim(
             limit $1
         ),
         watched as materialized (
-            select t.place, i.gate_probe, i.gate_since
+            select t.place, i.probe_task_id, i.status_since
             from reconciler.integrations i
             cross join lateral (
                 select h.ctid as place
@@ -92,12 +92,12 @@ pub async fn claim(
                 limit $1
                 for no key update skip locked
             ) t
-            where (i.gate <> 'open' or reconciler.is_limited(i, $3, $4))
+            where (i.status <> 'active' or reconciler.is_limited(i, $3, $4))
               and i.workspace_id <> all ($5)
             limit $1
         ),
         due as materialized (
-            select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, gate_probe, gate_since,
+            select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, probe_task_id, status_since,
                    false as in_order
             from watched
             union all
@@ -115,15 +115,15 @@ pub async fn claim(
                                        else t.uncertain_since end
             from due
             where t.ctid = due.place
-            returning t.*, due.limited, due.in_flight, due.in_order, due.gate_since,
-                      due.is_probe or coalesce(due.gate_probe = t.task_id, false) as is_probe
+            returning t.*, due.limited, due.in_flight, due.in_order, due.status_since,
+                      due.is_probe or coalesce(due.probe_task_id = t.task_id, false) as is_probe
         ),
         passed as (
             update reconciler.integrations i
-            set gate = case when c.is_probe then 'half_open' else i.gate end,
-                gate_probe = case when c.is_probe then c.ids[1] end,
-                gate_until = case when c.is_probe then now() + $2 end,
-                taken = c.in_flight || c.ids,
+            set status = case when c.is_probe then 'probing' else i.status end,
+                probe_task_id = case when c.is_probe then c.ids[1] end,
+                status_until = case when c.is_probe then now() + $2 end,
+                admitted_task_ids = c.in_flight || c.ids,
                 next_start_at = case when coalesce(i.starts_per_minute, $4) is null then i.next_start_at
                                      else greatest(i.next_start_at, now()) + cardinality(c.ids)
                                           * (interval '1 minute' / coalesce(i.starts_per_minute, $4)) end
@@ -138,7 +138,7 @@ pub async fn claim(
                t.attempts, c.trying_since, c.running_job_id, c.running_since, c.uncertain_since,
                t.superseded_by, c.unreleased_claims, c.lease_token, now() as "claimed_at!",
                c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
-               coalesce(c.gate_since > t.received_at, false) as "reopened!",
+               coalesce(c.status_since > t.received_at, false) as "reopened!",
                case when c.in_order then c.next_attempt_at end as taken_in_order,
                exists (
                    select from reconciler.manual_actions a
@@ -148,7 +148,7 @@ pub async fn claim(
                      and not exists (
                          select from reconciler.syncs s
                          where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
-                           and s.state = 'finished' and s.report ? 'reading' and s.started_at > a.closed_at)
+                           and s.state = 'finished' and s.report ? 'snapshot' and s.started_at > a.closed_at)
                      and not exists (
                          select from reconciler.automation_tasks n
                          where n.workspace_id = a.workspace_id and n.integration_id = a.integration_id
@@ -227,7 +227,7 @@ pub async fn claim(
 }
 
 /// Which of these tasks want what an earlier one of the member, or they themselves before they were sent back, tried
-/// without success, and nothing has told since what came of that: no reading, no success of automation, no person who
+/// without success, and nothing has told since what came of that: no snapshot, no success of automation, no person who
 /// undid it.
 async fn tried_before(pool: &PgPool, tasks: &[i64]) -> Result<HashSet<i64>, StoreError> {
     if tasks.is_empty() {
@@ -251,7 +251,7 @@ async fn tried_before(pool: &PgPool, tasks: &[i64]) -> Result<HashSet<i64>, Stor
                and not exists (
                    select from reconciler.syncs s
                    where s.workspace_id = n.workspace_id and s.integration_id = n.integration_id
-                     and s.state = 'finished' and s.report ? 'reading' and s.started_at > n.acted_until
+                     and s.state = 'finished' and s.report ? 'snapshot' and s.started_at > n.acted_until
                    offset 0)
                and not exists (
                    select from reconciler.automation_tasks l
@@ -355,7 +355,7 @@ pub async fn wait(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the app refused the stored login: the task is due as soon as its gate opens, and an attempt that
+/// Records that the app refused the stored login: the task is due as soon as its integration is active, and an attempt that
 /// failed for it is not counted.
 pub async fn park(
     connection: &mut PgConnection,

@@ -225,9 +225,9 @@ async fn start_sync(
         return Ok(Json(shapes::new_job(&job.id)));
     }
     let moment = state.tick();
-    let reading = site(&state, &place)?.read(moment, None);
+    let snapshot = site(&state, &place)?.read(moment, None);
     let (outcome, draw) = state.fates.next(&place, "", "sync");
-    let work = Work::Sync { reading, outcome };
+    let work = Work::Sync { snapshot, outcome };
     Ok(Json(shapes::new_job(&state.start(&place, work, draw, treatment.is_heard))))
 }
 
@@ -244,9 +244,9 @@ async fn start_check(
     }
     let moment = state.tick();
     let site = site(&state, &place)?;
-    let reading = site.read(moment, site.reading_limit);
+    let snapshot = site.read(moment, site.snapshot_limit);
     let (outcome, draw) = state.fates.next(&place, "", "check");
-    let work = Work::Check { reading, outcome };
+    let work = Work::Check { snapshot, outcome };
     Ok(Json(shapes::new_job(&state.start(&place, work, draw, treatment.is_heard))))
 }
 
@@ -267,7 +267,7 @@ async fn apply_report(
     permit_sync(&state, &place, Kind::App)?;
     let site = site(&state, &place)?;
     let report = site.report.as_ref().ok_or_else(|| Refusal::not_found("report_not_found"))?;
-    let is_current = site.is_unchanged_since(&report.reading);
+    let is_current = site.is_unchanged_since(&report.snapshot);
     if report.id != wanted || report.is_applied || !is_current {
         let detail = "The report is applied, replaced, or the app has changed since.";
         return Err(Refusal::new(StatusCode::CONFLICT, "report_outdated", detail));

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::fate::{Operation, Outcome};
-use super::site::Reading;
+use super::site::Snapshot;
 use super::world::{Member, Place};
 
 /// What a job does when it ends.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     Change { operation: Operation, changes: Vec<(Member, Outcome)> },
-    Sync { reading: Reading, outcome: Outcome },
-    Check { reading: Reading, outcome: Outcome },
+    Sync { snapshot: Snapshot, outcome: Outcome },
+    Check { snapshot: Snapshot, outcome: Outcome },
     Apply { report: String, outcome: Outcome },
 }
 
@@ -41,14 +41,14 @@ impl Work {
     }
 
     /// Whether it reads the members of the app: a sync of a hub, a check of an app.
-    pub(super) fn is_reading(&self) -> bool {
+    pub(super) fn is_snapshot(&self) -> bool {
         matches!(self, Self::Sync { .. } | Self::Check { .. })
     }
 
     /// Once the job has ended, what it read is only in the way.
-    pub(super) fn forget_reading(&mut self) {
-        if let Self::Sync { reading, .. } | Self::Check { reading, .. } = self {
-            reading.clear();
+    pub(super) fn forget_snapshot(&mut self) {
+        if let Self::Sync { snapshot, .. } | Self::Check { snapshot, .. } = self {
+            snapshot.clear();
         }
     }
 

@@ -253,10 +253,10 @@ impl Simulator {
     }
 
     /// The coming checks read at most so many members: their reports are incomplete.
-    pub fn limit_reading(&self, workspace: &str, integration: &str, members: Option<usize>) {
+    pub fn limit_snapshot(&self, workspace: &str, integration: &str, members: Option<usize>) {
         let mut state = self.handle.state();
         if let Some(site) = state.site_mut(&Place::new(workspace, integration)) {
-            site.reading_limit = members;
+            site.snapshot_limit = members;
         }
     }
 

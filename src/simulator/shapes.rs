@@ -181,9 +181,9 @@ pub(super) fn report(report: &Report, page_size: usize) -> Value {
     json!({"data": {"id": report.id, "type": "update_report", "attributes": {
         "status": if report.is_applied { "applied" } else { "ready" },
         "createdAt": stamp(report.created_at, report.naive),
-        "pages": report.reading.len().div_ceil(page_size).max(1),
-        "membersRead": report.reading.len(),
-        "membersTotal": report.reading.total,
+        "pages": report.snapshot.len().div_ceil(page_size).max(1),
+        "membersRead": report.snapshot.len(),
+        "membersTotal": report.snapshot.total,
         "newUsers": new,
         "removedUsers": removed,
         "updatedRoles": roles,

@@ -26,17 +26,17 @@ impl Change {
 
 /// The members that were in the app at one moment.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(super) struct Snapshot {
     /// The moment, in the order of everything that happens.
     at: u64,
     /// The revision of the app that was read.
     revision: u64,
     members: BTreeMap<String, Member>,
-    /// How many members there were; more than were read if the reading was cut short.
+    /// How many members there were; more than were read if the snapshot was cut short.
     pub(super) total: usize,
 }
 
-impl Reading {
+impl Snapshot {
     pub(super) fn len(&self) -> usize {
         self.members.len()
     }
@@ -60,7 +60,7 @@ pub(super) struct Report {
     pub(super) id: String,
     pub(super) created_at: DateTime<Utc>,
     pub(super) naive: bool,
-    pub(super) reading: Reading,
+    pub(super) snapshot: Snapshot,
     pub(super) differences: Vec<Difference>,
     pub(super) is_applied: bool,
     /// The job that applies it now.
@@ -74,7 +74,7 @@ pub(super) struct Site {
     pub(super) known: BTreeMap<String, Member>,
     pub(super) report: Option<Report>,
     /// How many members a check reads at most.
-    pub(super) reading_limit: Option<usize>,
+    pub(super) snapshot_limit: Option<usize>,
     revision: u64,
     /// When a job last told Cerby of a member.
     learned: HashMap<String, u64>,
@@ -88,7 +88,7 @@ impl Site {
             real: BTreeMap::new(),
             known: BTreeMap::new(),
             report: None,
-            reading_limit: None,
+            snapshot_limit: None,
             revision: 0,
             learned: HashMap::new(),
         }
@@ -140,21 +140,21 @@ impl Site {
         }
     }
 
-    pub(super) fn read(&self, at: u64, limit: Option<usize>) -> Reading {
+    pub(super) fn read(&self, at: u64, limit: Option<usize>) -> Snapshot {
         let kept = self.real.iter().take(limit.unwrap_or(usize::MAX));
         let members = kept.map(|(id, member)| (id.clone(), member.clone())).collect();
-        Reading { at, revision: self.revision, members, total: self.real.len() }
+        Snapshot { at, revision: self.revision, members, total: self.real.len() }
     }
 
     /// Whether the app is still as it was when it was read.
-    pub(super) fn is_unchanged_since(&self, reading: &Reading) -> bool {
-        self.revision == reading.revision
+    pub(super) fn is_unchanged_since(&self, snapshot: &Snapshot) -> bool {
+        self.revision == snapshot.revision
     }
 
     /// Cerby learns what was read, except of members whom a job told it of later.
-    pub(super) fn import(&mut self, reading: &Reading) {
-        for id in self.ids_of(reading) {
-            match reading.members.get(&id) {
+    pub(super) fn import(&mut self, snapshot: &Snapshot) {
+        for id in self.ids_of(snapshot) {
+            match snapshot.members.get(&id) {
                 Some(member) => self.known.insert(id, member.clone()),
                 None => self.known.remove(&id),
             };
@@ -170,10 +170,10 @@ impl Site {
         };
     }
 
-    pub(super) fn differences(&self, reading: &Reading) -> Vec<Difference> {
-        let ids = self.ids_of(reading);
+    pub(super) fn differences(&self, snapshot: &Snapshot) -> Vec<Difference> {
+        let ids = self.ids_of(snapshot);
         ids.iter()
-            .filter_map(|id| match (self.known.get(id), reading.members.get(id)) {
+            .filter_map(|id| match (self.known.get(id), snapshot.members.get(id)) {
                 (None, Some(read)) => Some(Difference::New(read.clone())),
                 (Some(known), None) => Some(Difference::Removed(known.clone())),
                 (Some(known), Some(read)) if !known.stands_as(read) => {
@@ -184,10 +184,10 @@ impl Site {
             .collect()
     }
 
-    /// The members that this reading can tell Cerby something of.
-    fn ids_of(&self, reading: &Reading) -> BTreeSet<String> {
-        let ids = self.known.keys().chain(reading.members.keys());
-        let is_news = |id: &&String| self.learned.get(*id).is_none_or(|at| *at < reading.at);
+    /// The members that this snapshot can tell Cerby something of.
+    fn ids_of(&self, snapshot: &Snapshot) -> BTreeSet<String> {
+        let ids = self.known.keys().chain(snapshot.members.keys());
+        let is_news = |id: &&String| self.learned.get(*id).is_none_or(|at| *at < snapshot.at);
         ids.filter(is_news).cloned().collect()
     }
 }

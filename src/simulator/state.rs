@@ -141,11 +141,11 @@ impl State {
         self.sites.contains_key(&job.place).then_some(job)
     }
 
-    /// The job that answers for another reading of this integration, if it coalesces them.
+    /// The job that answers for another snapshot of this integration, if it coalesces them.
     pub(super) fn coalescing_job(&self, place: &Place) -> Option<&Job> {
-        self.site(place).filter(|site| site.integration.coalesces_readings)?;
+        self.site(place).filter(|site| site.integration.coalesces_snapshots)?;
         let mut running = self.jobs.values().filter(|job| job.end.is_none());
-        running.find(|job| job.place == *place && job.work.is_reading())
+        running.find(|job| job.place == *place && job.work.is_snapshot())
     }
 
     /// The person of the workspace with this id, holding these entitlements.
@@ -311,16 +311,16 @@ impl State {
             Work::Change { operation, changes } => {
                 self.end_changes(&job.place, *operation, changes, at)
             }
-            Work::Sync { reading, outcome } => {
-                self.finish(&job.place, outcome, |site| site.import(reading))
+            Work::Sync { snapshot, outcome } => {
+                self.finish(&job.place, outcome, |site| site.import(snapshot))
             }
-            Work::Check { reading, outcome } => self.finish(&job.place, outcome, |site| {
+            Work::Check { snapshot, outcome } => self.finish(&job.place, outcome, |site| {
                 site.report = Some(Report {
                     id: Draw::new(0, &["report", &job.id]).uuid(),
                     created_at: job.created_at,
                     naive: job.naive,
-                    reading: reading.clone(),
-                    differences: site.differences(reading),
+                    snapshot: snapshot.clone(),
+                    differences: site.differences(snapshot),
                     is_applied: false,
                     apply_job: None,
                 });
@@ -329,7 +329,7 @@ impl State {
         };
         if let Some(job) = self.jobs.get_mut(id) {
             job.end = Some(end);
-            job.work.forget_reading();
+            job.work.forget_snapshot();
         }
     }
 
@@ -352,11 +352,11 @@ impl State {
         }
         self.finish(place, outcome, |site| {
             let report = site.report.as_mut().filter(|report| report.id == id);
-            let reading = report.map(|report| {
+            let snapshot = report.map(|report| {
                 report.is_applied = true;
-                report.reading.clone()
+                report.snapshot.clone()
             });
-            reading.iter().for_each(|reading| site.import(reading));
+            snapshot.iter().for_each(|snapshot| site.import(snapshot));
         })
     }
 

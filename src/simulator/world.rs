@@ -77,8 +77,8 @@ pub struct Integration {
     /// with `AlreadyMember`: a client that asks twice is then seen in `duplicate_effects`.
     pub resends_invitations: bool,
     /// Whether a sync or a check that is asked for while one runs is answered with the job that runs,
-    /// whose reading may be older than the request.
-    pub coalesces_readings: bool,
+    /// whose snapshot may be older than the request.
+    pub coalesces_snapshots: bool,
 }
 
 impl Integration {
@@ -92,7 +92,7 @@ impl Integration {
             application: application.to_owned(),
             capabilities: Capabilities::of(application),
             resends_invitations: false,
-            coalesces_readings: false,
+            coalesces_snapshots: false,
         }
     }
 

@@ -1,16 +1,16 @@
 //! Stage 3: prove it by reading the app again.
 //!
-//! Owns syncs: one reading of an integration's real members, by the procedure of its kind, the import of
+//! Owns syncs: one snapshot of an integration's real members, by the procedure of its kind, the import of
 //! what it found, and what it says of the done actions. Durable steps: whatever was reached is in the row,
 //! and another worker goes on from there. It does not know tasks or retries.
 //!
-//! Invariant: a verdict rests on a reading that started after the deed was called done.
+//! Invariant: a verdict rests on a snapshot that started after the deed was called done.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::backend::{Reading, UpdateReport};
+use crate::backend::{Snapshot, UpdateReport};
 use crate::config;
 use crate::lease::Lease;
 use crate::membership::Operation;
@@ -30,6 +30,16 @@ pub enum Procedure {
     CheckAndApply,
     /// Business hubs: a sync.
     Sync,
+}
+
+impl Procedure {
+    /// The word in the row.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CheckAndApply => "check_and_apply",
+            Self::Sync => "sync",
+        }
+    }
 }
 
 /// How far a sync is.
@@ -81,7 +91,7 @@ pub struct ClaimedSync {
     pub held_hash: Option<String>,
     /// Until when a decision on the held report counts.
     pub held_until: Option<DateTime<Utc>>,
-    /// When the reading began; `None` for a request.
+    /// When the snapshot began; `None` for a request.
     pub started_at: Option<DateTime<Utc>>,
     /// The account that the automation logs in with, where people told.
     pub own_account: Option<String>,
@@ -100,7 +110,7 @@ pub struct ClaimedSync {
 /// The numbers that decisions need.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Readings, failures and the age of reports.
+    /// Snapshots, failures and the age of reports.
     pub sync: config::Sync,
     /// How jobs are watched.
     pub job: config::Job,
@@ -146,10 +156,10 @@ impl Policy {
         list.get(usize::try_from(looks).ok()?).copied().map(Duration::from_secs)
     }
 
-    /// When the app is read again after `readings` readings without a proof.
-    pub fn reread_after(&self, readings: i32) -> Duration {
+    /// When the app is read again after `snapshots` snapshots without a proof.
+    pub fn reread_after(&self, snapshots: i32) -> Duration {
         let list = &self.sync.rereads_s;
-        let index = usize::try_from(readings).unwrap_or(0).min(list.len() - 1);
+        let index = usize::try_from(snapshots).unwrap_or(0).min(list.len() - 1);
         Duration::from_secs(list[index])
     }
 }
@@ -165,10 +175,10 @@ pub enum Next {
         after: Duration,
         /// Whether it was started just now.
         started: bool,
-        /// The report whose apply it is; a reading otherwise.
+        /// The report whose apply it is; a snapshot otherwise.
         applies: Option<UpdateReport>,
     },
-    /// The step failed: begin the reading anew later.
+    /// The step failed: begin the snapshot anew later.
     Again {
         /// Why.
         why: String,
@@ -177,7 +187,7 @@ pub enum Next {
         /// How long the backend asked to be left alone.
         quiet: Duration,
     },
-    /// The app changed while it was read: begin the reading anew at once.
+    /// The app changed while it was read: begin the snapshot anew at once.
     Anew {
         /// Why.
         why: String,
@@ -187,26 +197,26 @@ pub enum Next {
         /// The report.
         update: UpdateReport,
         /// What Cerby knew before the apply.
-        known: Reading,
+        known: Snapshot,
         /// What is wanted of the members.
         intents: Vec<report::Intent>,
         /// Why.
         reason: String,
     },
-    /// The app refused the login that the backend has stored: the sync ends without a reading.
+    /// The app refused the login that the backend has stored: the sync ends without a snapshot.
     LoginRefused {
         /// The refusal's code.
         code: String,
     },
-    /// The sync ends without a reading.
+    /// The sync ends without a snapshot.
     Fail {
         /// Why.
         reason: String,
     },
     /// The app was read.
     Judge {
-        /// The reading.
-        reading: Reading,
+        /// The snapshot.
+        snapshot: Snapshot,
     },
     /// The app cannot be read at all: people's word must do.
     Attest,

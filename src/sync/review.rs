@@ -40,7 +40,7 @@ pub struct Line {
     pub held_until: Option<DateTime<Utc>>,
     pub decision: Option<String>,
     pub last_error: Option<String>,
-    pub reading: Option<Value>,
+    pub snapshot: Option<Value>,
     pub counts: Option<Value>,
 }
 
@@ -50,7 +50,7 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<Line>, StoreE
         Line,
         "select s.id, s.workspace_id, s.integration_id, i.name as integration_name, s.procedure, s.state, s.causes,
                 s.requested_at, s.next_step_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason,
-                s.held_until, s.decision, s.last_error, s.report -> 'reading' as reading, s.report -> 'counts' as counts
+                s.held_until, s.decision, s.last_error, s.report -> 'snapshot' as snapshot, s.report -> 'counts' as counts
          from reconciler.syncs s
          join reconciler.integrations i using (workspace_id, integration_id)
          where ($1::text is null or s.workspace_id = $1)
@@ -137,14 +137,14 @@ pub async fn decide(
     Ok(written.rows_affected() > 0)
 }
 
-/// Asks for a reading now, in a person's name; the request's id.
+/// Asks for a snapshot now, in a person's name; the request's id.
 pub async fn request(
     connection: &mut PgConnection,
     workspace: &str,
     integration: &str,
 ) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
-        r#"select reconciler.request_reading($1, $2) as "id!""#,
+        r#"select reconciler.request_snapshot($1, $2) as "id!""#,
         workspace,
         integration,
     )

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::guard::{self, Facts, Removals, Ruling};
 use super::report::Intent;
 use super::{ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
-use crate::backend::{BackendError, Client, Progress, Reading, UpdateReport};
+use crate::backend::{BackendError, Client, Progress, Snapshot, UpdateReport};
 use crate::catalogue;
 use crate::lease::LeaseLost;
 use crate::store::{StoreError, elapsed};
@@ -143,7 +143,7 @@ impl Step<'_> {
     async fn guarded(&self, update: UpdateReport) -> Result<Next, StoreError> {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         let mut facts = self.facts(&update);
-        let (mut known, mut intents) = (Reading::default(), Vec::new());
+        let (mut known, mut intents) = (Snapshot::default(), Vec::new());
         if facts.removed > 0 {
             known = match self.backend.members(workspace, integration).await {
                 Ok(known) => known,
@@ -181,7 +181,7 @@ impl Step<'_> {
     fn removals<'a>(
         &'a self,
         update: &'a UpdateReport,
-        known: &'a Reading,
+        known: &'a Snapshot,
         intents: &'a [Intent],
     ) -> Removals<'a> {
         let configured = &self.policy.guard.administrator_roles;
@@ -239,7 +239,7 @@ impl Step<'_> {
 
     async fn read(&self) -> Next {
         match self.backend.members(&self.sync.workspace, &self.sync.integration).await {
-            Ok(reading) => Next::Judge { reading },
+            Ok(snapshot) => Next::Judge { snapshot },
             Err(error) => self.failed(&error),
         }
     }

@@ -45,7 +45,7 @@ pub async fn claim(
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
                   s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until,
-                  s.report -> 'reading' ->> 'hash' as held_hash,
+                  s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
                   i.own_account, i.administrator_roles
         "#,
@@ -91,7 +91,7 @@ pub async fn claim(
         .collect())
 }
 
-/// Marks a request as started, before the backend is asked: the reading can only be younger than this.
+/// Marks a request as started, before the backend is asked: the snapshot can only be younger than this.
 ///
 /// `Err(LeaseLost)` also when another sync of the integration started first.
 pub async fn start(
@@ -148,7 +148,7 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the reading begins anew after `after`; `failed` counts it. What a person approved stays so.
+/// Records that the snapshot begins anew after `after`; `failed` counts it. What a person approved stays so.
 pub async fn again(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -178,7 +178,7 @@ pub async fn again(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the reading begins anew at once, and so is younger than what was done until now; counts it as failed.
+/// Records that the snapshot begins anew at once, and so is younger than what was done until now; counts it as failed.
 pub async fn anew(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -269,12 +269,12 @@ pub struct ActionToJudge {
     /// What it wants.
     pub wanted: Wanted,
     /// How often it was read since it was called done.
-    pub readings: i32,
+    pub snapshots: i32,
     /// How often it was opened again.
     pub reopened: i32,
 }
 
-/// Locks the unfinished actions that a reading started at `started_at` may speak of: done before it, or still
+/// Locks the unfinished actions that a snapshot started at `started_at` may speak of: done before it, or still
 /// open and opened before it.
 pub async fn lock_actions(
     connection: &mut PgConnection,
@@ -283,7 +283,7 @@ pub async fn lock_actions(
 ) -> Result<Vec<ActionToJudge>, StoreError> {
     let rows = sqlx::query!(
         "select locked.id, locked.task_id, locked.status, locked.operation, locked.member_id, locked.member_email,
-                locked.member_username, locked.entitlements, locked.readings, locked.reopened_count
+                locked.member_username, locked.entitlements, locked.snapshots, locked.reopened_count
          from (select a.id
                from (select * from reconciler.manual_actions
                      where workspace_id = $1 and integration_id = $2 and status in ('open', 'in_progress', 'done')
@@ -321,14 +321,14 @@ pub async fn lock_actions(
                     username: row.member_username,
                     entitlements: row.entitlements.into_iter().collect(),
                 },
-                readings: row.readings,
+                snapshots: row.snapshots,
                 reopened: row.reopened_count,
             })
         })
         .collect()
 }
 
-/// Locks the integration's action that asks to mend its login, if this sync began after what it speaks of; its id,
+/// Locks the integration's action that asks to fix its login, if this sync began after what it speaks of; its id,
 /// and whether it is done.
 pub async fn lock_reconnect(
     connection: &mut PgConnection,
@@ -357,23 +357,23 @@ pub async fn write_verdict(
     action: i64,
     status: &str,
     verdict: &str,
-    seen: &str,
+    observed: &str,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update reconciler.manual_actions
-         set status = $2, verdict = $3, verdict_at = clock_timestamp(), seen = $4, readings = readings + 1
+         set status = $2, verdict = $3, verdict_at = clock_timestamp(), observed = $4, snapshots = snapshots + 1
          where id = $1",
         action,
         status,
         verdict,
-        seen,
+        observed,
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Asks for another reading after `after`.
+/// Asks for another snapshot after `after`.
 pub async fn request(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -407,7 +407,7 @@ pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), Store
     Ok(())
 }
 
-/// Readings in a row that failed or were incomplete, before and after one more.
+/// Snapshots in a row that failed or were incomplete, before and after one more.
 #[derive(Debug, Clone, Copy)]
 pub struct Doubt {
     /// Before it.
@@ -416,14 +416,14 @@ pub struct Doubt {
     pub now: i32,
 }
 
-/// Counts a reading that failed or was incomplete, or forgets those that did.
+/// Counts a snapshot that failed or was incomplete, or forgets those that did.
 pub async fn count_doubtful(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     is_doubtful: bool,
 ) -> Result<Doubt, StoreError> {
     let before = sqlx::query_scalar!(
-        "select doubtful_readings from reconciler.integrations where workspace_id = $1 and integration_id = $2",
+        "select unverifiable_snapshots from reconciler.integrations where workspace_id = $1 and integration_id = $2",
         sync.workspace,
         sync.integration,
     )
@@ -432,7 +432,7 @@ pub async fn count_doubtful(
     let now = if is_doubtful { before.saturating_add(1) } else { 0 };
     if now != before {
         sqlx::query!(
-            "update reconciler.integrations set doubtful_readings = $3
+            "update reconciler.integrations set unverifiable_snapshots = $3
              where workspace_id = $1 and integration_id = $2",
             sync.workspace,
             sync.integration,

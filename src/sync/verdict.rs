@@ -1,9 +1,9 @@
-//! What a reading says of one action. Pure.
+//! What a snapshot says of one action. Pure.
 //!
-//! Presence proves something even in an incomplete reading; absence only in a complete one. An invitation
+//! Presence proves something even in an incomplete snapshot; absence only in a complete one. An invitation
 //! that does not show is not disproved yet; a removed member who shows is.
 
-use crate::backend::Reading;
+use crate::backend::Snapshot;
 use crate::membership::{Observation, Operation, SeenMember, Wanted};
 
 /// What a sync says of one done action.
@@ -15,7 +15,7 @@ pub enum Verdict {
     NotYet,
     /// It is not so: the action opens again.
     Contradicted,
-    /// This reading cannot tell: read again.
+    /// This snapshot cannot tell: read again.
     Unverifiable,
 }
 
@@ -36,29 +36,29 @@ impl Verdict {
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
-    /// What was seen of the member, for people.
-    pub seen: String,
+    /// What was observed of the member, for people.
+    pub observed: String,
 }
 
-/// What a reading shows of one person.
+/// What a snapshot shows of one person.
 #[derive(Debug)]
 pub enum Sighting<'a> {
     /// They are there.
     Present(&'a SeenMember),
-    /// They are not there: the reading is complete.
+    /// They are not there: the snapshot is complete.
     Absent,
-    /// The reading cannot tell, and why.
+    /// The snapshot cannot tell, and why.
     Unclear(String),
 }
 
 impl<'a> Sighting<'a> {
     /// Looks for whom `wanted` is about.
-    pub fn of(wanted: &Wanted, reading: &'a Reading) -> Self {
-        let mut matching = reading.members.iter().filter(|seen| wanted.is_about(seen));
+    pub fn of(wanted: &Wanted, snapshot: &'a Snapshot) -> Self {
+        let mut matching = snapshot.members.iter().filter(|seen| wanted.is_about(seen));
         match (matching.next(), matching.count()) {
-            (None, _) if reading.is_complete() => Self::Absent,
+            (None, _) if snapshot.is_complete() => Self::Absent,
             (None, _) => {
-                Self::Unclear(format!("not seen in an incomplete reading ({})", gaps(reading)))
+                Self::Unclear(format!("Not found in an incomplete snapshot ({})", gaps(snapshot)))
             }
             (Some(one), 0) => Self::Present(one),
             (Some(_), others) => Self::Unclear(format!("{} members match this person", others + 1)),
@@ -66,24 +66,26 @@ impl<'a> Sighting<'a> {
     }
 }
 
-/// Judges one action by one reading. `last_reading` says that the schedule of readings ends with this one.
-pub fn judge(wanted: &Wanted, reading: &Reading, last_reading: bool) -> Judgement {
-    let seen = match Sighting::of(wanted, reading) {
-        Sighting::Unclear(seen) => return Judgement { verdict: Verdict::Unverifiable, seen },
+/// Judges one action by one snapshot. `last_snapshot` says that the schedule of snapshots ends with this one.
+pub fn judge(wanted: &Wanted, snapshot: &Snapshot, last_snapshot: bool) -> Judgement {
+    let seen = match Sighting::of(wanted, snapshot) {
+        Sighting::Unclear(observed) => {
+            return Judgement { verdict: Verdict::Unverifiable, observed };
+        }
         Sighting::Absent => None,
         Sighting::Present(one) => Some(one),
     };
     let observation = wanted.compare(seen);
     let verdict = match (&observation, wanted.operation) {
         (Observation::AsWanted, _) => Verdict::Confirmed,
-        (Observation::Absent, Operation::Invite) if !last_reading => Verdict::NotYet,
+        (Observation::Absent, Operation::Invite) if !last_snapshot => Verdict::NotYet,
         _ => Verdict::Contradicted,
     };
-    Judgement { verdict, seen: observation.describe() }
+    Judgement { verdict, observed: observation.describe(wanted.operation) }
 }
 
-fn gaps(reading: &Reading) -> String {
-    let mut names: Vec<_> = reading.gaps.iter().map(|gap| format!("{gap:?}")).collect();
+fn gaps(snapshot: &Snapshot) -> String {
+    let mut names: Vec<_> = snapshot.gaps.iter().map(|gap| format!("{gap:?}")).collect();
     names.dedup();
     names.join(", ")
 }
@@ -117,8 +119,8 @@ mod tests {
         }
     }
 
-    fn reading(members: Vec<SeenMember>, gaps: Vec<Gap>) -> Reading {
-        Reading { members, gaps, pages: 1, total: None }
+    fn snapshot(members: Vec<SeenMember>, gaps: Vec<Gap>) -> Snapshot {
+        Snapshot { members, gaps, pages: 1, total: None }
     }
 
     #[test]
@@ -148,17 +150,17 @@ mod tests {
             (ChangeRole, nobody(), gap(), Unverifiable),
         ];
         for (operation, members, gaps, expected) in table {
-            let reading = reading(members, gaps);
-            let judgement = judge(&wanted(operation), &reading, false);
-            assert_eq!(judgement.verdict, expected, "{operation} by {reading:?}");
+            let snapshot = snapshot(members, gaps);
+            let judgement = judge(&wanted(operation), &snapshot, false);
+            assert_eq!(judgement.verdict, expected, "{operation} by {snapshot:?}");
         }
     }
 
     #[test]
-    fn an_invitation_that_never_shows_is_contradicted_by_the_last_reading() {
-        let reading = reading(Vec::new(), Vec::new());
+    fn an_invitation_that_never_shows_is_contradicted_by_the_last_snapshot() {
+        let snapshot = snapshot(Vec::new(), Vec::new());
         assert_eq!(
-            judge(&wanted(Operation::Invite), &reading, true).verdict,
+            judge(&wanted(Operation::Invite), &snapshot, true).verdict,
             Verdict::Contradicted
         );
     }
@@ -168,19 +170,19 @@ mod tests {
         let mut unmatched = member("x", Membership::Joined, "X");
         unmatched.member = None;
         unmatched.email = Some("JO@example.com".to_owned());
-        let reading = reading(vec![member("m1", Membership::Joined, "X"), unmatched], Vec::new());
+        let snapshot = snapshot(vec![member("m1", Membership::Joined, "X"), unmatched], Vec::new());
         assert_eq!(
-            judge(&wanted(Operation::Remove), &reading, false).verdict,
+            judge(&wanted(Operation::Remove), &snapshot, false).verdict,
             Verdict::Unverifiable
         );
     }
 
     proptest! {
         #[test]
-        fn absence_from_an_incomplete_reading_never_proves_a_removal(others in 0_usize..20) {
+        fn absence_from_an_incomplete_snapshot_never_proves_a_removal(others in 0_usize..20) {
             let members = (0..others).map(|n| member(&format!("other{n}"), Membership::Joined, "X")).collect();
-            let reading = reading(members, vec![Gap::EndlessPages]);
-            prop_assert_ne!(judge(&wanted(Operation::Remove), &reading, false).verdict, Verdict::Confirmed);
+            let snapshot = snapshot(members, vec![Gap::EndlessPages]);
+            prop_assert_ne!(judge(&wanted(Operation::Remove), &snapshot, false).verdict, Verdict::Confirmed);
         }
     }
 }

@@ -18,7 +18,7 @@ mod store;
 const REMINDERS_PER_ROUND: i64 = 500;
 
 /// Few enough that what people wait for is not held up by what nobody waits for.
-const READINGS_PER_ROUND: i64 = 100;
+const SNAPSHOTS_PER_ROUND: i64 = 100;
 
 /// While there is more to delete, rounds follow each other after so many times their length: the rest of the time
 /// the database is for those who wait for it.
@@ -69,15 +69,15 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     heal(pool).await?;
     returns::decide(pool).await?;
     store::put_off_deadlines(pool).await?;
-    for shut in store::remind_of_shut_gates(pool, config.gate.remind_s).await? {
+    for inactive in store::remind_of_inactive_integrations(pool, config.breaker.remind_s).await? {
         emit!(
-            GATE_STILL_SHUT,
-            workspace.id = shut.workspace,
-            integration.id = shut.integration,
-            gate = shut.gate,
-            shut_s = shut.seconds,
-            tasks = shut.tasks,
-            "nothing passes"
+            INTEGRATION_STILL_UNAVAILABLE,
+            workspace.id = inactive.workspace,
+            integration.id = inactive.integration,
+            status = inactive.status,
+            unavailable_s = inactive.seconds,
+            tasks = inactive.tasks,
+            "The integration is still unavailable; its tasks are on hold"
         );
     }
     for overdue in manual_action::store::remind(pool, REMINDERS_PER_ROUND).await? {
@@ -87,12 +87,12 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
             workspace.id = overdue.workspace,
             integration.id = overdue.integration,
             operation = overdue.operation,
-            "past its deadline"
+            "The action is past its deadline"
         );
     }
     store::end_undecided_syncs(pool).await?;
-    store::request_periodic_readings(pool, config.sync.every_s, READINGS_PER_ROUND).await?;
-    sync::watch::store::request_readings(pool, READINGS_PER_ROUND).await?;
+    store::request_periodic_snapshots(pool, config.sync.every_s, SNAPSHOTS_PER_ROUND).await?;
+    sync::watch::store::request_snapshots(pool, SNAPSHOTS_PER_ROUND).await?;
     forget(pool, &config.retention, config.upkeep.batch, sweep).await
 }
 
@@ -106,7 +106,7 @@ async fn heal(pool: &PgPool) -> Result<(), StoreError> {
     let actions = store::request_missing_syncs(&mut tx).await?;
     tx.commit().await?;
     if members > 0 || actions > 0 {
-        emit!(UPKEEP_HEALED, members, actions, "set going again");
+        emit!(UPKEEP_HEALED, members, actions, "Stalled rows were repaired");
     }
     Ok(())
 }
@@ -124,7 +124,12 @@ async fn forget(
     store::delete_finished_syncs(pool, kept, batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
     if swept.deleted > 0 || events > 0 {
-        emit!(UPKEEP_DELETED, tasks = swept.deleted, events, "past their retention");
+        emit!(
+            UPKEEP_DELETED,
+            tasks = swept.deleted,
+            events,
+            "Rows past their retention were deleted"
+        );
     }
     let is_more = swept.up_to.is_some() || events >= i64::from(batch);
     Ok(if is_more { Rest::Deletions } else { Rest::Nothing })

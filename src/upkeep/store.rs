@@ -96,9 +96,9 @@ pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Asks for readings of integrations that nothing else has read for `every_s`, where people said nothing else. New
-/// ones begin at a random time, so that the readings spread.
-pub(super) async fn request_periodic_readings(
+/// Asks for snapshots of integrations that nothing else has read for `every_s`, where people said nothing else. New
+/// ones begin at a random time, so that the snapshots spread.
+pub(super) async fn request_periodic_snapshots(
     pool: &PgPool,
     every_s: u64,
     limit: i64,
@@ -111,23 +111,23 @@ pub(super) async fn request_periodic_readings(
     let mut tx = begin(pool).await?;
     sqlx::query!(
         "with due as materialized (
-             select workspace_id, integration_id, next_reading_at,
-                    make_interval(secs => coalesce(reading_every_s, $1)) as every
+             select workspace_id, integration_id, next_snapshot_at,
+                    make_interval(secs => coalesce(snapshot_every_s, $1)) as every
              from reconciler.integrations
-             where coalesce(reading_every_s, $1) > 0 and (next_reading_at is null or next_reading_at <= now())
-               and gate not in ('paused', 'credentials') and application <> all ($2)
-             order by next_reading_at nulls first
+             where coalesce(snapshot_every_s, $1) > 0 and (next_snapshot_at is null or next_snapshot_at <= now())
+               and status not in ('paused', 'login_rejected') and application <> all ($2)
+             order by next_snapshot_at nulls first
              limit $3
              for no key update skip locked
          ), planned as (
              update reconciler.integrations i
-             set next_reading_at = now() + due.every * case when due.next_reading_at is null then random()
+             set next_snapshot_at = now() + due.every * case when due.next_snapshot_at is null then random()
                                                             else 0.9 + 0.2 * random() end
              from due
              where i.workspace_id = due.workspace_id and i.integration_id = due.integration_id
          )
          select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'period') from due
-         where next_reading_at is not null
+         where next_snapshot_at is not null
            and not exists (select from reconciler.syncs s
                            where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
                              and s.state = 'finished' and s.started_at > now() - due.every / 2
@@ -142,15 +142,15 @@ pub(super) async fn request_periodic_readings(
     Ok(())
 }
 
-/// Puts off the deadlines of unfinished actions by the time that their integration's gate was shut. Actions before
+/// Puts off the deadlines of unfinished actions by the time that their integration was inactive. Actions before
 /// integrations, as everybody else locks them.
 pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
     sqlx::query!(
         "with opened as materialized (
-             select workspace_id, integration_id, shut_since, shut_until from reconciler.integrations
-             where shut_until is not null
+             select workspace_id, integration_id, inactive_since, inactive_until from reconciler.integrations
+             where inactive_until is not null
          ), known as materialized (
-             select a.id, o.shut_until - greatest(o.shut_since, a.opened_at) as shut
+             select a.id, o.inactive_until - greatest(o.inactive_since, a.opened_at) as inactive
              from opened o
              cross join lateral (
                  select * from reconciler.manual_actions a
@@ -158,10 +158,10 @@ pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
                    and a.status in ('open', 'in_progress', 'done')
                  offset 0
              ) a
-             where a.operation <> 'reconnect' and a.opened_at < o.shut_until
+             where a.operation <> 'reconnect' and a.opened_at < o.inactive_until
              order by a.id
          ), late as materialized (
-             select a.place, known.shut
+             select a.place, known.inactive
              from known
              cross join lateral (
                  select a.ctid as place, a.status from reconciler.manual_actions a where a.id = known.id
@@ -170,50 +170,50 @@ pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
              ) a
              where a.status in ('open', 'in_progress', 'done')
          ), put_off as (
-             update reconciler.manual_actions a set due_at = a.due_at + l.shut
+             update reconciler.manual_actions a set due_at = a.due_at + l.inactive
              from late l
              where a.ctid = l.place
              returning 1
          )
-         update reconciler.integrations i set shut_since = null, shut_until = null
+         update reconciler.integrations i set inactive_since = null, inactive_until = null
          from opened o, (select count(*) from put_off) first
          where i.workspace_id = o.workspace_id and i.integration_id = o.integration_id
-           and i.shut_until = o.shut_until"
+           and i.inactive_until = o.inactive_until"
     )
     .execute(pool)
     .await?;
     Ok(())
 }
 
-/// A gate that has been shut for long.
+/// An integration that has been inactive for long.
 #[derive(Debug)]
-pub(super) struct ShutGate {
+pub(super) struct InactiveIntegration {
     pub(super) workspace: String,
     pub(super) integration: String,
-    pub(super) gate: String,
+    pub(super) status: String,
     pub(super) seconds: i64,
     pub(super) tasks: i64,
 }
 
-/// Gates that have been shut for `every_s` since they were shut or last told of.
-pub(super) async fn remind_of_shut_gates(
+/// Integrations that have been inactive for `every_s` since they became so or were last reported.
+pub(super) async fn remind_of_inactive_integrations(
     pool: &PgPool,
     every_s: u64,
-) -> Result<Vec<ShutGate>, StoreError> {
+) -> Result<Vec<InactiveIntegration>, StoreError> {
     Ok(sqlx::query_as!(
-        ShutGate,
-        r#"with shut as materialized (
+        InactiveIntegration,
+        r#"with inactive as materialized (
                select s.ctid as place from reconciler.integrations s
-               where s.gate <> 'open'
-                 and greatest(s.shut_since, s.gate_reminded_at) <= now() - make_interval(secs => $1)
+               where s.status <> 'active'
+                 and greatest(s.inactive_since, s.status_reminded_at) <= now() - make_interval(secs => $1)
                for no key update skip locked
            )
            update reconciler.integrations i
-           set gate_reminded_at = clock_timestamp()
-           from shut
-           where i.ctid = shut.place
-           returning i.workspace_id as workspace, i.integration_id as integration, i.gate,
-                     extract(epoch from now() - i.shut_since)::bigint as "seconds!",
+           set status_reminded_at = clock_timestamp()
+           from inactive
+           where i.ctid = inactive.place
+           returning i.workspace_id as workspace, i.integration_id as integration, i.status,
+                     extract(epoch from now() - i.inactive_since)::bigint as "seconds!",
                      (select count(*) from reconciler.turns t
                       where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
                         and t.turn = 'head' and t.next_attempt_at is not null)

@@ -127,7 +127,7 @@ struct InHand(Arc<Shared>);
 impl Drop for InHand {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            emit!(WORKER_PANICKED, "the work on a row panicked");
+            emit!(WORKER_PANICKED, "The work on a row panicked");
         }
         self.0.in_hand.fetch_sub(1, Ordering::SeqCst);
         self.0.moved.notify_one();
@@ -321,7 +321,7 @@ where
 {
     match claiming {
         Some(handle) => handle.await.unwrap_or_else(|_| {
-            emit!(WORKER_PANICKED, "a claim panicked");
+            emit!(WORKER_PANICKED, "A claim panicked");
             Ok(C::default())
         }),
         None => std::future::pending().await,

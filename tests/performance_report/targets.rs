@@ -67,9 +67,9 @@ fn cases() -> Vec<Case> {
             undisturbed("blocked member", "nothing blocked", rates),
         ),
         case(
-            ["gated integration", "1 of 50", rates],
+            ["paused integration", "1 of 50", rates],
             (900.0, 899.0),
-            undisturbed("gated integration", "no gate", rates),
+            undisturbed("paused integration", "none paused", rates),
         ),
         case(
             ["backlog and history", "1,000,000 finished", "µs/task"],

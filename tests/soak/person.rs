@@ -166,7 +166,7 @@ impl Person {
             "change_role" => {
                 apps.person_changes_role(workspace, integration, &action.member_id, &roles);
             }
-            // Whatever the automation of this app failed for is mended.
+            // Whatever the automation of this app failed for is fixed.
             "reconnect" => self.world.let_automation_work(|key| {
                 (&key.workspace, &key.integration) == (workspace, integration)
             }),

@@ -74,7 +74,7 @@ begin
     if (new.state, new.attempts, new.closed_at) is not distinct from (old.state, old.attempts, old.closed_at) then
         return null;
     end if;
-    if new.closed_reason = 'a later intent won' then
+    if new.closed_reason like 'Replaced by a newer request (task %' then
         if exists (select from soak.ended_held e
                    where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
             perform soak.note(new.id, 'superseded by intake while it was held');

@@ -268,7 +268,7 @@ const RULES: [(&str, &str); 7] = [
          having count(*) filter (where e.what = 'action.opened') <> 1
              or count(*) filter (where e.what in ('action.verified', 'action.attested', 'action.not_needed',
                                                   'action.dismissed', 'action.superseded')) > 1
-             or count(*) filter (where e.what = 'action.reopened') <> a.reopened_count",
+             or count(*) filter (where e.what = 'action.contradicted') <> a.reopened_count",
     ),
     (
         "a task has one action if it was escalated, and none otherwise",

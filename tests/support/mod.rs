@@ -237,8 +237,8 @@ impl World {
             .await
             .unwrap();
         sqlx::query(
-            "update reconciler.integrations set gate_until = now()
-             where gate = 'closed' or gate = 'half_open' and gate_probe is null",
+            "update reconciler.integrations set status_until = now()
+             where status = 'tripped' or status = 'probing' and probe_task_id is null",
         )
         .execute(&self.pool)
         .await
@@ -252,9 +252,9 @@ impl World {
         .unwrap();
     }
 
-    /// Where the gate of an integration stands.
-    pub(crate) async fn gate(&self, integration: &str) -> String {
-        sqlx::query_scalar("select gate from reconciler.integrations where integration_id = $1")
+    /// The status of an integration.
+    pub(crate) async fn integration_status(&self, integration: &str) -> String {
+        sqlx::query_scalar("select status from reconciler.integrations where integration_id = $1")
             .bind(integration)
             .fetch_one(&self.pool)
             .await

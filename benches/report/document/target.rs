@@ -9,7 +9,7 @@ const TARGETS: &[Target] = &[
     Target::new("drain ordered", Each, AtLeast(2.0), BestOther),
     Target::new("limit", Each, AtLeast(0.8), BestOtherSetting),
     Target::new("blocked member", Each, AtLeast(0.9), Setting("nothing blocked")),
-    Target::new("gated integration", Each, AtLeast(0.9), Setting("no gate")),
+    Target::new("paused integration", Each, AtLeast(0.9), Setting("none paused")),
     Target::new("backlog and history", Each, AtMost(1.2), Setting("empty")),
     Target::new("intake", Only("batches of 100"), AtLeast(1.0), Setting("their drain")),
     Target::new("intake", Only("batches of 10000"), AtLeast(1.0), Setting("their drain")),

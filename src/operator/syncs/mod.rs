@@ -1,4 +1,4 @@
-//! `syncs`: what readings of the apps found, and decisions on held reports, on a terminal.
+//! `syncs`: what snapshots of the apps found, and decisions on held reports, on a terminal.
 
 mod page;
 
@@ -40,7 +40,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show one sync: its reading and how complete it was, everybody who differs, and what happened to it
+    /// Show one sync: its snapshot and how complete it was, everybody who differs, and what happened to it
     Show {
         /// The sync's id
         id: i64,
@@ -52,7 +52,7 @@ pub enum Command {
     Approve(Decision),
     /// End a sync whose report is held; nothing of the report is applied
     Reject(Decision),
-    /// Ask for a reading of an integration now
+    /// Ask for a snapshot of an integration now
     Request {
         /// The integration's id
         #[arg(long)]
@@ -132,7 +132,7 @@ fn listed(lines: &[Line]) -> String {
 fn cells(line: &Line) -> [String; 12] {
     let nothing = || "-".to_owned();
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M").to_string();
-    let read = |key: &str| line.reading.as_ref().and_then(|reading| reading.get(key));
+    let read = |key: &str| line.snapshot.as_ref().and_then(|snapshot| snapshot.get(key));
     let complete = read("complete").and_then(Value::as_bool);
     [
         line.id.to_string(),
@@ -203,7 +203,7 @@ async fn decide(pool: &PgPool, decision: &Decision, word: &str) -> anyhow::Resul
     if !known.map_err(refusal::of)? {
         bail!("there is no sync {}", decision.id);
     }
-    tx.commit().await.context("the database did not take it")
+    tx.commit().await.context("The commit failed")
 }
 
 async fn request(
@@ -216,7 +216,7 @@ async fn request(
     let mut tx = begin_as(pool, &format!("cli:{name}")).await?;
     let id = review::request(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
     let active = review::active(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
-    tx.commit().await.context("the database did not take it")?;
+    tx.commit().await.context("The commit failed")?;
     print(&match active {
         None => format!("sync {id} is requested: the app is read now\n"),
         Some((active, state)) => format!(

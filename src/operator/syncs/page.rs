@@ -18,7 +18,7 @@ use crate::sync::review::Card;
 #[serde(default)]
 struct Stored {
     update: Option<Update>,
-    reading: Option<Reading>,
+    snapshot: Option<Snapshot>,
     counts: Option<Value>,
     differences: Vec<Difference>,
 }
@@ -37,7 +37,7 @@ struct Update {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Reading {
+struct Snapshot {
     members: u64,
     pages: u64,
     total: Option<u64>,
@@ -127,7 +127,7 @@ fn course(card: &Card) -> Vec<(&'static str, String)> {
     let more = [
         ("next step", is_due.then(|| moment(card.next_step_at))),
         ("started", card.started_at.map(moment)),
-        ("age of the reading", age),
+        ("age of the snapshot", age),
         ("backend's job", card.running_job_id.clone()),
         ("failed steps", failures),
         ("last error", card.last_error.clone()),
@@ -166,19 +166,19 @@ fn findings(card: &Card, stored: &Stored) -> Vec<(&'static str, String)> {
         let read = of_total(update.members_read, update.members_total);
         format!("made {made}, {read} members read: {new} new, {removed} removed, {changed} changed")
     });
-    let reading = stored.reading.as_ref().map(|reading| {
-        let read = of_total(Some(reading.members), reading.total);
-        let pages = if reading.pages == 1 { "page" } else { "pages" };
-        let proof = match (reading.complete, reading.gaps.join(", ")) {
+    let snapshot = stored.snapshot.as_ref().map(|snapshot| {
+        let read = of_total(Some(snapshot.members), snapshot.total);
+        let pages = if snapshot.pages == 1 { "page" } else { "pages" };
+        let proof = match (snapshot.complete, snapshot.gaps.join(", ")) {
             (true, _) => "complete".to_owned(),
             (false, gaps) => format!("NOT complete: {gaps}"),
         };
         // A report is held before it is applied: Cerby's members are not yet those of the app.
         let whose =
             if card.state == "finished" { "" } else { " (what Cerby knew before the apply)" };
-        format!("{read} members in {} {pages}, {proof}{whose}", reading.pages)
+        format!("{read} members in {} {pages}, {proof}{whose}", snapshot.pages)
     });
-    let hash = stored.reading.as_ref().and_then(|reading| reading.hash.clone());
+    let hash = stored.snapshot.as_ref().and_then(|snapshot| snapshot.hash.clone());
     let counts = stored.counts.as_ref().map(|counts| {
         let counts: Vec<_> =
             counted(counts).map(|(class, count)| format!("{count} {class}")).collect();
@@ -188,7 +188,7 @@ fn findings(card: &Card, stored: &Stored) -> Vec<(&'static str, String)> {
         card.unexpected_removals.filter(|count| *count > 0).map(|count| count.to_string());
     let facts = [
         ("the app's report", update),
-        ("reading", reading),
+        ("snapshot", snapshot),
         ("hash", hash),
         ("counts", counts),
         ("unexpected removals", removals),
@@ -208,7 +208,7 @@ fn changes(card: &Card, stored: &Stored) -> String {
         .iter()
         .partition(|one| one.key().is_some_and(|key| unasked.contains(key)));
     let lists = [
-        ("removed unasked", unasked),
+        ("Already gone from the app; approving removes them from Cerby", unasked),
         ("removed", removed),
         ("new", update.new_members.iter().collect()),
         ("changed", update.changed_members.iter().collect()),

@@ -8,8 +8,8 @@ use super::{ClaimedTask, EscalationReason, Lost, Next, Policy};
 use crate::backend::failure::FailureClass;
 use crate::backend::{BackendError, Failure, Progress};
 use crate::backoff;
+use crate::breaker::Sign;
 use crate::catalogue;
-use crate::gate::Sign;
 use crate::membership::{Observation, Operation};
 use crate::store::elapsed;
 
@@ -235,7 +235,7 @@ fn can_automate(application: &str, operation: Operation) -> bool {
     })
 }
 
-/// What is known before the first attempt: that automation cannot help, or only once a login is mended.
+/// What is known before the first attempt: that automation cannot help, or only once a login is fixed.
 fn without_automation(task: &ClaimedTask) -> Option<Next> {
     let ask = |reason| Some(escalate(reason, &task.first_failure));
     if !can_automate(&task.application, task.wanted.operation) {
@@ -323,10 +323,10 @@ fn escalate(reason: EscalationReason, failure: &Failure) -> Next {
 
 fn already(task: &ClaimedTask) -> &'static str {
     match (task.attempts, task.wanted.operation) {
-        (0, Operation::Invite) => "already a member or invited",
-        (0, Operation::Remove) => "already gone",
-        (0, Operation::ChangeRole) => "already has the roles",
-        (_, _) => "seen as wanted after an attempt",
+        (0, Operation::Invite) => "Already a member or invited",
+        (0, Operation::Remove) => "Already gone",
+        (0, Operation::ChangeRole) => "Already has the roles",
+        (_, _) => "Confirmed in the app after an attempt",
     }
 }
 

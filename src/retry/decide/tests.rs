@@ -154,7 +154,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
         ),
         ("login refused", ClaimedTask { first_failure: login.clone(), ..of() }, &THERE, "park"),
         (
-            "login refused, and the gate opened since",
+            "login refused, and the integration became active since",
             ClaimedTask { first_failure: login, reopened: true, ..of() },
             &THERE,
             "run",

@@ -1,6 +1,6 @@
 //! Whether a report may be applied. Pure.
 //!
-//! An apply removes members from Cerby, and from the app by automation. A truncated reading once deleted
+//! An apply removes members from Cerby, and from the app by automation. A truncated snapshot once deleted
 //! whole directories at a peer (awslabs/ssosync#194, slashdevops/idp-scim-sync#70), so a report is applied
 //! only if it is whole, fresh and this very one, and only up to a few removals that nobody asked for.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::report::{Intent, Listed, Wishes};
-use crate::backend::{Reading, UpdateReport};
+use crate::backend::{Snapshot, UpdateReport};
 use crate::config;
 use crate::membership::{Membership, Operation, SeenMember};
 
@@ -34,7 +34,7 @@ pub struct Facts {
     pub own_account: bool,
     /// Whether it leaves no administrator where there is one.
     pub last_administrator: bool,
-    /// Those of the removed who were let in since the reading began: it is older than they are.
+    /// Those of the removed who were let in since the snapshot began: it is older than they are.
     pub let_in_meanwhile: u32,
     /// Whether what Cerby knows is not what the report starts from, or could not be read whole.
     pub changed_underneath: bool,
@@ -48,10 +48,10 @@ pub struct Removals<'a> {
     /// The report.
     pub update: &'a UpdateReport,
     /// What Cerby knows, read before the apply.
-    pub known: &'a Reading,
+    pub known: &'a Snapshot,
     /// The latest wishes of the integration's members.
     pub intents: &'a [Intent],
-    /// When the reading that the report rests on was asked for.
+    /// When the snapshot that the report rests on was asked for.
     pub started_at: DateTime<Utc>,
     /// The email, name in the app or id of the account that the automation logs in with.
     pub own_account: Option<&'a str>,
@@ -156,19 +156,24 @@ fn doubt(limits: &config::Guard, facts: &Facts) -> Option<String> {
         return None;
     }
     if facts.own_account {
-        return Some("it removes the account that the automation logs in with".to_owned());
+        return Some(
+            "Applying this would remove the account that the automation logs in with".to_owned(),
+        );
     }
     if facts.last_administrator {
-        return Some("it leaves no administrator".to_owned());
+        return Some("Applying this would leave no administrator".to_owned());
     }
     if facts.age.is_none() {
-        return Some("the report does not say how old it is".to_owned());
+        return Some("The report does not say how old it is".to_owned());
     }
     let Some((_, total)) = facts.read_of_total else {
-        return Some("the report does not say whether its reading was complete".to_owned());
+        return Some("The report does not say whether its snapshot was complete".to_owned());
     };
     if facts.protected > 0 {
-        return Some(format!("it removes {} exempt members or guests", facts.protected));
+        return Some(format!(
+            "Applying this would remove {} exempt members or guests",
+            facts.protected
+        ));
     }
     too_many(limits, facts, total)
 }

@@ -118,7 +118,7 @@ fn wish(id: &str, operation: Operation, worked_at: Option<DateTime<Utc>>) -> Int
 }
 
 /// What is found of a report that removes these of the members.
-fn judged(known: &Reading, removed: &[&str], intents: &[Intent], own: Option<&str>) -> Facts {
+fn judged(known: &Snapshot, removed: &[&str], intents: &[Intent], own: Option<&str>) -> Facts {
     let reported =
         |id: &&str| Reported { member: Some((*id).to_owned()), email: None, username: None };
     let update = UpdateReport {
@@ -142,8 +142,8 @@ fn judged(known: &Reading, removed: &[&str], intents: &[Intent], own: Option<&st
     removals.judge(Facts { removed: count(removed.len()), ..Facts::default() })
 }
 
-fn known(members: Vec<SeenMember>) -> Reading {
-    Reading { members, ..Reading::default() }
+fn known(members: Vec<SeenMember>) -> Snapshot {
+    Snapshot { members, ..Snapshot::default() }
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_removal_is_expected_only_while_it_is_the_latest_wish() {
 }
 
 #[test]
-fn whoever_was_let_in_since_the_reading_began_is_younger_than_it() {
+fn whoever_was_let_in_since_the_snapshot_began_is_younger_than_it() {
     let known = known(vec![member("kim", "EDITOR")]);
     let later = Some(began() + TimeDelta::seconds(1));
     let earlier = Some(began() - TimeDelta::seconds(1));
@@ -211,7 +211,7 @@ fn a_report_about_others_than_cerby_knows_has_changed_underneath() {
     let whole = known(vec![member("jo", "EDITOR")]);
     assert!(!judged(&whole, &["jo"], &[], None).changed_underneath);
     assert!(judged(&whole, &["lee"], &[], None).changed_underneath);
-    let partial = Reading { gaps: vec![Gap::TotalDiffers], ..whole };
+    let partial = Snapshot { gaps: vec![Gap::TotalDiffers], ..whole };
     assert!(judged(&partial, &["jo"], &[], None).changed_underneath);
 }
 

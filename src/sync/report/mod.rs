@@ -1,6 +1,6 @@
-//! What a reading found, as classes of difference between the app and what is wanted. Pure.
+//! What a snapshot found, as classes of difference between the app and what is wanted. Pure.
 //!
-//! Every person who was seen, wanted or lost has one class. Absence counts only in a complete reading. Only ids,
+//! Every person who was seen, wanted or lost has one class. Absence counts only in a complete snapshot. Only ids,
 //! roles and names that the app itself shows go in, and only of those who differ: the report is read by people.
 
 pub mod store;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::backend::{Gap, Reading, Reported, UpdateReport};
+use crate::backend::{Gap, Reported, Snapshot, UpdateReport};
 use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
 
 /// How somebody differs from what is wanted, the weightiest first: who fits several classes has the first of them.
@@ -84,10 +84,10 @@ pub struct Difference {
     pub why: String,
 }
 
-/// The classes of one reading.
+/// The classes of one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Of everybody seen, in any order: two readings with the same hash showed the same.
+    /// Of everybody seen, in any order: two snapshots with the same hash showed the same.
     pub hash: String,
     /// How many are in each class.
     pub counts: BTreeMap<Class, u64>,
@@ -95,16 +95,16 @@ pub struct Report {
     pub differences: Vec<Difference>,
 }
 
-/// Classifies a reading by what is wanted, and by what the app's own update report says where there is one.
-pub fn classify(reading: &Reading, intents: &[Intent], update: Option<&UpdateReport>) -> Report {
+/// Classifies a snapshot by what is wanted, and by what the app's own update report says where there is one.
+pub fn classify(snapshot: &Snapshot, intents: &[Intent], update: Option<&UpdateReport>) -> Report {
     let wishes = Wishes::new(intents);
     let update = Update::new(update);
-    let emails = shared(reading, |seen| seen.email.as_deref().map(str::to_lowercase));
-    let ids = shared(reading, |seen| seen.member.clone());
+    let emails = shared(snapshot, |seen| seen.email.as_deref().map(str::to_lowercase));
+    let ids = shared(snapshot, |seen| seen.member.clone());
     let mut differences = Vec::new();
     let mut matched = 0;
     let mut seen_tasks = HashSet::new();
-    for seen in &reading.members {
+    for seen in &snapshot.members {
         if update.removed.holds(seen) {
             continue;
         }
@@ -123,7 +123,7 @@ pub fn classify(reading: &Reading, intents: &[Intent], update: Option<&UpdateRep
             class => differences.push(difference(class, seen, intent, why)),
         }
     }
-    if reading.is_complete() {
+    if snapshot.is_complete() {
         let unseen = intents.iter().filter(|intent| !seen_tasks.contains(&intent.task));
         differences.extend(unseen.filter_map(missing));
     }
@@ -135,27 +135,27 @@ pub fn classify(reading: &Reading, intents: &[Intent], update: Option<&UpdateRep
     for difference in &differences {
         *counts.entry(difference.class).or_default() += 1;
     }
-    Report { hash: hash(&reading.members), counts, differences }
+    Report { hash: hash(&snapshot.members), counts, differences }
 }
 
-/// The reading, with a gap if nobody is in it although not everybody was to go since the last complete one, which showed
+/// The snapshot, with a gap if nobody is in it although not everybody was to go since the last complete one, which showed
 /// `before` members: an empty list has emptied whole directories at peers (awslabs/ssosync#194, fleetdm/fleet#49365).
-pub fn plausible(mut reading: Reading, before: Option<u64>, intents: &[Intent]) -> Reading {
+pub fn plausible(mut snapshot: Snapshot, before: Option<u64>, intents: &[Intent]) -> Snapshot {
     let is_removal = |intent: &&Intent| intent.wanted.operation == Operation::Remove;
     let to_go = intents.iter().filter(is_removal).count() as u64;
-    if reading.members.is_empty() && before.unwrap_or(0) > to_go {
-        reading.gaps.push(Gap::Empty);
+    if snapshot.members.is_empty() && before.unwrap_or(0) > to_go {
+        snapshot.gaps.push(Gap::Empty);
     }
-    reading
+    snapshot
 }
 
-/// A report as the row keeps it: `update` is the app's own, `reading` proves how complete it is.
-pub fn stored(reading: &Reading, found: &Report, update: Option<&UpdateReport>) -> Value {
+/// A report as the row keeps it: `update` is the app's own, `snapshot` proves how complete it is.
+pub fn stored(snapshot: &Snapshot, found: &Report, update: Option<&UpdateReport>) -> Value {
     json!({
         "update": update,
-        "reading": {
-            "members": reading.members.len(), "pages": reading.pages, "total": reading.total,
-            "complete": reading.is_complete(), "gaps": reading.gaps, "hash": found.hash,
+        "snapshot": {
+            "members": snapshot.members.len(), "pages": snapshot.pages, "total": snapshot.total,
+            "complete": snapshot.is_complete(), "gaps": snapshot.gaps, "hash": found.hash,
         },
         "counts": found.counts,
         "differences": found.differences,
@@ -167,7 +167,10 @@ fn class_of(seen: &SeenMember, intent: Option<&Intent>, update: &Update<'_>) -> 
     let observed =
         intent.map(|intent| (intent.wanted.operation, intent.wanted.compare(Some(seen))));
     if let Some((Operation::Remove, observed @ Observation::StillThere(_))) = &observed {
-        return (Class::Unexpected, format!("was to be removed: {}", observed.describe()));
+        return (
+            Class::Unexpected,
+            format!("Should be removed: {}", observed.describe(Operation::Remove)),
+        );
     }
     let lets_in = matches!(observed, Some((Operation::Invite | Operation::ChangeRole, _)));
     match seen.membership {
@@ -186,7 +189,7 @@ fn class_of(seen: &SeenMember, intent: Option<&Intent>, update: &Update<'_>) -> 
         }
         Membership::Joined => match observed {
             Some((Operation::ChangeRole, observed @ Observation::OtherRoles(_))) => {
-                (Class::WrongRole, observed.describe())
+                (Class::WrongRole, observed.describe(Operation::ChangeRole))
             }
             Some((Operation::ChangeRole, _)) => said(Class::Matched, ""),
             _ if update.changed.holds(seen) => {
@@ -308,9 +311,9 @@ impl<'a> Listed<'a> {
 }
 
 /// The keys that more than one member has.
-fn shared(reading: &Reading, key: impl Fn(&SeenMember) -> Option<String>) -> HashSet<String> {
+fn shared(snapshot: &Snapshot, key: impl Fn(&SeenMember) -> Option<String>) -> HashSet<String> {
     let mut once = HashSet::new();
-    reading.members.iter().filter_map(key).filter(|key| !once.insert(key.clone())).collect()
+    snapshot.members.iter().filter_map(key).filter(|key| !once.insert(key.clone())).collect()
 }
 
 /// A hash of everybody seen that does not depend on their order.

@@ -1,4 +1,4 @@
-//! The SQL of what a report compares with: the wishes, and the reading before.
+//! The SQL of what a report compares with: the wishes, and the snapshot before.
 
 use sqlx::{PgConnection, PgExecutor};
 
@@ -56,15 +56,15 @@ pub async fn intents(
         .collect()
 }
 
-/// How many members the integration's last complete reading showed.
+/// How many members the integration's last complete snapshot showed.
 pub async fn members_before(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
 ) -> Result<Option<u64>, StoreError> {
     let members = sqlx::query_scalar!(
-        r#"select (report -> 'reading' ->> 'members')::bigint as "members!" from reconciler.syncs
+        r#"select (report -> 'snapshot' ->> 'members')::bigint as "members!" from reconciler.syncs
            where workspace_id = $1 and integration_id = $2 and state = 'finished'
-             and report @> '{"reading": {"complete": true}}'
+             and report @> '{"snapshot": {"complete": true}}'
            order by started_at desc limit 1"#,
         sync.workspace,
         sync.integration,

@@ -47,14 +47,14 @@ fn update(new: &[&str], removed: &[&str], changed: &[&str]) -> UpdateReport {
     }
 }
 
-fn reading(members: Vec<SeenMember>) -> Reading {
-    Reading { members, ..Reading::default() }
+fn snapshot(members: Vec<SeenMember>) -> Snapshot {
+    Snapshot { members, ..Snapshot::default() }
 }
 
 /// The class of jo, who is the only one.
 fn class(seen: Option<SeenMember>, intent: Option<Operation>, update: &UpdateReport) -> String {
     let intents: Vec<_> = intent.map(|operation| wish(1, operation, "jo")).into_iter().collect();
-    let report = classify(&reading(seen.into_iter().collect()), &intents, Some(update));
+    let report = classify(&snapshot(seen.into_iter().collect()), &intents, Some(update));
     let counts = report.counts.iter().filter(|(_, count)| **count > 0);
     counts.map(|(class, count)| format!("{count} {class:?}")).collect::<Vec<_>>().join(", ")
 }
@@ -115,12 +115,12 @@ fn two_with_one_email_are_ambiguous_and_so_are_two_with_one_id() {
     let other = SeenMember { email: Some("JO@example.com".to_owned()), ..somebody("lee") };
     let twin = SeenMember { email: None, ..somebody("kim") };
     let members = vec![somebody("jo"), other, somebody("kim"), twin, somebody("ann")];
-    let report = classify(&reading(members), &[wish(1, Operation::Remove, "jo")], None);
+    let report = classify(&snapshot(members), &[wish(1, Operation::Remove, "jo")], None);
     assert_eq!((report.counts[&Class::Ambiguous], report.counts[&Class::Matched]), (4, 1));
 }
 
 #[test]
-fn an_empty_reading_is_complete_only_where_everybody_was_to_go() {
+fn an_empty_snapshot_is_complete_only_where_everybody_was_to_go() {
     let removals = |n: usize| -> Vec<_> {
         (0..n).map(|id| wish(1, Operation::Remove, &id.to_string())).collect()
     };
@@ -134,15 +134,15 @@ fn an_empty_reading_is_complete_only_where_everybody_was_to_go() {
         (vec![somebody("jo")], Some(9), removals(0), true),
     ] {
         let case = format!("{} members after {before:?}, {removals:?}", members.len());
-        let reading = plausible(reading(members), before, &removals);
-        assert_eq!(reading.is_complete(), complete, "{case}");
+        let snapshot = plausible(snapshot(members), before, &removals);
+        assert_eq!(snapshot.is_complete(), complete, "{case}");
     }
 }
 
 #[test]
-fn nobody_is_missing_from_an_incomplete_reading() {
-    let reading = Reading { gaps: vec![Gap::TotalDiffers], ..reading(vec![somebody("ann")]) };
-    let report = classify(&reading, &[wish(1, Operation::Invite, "jo")], None);
+fn nobody_is_missing_from_an_incomplete_snapshot() {
+    let snapshot = Snapshot { gaps: vec![Gap::TotalDiffers], ..snapshot(vec![somebody("ann")]) };
+    let report = classify(&snapshot, &[wish(1, Operation::Invite, "jo")], None);
     assert_eq!(report.counts[&Class::Missing], 0);
 }
 
@@ -153,7 +153,7 @@ fn a_stranger_is_known_by_the_email_that_the_report_gives() {
         removed_members: vec![Reported { member: None, ..reported("jo") }],
         ..update(&[], &[], &[])
     };
-    let report = classify(&reading(vec![stranger]), &[], Some(&gone));
+    let report = classify(&snapshot(vec![stranger]), &[], Some(&gone));
     assert_eq!((report.counts[&Class::Missing], report.counts[&Class::Unexpected]), (1, 0));
 }
 
@@ -174,13 +174,13 @@ proptest! {
         let latest: HashMap<_, _> = wishes.iter().copied().collect();
         let intents: Vec<_> = (1..).zip(&latest)
             .map(|(task, (id, op))| wish(task, operation[*op], &id.to_string())).collect();
-        let report = classify(&reading(members.clone()), &intents, None);
+        let report = classify(&snapshot(members.clone()), &intents, None);
         let total: u64 = report.counts.values().sum();
         prop_assert_eq!(total - report.counts[&Class::Missing], members.len() as u64);
         prop_assert_eq!(report.differences.len() as u64 + report.counts[&Class::Matched], total);
         let mut backwards = members;
         backwards.reverse();
-        let again = classify(&reading(backwards), &intents, None);
+        let again = classify(&snapshot(backwards), &intents, None);
         prop_assert_eq!((again.hash, again.counts), (report.hash, report.counts));
     }
 }

@@ -1,4 +1,4 @@
-//! What a reading says of somebody who is watched after a confirmed change. Pure.
+//! What a snapshot says of somebody who is watched after a confirmed change. Pure.
 //!
 //! A removal that was proven once may not last: somebody came back at a peer although the job had succeeded, and
 //! nobody looked again. An invitation is accepted, expires or vanishes after it was proven.
@@ -13,7 +13,7 @@ use crate::membership::{Membership, Operation};
 pub enum Outcome {
     /// As it should be: look again at the next time.
     Look,
-    /// This reading cannot tell: look again soon.
+    /// This snapshot cannot tell: look again soon.
     Retry,
     /// As it should be, and this was the last look; nobody needs to know.
     End,
@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 /// Judges what was seen of somebody. `due` tells whether it is time for a look, `last` whether none follows.
-pub fn after_reading(
+pub fn after_snapshot(
     operation: Operation,
     seen: &Sighting<'_>,
     due: bool,
@@ -86,13 +86,13 @@ mod tests {
             let seen = membership.map(member);
             let sight = seen.as_ref().map_or(Sighting::Absent, Sighting::Present);
             let times = [(false, false), (true, false), (true, true)];
-            let outcomes = times.map(|(due, last)| after_reading(operation, &sight, due, last));
+            let outcomes = times.map(|(due, last)| after_snapshot(operation, &sight, due, last));
             assert_eq!(outcomes, expected, "{operation} {membership:?}");
         }
         let unclear = Sighting::Unclear(String::new());
         for operation in [Invite, Remove] {
-            assert_eq!(after_reading(operation, &unclear, true, true), Some(Retry));
-            assert_eq!(after_reading(operation, &unclear, false, false), None);
+            assert_eq!(after_snapshot(operation, &unclear, true, true), Some(Retry));
+            assert_eq!(after_snapshot(operation, &unclear, false, false), None);
         }
     }
 }

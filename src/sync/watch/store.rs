@@ -21,7 +21,7 @@ pub struct Watch {
     pub since: DateTime<Utc>,
     /// How often they were looked at since.
     pub looks: i32,
-    /// Whether it was time for a look when the reading began.
+    /// Whether it was time for a look when the snapshot began.
     pub is_due: bool,
 }
 
@@ -70,7 +70,7 @@ pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result
     Ok(())
 }
 
-/// The watches of an integration that a reading started at `started_at` may speak of.
+/// The watches of an integration that a snapshot started at `started_at` may speak of.
 pub async fn of_integration(
     connection: &mut PgConnection,
     workspace: &str,
@@ -148,8 +148,8 @@ pub async fn end(connection: &mut PgConnection, watch: &Watch) -> Result<(), Sto
     Ok(())
 }
 
-/// Asks for readings of integrations with a look due, once an hour until one has spoken; how many.
-pub async fn request_readings(pool: &PgPool, limit: i64) -> Result<i64, StoreError> {
+/// Asks for snapshots of integrations with a look due, once an hour until one has spoken; how many.
+pub async fn request_snapshots(pool: &PgPool, limit: i64) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"with looks as materialized (
                select w.ctid as place, w.workspace_id, w.integration_id, w.due_at,
@@ -162,7 +162,7 @@ pub async fn request_readings(pool: &PgPool, limit: i64) -> Result<i64, StoreErr
                from looks w
                where exists (select from reconciler.integrations i
                              where i.workspace_id = w.workspace_id and i.integration_id = w.integration_id
-                               and i.gate not in ('paused', 'credentials')
+                               and i.status not in ('paused', 'login_rejected')
                              offset 0)
                group by workspace_id, integration_id
                having bool_or(is_unasked)

@@ -37,7 +37,7 @@ const ALL_END: &str = "rule 3, every task ends and says why";
 const ONCE: &str = "rule 4, effects happen once";
 const FENCED: &str = "rule 5, a late worker changes nothing";
 const WAITING: &str = "rule 7, waiting is not trying";
-const PROVEN: &str = "rule 8, verified rests on a younger reading";
+const PROVEN: &str = "rule 8, verified rests on a younger snapshot";
 const ONE_ACTION: &str = "rule 10, one escalation per wanted state";
 const ENDING: &str = "the members in the apps";
 

@@ -1,0 +1,226 @@
+//! How a breaker moves: a pure function of the breaker and of what an attempt showed.
+
+use super::{Attempt, Breaker, Cause, Move, Policy, Sign, Status};
+
+/// How the breaker moves; `None` if it stays as it is.
+pub fn after(policy: &Policy, breaker: &Breaker, attempt: &Attempt) -> Option<Move> {
+    match breaker.status {
+        Status::Active if breaker.since.is_some_and(|since| attempt.began < since) => None,
+        Status::Active => after_attempt(policy, breaker, attempt.sign),
+        Status::Probing if breaker.probe == Some(attempt.task) => {
+            Some(after_probe(policy, breaker, attempt.sign))
+        }
+        Status::Probing | Status::Tripped | Status::WithPerson => None,
+    }
+}
+
+fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move> {
+    match sign {
+        Sign::Nothing | Sign::Runs => None,
+        Sign::Works if breaker.failures == 0 && breaker.ramp.is_none() && breaker.trips == 0 => {
+            None
+        }
+        Sign::Works => Some(Move::Forget { ramp: raised(policy, breaker.ramp) }),
+        Sign::Fails if breaker.failures + 1 < policy.breaker.failures => Some(Move::Count),
+        Sign::Fails => Some(trip_for_failures(policy, breaker)),
+        Sign::LimitsRate(wait) => Some(limit_rate(breaker, wait)),
+    }
+}
+
+fn after_probe(policy: &Policy, breaker: &Breaker, sign: Sign) -> Move {
+    match sign {
+        Sign::Nothing => Move::NextProbe,
+        // A job that the backend accepted shows that it limits the rate no longer.
+        Sign::Runs if breaker.cause == Some(Cause::RateLimit) => Move::Recover,
+        Sign::Runs => Move::Await(policy.longest_job),
+        Sign::Works => Move::Recover,
+        Sign::Fails => trip_for_failures(policy, breaker),
+        Sign::LimitsRate(wait) => limit_rate(breaker, wait),
+    }
+}
+
+fn raised(policy: &Policy, ramp: Option<u32>) -> Option<u32> {
+    ramp.map(|ramp| ramp + 1).filter(|ramp| *ramp < policy.breaker.ramp_end)
+}
+
+fn trip_for_failures(policy: &Policy, breaker: &Breaker) -> Move {
+    Move::Trip {
+        cause: Cause::Failures,
+        wait: policy.cooldown_after(breaker.trips),
+        trips: breaker.trips.saturating_add(1),
+    }
+}
+
+fn limit_rate(breaker: &Breaker, wait: std::time::Duration) -> Move {
+    Move::Trip { cause: Cause::RateLimit, wait, trips: breaker.trips }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::{DateTime, TimeDelta, Utc};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+
+    const TASK: i64 = 7;
+
+    fn policy() -> Policy {
+        let settings = [
+            ("DATABASE__URL", "postgres://unused"),
+            ("BACKEND__BASE_URL", "http://unused"),
+            ("BACKEND__API_KEY", "unused"),
+        ];
+        let settings =
+            settings.map(|(name, value)| (format!("RECONCILER__{name}"), value.to_owned())).into();
+        Policy::new(&Config::from_sources(None, Some(settings)).unwrap())
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn breaker(status: Status) -> Breaker {
+        Breaker {
+            status,
+            cause: None,
+            since: Some(at(100)),
+            failures: 0,
+            trips: 0,
+            ramp: None,
+            probe: (status == Status::Probing).then_some(TASK),
+        }
+    }
+
+    fn shows(sign: Sign) -> Attempt {
+        Attempt { task: TASK, began: at(200), sign }
+    }
+
+    fn wait_of(moved: Option<Move>) -> f64 {
+        match moved {
+            Some(Move::Trip { wait, .. }) => wait.as_secs_f64(),
+            other => panic!("not tripped: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_fifth_failure_in_a_row_trips_the_breaker_and_no_earlier_one() {
+        for failures in 0..4 {
+            let breaker = Breaker { failures, ..breaker(Status::Active) };
+            assert_eq!(after(&policy(), &breaker, &shows(Sign::Fails)), Some(Move::Count));
+        }
+        let breaker = Breaker { failures: 4, ..breaker(Status::Active) };
+        let moved = after(&policy(), &breaker, &shows(Sign::Fails));
+        assert!((54.0..=66.0).contains(&wait_of(moved)), "{moved:?}");
+    }
+
+    #[test]
+    fn a_breaker_that_trips_again_and_again_cools_down_twice_as_long_up_to_an_hour() {
+        let minutes = |trips| {
+            let breaker = Breaker { trips, ..breaker(Status::Probing) };
+            (wait_of(after(&policy(), &breaker, &shows(Sign::Fails))) / 60.0).round() as u32
+        };
+        for (trips, expected) in [(0, 1), (1, 2), (2, 4), (3, 8)] {
+            let found = minutes(trips);
+            let margin = expected / 8 + 1;
+            assert!(found.abs_diff(expected) < margin + 1, "{trips}: {found} min");
+        }
+        assert!((54..=66).contains(&minutes(1_000_000)));
+    }
+
+    #[test]
+    fn only_signs_of_the_app_count() {
+        let trouble = Breaker { failures: 3, ramp: Some(2), trips: 1, ..breaker(Status::Active) };
+        let table = [
+            (Sign::Nothing, None),
+            (Sign::Runs, None),
+            (Sign::Fails, Some(Move::Count)),
+            (Sign::Works, Some(Move::Forget { ramp: Some(3) })),
+        ];
+        for (sign, expected) in table {
+            assert_eq!(after(&policy(), &trouble, &shows(sign)), expected, "{sign:?}");
+        }
+        let healthy = breaker(Status::Active);
+        assert_eq!(after(&policy(), &healthy, &shows(Sign::Works)), None, "health writes nothing");
+    }
+
+    #[test]
+    fn a_rate_limit_trips_for_as_long_as_it_asks_and_is_no_failure() {
+        let wait = Duration::from_secs(300);
+        for status in [Status::Active, Status::Probing] {
+            let breaker = Breaker { trips: 2, ..breaker(status) };
+            let moved = after(&policy(), &breaker, &shows(Sign::LimitsRate(wait)));
+            assert_eq!(moved, Some(Move::Trip { cause: Cause::RateLimit, wait, trips: 2 }));
+        }
+    }
+
+    #[test]
+    fn the_probe_decides_and_nobody_else() {
+        let table = [
+            (Sign::Works, Move::Recover),
+            (Sign::Nothing, Move::NextProbe),
+            (Sign::Runs, Move::Await(policy().longest_job)),
+        ];
+        for (sign, expected) in table {
+            let breaker = Breaker { cause: Some(Cause::Failures), ..breaker(Status::Probing) };
+            assert_eq!(after(&policy(), &breaker, &shows(sign)), Some(expected), "{sign:?}");
+            let other = Attempt { task: TASK + 1, ..shows(sign) };
+            assert_eq!(after(&policy(), &breaker, &other), None, "{sign:?} of another");
+        }
+        let limited = Breaker { cause: Some(Cause::RateLimit), ..breaker(Status::Probing) };
+        assert_eq!(after(&policy(), &limited, &shows(Sign::Runs)), Some(Move::Recover));
+    }
+
+    #[test]
+    fn the_ramp_gets_wider_by_one_with_each_that_works_until_it_ends() {
+        let mut ramp = Some(1);
+        let mut steps = 0;
+        while let Some(width) = ramp {
+            let breaker = Breaker { ramp, ..breaker(Status::Active) };
+            let Some(Move::Forget { ramp: raised }) =
+                after(&policy(), &breaker, &shows(Sign::Works))
+            else {
+                panic!("not raised after {width}");
+            };
+            assert!(raised.is_none_or(|raised| raised == width + 1));
+            ramp = raised;
+            steps += 1;
+        }
+        assert_eq!(steps, 31);
+    }
+
+    proptest! {
+        #[test]
+        fn what_began_before_the_status_last_changed_moves_nothing(
+            status in prop_oneof![
+                Just(Status::Active), Just(Status::Tripped), Just(Status::WithPerson)
+            ],
+            failures in 0_u32..10, early in 1_i64..1000,
+            sign in prop_oneof![
+                Just(Sign::Works), Just(Sign::Fails), Just(Sign::LimitsRate(Duration::from_secs(9)))
+            ],
+        ) {
+            let breaker = Breaker { failures, ..breaker(status) };
+            let late = Attempt { began: at(100 - early), ..shows(sign) };
+            prop_assert_eq!(after(&policy(), &breaker, &late), None);
+        }
+
+        #[test]
+        fn a_tripped_breaker_is_recovered_by_its_probe_alone(
+            status in prop_oneof![
+                Just(Status::Probing), Just(Status::Tripped), Just(Status::WithPerson)
+            ],
+            task in 0_i64..20, began in 0_i64..1000,
+            sign in prop_oneof![
+                Just(Sign::Works), Just(Sign::Fails), Just(Sign::Runs), Just(Sign::Nothing)
+            ],
+        ) {
+            let attempt = Attempt { task, began: at(began), sign };
+            if after(&policy(), &breaker(status), &attempt) == Some(Move::Recover) {
+                prop_assert_eq!((status, task, sign), (Status::Probing, TASK, Sign::Works));
+            }
+        }
+    }
+}
