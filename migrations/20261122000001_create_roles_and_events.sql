@@ -99,3 +99,25 @@ begin
     return deleted;
 end
 $$;
+
+-- What people did and the daemon has not taken up yet. An insert waits for nobody and keeps nobody waiting.
+create table reconciler.nudges (
+    id             bigint generated always as identity,
+    workspace_id   text collate "C" not null,
+    integration_id text collate "C" not null,
+    what           text        not null,
+    action_id      bigint,
+    at             timestamptz not null default clock_timestamp(),
+    not_before     timestamptz not null default '-infinity',
+    primary key (id, workspace_id),
+    constraint what_is_known check (what in ('done', 'ended', 'paused', 'unpaused', 'reset', 'snapshot')),
+    constraint nudges_of_actions_name_one check ((what in ('done', 'ended')) = (action_id is not null))
+);
+
+comment on table reconciler.nudges is
+    'What people did that the daemon has to act on: an action was marked done or has ended, an integration was paused '
+    'or resumed, a snapshot was asked for.';
+
+-- What one replica does at a time. A row that only the daemon may lock: any role can take any advisory lock.
+create table reconciler.exclusive_work (name text primary key);
+insert into reconciler.exclusive_work values ('intake'), ('nudges'), ('upkeep');

@@ -1,55 +1,106 @@
-create table reconciler.integrations (
-    workspace_id           text collate "C" not null,
-    integration_id         text collate "C" not null,
-    name                   text        not null,
-    kind                   text        not null,
-    application            text        not null,
-    status                 text        not null default 'active',
-    status_reason          text,
-    status_until           timestamptz,
-    -- Set by people: how much of the app's automation may run at a time, for all replicas together.
-    max_in_flight          integer,
-    starts_per_minute      integer,
-    -- Set by people: whom no report may remove unasked, and how often the app is read without a reason.
-    own_account            text,
-    administrator_roles    text[],
-    snapshot_every_s       integer,
-
-    -- The daemon's side of the circuit breaker.
-    status_cause           text,
-    status_since           timestamptz,
-    inactive_since         timestamptz,
-    inactive_until         timestamptz,
-    consecutive_failures   integer     not null default 0,
-    consecutive_trips      integer     not null default 0,
-    ramp_limit             integer,
-    probe_task_id          bigint,
-    status_reminded_at     timestamptz,
-    admitted_task_ids      bigint[]    not null default '{}',
-    next_start_at          timestamptz not null default '-infinity',
-    next_snapshot_at       timestamptz,
-    unverifiable_snapshots integer     not null default 0,
+-- What people set of an integration. The daemon only adds rows here and keeps the name current: it never waits for
+-- somebody who has a row locked in an open transaction.
+create table reconciler.integration_settings (
+    workspace_id      text collate "C" not null,
+    integration_id    text collate "C" not null,
+    name              text        not null,
+    kind              text        not null,
+    application       text        not null,
+    paused_reason     text,
+    paused_at         timestamptz,
+    max_in_flight     integer,
+    starts_per_minute integer,
+    own_account         text,
+    administrator_roles text[],
+    snapshot_every_s    integer,
     primary key (workspace_id, integration_id),
     constraint kind_is_app_or_business_hub check (kind in ('app', 'business_hub')),
-    constraint status_is_known
-        check (status in ('active', 'probing', 'tripped', 'paused', 'login_rejected')),
-    constraint status_cause_is_failures_or_rate_limit check (status_cause in ('failures', 'rate_limit')),
-    constraint max_in_flight_is_at_least_1 check (max_in_flight >= 1),
-    constraint starts_per_minute_is_at_least_1 check (starts_per_minute >= 1),
+    constraint paused_integrations_say_why_and_since_when
+        check ((paused_reason is null) = (paused_at is null) and btrim(paused_reason) <> ''),
+    constraint max_in_flight_is_1_to_100000 check (max_in_flight between 1 and 100000),
+    constraint starts_per_minute_is_1_to_100000 check (starts_per_minute between 1 and 100000),
     constraint own_account_is_not_empty_nor_padded check (own_account = btrim(own_account) and own_account <> ''),
-    constraint snapshot_every_s_is_0_or_at_least_60 check (snapshot_every_s = 0 or snapshot_every_s >= 60),
+    constraint administrator_roles_are_a_plain_list
+        check (cardinality(administrator_roles) = 0
+               or array_ndims(administrator_roles) = 1 and array_lower(administrator_roles, 1) = 1
+                  and cardinality(administrator_roles) <= 1000 and array_position(administrator_roles, null) is null),
+    constraint snapshot_every_s_is_0_or_60_to_31536000
+        check (snapshot_every_s = 0 or snapshot_every_s between 60 and 31536000)
+) with (fillfactor = 70);
+
+-- What the daemon knows of an integration: its circuit breaker, its snapshots, and whether its members have work.
+-- Nobody else has privileges on this table, so a lock here never outlives one short transaction of the daemon.
+create table reconciler.integration_states (
+    workspace_id        text collate "C" not null,
+    integration_id      text collate "C" not null,
+
+    -- Whether a member may have a request that is ready: claims and polls look at no other integration.
+    awake               boolean     not null default false,
+
+    -- The circuit breaker.
+    status              text        not null default 'active',
+    status_reason       text,
+    status_until        timestamptz,
+    status_since        timestamptz,
+    status_cause        text,
+    consecutive_failures integer    not null default 0,
+    consecutive_trips   integer     not null default 0,
+    ramp_limit          integer,
+    probe_task_id       bigint,
+    status_reminded_at  timestamptz,
+    admitted_task_ids   bigint[]    not null default '{}',
+    next_start_at       timestamptz not null default '-infinity',
+    reconnect_action_id bigint,
+    -- The time that deadlines of manual actions are put off by.
+    inactive_since      timestamptz,
+    inactive_until      timestamptz,
+
+    -- Snapshots.
+    snapshot_at            timestamptz not null default '-infinity',
+    next_snapshot_at       timestamptz,
+    unverifiable_snapshots integer  not null default 0,
+
+    primary key (workspace_id, integration_id),
+    constraint status_is_active_probing_tripped_or_login_rejected
+        check (status in ('active', 'probing', 'tripped', 'login_rejected')),
+    constraint status_cause_is_failures_or_rate_limit check (status_cause in ('failures', 'rate_limit')),
     constraint tripped_integrations_say_why_and_how_long
         check (status not in ('tripped', 'probing') or (status_cause is not null and status_until is not null)),
     constraint inactive_integrations_say_why check (status = 'active' or status_reason is not null)
 ) with (fillfactor = 30);
 
-comment on table reconciler.integrations is
-    'The connections to external apps that tasks were seen for, and whether tasks are admitted for them.';
+comment on column reconciler.integration_states.snapshot_at is
+    'When the latest snapshot of the members began: what is known of a member from before that is outdated.';
+comment on column reconciler.integration_states.ramp_limit is
+    'After a recovery: tasks in flight at a time, one more with each that works, until the ramp ends.';
+comment on column reconciler.integration_states.probe_task_id is 'The one task that tries while the integration is probing.';
+comment on column reconciler.integration_states.inactive_until is
+    'When the integration became active again; until deadlines have been put off by the time that it was not.';
+comment on column reconciler.integration_states.admitted_task_ids is
+    'Tasks that were let through while their number is limited; those no longer in flight are dropped from it.';
+
+create index awake_integrations
+    on reconciler.integration_states (workspace_id, integration_id) where awake;
+
+-- What people read and set. The outer join keeps anybody from locking the daemon's row through this view.
+create view reconciler.integrations as
+select s.workspace_id, s.integration_id, s.name, s.kind, s.application,
+       case when s.paused_at is not null then 'paused' else coalesce(d.status, 'active') end as status,
+       case when s.paused_at is not null then s.paused_reason else d.status_reason end as status_reason,
+       case when s.paused_at is null then d.status_until end as status_until,
+       coalesce(s.paused_at, d.status_since) as status_since,
+       s.max_in_flight, s.starts_per_minute, s.own_account, s.administrator_roles, s.snapshot_every_s,
+       d.snapshot_at, d.unverifiable_snapshots
+from reconciler.integration_settings s
+left join reconciler.integration_states d using (workspace_id, integration_id);
+
+comment on view reconciler.integrations is
+    'The connections to external apps that tasks were seen for, and whether their tasks are let through.';
 comment on column reconciler.integrations.status is
-    'active; tripped: attempts fail or the rate is limited, until status_until; probing: one task is tried; '
+    'active; tripped: attempts fail or the rate is limited, until status_until; probing: one task tries; '
     'paused: by a person; login_rejected: the app rejects the stored login, a manual action asks to fix it.';
 comment on column reconciler.integrations.max_in_flight is 'Tasks in flight at a time, all replicas together; null for the configured number.';
-comment on column reconciler.integrations.starts_per_minute is 'Tasks taken up per minute, all replicas together; null for the configured number.';
+comment on column reconciler.integrations.starts_per_minute is 'Tasks started per minute, all replicas together; null for the configured number.';
 comment on column reconciler.integrations.own_account is
     'Email, name in the app or id of the account that the automation logs in with: no report removes it without a person.';
 comment on column reconciler.integrations.administrator_roles is
@@ -58,70 +109,21 @@ comment on column reconciler.integrations.snapshot_every_s is
     'Seconds between snapshots that nothing else asked for; 0 for never, null for the configured number.';
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';
-comment on column reconciler.integrations.ramp_limit is
-    'After a recovery: tasks in flight at a time; each success raises it by one, until it is lifted at breaker.ramp_end.';
-comment on column reconciler.integrations.probe_task_id is 'The one task that is tried while the integration is probing.';
-comment on column reconciler.integrations.inactive_until is
-    'When the integration became active again; set until deadlines have been put off by the time it was inactive.';
-comment on column reconciler.integrations.admitted_task_ids is
-    'Tasks that were admitted while their number is limited; those no longer in flight are dropped from it.';
 
--- People pause and resume; the daemon sets every other status.
-create function reconciler.guard_status() returns trigger
-    language plpgsql set search_path = pg_catalog, pg_temp as
-$$
-begin
-    if not reconciler.is_daemon() then
-        if new.status not in ('active', 'paused') then
-            raise exception 'the status of integration % can be set to active or paused, not to %', old.integration_id, new.status
-                using errcode = 'check_violation';
-        end if;
-        if new.status = 'paused' and (btrim(coalesce(new.status_reason, '')) = ''
-                                    or old.status <> 'paused' and new.status_reason is not distinct from old.status_reason) then
-            raise exception 'pausing integration % needs a status_reason', old.integration_id
-                using errcode = 'check_violation';
-        end if;
-    end if;
-    if new.status is distinct from old.status then
-        new.status_since := clock_timestamp();
-        new.consecutive_failures := 0;
-        new.status_reminded_at := case when new.status <> 'active' then old.status_reminded_at end;
-        new.inactive_since := coalesce(old.inactive_since, clock_timestamp());
-        new.inactive_until := case when new.status = 'active' then clock_timestamp() end;
-    end if;
-    if new.status in ('active', 'paused', 'login_rejected') then
-        new.status_until := null;
-        new.status_cause := null;
-        new.probe_task_id := null;
-    end if;
-    if new.status = 'active' then
-        new.status_reason := null;
-        -- One first, then more and more: what waited meanwhile must not stampede.
-        if old.status <> 'active' then
-            new.ramp_limit := 1;
-        end if;
-    end if;
-    return new;
-end
-$$;
-
-create trigger status_changes_are_guarded
-    before update of status on reconciler.integrations
-    for each row execute function reconciler.guard_status();
-
--- Whether an active integration admits only so many tasks; a parameter stands where the row does not say.
-create function reconciler.is_limited(i reconciler.integrations, p_max_in_flight integer, p_starts_per_minute integer)
+-- Whether an active integration lets through only so many; a parameter stands where the row does not say.
+create function reconciler.is_limited(s reconciler.integration_settings, d reconciler.integration_states,
+                                      p_max_in_flight integer, p_starts_per_minute integer)
     returns boolean
     language sql immutable as
 $$
-    select i.ramp_limit is not null
-           or coalesce(i.max_in_flight, p_max_in_flight) is not null
-           or coalesce(i.starts_per_minute, p_starts_per_minute) is not null
+    select d.ramp_limit is not null
+           or coalesce(s.max_in_flight, p_max_in_flight) is not null
+           or coalesce(s.starts_per_minute, p_starts_per_minute) is not null
 $$;
 
--- The integrations of which not every due task may be taken up at once, with how many may. Locks their rows until
--- the caller's statement ends, and skips those that another replica has locked: limits hold for all replicas together,
--- and nobody waits for anybody. Each statement here has a fresh snapshot, so it counts what others took before.
+-- The integrations of which not every due task may be taken up at once, with how many may. Locks the daemon's rows of
+-- them until the caller's statement ends, and skips those that another replica has locked: limits hold for all replicas
+-- together, and nobody waits for anybody. Each statement here has a fresh snapshot, so it counts what others took before.
 create function reconciler.admit(p_limit integer, p_max_in_flight integer, p_starts_per_minute integer,
                                  p_silent_workspaces text[])
     returns table (workspace_id text, integration_id text, takes integer, is_probe boolean, in_flight bigint[])
@@ -129,51 +131,56 @@ create function reconciler.admit(p_limit integer, p_max_in_flight integer, p_sta
 $$
 #variable_conflict use_column
 declare
-    i reconciler.integrations;
-    v_most integer;
-    v_rate integer;
+    d record;
     v_every interval;
     v_now timestamptz := clock_timestamp();
 begin
-    for i in
-        select g.* from reconciler.integrations g
-        where (g.status in ('tripped', 'probing') and g.status_until <= clock_timestamp()
-               or g.status = 'active' and reconciler.is_limited(g, p_max_in_flight, p_starts_per_minute))
-          and g.workspace_id <> all (p_silent_workspaces)
+    for d in
+        select b.*, coalesce(s.max_in_flight, p_max_in_flight) as most,
+               coalesce(s.starts_per_minute, p_starts_per_minute) as rate
+        from reconciler.integration_states b
+        join reconciler.integration_settings s using (workspace_id, integration_id)
+        where b.awake and s.paused_at is null
+          and (b.status in ('tripped', 'probing') and b.status_until <= clock_timestamp()
+               or b.status = 'active' and reconciler.is_limited(s, b, p_max_in_flight, p_starts_per_minute))
+          and b.workspace_id <> all (p_silent_workspaces)
         order by random()
-        for no key update skip locked
+        for no key update of b skip locked
     loop
-        -- For the trail of the caller's statement, which writes the status.
-        perform set_config('reconciler.actor', 'daemon', true);
-        workspace_id := i.workspace_id;
-        integration_id := i.integration_id;
-        is_probe := i.status <> 'active';
+        workspace_id := d.workspace_id;
+        integration_id := d.integration_id;
+        is_probe := d.status <> 'active';
         select coalesce(array_agg(u.id), '{}') into in_flight
-        from unnest(i.admitted_task_ids) u (id)
-        cross join lateral (select from reconciler.turns t
-                            where t.task_id = u.id and t.workspace_id = i.workspace_id
-                              and t.running_job_id is null and t.lease_until > clock_timestamp()
-                            offset 0) held;
+        from unnest(d.admitted_task_ids) u (id)
+        cross join lateral (
+            select t.member_id from reconciler.automation_tasks t
+            where t.id = u.id and t.workspace_id = d.workspace_id
+            offset 0
+        ) t
+        cross join lateral (
+            select from reconciler.members m
+            where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id and m.member_id = t.member_id
+              and m.ready_task_id = u.id and m.running_job_id is null and m.lease_until > clock_timestamp()
+            offset 0
+        ) held;
         if is_probe then
             takes := 1;
         else
             takes := p_limit;
-            v_most := coalesce(i.max_in_flight, p_max_in_flight);
-            if i.ramp_limit is not null or v_most is not null then
+            if d.ramp_limit is not null or d.most is not null then
                 -- Jobs from before the recovery say nothing of the app now: the ramp does not wait for them.
-                select least(takes, v_most - cardinality(in_flight) - count(*)::integer,
-                             i.ramp_limit - cardinality(in_flight)
-                             - (count(*) filter (where t.running_since >= i.status_since))::integer) into takes
-                from reconciler.turns t
-                where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                  and t.running_job_id is not null;
+                select least(takes, d.most - cardinality(in_flight) - count(*)::integer,
+                             d.ramp_limit - cardinality(in_flight)
+                             - (count(*) filter (where m.running_since >= d.status_since))::integer) into takes
+                from reconciler.members m
+                where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id
+                  and m.running_job_id is not null;
             end if;
-            v_rate := coalesce(i.starts_per_minute, p_starts_per_minute);
-            if v_rate is not null then
+            if d.rate is not null then
                 -- One second's worth may be taken up at once.
-                v_every := interval '1 minute' / v_rate;
+                v_every := interval '1 minute' / d.rate;
                 takes := least(takes, floor(extract(epoch from
-                    v_now + v_every * ceil(v_rate / 60.0) - greatest(i.next_start_at, v_now))
+                    v_now + v_every * ceil(d.rate / 60.0) - greatest(d.next_start_at, v_now))
                     / extract(epoch from v_every))::integer);
             end if;
         end if;
@@ -183,3 +190,71 @@ begin
     end loop;
 end
 $$;
+
+-- People pause, resume, limit and protect an integration; the other statuses are the daemon's findings. Only what
+-- changes is written: two people may set different things of one integration at a time.
+create function reconciler.set_integration() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if new.status is distinct from old.status or new.status_reason is distinct from old.status_reason then
+        if new.status is null or new.status not in ('active', 'paused') then
+            raise exception 'the status of integration % can be set to active or paused, not to %',
+                            old.integration_id, coalesce(new.status, 'null')
+                using errcode = 'check_violation';
+        end if;
+        if new.status = 'paused' and (btrim(coalesce(new.status_reason, '')) = ''
+                                      or old.status <> 'paused'
+                                         and new.status_reason is not distinct from old.status_reason) then
+            raise exception 'pausing integration % needs a status_reason', old.integration_id
+                using errcode = 'check_violation',
+                      hint = format('update reconciler.integrations set status = ''paused'', status_reason = ''...'' '
+                                    'where integration_id = %L', old.integration_id);
+        end if;
+    end if;
+    update reconciler.integration_settings s
+    set paused_reason = case when new.status = 'paused' then new.status_reason end,
+        paused_at = case when new.status = 'paused' then coalesce(s.paused_at, clock_timestamp()) end
+    where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id
+      and (new.status is distinct from old.status or new.status_reason is distinct from old.status_reason);
+    update reconciler.integration_settings s
+    set max_in_flight = case when new.max_in_flight is distinct from old.max_in_flight
+                             then new.max_in_flight else s.max_in_flight end,
+        starts_per_minute = case when new.starts_per_minute is distinct from old.starts_per_minute
+                                 then new.starts_per_minute else s.starts_per_minute end,
+        own_account = case when new.own_account is distinct from old.own_account
+                           then new.own_account else s.own_account end,
+        administrator_roles = case when new.administrator_roles is distinct from old.administrator_roles
+                                   then new.administrator_roles else s.administrator_roles end,
+        snapshot_every_s = case when new.snapshot_every_s is distinct from old.snapshot_every_s
+                                then new.snapshot_every_s else s.snapshot_every_s end
+    where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id
+      and (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles, new.snapshot_every_s)
+          is distinct from
+          (old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles, old.snapshot_every_s);
+    if found then
+        insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+        values ('integration.set', old.workspace_id, 'integration', old.integration_id,
+                jsonb_build_object('max_in_flight', new.max_in_flight, 'starts_per_minute', new.starts_per_minute,
+                                   'own_account', new.own_account, 'administrator_roles', new.administrator_roles,
+                                   'snapshot_every_s', new.snapshot_every_s));
+    end if;
+    if new.status is distinct from old.status then
+        insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+        values (case new.status when 'paused' then 'integration.paused' else 'integration.resumed' end,
+                old.workspace_id, 'integration', old.integration_id,
+                jsonb_strip_nulls(jsonb_build_object('from', old.status, 'reason', new.status_reason)));
+        insert into reconciler.nudges (workspace_id, integration_id, what)
+        values (old.workspace_id, old.integration_id,
+                case when new.status = 'paused' then 'paused'
+                     when old.status = 'paused' then 'unpaused'
+                     else 'reset' end);
+        perform pg_notify('reconciler', 'nudges');
+    end if;
+    return new;
+end
+$$;
+
+create trigger settings_are_written
+    instead of update on reconciler.integrations
+    for each row execute function reconciler.set_integration();

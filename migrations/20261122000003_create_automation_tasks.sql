@@ -24,6 +24,8 @@ create table reconciler.automation_tasks (
     can_retry              boolean,
     user_required          boolean,
     traceparent            text,
+    requested_by           text,
+    outcome                text        not null default 'failed',
 
     -- The daemon's side: what became of it. Nothing of this is indexed, so that writing it writes no index.
     state                  text        not null default 'pending',
@@ -34,8 +36,8 @@ create table reconciler.automation_tasks (
     last_error             text,
     superseded_by          bigint,
     returned_at            timestamptz,
-    tried_since            timestamptz,
-    acted_until            timestamptz,
+    trying_since           timestamptz,
+    effects_possible_until timestamptz,
     closed_at              timestamptz,
     closed_reason          text,
 
@@ -57,12 +59,12 @@ create table reconciler.automation_tasks (
                or char_length(integration_id) <= 200 and integration_id collate "default" ~ '^[[:graph:]]+$'),
     constraint integration_kind_is_app_or_business_hub
         check (ordered_at is not null or integration_kind in ('app', 'business_hub')),
-    constraint integration_name_is_not_empty
-        check (ordered_at is not null or btrim(integration_name) <> ''),
+    constraint integration_name_is_1_to_200_characters_not_blank
+        check (ordered_at is not null or btrim(integration_name) <> '' and char_length(integration_name) <= 200),
     constraint integration_id_and_member_id_are_not_dots
         check (ordered_at is not null or integration_id not in ('.', '..') and member_id not in ('.', '..')),
-    constraint application_is_not_empty
-        check (ordered_at is not null or btrim(application) <> ''),
+    constraint application_is_1_to_200_characters_not_blank
+        check (ordered_at is not null or btrim(application) <> '' and char_length(application) <= 200),
     constraint member_id_is_1_to_200_visible_characters
         check (ordered_at is not null
                or char_length(member_id) <= 200 and member_id collate "default" ~ '^[[:graph:]]+$'),
@@ -70,11 +72,21 @@ create table reconciler.automation_tasks (
         check (ordered_at is not null or member_email ~ '^[^[:space:]@]+@[^[:space:]@]+$'),
     constraint member_email_is_at_most_320_characters
         check (ordered_at is not null or char_length(member_email) <= 320),
+    constraint member_username_is_at_most_320_characters
+        check (ordered_at is not null or char_length(member_username) <= 320),
+    constraint member_name_is_at_most_400_characters
+        check (ordered_at is not null or char_length(member_name) <= 400),
     constraint operation_is_invite_remove_or_change_role
         check (ordered_at is not null or operation in ('invite', 'remove', 'change_role')),
+    -- A list with another lower bound or more dimensions cannot be read as a list.
+    constraint entitlements_are_a_plain_list_of_at_most_1000
+        check (ordered_at is not null or cardinality(entitlements) = 0
+               or array_ndims(entitlements) = 1 and array_lower(entitlements, 1) = 1 and cardinality(entitlements) <= 1000),
     constraint entitlements_are_not_null_or_empty
         check (ordered_at is not null
                or array_position(entitlements, null) is null and array_position(entitlements, '') is null),
+    constraint entitlements_are_at_most_50000_characters
+        check (ordered_at is not null or char_length(array_to_string(entitlements, '')) <= 50000),
     constraint entitlements_are_given_for_change_role
         check (ordered_at is not null or (operation <> 'change_role' or cardinality(entitlements) > 0)),
     constraint hub_role_is_account_owner_or_account_collaborator
@@ -84,9 +96,22 @@ create table reconciler.automation_tasks (
                or trigger in ('manual', 'workspace_policy', 'system', 'user_deprovisioned')),
     constraint trigger_user_deprovisioned_is_for_operation_remove
         check (ordered_at is not null or (trigger <> 'user_deprovisioned' or operation = 'remove')),
-    constraint requested_at_is_at_most_a_day_ahead
+    constraint requested_at_is_at_most_10_years_ago_and_5_minutes_ahead
         check (ordered_at is not null
-               or isfinite(requested_at) and requested_at <= received_at + interval '1 day'),
+               or isfinite(requested_at) and requested_at <= received_at + interval '5 minutes'
+                  and requested_at >= received_at - interval '10 years'),
+    constraint failure_code_is_at_most_200_characters
+        check (ordered_at is not null or char_length(failure_code) <= 200),
+    constraint failure_message_is_at_most_10000_characters
+        check (ordered_at is not null or char_length(failure_message) <= 10000),
+    constraint failure_screenshot_url_is_at_most_2000_characters
+        check (ordered_at is not null or char_length(failure_screenshot_url) <= 2000),
+    constraint traceparent_is_at_most_200_characters
+        check (ordered_at is not null or char_length(traceparent) <= 200),
+    constraint requested_by_is_at_most_320_characters
+        check (ordered_at is not null or char_length(requested_by) <= 320),
+    constraint outcome_is_failed_or_succeeded
+        check (ordered_at is not null or outcome in ('failed', 'succeeded')),
 
     constraint state_is_known
         check (state in ('pending', 'running', 'succeeded', 'escalated', 'superseded', 'cancelled')),
@@ -98,100 +123,51 @@ create table reconciler.automation_tasks (
 
 comment on table reconciler.automation_tasks is
     'One operation for one member that automation failed to do.';
-comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among what is wanted of the member.';
-comment on column reconciler.automation_tasks.tried_since is 'Of a task that has ended: when trying began.';
-comment on column reconciler.automation_tasks.acted_until is
-    'Of a task that has ended and was tried: until when an attempt of it may change the app. That can be a time to come, if '
-    'nobody knows what became of the last one; the member''s next task is not due before.';
+comment on column reconciler.automation_tasks.outcome is
+    'failed: automation did not do it; succeeded: it did, so that the request wins over older ones and nothing is tried.';
+comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among the requests of its member.';
+comment on column reconciler.automation_tasks.trying_since is
+    'Of a task that ended, or that stepped back for an older one: when trying began.';
 comment on column reconciler.automation_tasks.returned_at is
     'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
 
-create index intents_of_a_member
-    on reconciler.automation_tasks (workspace_id, integration_id, member_id, requested_at, id);
+-- What came in and has no place yet. The table is empty most of the time, and statements look rows up in a lateral
+-- subquery that `offset 0` keeps from being joined in another way: sessions keep the plans that they made for an empty
+-- table.
+create table reconciler.arrivals (
+    task_id        bigint      not null,
+    workspace_id   text collate "C" not null,
+    integration_id text collate "C" not null,
+    member_id      text collate "C" not null,
+    is_removal     boolean     not null,
+    not_before     timestamptz not null default '-infinity',
+    set_aside      integer     not null default 0,
+    primary key (task_id, workspace_id)
+) with (vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
 
--- Until when what has ended may still act on a member: nothing is asked for them before, or both could take effect in any
--- order.
-create function reconciler.acted_until(p_workspace_id text, p_integration_id text, p_member_id text) returns timestamptz
-    language sql stable set search_path = pg_catalog, pg_temp as
-$$
-    select max(t.acted_until) from reconciler.automation_tasks t
-    where t.workspace_id = p_workspace_id and t.integration_id = p_integration_id and t.member_id = p_member_id
-$$;
+comment on table reconciler.arrivals is
+    'Rows of automation_tasks that have no place among the requests of their member yet.';
 
--- The unfinished tasks, and no others: whose turn it is, and who holds which. Small rows that change often, apart from
--- large ones that change seldom: what a task costs does not grow with what is kept.
---
--- The table is empty at night and has a million rows in the morning, and sessions keep the plans that they made at
--- night. So statements leave no choice to the planner here: they look rows up in a lateral subquery that `offset 0`
--- keeps from being joined in another way, and change them by their ctid: nobody can move a row that is locked, and who
--- has not locked it asks for its lease_token again.
-create table reconciler.turns (
-    task_id           bigint      not null,
-    workspace_id      text collate "C" not null,
-    integration_id    text collate "C" not null,
-    member_id         text collate "C" not null,
-    requested_at      timestamptz not null,
-    turn              text        not null default 'arrived',
-    next_attempt_at   timestamptz not null default now(),
-    trying_since      timestamptz,
-    running_job_id    text,
-    running_since     timestamptz,
-    uncertain_since   timestamptz,
-    lease_token       bigint      not null default 0,
-    lease_until       timestamptz,
-    unreleased_claims integer     not null default 0,
-
-    constraint turn_is_arrived_waiting_or_head check (turn in ('arrived', 'waiting', 'head')),
-    constraint only_heads_are_leased check (turn = 'head' or lease_until is null),
-    constraint jobs_say_since_when check ((running_job_id is null) = (running_since is null))
-) with (fillfactor = 60, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
-
-comment on table reconciler.turns is
-    'The unfinished tasks: whose turn it is and who holds which. A task that has ended has no row here.';
-comment on column reconciler.turns.turn is
-    'arrived: not ordered yet; waiting: behind another task or a manual action of the member; head: its turn.';
-comment on column reconciler.turns.trying_since is
-    'When trying began, moved forward by every wait that was not trying. The age limit counts from here.';
-comment on column reconciler.turns.uncertain_since is
-    'An attempt may have reached the app without an answer to us: look before repeating.';
-comment on column reconciler.turns.lease_token is
-    'Of the latest claim, unlike that of any other claim of any task: who has another one comes too late.';
-
--- The key. No primary key, for that could be read by its second column from one end to the other, which seems as cheap
--- as any other way while the queue is empty; task ids are never null, and said here, it keeps whoever does not ask for
--- one out of this index.
-create unique index one_turn_per_task on reconciler.turns (task_id, workspace_id) where task_id is not null;
-alter table reconciler.turns replica identity full;
--- Mutual exclusion per member, by the database. The member comes first, as it tells most rows apart: every task is put in
--- here, and a comparison on the way there goes on for as long as columns are alike.
-create unique index one_head_per_member
-    on reconciler.turns (member_id, integration_id, workspace_id) where turn = 'head';
--- Due times are never null; said here, it keeps whoever looks for a member's head out of this index.
-create index heads_by_due_time
-    on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id)
-    where turn = 'head' and next_attempt_at is not null;
--- Jobs in flight are counted and watched whatever the status.
-create index running_by_due_time
-    on reconciler.turns (workspace_id, integration_id, next_attempt_at, task_id) where running_job_id is not null;
-create index arrivals on reconciler.turns (task_id) where turn = 'arrived';
-create index waiting_by_member
-    on reconciler.turns (workspace_id, integration_id, member_id, requested_at, task_id) where turn = 'waiting';
+-- To share a backlog out between workspaces, removals first in each.
+create index arrivals_by_workspace on reconciler.arrivals (workspace_id, (not is_removal), task_id);
+-- A claim takes no invite and no change of role of a member with a removal that has no place yet.
+create index unordered_removals on reconciler.arrivals (workspace_id, integration_id, member_id) where is_removal;
 
 create sequence reconciler.lease_tokens;
 
 -- A plain insert is the whole contract; the backend knows of no second table.
-create function reconciler.queue_arrivals() returns trigger
+create function reconciler.note_arrivals() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
-    insert into reconciler.turns (task_id, workspace_id, integration_id, member_id, requested_at)
-    select id, workspace_id, integration_id, member_id, requested_at from arrived;
+    insert into reconciler.arrivals (task_id, workspace_id, integration_id, member_id, is_removal)
+    select id, workspace_id, integration_id, member_id, operation = 'remove' from arrived;
     perform pg_notify('reconciler', 'arrivals');
     return null;
 end
 $$;
 
-create trigger arrivals_are_queued
+create trigger arrivals_are_noted
     after insert on reconciler.automation_tasks
     referencing new table as arrived
-    for each statement execute function reconciler.queue_arrivals();
+    for each statement execute function reconciler.note_arrivals();

@@ -27,7 +27,6 @@ create table reconciler.syncs (
     lease_until       timestamptz,
     unreleased_claims integer     not null default 0,
     primary key (id, workspace_id),
-    foreign key (workspace_id, integration_id) references reconciler.integrations,
     constraint procedure_is_check_and_apply_or_sync check (procedure in ('check_and_apply', 'sync')),
     constraint state_is_known
         check (state in ('requested', 'started', 'report_ready', 'held', 'applying', 'finished', 'failed')),
@@ -45,10 +44,10 @@ comment on column reconciler.syncs.report is
     'What was found: update (the app''s own report), snapshot (proof of completeness, hash), counts by class, differences.';
 comment on column reconciler.syncs.held_until is 'Until when a person can decide; then the app is read anew.';
 comment on table reconciler.syncs is
-    'One snapshot of an integration''s real members, the import of what it found, and what it says of the done actions.';
+    'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
 
 -- These two are the coalescing rule: a "done" during a running sync makes one more request,
--- which can only start after it, so proof always rests on a snapshot younger than the deed.
+-- which can only start after it, so proof always rests on a snapshot younger than the change.
 create unique index one_requested_sync_per_integration
     on reconciler.syncs (workspace_id, integration_id) where state = 'requested';
 create unique index one_active_sync_per_integration
@@ -63,37 +62,55 @@ create index syncs_of_an_integration
 create index applied_removals_by_time
     on reconciler.syncs (workspace_id, integration_id, finished_at) where unexpected_removals > 0;
 
+-- Asks for a snapshot: one request of many. False if a person has the request that is there locked, and it may be due too
+-- late: then the caller asks again later and waits for nobody.
 create function reconciler.request_sync(p_workspace_id text, p_integration_id text, p_due_at timestamptz, p_cause text)
-    returns void
-    language sql set search_path = pg_catalog, pg_temp as
-$$
-    insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at, causes)
-    select i.workspace_id, i.integration_id,
-           case i.kind when 'app' then 'check_and_apply' else 'sync' end, p_due_at, array[p_cause]
-    from reconciler.integrations i
-    where i.workspace_id = p_workspace_id and i.integration_id = p_integration_id
-    on conflict (workspace_id, integration_id) where state = 'requested'
-        do update set next_step_at = least(syncs.next_step_at, excluded.next_step_at),
-                      causes = case when p_cause = any (syncs.causes) then syncs.causes
-                                    else syncs.causes || p_cause end;
-    select pg_notify('reconciler', 'syncs');
-$$;
-
--- A person asks for a snapshot now; the id of the one request, which may have been there already.
-create function reconciler.request_snapshot(p_workspace_id text, p_integration_id text) returns bigint
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+    returns boolean
+    language plpgsql set search_path = pg_catalog, pg_temp as
 $$
 declare
     v_id bigint;
 begin
-    perform reconciler.request_sync(p_workspace_id, p_integration_id, clock_timestamp(), 'person');
-    select id into v_id from reconciler.syncs
-    where workspace_id = p_workspace_id and integration_id = p_integration_id and state = 'requested';
-    if v_id is null then
+    insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at, causes)
+    select s.workspace_id, s.integration_id,
+           case s.kind when 'app' then 'check_and_apply' when 'business_hub' then 'sync' end, p_due_at, array[p_cause]
+    from reconciler.integration_settings s
+    where s.workspace_id = p_workspace_id and s.integration_id = p_integration_id
+    on conflict (workspace_id, integration_id) where state = 'requested' do nothing;
+    if not found then
+        select id into v_id from reconciler.syncs
+        where workspace_id = p_workspace_id and integration_id = p_integration_id and state = 'requested'
+        for no key update skip locked;
+        if v_id is null then
+            return not exists (select from reconciler.syncs
+                               where workspace_id = p_workspace_id and integration_id = p_integration_id
+                                 and state = 'requested' and next_step_at > p_due_at);
+        end if;
+        update reconciler.syncs
+        set next_step_at = least(next_step_at, p_due_at),
+            causes = case when p_cause = any (causes) then causes else causes || p_cause end
+        where id = v_id and workspace_id = p_workspace_id;
+    end if;
+    perform pg_notify('reconciler', 'syncs');
+    return true;
+end
+$$;
+
+-- A person asks for a snapshot now; the daemon makes one request of all who ask.
+create function reconciler.request_snapshot(p_workspace_id text, p_integration_id text) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if not exists (select from reconciler.integration_settings
+                   where workspace_id = p_workspace_id and integration_id = p_integration_id) then
         raise exception 'there is no integration % in workspace %', p_integration_id, p_workspace_id
             using errcode = 'no_data_found';
     end if;
-    return v_id;
+    insert into reconciler.nudges (workspace_id, integration_id, what)
+    values (p_workspace_id, p_integration_id, 'snapshot');
+    insert into reconciler.events (what, workspace_id, subject, subject_id)
+    values ('integration.snapshot_requested', p_workspace_id, 'integration', p_integration_id);
+    perform pg_notify('reconciler', 'nudges');
 end
 $$;
 
@@ -156,31 +173,3 @@ create trigger sync_changes_are_recorded
     after update of state, decision on reconciler.syncs
     for each row when (old.state is distinct from new.state)
     execute function reconciler.record_sync();
--- A person who asks for what was requested already is in the trail all the same.
-create trigger sync_requests_by_people_are_recorded
-    after update of causes on reconciler.syncs
-    for each row when (old.state = new.state and new.causes @> '{person}' and not old.causes @> '{person}')
-    execute function reconciler.record_sync();
-
--- Whether there is work: one cheap look in place of a claim by every loop, at what came after a row and is due since a
--- time.
-create function reconciler.work_due(p_arrived_after bigint, p_due_from timestamptz)
-    returns table (arrivals boolean, tasks boolean, syncs boolean)
-    language plpgsql stable set search_path = pg_catalog, pg_temp as
-$$
-begin
-    return query select
-        exists (select from reconciler.turns t where t.turn = 'arrived' and t.task_id > p_arrived_after),
-        exists (select from reconciler.integrations i
-                cross join lateral (
-                    select from reconciler.turns t
-                    where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                      and t.turn = 'head' and t.next_attempt_at between p_due_from and now()
-                      and (t.lease_until is null or t.lease_until <= now())
-                    order by t.next_attempt_at
-                    limit 1) due),
-        exists (select from reconciler.syncs s
-                where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()
-                  and (s.lease_until is null or s.lease_until <= now()));
-end
-$$;

@@ -33,6 +33,9 @@ create table reconciler.manual_actions (
     reopened_count         integer     not null default 0,
     closed_at              timestamptz,
     task_id                bigint      not null,
+    sync_id                bigint,
+    -- Until when the time that the integration was not active is in due_at.
+    put_off_until          timestamptz not null default '-infinity',
     primary key (id, workspace_id),
     constraint status_is_known check (status in
         ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded', 'returned')),
@@ -51,6 +54,7 @@ comment on table reconciler.manual_actions is
     'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
 comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
+comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
 
 -- One escalation per wanted state: retries, crashes and replicas cannot open a second one.
 create unique index one_unfinished_action_per_member
@@ -65,102 +69,17 @@ create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at) where member_id is not null;
 create index action_of_a_task on reconciler.manual_actions (task_id);
 
--- The oldest waiting task of a member gets its turn, if nothing unfinished is ahead of it.
--- Each statement of a plpgsql function has its own snapshot, so rows that were ordered while the caller's
--- first statement waited for a lock are seen here (the lost wake-up of solid_queue#456).
-create function reconciler.promote_waiting(p_workspace_id text, p_integration_id text, p_member_id text)
-    returns boolean
-    language plpgsql set search_path = pg_catalog, pg_temp as
-$$
-begin
-    with promoted as (
-        update reconciler.turns t
-        set turn = 'head',
-            next_attempt_at = greatest(t.next_attempt_at, clock_timestamp(),
-                                       reconciler.acted_until(p_workspace_id, p_integration_id, p_member_id))
-        where t.workspace_id = p_workspace_id
-          and t.task_id = (select w.task_id
-                           from reconciler.turns w
-                           where w.workspace_id = p_workspace_id and w.integration_id = p_integration_id
-                             and w.member_id = p_member_id and w.turn = 'waiting'
-                           order by w.requested_at, w.task_id
-                           limit 1)
-          and not exists (select from reconciler.turns h
-                          where h.workspace_id = p_workspace_id and h.integration_id = p_integration_id
-                            and h.member_id = p_member_id and h.turn = 'head')
-          and not exists (select from reconciler.manual_actions a
-                          where a.workspace_id = p_workspace_id and a.integration_id = p_integration_id
-                            and a.member_id = p_member_id and a.status in ('open', 'in_progress', 'done'))
-        returning t.task_id, t.workspace_id, t.next_attempt_at
-    )
-    update reconciler.automation_tasks t
-    set next_attempt_at = promoted.next_attempt_at
-    from promoted
-    where t.id = promoted.task_id and t.workspace_id = promoted.workspace_id;
-    if found then
-        perform pg_notify('reconciler', 'tasks');
-    end if;
-    return found;
-end
-$$;
-
--- Locks whatever of these members could change under the caller: actions before tasks and heads before waiting rows, the
--- order in which everybody else takes them, so that nobody deadlocks. The second statement sees the tasks that an action
--- gave back while the first waited for it.
-create function reconciler.lock_members(p_workspace_ids text[], p_integration_ids text[], p_member_ids text[])
-    returns void
-    language plpgsql set search_path = pg_catalog, pg_temp as
-$$
-begin
-    perform locked.id
-    from (select a.id
-          from unnest(p_workspace_ids, p_integration_ids, p_member_ids) k (workspace_id, integration_id, member_id)
-          cross join lateral (
-              select * from reconciler.manual_actions a
-              where a.workspace_id = k.workspace_id and a.integration_id = k.integration_id
-                and a.member_id = k.member_id and a.status in ('open', 'in_progress', 'done')
-              offset 0
-          ) a
-          order by a.id) known
-    cross join lateral (
-        select a.id from reconciler.manual_actions a where a.id = known.id
-        for no key update
-        offset 0
-    ) locked;
-
-    perform locked.task_id
-    from (select h.*
-          from unnest(p_workspace_ids, p_integration_ids, p_member_ids) k (workspace_id, integration_id, member_id)
-          cross join lateral (
-              select task_id, workspace_id, turn from reconciler.turns h
-              where h.workspace_id = k.workspace_id and h.integration_id = k.integration_id
-                and h.member_id = k.member_id and h.turn = 'head'
-              union all
-              select task_id, workspace_id, turn from reconciler.turns w
-              where w.workspace_id = k.workspace_id and w.integration_id = k.integration_id
-                and w.member_id = k.member_id and w.turn = 'waiting'
-          ) h
-          order by h.turn, h.task_id) known
-    cross join lateral (
-        select t.task_id from reconciler.turns t
-        where t.task_id = known.task_id and t.workspace_id = known.workspace_id
-        for no key update
-        offset 0
-    ) locked;
-end
-$$;
-
 -- Which status may follow which. People and the daemon have different arrows.
 create function reconciler.next_action_statuses(p_status text, p_daemon boolean) returns text[]
     language sql immutable set search_path = pg_catalog, pg_temp as
 $$
     select case p_status
-        when 'open' then case when p_daemon then array['not_needed', 'superseded', 'returned']
+        when 'open' then case when p_daemon then array['not_needed', 'superseded', 'returned', 'dismissed']
                               else array['in_progress', 'done', 'dismissed', 'returned'] end
-        when 'in_progress' then case when p_daemon then array['not_needed', 'superseded']
+        when 'in_progress' then case when p_daemon then array['not_needed', 'superseded', 'dismissed']
                                      else array['open', 'done', 'dismissed', 'returned'] end
         when 'done' then case when p_daemon
-                              then array['open', 'verified', 'attested', 'superseded']
+                              then array['open', 'verified', 'attested', 'superseded', 'dismissed']
                               else array['dismissed'] end
         else array[]::text[]
     end
@@ -190,6 +109,7 @@ begin
             new.verdict := null;
             new.verdict_at := null;
             new.snapshots := 0;
+            new.sync_id := null;
         when 'open' then
             if old.status = 'done' then
                 new.reopened_count := old.reopened_count + 1;
@@ -239,114 +159,60 @@ create trigger action_changes_are_guarded
     before update on reconciler.manual_actions
     for each row execute function reconciler.guard_action();
 
--- Back to automation: the task has all its attempts again, and its turn by when it was wanted.
-create function reconciler.reopen_task(p_workspace_id text, p_task_id bigint, p_reason text) returns void
-    language sql set search_path = pg_catalog, pg_temp as
-$$
-    with reopened as (
-        update reconciler.automation_tasks
-        set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), tried_since = null,
-            closed_at = null, closed_reason = null, returned_at = clock_timestamp()
-        where id = p_task_id and workspace_id = p_workspace_id and state = 'escalated'
-        returning id, workspace_id, integration_id, member_id, requested_at, next_attempt_at
-    ), queued as (
-        insert into reconciler.turns
-            (task_id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, turn)
-        select id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, 'waiting' from reopened
-    )
-    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    select 'task.returned', workspace_id, 'task', id::text, jsonb_build_object('reason', p_reason) from reopened
-$$;
-
-create function reconciler.record_action() returns trigger
+-- What happens to actions is in the trail, and what follows from it is the daemon's: the statement of a person appends,
+-- and waits for nobody. Once for each statement, however many rows it changes: joined by hashing also in sessions of the
+-- daemon, which plan without it.
+create function reconciler.record_opened_actions() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
-declare
-    changed boolean := tg_op = 'INSERT' or old.status is distinct from new.status;
-    reopened boolean := tg_op = 'UPDATE' and new.reopened_count > old.reopened_count;
 begin
-    if not changed and old.assignee is not distinct from new.assignee and old.note is not distinct from new.note
-       and old.verdict is not distinct from new.verdict and old.snapshots = new.snapshots then
-        return null;
-    end if;
-    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    values ('action.' || case when tg_op = 'INSERT' then 'opened'
-                              when reopened then 'contradicted'
-                              when changed then new.status
-                              when old.snapshots <> new.snapshots then 'judged'
-                              else 'noted' end,
-            new.workspace_id, 'action', new.id::text,
-            jsonb_strip_nulls(jsonb_build_object(
-                'task_id', new.task_id, 'operation', new.operation,
-                'from', case when tg_op = 'UPDATE' then old.status end, 'to', new.status,
-                'reason', case when tg_op = 'INSERT' then new.reason end,
-                'assignee', new.assignee, 'note', new.note, 'done_by', new.done_by, 'done_at', new.done_at,
-                'verdict', new.verdict, 'observed', case when new.verdict is not null then new.observed end)));
-    if changed and new.status = 'done' then
-        perform reconciler.request_sync(new.workspace_id, new.integration_id, clock_timestamp(), 'done');
-    elsif changed and new.closed_at is not null and new.operation = 'reconnect' then
-        update reconciler.integrations set status = 'active'
-        where workspace_id = new.workspace_id and integration_id = new.integration_id and status = 'login_rejected';
-    elsif changed and new.closed_at is not null then
-        if new.status = 'returned' then
-            perform reconciler.reopen_task(new.workspace_id, new.task_id, new.note);
-        end if;
-        perform reconciler.promote_waiting(new.workspace_id, new.integration_id, new.member_id);
+    insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+    select actor.name, 'action.opened', n.workspace_id, 'action', n.id::text,
+           jsonb_strip_nulls(jsonb_build_object('task_id', n.task_id, 'operation', n.operation, 'to', n.status,
+                                                'reason', n.reason))
+    from (select reconciler.current_actor() as name offset 0) actor, new_rows n;
+    return null;
+end
+$$;
+
+create trigger opened_actions_are_recorded
+    after insert on reconciler.manual_actions
+    referencing new table as new_rows
+    for each statement execute function reconciler.record_opened_actions();
+
+create function reconciler.record_action_changes() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp set enable_hashjoin = on set plan_cache_mode = auto as
+$$
+begin
+    insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+    select actor.name,
+           'action.' || case when n.reopened_count > o.reopened_count then 'contradicted'
+                             when o.status <> n.status then n.status
+                             when o.snapshots <> n.snapshots then 'judged'
+                             else 'noted' end,
+           n.workspace_id, 'action', n.id::text,
+           jsonb_strip_nulls(jsonb_build_object(
+               'task_id', n.task_id, 'operation', n.operation, 'from', o.status, 'to', n.status,
+               'assignee', n.assignee, 'note', n.note, 'done_by', n.done_by, 'done_at', n.done_at,
+               'verdict', n.verdict, 'observed', case when n.verdict is not null then n.observed end,
+               'sync_id', case when n.verdict is not null then n.sync_id end))
+    from (select reconciler.current_actor() as name offset 0) actor,
+         new_rows n join old_rows o using (id, workspace_id)
+    where o.status <> n.status or o.assignee is distinct from n.assignee or o.note is distinct from n.note
+       or o.verdict is distinct from n.verdict or o.snapshots <> n.snapshots;
+    insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
+    select n.workspace_id, n.integration_id, case when n.closed_at is null then 'done' else 'ended' end, n.id
+    from new_rows n join old_rows o using (id, workspace_id)
+    where o.status <> n.status and (n.status = 'done' or n.closed_at is not null);
+    if found then
+        perform pg_notify('reconciler', 'nudges');
     end if;
     return null;
 end
 $$;
 
 create trigger action_changes_are_recorded
-    after insert or update on reconciler.manual_actions
-    for each row execute function reconciler.record_action();
-
-create function reconciler.record_status_change() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-begin
-    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    values ('integration.status_changed', new.workspace_id, 'integration', new.integration_id,
-            jsonb_strip_nulls(jsonb_build_object('from', old.status, 'to', new.status, 'reason', new.status_reason,
-                                                 'until', new.status_until, 'probe', new.probe_task_id)));
-    if new.status = 'active' then
-        perform pg_notify('reconciler', 'tasks');
-    end if;
-    -- Who resumes an integration answers for its login: the next refusal asks again.
-    if new.status = 'active' and old.status = 'login_rejected' then
-        update reconciler.manual_actions
-        set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
-        where workspace_id = new.workspace_id and integration_id = new.integration_id and member_id = ''
-          and status in ('open', 'in_progress', 'done');
-    end if;
-    return null;
-end
-$$;
-
-create trigger status_changes_are_recorded
-    after update of status on reconciler.integrations
-    for each row when (old.status is distinct from new.status)
-    execute function reconciler.record_status_change();
-
-create function reconciler.record_integration_settings() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-begin
-    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    values ('integration.set', new.workspace_id, 'integration', new.integration_id,
-            jsonb_build_object('max_in_flight', new.max_in_flight, 'starts_per_minute', new.starts_per_minute,
-                               'own_account', new.own_account, 'administrator_roles', new.administrator_roles,
-                               'snapshot_every_s', new.snapshot_every_s));
-    return null;
-end
-$$;
-
-create trigger integration_settings_are_recorded
-    after update of max_in_flight, starts_per_minute, own_account, administrator_roles, snapshot_every_s
-    on reconciler.integrations
-    for each row when ((old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles,
-                        old.snapshot_every_s)
-                       is distinct from
-                       (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles,
-                        new.snapshot_every_s))
-    execute function reconciler.record_integration_settings();
+    after update on reconciler.manual_actions
+    referencing old table as old_rows new table as new_rows
+    for each statement execute function reconciler.record_action_changes();

@@ -24,6 +24,7 @@ pub mod breaker;
 pub mod flow;
 pub mod intake;
 pub mod manual_action;
+pub mod member;
 pub mod retry;
 pub mod sync;
 pub mod upkeep;

@@ -4,7 +4,6 @@
 //! "proven" mean the same.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// A set of roles in an app, by id. Labels are for people and are never compared.
 pub type Entitlements = BTreeSet<String>;
@@ -23,23 +22,25 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = UnknownWord;
+            type Err = $crate::membership::UnknownWord;
 
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)*
-                    _ => Err(UnknownWord { kind: stringify!($name), word: text.to_owned() }),
+                    _ => Err($crate::membership::UnknownWord::new(stringify!($name), text)),
                 }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 out.write_str(self.as_str())
             }
         }
     };
 }
+
+pub(crate) use words;
 
 /// A value that none of our words covers.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,12 @@ macro_rules! words {
 pub struct UnknownWord {
     kind: &'static str,
     word: String,
+}
+
+impl UnknownWord {
+    pub(crate) fn new(kind: &'static str, word: &str) -> Self {
+        Self { kind, word: word.to_owned() }
+    }
 }
 
 words! {
@@ -112,13 +119,20 @@ pub struct MemberKeys {
     pub members: Vec<String>,
 }
 
+impl MemberKeys {
+    /// Adds one.
+    pub fn push(&mut self, workspace: String, integration: String, member: String) {
+        self.workspaces.push(workspace);
+        self.integrations.push(integration);
+        self.members.push(member);
+    }
+}
+
 impl<'a> FromIterator<&'a MemberKey> for MemberKeys {
     fn from_iter<I: IntoIterator<Item = &'a MemberKey>>(keys: I) -> Self {
         let mut arrays = Self::default();
         for key in keys {
-            arrays.workspaces.push(key.workspace.clone());
-            arrays.integrations.push(key.integration.clone());
-            arrays.members.push(key.member.clone());
+            arrays.push(key.workspace.clone(), key.integration.clone(), key.member.clone());
         }
         arrays
     }
@@ -136,6 +150,18 @@ pub enum Membership {
     InvitationExpired,
     /// No member any more, but grants on the app's assets are left over.
     AssetsOnly,
+}
+
+impl Membership {
+    /// The word in the row of a member.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Invited => "invited",
+            Self::InvitationExpired => "invitation_expired",
+            Self::AssetsOnly => "assets_only",
+        }
+    }
 }
 
 /// One person as a snapshot of the app shows them.
@@ -223,9 +249,20 @@ impl Observation {
     }
 }
 
-impl Wanted {
+/// Who somebody is, as Cerby knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The Cerby user id.
+    pub member: String,
+    /// Their email.
+    pub email: String,
+    /// Their name in the app, where it differs.
+    pub username: Option<String>,
+}
+
+impl Identity {
     /// Whether `seen` is this person: by id, or where Cerby has no id for them, by email or name in the app.
-    pub fn is_about(&self, seen: &SeenMember) -> bool {
+    pub fn is_of(&self, seen: &SeenMember) -> bool {
         match &seen.member {
             Some(id) => *id == self.member,
             None => {
@@ -236,6 +273,31 @@ impl Wanted {
                     || self.username.as_deref().is_some_and(|name| same(&seen.username, name))
             }
         }
+    }
+}
+
+/// What a snapshot showed of a member, as their row keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// How they stand in the app, or `absent`.
+    pub membership: String,
+    /// Their roles there, in order.
+    pub entitlements: Vec<String>,
+}
+
+impl Wanted {
+    /// Who it is about.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            member: self.member.clone(),
+            email: self.email.clone(),
+            username: self.username.clone(),
+        }
+    }
+
+    /// Whether `seen` is the person that it is about.
+    pub fn is_about(&self, seen: &SeenMember) -> bool {
+        self.identity().is_of(seen)
     }
 
     /// Compares what is wanted with what was seen of this person; `None` is proven absence.

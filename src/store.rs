@@ -30,6 +30,20 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the database refused what these statements would have written, or could not do it in time or for a lock: other
+    /// rows may well go on. Without a connection, nothing does.
+    pub fn is_about_rows(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return matches!(self, Self::BadRow { .. } | Self::Database(sqlx::Error::ColumnDecode { .. }));
+        };
+        // Data, constraints, triggers; a lock or a statement that took too long; a deadlock or another serialization.
+        let code = error.code().unwrap_or_default();
+        ["22", "23", "40", "P0"].contains(&code.get(..2).unwrap_or_default())
+            || ["55P03", "57014", "54000"].contains(&code.as_ref())
+    }
+}
+
 /// Gives the database so long to answer. The driver itself would wait for a host that is gone until the operating
 /// system gives up, and with it a whole loop.
 pub async fn answered<T>(
@@ -43,6 +57,23 @@ pub async fn answered<T>(
 /// step makes one.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     pool.begin_with("begin; set local reconciler.actor = 'daemon'").await
+}
+
+/// Begins a transaction of the daemon for work that one replica does at a time; `None` if another is at it. The lock is on
+/// a row that only the daemon may lock: advisory locks can be taken by any role.
+pub async fn begin_exclusive(
+    pool: &PgPool,
+    work: &str,
+) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+    let mut tx = begin(pool).await?;
+    let ours = sqlx::query!(
+        "-- begin_exclusive
+         select name from reconciler.exclusive_work where name = $1 for update skip locked",
+        work,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    Ok(ours.map(|_| tx))
 }
 
 /// Begins a transaction of somebody else, whom its lines in the trail name.

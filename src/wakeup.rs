@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub struct Bells {
     /// New rows may be there.
     pub intake: Arc<Notify>,
+    /// People may have done something.
+    pub nudges: Arc<Notify>,
     /// Tasks may be due.
     pub tasks: Arc<Notify>,
     /// Syncs may be due.
@@ -35,6 +37,7 @@ impl Bells {
         match payload {
             "syncs" => self.syncs.notify_one(),
             "arrivals" => self.intake.notify_one(),
+            "nudges" => self.nudges.notify_one(),
             "tasks" => self.tasks.notify_one(),
             _ => self.ring_all(),
         }
@@ -42,6 +45,7 @@ impl Bells {
 
     fn ring_all(&self) {
         self.intake.notify_one();
+        self.nudges.notify_one();
         self.tasks.notify_one();
         self.syncs.notify_one();
     }
@@ -85,15 +89,19 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
         (bells.ordered_up_to.load(Ordering::Relaxed), Some(interval(LOOKS_BACK)))
     };
     let due = sqlx::query!(
-        r#"select arrivals as "arrivals!", tasks as "tasks!", syncs as "syncs!"
+        r#"select arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!"
            from reconciler.work_due($1, coalesce(now() - $2::interval, '-infinity'))"#,
         arrived_after,
         due_for,
     )
     .fetch_one(pool)
     .await?;
-    let bells =
-        [(due.arrivals, &bells.intake), (due.tasks, &bells.tasks), (due.syncs, &bells.syncs)];
+    let bells = [
+        (due.arrivals, &bells.intake),
+        (due.nudges, &bells.nudges),
+        (due.tasks, &bells.tasks),
+        (due.syncs, &bells.syncs),
+    ];
     bells.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, bell)| bell.notify_one());
     Ok(())
 }

@@ -156,7 +156,7 @@ async fn a_task_whose_workers_died_while_they_looked_goes_to_a_person(pool: PgPo
     world.let_time_pass().await;
     for _ in 0..6 {
         drop(world.tasks.claim(10).await.unwrap());
-        let ended = "update reconciler.turns set lease_until = now() where lease_until is not null";
+        let ended = "update reconciler.members set lease_until = now() where lease_until is not null";
         sqlx::query(ended).execute(&world.pool).await.unwrap();
     }
     let looks = world.apps.counters().requests(Call::GetMember);

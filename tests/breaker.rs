@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cerby_reconciler::retry::ClaimedTask;
 use cerby_reconciler::retry::floors::DueFrom;
-use cerby_reconciler::retry::store::{self as tasks, Quota};
+use cerby_reconciler::retry::claim::{self as tasks, Quota};
 use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Integration, Kind, Member, Operation, RetryAfter, Settings,
     World as Apps,
@@ -60,8 +60,8 @@ fn fix_app(world: &World) {
 async fn versions(world: &World) -> Vec<(String, String)> {
     sqlx::query_as(
         "select h.member_id, h.xmin::text || ' ' || t.xmin::text
-         from reconciler.turns h
-         join reconciler.automation_tasks t on t.id = h.task_id
+         from reconciler.members h
+         join reconciler.automation_tasks t on t.id = h.ready_task_id
          where h.integration_id = $1 and t.state = 'pending' and t.last_error is null
          order by t.id",
     )
@@ -84,8 +84,9 @@ async fn work_off(world: &World, most: usize) -> usize {
             world.tasks.work(claim).await;
         }
         // Before what has not begun, as it would be if looks at jobs were not so far apart.
-        let due = "update reconciler.turns
-                   set next_attempt_at = (select least(now(), min(next_attempt_at)) from reconciler.turns)
+        let due = "update reconciler.members
+                   set next_attempt_at = (select least(now(), min(next_attempt_at)) from reconciler.members
+                                          where ready_task_id is not null)
                                          - interval '1 ms'
                    where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();
@@ -100,7 +101,7 @@ async fn claimed_by_four_replicas(world: &World) -> Vec<Arc<ClaimedTask>> {
 }
 
 async fn end_closing(world: &World) {
-    let ended = "update reconciler.integrations set status_until = now() where status = 'tripped'";
+    let ended = "update reconciler.integration_states set status_until = now() where status = 'tripped'";
     sqlx::query(ended).execute(&world.pool).await.unwrap();
 }
 
@@ -126,7 +127,7 @@ async fn five_failures_in_a_row_trip_the_integration_and_touch_no_other_task(poo
     );
     let hub = world.insert(&a_failed("remove", HUB, "m0")).await;
     world.order().await;
-    sqlx::query("update reconciler.turns set next_attempt_at = now() where task_id = $1")
+    sqlx::query("update reconciler.members set next_attempt_at = now() where ready_task_id = $1")
         .bind(hub)
         .execute(&world.pool)
         .await
@@ -168,7 +169,7 @@ async fn one_task_of_the_whole_fleet_tries_and_its_failure_closes_for_twice_as_l
     assert_eq!(world.tasks.claim(10).await.unwrap().len(), 0, "its job runs: nobody else tries");
     work_off(&world, 10).await;
     let watched =
-        "update reconciler.turns set next_attempt_at = now() where running_job_id is not null";
+        "update reconciler.members set next_attempt_at = now() where running_job_id is not null";
     sqlx::query(watched).execute(&world.pool).await.unwrap();
     work_off(&world, 10).await;
     assert_eq!(world.integration_status(APP).await, "tripped");
@@ -186,7 +187,7 @@ async fn a_probe_that_dies_is_followed_by_another_when_its_lease_ends(pool: PgPo
     let dead = world.tasks.claim(10).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert!(world.tasks.claim(10).await.unwrap().is_empty());
-    let ended = "update reconciler.integrations set status_until = now() where status = 'probing'";
+    let ended = "update reconciler.integration_states set status_until = now() where status = 'probing'";
     sqlx::query(ended).execute(&world.pool).await.unwrap();
     let next = world.tasks.claim(10).await.unwrap();
     assert_eq!(next.len(), 1);
@@ -202,9 +203,9 @@ async fn after_an_opening_one_more_passes_with_each_that_works(pool: PgPool) {
     end_closing(&world).await;
     let probe = world.tasks.claim(10).await.unwrap().remove(0);
     world.tasks.work(probe).await;
-    let due = "update reconciler.turns set next_attempt_at = now() where turn = 'head'";
+    let due = "update reconciler.members set next_attempt_at = now() where ready_task_id is not null";
     let mut widths = Vec::new();
-    while number(&world, "select count(*) from reconciler.turns where turn = 'head'").await > 0 {
+    while number(&world, "select count(*) from reconciler.members where ready_task_id is not null").await > 0 {
         sqlx::query(due).execute(&world.pool).await.unwrap();
         let claims = world.tasks.claim(100).await.unwrap();
         widths.push(claims.iter().filter(|claim| claim.running.is_none()).count());
@@ -230,24 +231,25 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
         .execute(&world.pool)
         .await
         .unwrap();
-    let due = "update reconciler.turns set next_attempt_at = now() where task_id = $1";
+    world.order().await;
+    let due = "update reconciler.members set next_attempt_at = now() where ready_task_id = $1";
     sqlx::query(due).bind(started).execute(&world.pool).await.unwrap();
     let watched = world.tasks.claim(100).await.unwrap();
     let watched = watched.into_iter().find(|claim| claim.id == started).unwrap();
     world.tasks.work(watched).await;
-    let failures = "select consecutive_failures::bigint from reconciler.integrations where integration_id = 'an-app'";
+    let failures = "select consecutive_failures::bigint from reconciler.integration_states where integration_id = 'an-app'";
     assert_eq!(number(&world, failures).await, 0, "it began before the status last changed");
 }
 
 async fn work_off_others(world: &World, except: i64) {
-    let hold = "update reconciler.turns set next_attempt_at = now() + interval '1 hour' where task_id = $1";
+    let hold = "update reconciler.members set next_attempt_at = now() + interval '1 hour' where ready_task_id = $1";
     for _ in 0..20 {
         sqlx::query(hold).bind(except).execute(&world.pool).await.unwrap();
         for claim in world.tasks.claim(1).await.unwrap() {
             world.tasks.work(claim).await;
         }
         let due =
-            "update reconciler.turns set next_attempt_at = now() where running_job_id is not null";
+            "update reconciler.members set next_attempt_at = now() where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();
     }
 }
@@ -280,7 +282,7 @@ async fn a_rate_limit_holds_the_integration_for_as_long_as_it_asks(pool: PgPool)
     assert_eq!(world.integration_status(APP).await, "tripped");
     let (cause, failures, seconds): (String, i32, i64) = sqlx::query_as(
         "select status_cause, consecutive_failures, extract(epoch from status_until - status_since)::bigint
-         from reconciler.integrations where integration_id = $1",
+         from reconciler.integration_states where integration_id = $1",
     )
     .bind(APP)
     .fetch_one(&world.pool)
@@ -365,6 +367,7 @@ async fn a_task_that_arrives_with_a_rejected_login_stops_the_integration_before_
     assert_eq!(number(&world, "select count(*) from reconciler.manual_actions").await, 1);
     let resume = "update reconciler.integrations set status = 'active'";
     sqlx::query(resume).execute(&world.pool).await.unwrap();
+    world.order().await;
     let status = "select count(*) from reconciler.manual_actions where status = 'dismissed'";
     assert_eq!(number(&world, status).await, 1, "who resumes answers for the login");
     world.drive().await;
@@ -408,7 +411,7 @@ async fn a_dead_replicas_places_come_back_with_its_leases(pool: PgPool) {
     for _ in 0..3 {
         assert_eq!(world.tasks.claim(10).await.unwrap().len(), 2);
         assert!(world.tasks.claim(10).await.unwrap().is_empty());
-        let ended = "update reconciler.turns set lease_until = now() where lease_until is not null";
+        let ended = "update reconciler.members set lease_until = now() where lease_until is not null";
         sqlx::query(ended).execute(&world.pool).await.unwrap();
     }
 }
@@ -425,7 +428,7 @@ async fn starts_per_minute_are_counted_over_all_replicas(pool: PgPool) {
     let meanwhile = || usize::try_from(began.elapsed().as_millis() / 500).unwrap();
     let at_once = claimed_by_four_replicas(&world).await.len();
     assert!((2..=2 + meanwhile()).contains(&at_once), "one second's worth at once, not {at_once}");
-    let later = "update reconciler.integrations set next_start_at = next_start_at - interval '1 s'";
+    let later = "update reconciler.integration_states set next_start_at = next_start_at - interval '1 s'";
     sqlx::query(later).execute(&world.pool).await.unwrap();
     let all = at_once + world.tasks.claim(10).await.unwrap().len();
     assert!((4..=4 + meanwhile()).contains(&all), "a second later as many again, {all} in all");
@@ -435,8 +438,9 @@ async fn starts_per_minute_are_counted_over_all_replicas(pool: PgPool) {
 async fn time_while_inactive_is_not_trying(pool: PgPool) {
     let world = with_a_dozen_removals(pool).await;
     let tried = "with tried as (update reconciler.automation_tasks set attempts = 1)
-                 update reconciler.turns
-                 set trying_since = now() - interval '90 min', next_attempt_at = now() - interval '89 min'";
+                 update reconciler.members
+                 set trying_since = now() - interval '90 min', next_attempt_at = now() - interval '89 min'
+                 where ready_task_id is not null";
     sqlx::query(tried).execute(&world.pool).await.unwrap();
     work_off(&world, 100).await;
     let succeeded = "select count(*) from reconciler.automation_tasks where state = 'succeeded'";
@@ -455,7 +459,8 @@ async fn deadlines_stand_still_while_the_integration_is_inactive(pool: PgPool) {
         sqlx::query(back).execute(&world.pool).await.unwrap();
         let change = format!("update reconciler.integrations set {status}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&world.pool).await.unwrap();
-        let inactive = "update reconciler.integrations set inactive_since = now() - interval '3 h' where inactive_since is not null";
+        world.order().await;
+        let inactive = "update reconciler.integration_states set inactive_since = now() - interval '3 h' where inactive_since is not null";
         sqlx::query(inactive).execute(&world.pool).await.unwrap();
         world.upkeep().await;
         let reminded =
@@ -538,7 +543,7 @@ async fn a_busy_integration_does_not_keep_a_closed_one_from_trying(pool: PgPool)
         world.insert(&a_failed("remove", HUB, id)).await;
     }
     world.order().await;
-    let busy = "update reconciler.turns set next_attempt_at = now() - interval '1 h'";
+    let busy = "update reconciler.members set next_attempt_at = now() - interval '1 h' where ready_task_id is not null";
     sqlx::query(busy).execute(&world.pool).await.unwrap();
     let closed = "update reconciler.integrations set max_in_flight = 1 where integration_id = $1";
     sqlx::query(closed).bind(APP).execute(&world.pool).await.unwrap();
@@ -558,14 +563,14 @@ async fn an_integration_inactive_for_long_is_reported_now_and_then_however_often
     let world = with_a_dozen_removals(pool).await;
     break_app(&world);
     work_off(&world, 1).await;
-    let told = "select count(*) from reconciler.integrations where status_reminded_at > now() - interval '1 min'";
+    let told = "select count(*) from reconciler.integration_states where status_reminded_at > now() - interval '1 min'";
     world.upkeep().await;
     assert_eq!(number(&world, told).await, 0, "inactive for a moment");
-    let long = "update reconciler.integrations set inactive_since = now() - interval '7 h' where status = 'tripped'";
+    let long = "update reconciler.integration_states set inactive_since = now() - interval '7 h' where status = 'tripped'";
     sqlx::query(long).execute(&world.pool).await.unwrap();
     world.upkeep().await;
     assert_eq!(number(&world, told).await, 1);
-    let earlier = "update reconciler.integrations set status_reminded_at = now() - interval '1 h' where status = 'tripped'";
+    let earlier = "update reconciler.integration_states set status_reminded_at = now() - interval '1 h' where status = 'tripped'";
     sqlx::query(earlier).execute(&world.pool).await.unwrap();
     end_closing(&world).await;
     work_off(&world, 1).await;
@@ -585,10 +590,12 @@ async fn jobs_that_hang_since_before_the_recovery_do_not_hold_the_ramp_back(pool
     }
     let pause = "update reconciler.integrations set status = 'paused', status_reason = 'down'";
     sqlx::query(pause).execute(&world.pool).await.unwrap();
+    world.order().await;
     sqlx::query("update reconciler.integrations set status = 'active'")
         .execute(&world.pool)
         .await
         .unwrap();
+    world.order().await;
     let passed = world.tasks.claim(10).await.unwrap();
     assert_eq!(passed.iter().filter(|claim| claim.running.is_none()).count(), 1);
 }

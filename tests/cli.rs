@@ -620,6 +620,7 @@ async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPo
     let note = "select note from reconciler.manual_actions where id = $1";
     assert_eq!(world.text(note, app).await, "gone");
     let requested = "select count(*) from reconciler.syncs where state = 'requested'";
+    world.take_up().await;
     assert_eq!(world.count(requested).await, 1, "the app will be read");
 
     program.with("USER", "robin").run(&["actions", "done", &hub.to_string()]).await.ok();
@@ -709,7 +710,7 @@ async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
     assert_eq!(world.integration_status(APP).await, "active");
     let inactive = program.run(&["integrations", "list", "--inactive"]).await.ok();
     assert_eq!(inactive, "every integration is active\n");
-    let actor = "select actor from reconciler.events where what = 'integration.status_changed' and id > $1 order by id desc";
+    let actor = "select actor from reconciler.events where what = 'integration.resumed' and id > $1 order by id desc";
     assert_eq!(world.text(actor, 0).await, "cli:kim");
 
     program
@@ -732,8 +733,8 @@ async fn a_wrong_integration_is_refused_in_words(pool: PgPool) {
     assert_names(&told, &["pausing integration", "needs a status_reason"]);
     let told = program.run(&["integrations", "limit", APP]).await.refusal();
     assert_names(&told, &["--in-flight or --per-minute"]);
-    let other = "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
-                 select 'other', integration_id, name, kind, application from reconciler.integrations";
+    let other = "insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
+                 select 'other', integration_id, name, kind, application from reconciler.integration_settings";
     sqlx::query(other).execute(&world.pool).await.unwrap();
     let told = program.run(&["integrations", "resume", APP]).await.refusal();
     assert_names(&told, &["--workspace", "acme", "other"]);
@@ -779,7 +780,7 @@ async fn with_held(pool: PgPool) -> (World, Program, String) {
     assert!(world.apps.person_removes(WORKSPACE, APP, "eve"));
     world.say_done(world.action_of(id).await).await;
     world.drive().await;
-    let named = sqlx::query("update reconciler.integrations set name = $1").bind(ODD_APP);
+    let named = sqlx::query("update reconciler.integration_settings set name = $1").bind(ODD_APP);
     named.execute(&world.pool).await.expect("a name");
     let held = world.count("select id from reconciler.syncs where state = 'held'").await;
     let program = Program::on(&world.pool).with_backend(&world.apps).with("USER", "sam");
@@ -836,7 +837,7 @@ async fn a_held_sync_is_shown_with_whom_it_removes_and_how_to_decide(pool: PgPoo
 
 #[sqlx::test(migrations = false)]
 async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided(pool: PgPool) {
-    let (_world, program, held) = with_held(pool).await;
+    let (world, program, held) = with_held(pool).await;
     let listed = program.run(&["syncs", "list", "--held"]).await.ok();
     assert_printable(&listed);
     let rows: Vec<_> = listed.lines().collect();
@@ -848,6 +849,7 @@ async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided
     );
 
     program.run(&["syncs", "request", "--integration", APP]).await.ok();
+    world.take_up().await;
     let all = program.run(&["syncs", "list", "--json"]).await.ok();
     let states: Vec<_> = objects(&all).iter().map(|sync| sync["state"].clone()).collect();
     assert_eq!(states, ["requested", "held"], "the newest first");
@@ -1000,13 +1002,15 @@ async fn a_snapshot_is_requested_once_however_often_it_is_asked_for(pool: PgPool
     let first = program.run(&request).await.ok();
     assert_names(&first, &["is requested: the app is read now"]);
     assert_eq!(program.run(&request).await.ok(), first);
+    world.take_up().await;
     let requested = "select count(*) from reconciler.syncs where causes = '{person}'";
     assert_eq!(world.count(requested).await, 1);
     world.drive().await;
     let finished = "select count(*) from reconciler.syncs where state = 'finished'";
     assert_eq!(world.count(finished).await, 1);
-    let actor = "select actor from reconciler.events where what = 'sync.requested' and id > $1";
-    assert_eq!(world.text(actor, 0).await, "cli:kim");
+    let actors = "select string_agg(distinct actor, ',') from reconciler.events
+                  where what = 'integration.snapshot_requested' and id > $1";
+    assert_eq!(world.text(actors, 0).await, "cli:kim");
 }
 
 #[sqlx::test(migrations = false)]
@@ -1014,10 +1018,11 @@ async fn a_request_joins_the_one_that_waits_and_is_in_the_trail(pool: PgPool) {
     let (world, program, [app, _]) = with_actions(pool).await;
     world.say_done(app).await;
     program.run(&["syncs", "request", "--integration", APP, "--as", "kim"]).await.ok();
+    world.take_up().await;
     let joined = "select count(*) from reconciler.syncs where causes = '{done,person}'";
     assert_eq!(world.count(joined).await, 1);
     let asked = "select count(*) from reconciler.events
-                 where what = 'sync.requested' and actor = 'cli:kim' and detail -> 'causes' ? 'person'";
+                 where what = 'integration.snapshot_requested' and actor = 'cli:kim'";
     assert_eq!(world.count(asked).await, 1);
 }
 
@@ -1096,7 +1101,7 @@ async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool
 
     for (told, words) in [
         (["--own-account", " bot@example.com"], "own_account_is_not_empty_nor_padded"),
-        (["--snapshot-every-s", "5"], "snapshot_every_s_is_0_or_at_least_60"),
+        (["--snapshot-every-s", "5"], "snapshot_every_s_is_0_or_60_to_31536000"),
     ] {
         assert_names(&set(&told).await.refusal(), &[words]);
     }

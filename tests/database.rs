@@ -47,7 +47,8 @@ async fn a_row_that_breaks_the_contract_is_refused_with_the_columns_name(pool: P
         ("'s1'", "null", "source_id"),
         ("'remove', '{}'", "'change_role', '{}'", "entitlements"),
         ("'{}'", "array['A', null]", "entitlements"),
-        ("now()", "now() + interval '2 days'", "requested_at"),
+        ("now()", "now() + interval '6 minutes'", "requested_at"),
+        ("now()", "now() - interval '11 years'", "requested_at"),
         ("now()", "'infinity'", "requested_at"),
         ("'remove', '{}', 'manual'", "'invite', '{}', 'user_deprovisioned'", "trigger"),
     ];
@@ -87,7 +88,7 @@ async fn nobody_may_more_than_their_role_needs(pool: PgPool) {
         ("reconciler_operator", "update reconciler.automation_tasks set state = 'cancelled'"),
         ("reconciler_operator", "insert into reconciler.events (what) values ('x')"),
         ("reconciler_viewer", "update reconciler.manual_actions set note = 'x'"),
-        ("reconciler_viewer", "select reconciler.promote_waiting('a', 'b', 'c')"),
+        ("reconciler_viewer", "select reconciler.request_sync('a', 'b', now(), 'c')"),
         ("reconciler_daemon", "update reconciler.events set actor = 'somebody'"),
         ("reconciler_daemon", "update reconciler.automation_tasks set member_id = 'kim'"),
         ("reconciler_daemon", "delete from reconciler.events"),
@@ -219,6 +220,7 @@ async fn a_dismissed_action_has_ended_and_gives_the_next_task_its_turn(pool: PgP
 async fn only_a_held_report_can_be_decided_on_once_and_with_a_reason(pool: PgPool) {
     let (world, action) = with_an_action(pool).await;
     world.say_done(action).await;
+    world.take_up().await;
     let mut tx = acting_as(&world.pool, "reconciler_operator").await;
     let message = refusal(
         &mut tx,
@@ -274,8 +276,10 @@ async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: 
     world.order().await;
     world.say_done(action).await;
     for damage in [
-        "update reconciler.turns set turn = 'waiting' where turn = 'head'",
+        "update reconciler.members
+         set blocked_task_ids = array[ready_task_id], ready_task_id = null where ready_task_id is not null",
         "delete from reconciler.syncs",
+        "delete from reconciler.nudges",
     ] {
         sqlx::query(damage).execute(&world.pool).await.unwrap();
     }
@@ -302,7 +306,7 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
             .unwrap()
     };
     assert!(left().await.contains(&old), "whoever is watched is not forgotten");
-    sqlx::query("delete from reconciler.member_watches").execute(&world.pool).await.unwrap();
+    sqlx::query("update reconciler.members set watch_task_id = null, watch_operation = null, watch_since = null, watch_due_at = null").execute(&world.pool).await.unwrap();
     let left = left().await;
     assert!(!left.contains(&old) && left.contains(&young), "{left:?}");
     assert_eq!(left.len(), 2, "the task of the unfinished action stays");
@@ -355,7 +359,7 @@ async fn a_hand_with_the_daemons_login_is_a_persons_hand(pool: PgPool) {
 const KEYS_WITHOUT_WORKSPACE: &str = "
     select i.indexrelid::regclass::text from pg_index i
     join pg_class c on c.oid = i.indrelid
-    where c.relnamespace = 'reconciler'::regnamespace and i.indisunique and c.relname <> 'schema_migrations'
+    where c.relnamespace = 'reconciler'::regnamespace and i.indisunique and c.relname not in ('schema_migrations', 'exclusive_work')
       and not exists (select from pg_attribute a
                       where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'workspace_id')";
 
@@ -369,7 +373,7 @@ async fn every_key_has_the_workspace(pool: PgPool) {
             .unwrap()
     };
     assert!(without().await.is_empty(), "{:?}", without().await);
-    let broken = "create unique index bad on reconciler.turns (task_id)";
+    let broken = "create unique index bad on reconciler.members (ready_task_id)";
     sqlx::query(broken).execute(&world.pool).await.unwrap();
     assert_eq!(without().await.len(), 1, "a key without it is seen");
 }

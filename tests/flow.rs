@@ -53,13 +53,13 @@ async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
     action.done
     sync.requested
     sync.started
-    sync.finished
     action.contradicted
+    sync.finished
     action.done
     sync.requested
     sync.started
-    sync.finished
     action.verified
+    sync.finished
     ");
 }
 
@@ -223,7 +223,7 @@ async fn an_attempt_that_never_ended_makes_no_old_presence_true(pool: PgPool) {
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(id).await, "running");
-    let long_ago = "update reconciler.turns set running_since = now() - interval '1 day'
+    let long_ago = "update reconciler.members set running_since = now() - interval '1 day'
                     where running_since is not null";
     sqlx::query(long_ago).execute(&world.pool).await.unwrap();
     world.let_time_pass().await;
@@ -318,8 +318,8 @@ async fn an_attempt_that_may_still_take_effect_holds_back_what_comes_after_its_t
         world.let_time_pass().await;
         world.step().await;
     }
-    let not_due = "select count(*) from reconciler.turns
-                   where turn = 'head' and next_attempt_at > now() + interval '59 minutes'";
+    let not_due = "select count(*) from reconciler.members
+                   where ready_task_id is not null and next_attempt_at > now() + interval '59 minutes'";
     assert_eq!(world.count(not_due).await, 1, "the one that waited");
     let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.order().await;
@@ -343,7 +343,7 @@ async fn an_attempt_that_may_still_take_effect_holds_back_what_an_ended_action_g
         world.let_time_pass().await;
         world.step().await;
     }
-    sqlx::query("update reconciler.turns set unreleased_claims = 1000")
+    sqlx::query("update reconciler.members set unreleased_claims = 1000")
         .execute(&world.pool)
         .await
         .unwrap();
@@ -355,7 +355,7 @@ async fn an_attempt_that_may_still_take_effect_holds_back_what_an_ended_action_g
     world.insert(&a_failed("invite", APP, "lee").requested_minutes_ago(4)).await;
     world.order().await;
     assert_eq!(world.status(world.action_of(invite).await).await, "superseded");
-    let head = "select count(*) from reconciler.turns where turn = 'head' and task_id = $1 and
+    let head = "select count(*) from reconciler.members where ready_task_id is not null and ready_task_id = $1 and
                 next_attempt_at > now() + interval '59 minutes'";
     let held: i64 = sqlx::query_scalar(head).bind(role).fetch_one(&world.pool).await.unwrap();
     assert_eq!(held, 1);
@@ -426,7 +426,7 @@ async fn an_attempt_that_failed_after_it_was_superseded_makes_way_at_once(pool: 
     world.order().await;
     world.tasks.work(claimed).await;
     let due =
-        "select count(*) from reconciler.turns where turn = 'head' and next_attempt_at <= now()";
+        "select count(*) from reconciler.members where ready_task_id is not null and next_attempt_at <= now()";
     assert_eq!(world.count(due).await, 1);
 }
 
@@ -705,7 +705,7 @@ async fn a_snapshot_that_began_anew_judges_what_was_done_before_it_did(pool: PgP
     }
     let mut trail = world.trail().await;
     trail.retain(|what| ["sync.finished", "action.verified"].contains(&what.as_str()));
-    let of_the_first = ["sync.finished", "action.verified", "action.verified"];
+    let of_the_first = ["action.verified", "action.verified", "sync.finished"];
     assert_eq!(trail[..3], of_the_first, "{trail:?}");
 }
 

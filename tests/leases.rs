@@ -5,12 +5,14 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cerby_reconciler::lease::LeaseLost;
-use cerby_reconciler::retry::batch::{self, Watching};
+use cerby_reconciler::retry::claim::{self, Quota};
 use cerby_reconciler::retry::floors::DueFrom;
-use cerby_reconciler::retry::store::{self as tasks, Quota};
+use cerby_reconciler::retry::record::{self, End, EndState, Success, Watching};
+use cerby_reconciler::retry::{ClaimedTask, Lost};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
@@ -29,6 +31,14 @@ fn ten() -> Quota {
     }
 }
 
+async fn claim(pool: &PgPool) -> Vec<Arc<ClaimedTask>> {
+    claim::claim(pool, &ten(), LEASE).await.expect("the database answers").tasks
+}
+
+fn succeeded<'a>(task: &'a ClaimedTask, reason: &'a str) -> End<'a> {
+    End { task, state: EndState::Succeeded, reason, effects_for: None }
+}
+
 /// A world with one task whose attempt is due.
 async fn with_a_due_task(pool: PgPool) -> (World, i64) {
     let world = World::new(pool).await;
@@ -40,18 +50,18 @@ async fn with_a_due_task(pool: PgPool) -> (World, i64) {
 
 /// Ends every lease as if its holder had died a while ago.
 async fn let_leases_end(world: &World) {
-    let ended = "update reconciler.turns set lease_until = now() - interval '1 s' where lease_until is not null";
+    let ended = "update reconciler.members set lease_until = now() - interval '1 s' where lease_until is not null";
     sqlx::query(ended).execute(&world.pool).await.expect("the database answers");
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_claimed_task_is_nobody_elses_until_its_lease_ends(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let first = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
+    let first = claim(&world.pool).await;
     assert_eq!(first.len(), 1);
-    assert!(tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().is_empty());
+    assert!(claim(&world.pool).await.is_empty());
     let_leases_end(&world).await;
-    let second = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
+    let second = claim(&world.pool).await;
     assert_eq!(second[0].id, id);
     assert!(second[0].lease.token > first[0].lease.token);
 }
@@ -76,54 +86,53 @@ async fn while_one_replica_orders_new_rows_another_finds_none(pool: PgPool) {
     let world = World::new(pool).await;
     world.insert(&a_failed("remove", APP, "jo")).await;
     let mut other = world.pool.begin().await.unwrap();
-    let orders = "select pg_advisory_xact_lock(hashtextextended('reconciler.intake', 0))";
+    let orders = "select from reconciler.exclusive_work where name = 'intake' for update";
     sqlx::query(orders).execute(&mut *other).await.unwrap();
     world.order().await;
-    assert_eq!(turns(&world).await, ["arrived"]);
+    assert_eq!(places(&world).await, ["unordered"]);
     other.rollback().await.unwrap();
     world.order().await;
-    assert_eq!(turns(&world).await, ["head"]);
+    assert_eq!(places(&world).await, ["ready"]);
 }
 
-async fn turns(world: &World) -> Vec<String> {
-    let turns = sqlx::query_scalar("select turn from reconciler.turns order by task_id");
-    turns.fetch_all(&world.pool).await.expect("the database answers")
+async fn places(world: &World) -> Vec<String> {
+    let places = sqlx::query_scalar("select place from reconciler.task_places order by task_id");
+    places.fetch_all(&world.pool).await.expect("the database answers")
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let stalled = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+    let stalled = claim(&world.pool).await.remove(0);
     let_leases_end(&world).await;
-    let owner = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+    let owner = claim(&world.pool).await.remove(0);
 
     let mut tx = begin(&world.pool).await.unwrap();
     let late = [
-        tasks::close(&mut tx, &stalled, "succeeded", "late", false, None).await.unwrap().map(drop),
-        tasks::retry(&mut tx, &stalled, LEASE, "late", cerby_reconciler::retry::Lost::Nothing)
+        record::close(&mut tx, &succeeded(&stalled, "late"), false, None)
             .await
-            .unwrap(),
-        tasks::wait(&mut tx, &stalled, LEASE, "late", cerby_reconciler::retry::Lost::Answer)
-            .await
-            .unwrap(),
+            .unwrap()
+            .map(drop),
+        record::retry(&mut tx, &stalled, LEASE, "late", Lost::Nothing).await.unwrap(),
+        record::wait(&mut tx, &stalled, LEASE, "late", Lost::Answer).await.unwrap(),
     ];
     assert_eq!(late, [Err(LeaseLost); 3]);
     let late_job = Watching { task: &stalled, job: "late-job", after: LEASE, started: true };
-    assert!(batch::watch(&mut tx, &[late_job]).await.unwrap().is_empty());
+    assert!(record::watch(&mut tx, &[late_job]).await.unwrap().is_empty());
     tx.commit().await.unwrap();
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
 
     let mut tx = begin(&world.pool).await.unwrap();
-    assert!(tasks::close(&mut tx, &owner, "succeeded", "mine", false, None).await.unwrap().is_ok());
+    assert!(record::close(&mut tx, &succeeded(&owner, "mine"), false, None).await.unwrap().is_ok());
 }
 
 #[sqlx::test(migrations = false)]
 async fn an_attempt_whose_worker_died_is_of_unknown_outcome(pool: PgPool) {
     let (world, _) = with_a_due_task(pool).await;
-    let first = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
+    let first = claim(&world.pool).await;
     assert_eq!(first[0].uncertain_since, None);
     let_leases_end(&world).await;
-    let second = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
+    let second = claim(&world.pool).await;
     assert!(second[0].uncertain_since.is_some());
     assert_eq!(second[0].unreleased_claims, 2);
 }
@@ -132,7 +141,7 @@ async fn an_attempt_whose_worker_died_is_of_unknown_outcome(pool: PgPool) {
 async fn a_task_that_kills_its_workers_goes_to_a_person(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
     for _ in 0..3 {
-        assert_eq!(tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().len(), 1);
+        assert_eq!(claim(&world.pool).await.len(), 1);
         let_leases_end(&world).await;
     }
     world.step().await;
@@ -145,7 +154,7 @@ async fn claims_handed_back_are_due_at_once_and_leave_no_doubt(pool: PgPool) {
     let (world, _) = with_a_due_task(pool).await;
     let claims = world.tasks.claim(10).await.unwrap();
     world.tasks.hand_back(claims).await;
-    let again = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap();
+    let again = claim(&world.pool).await;
     assert_eq!((again[0].uncertain_since, again[0].unreleased_claims), (None, 1));
 }
 
@@ -163,9 +172,10 @@ async fn claimers_at_the_same_time_never_share_a_task_and_leave_none(pool: PgPoo
         tokio::spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let claims = tasks::claim(&pool, &Quota { tasks: 7, ..ten() }, LEASE)
+                let claims = claim::claim(&pool, &Quota { tasks: 7, ..ten() }, LEASE)
                     .await
-                    .expect("the database answers");
+                    .expect("the database answers")
+                    .tasks;
                 if claims.is_empty() {
                     return mine;
                 }
@@ -202,21 +212,21 @@ async fn an_outcome_is_recorded_although_intake_marks_its_task_meanwhile(pool: P
     let (world, id) = with_a_due_task(pool).await;
     for outcome in ["retry", "wait", "park", "close"] {
         world.let_time_pass().await;
-        let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+        let task = claim(&world.pool).await.remove(0);
         let recorded = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
-            let lost = cerby_reconciler::retry::Lost::Nothing;
+            let lost = Lost::Nothing;
             match outcome {
-                "retry" => tasks::retry(tx, &task, LEASE, "why", lost).await.unwrap(),
-                "wait" => tasks::wait(tx, &task, LEASE, "why", lost).await.unwrap(),
-                "park" => tasks::park(tx, &task, "why").await.unwrap(),
-                _ => tasks::close(tx, &task, "succeeded", "why", false, None)
+                "retry" => record::retry(tx, &task, LEASE, "why", lost).await.unwrap(),
+                "wait" => record::wait(tx, &task, LEASE, "why", lost).await.unwrap(),
+                "park" => record::park(tx, &task, "why").await.unwrap(),
+                _ => record::close(tx, &succeeded(&task, "why"), false, None)
                     .await
                     .unwrap()
                     .map(drop),
             }
         });
         assert_eq!(recorded.await, Ok(()), "{outcome}");
-        let leased = "select count(*) from reconciler.turns where lease_until is not null";
+        let leased = "select count(*) from reconciler.members where lease_until is not null";
         let leased: i64 = sqlx::query_scalar(leased).fetch_one(&world.pool).await.unwrap();
         assert_eq!(leased, 0, "{outcome}");
     }
@@ -226,32 +236,32 @@ async fn an_outcome_is_recorded_although_intake_marks_its_task_meanwhile(pool: P
 #[sqlx::test(migrations = false)]
 async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
+    let task = claim(&world.pool).await.remove(0);
     let closed = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
-        let success =
-            batch::Success { task: &task, reason: "seen", app_works: false, acted_for: None };
-        batch::succeed(tx, &[success]).await.unwrap()
+        let end = succeeded(&task, "seen");
+        let success = Success { end, app_works: false, watch_after: None };
+        record::succeed(tx, &[success]).await.unwrap().tasks
     });
     assert!(closed.await.is_empty());
     let held = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
         let watching = Watching { task: &task, job: "job", after: LEASE, started: true };
-        batch::watch(tx, &[watching]).await.unwrap()
+        record::watch(tx, &[watching]).await.unwrap()
     });
     assert!(held.await.is_empty());
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
     let mut tx = begin(&world.pool).await.unwrap();
-    assert!(tasks::close(&mut tx, &task, "succeeded", "seen", false, None).await.unwrap().is_ok());
+    assert!(record::close(&mut tx, &succeeded(&task, "seen"), false, None).await.unwrap().is_ok());
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_batch_leaves_out_what_another_claims_while_it_waits(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    let task = tasks::claim(&world.pool, &ten(), LEASE).await.unwrap().remove(0);
-    let taken_over = "update reconciler.turns set lease_token = nextval('reconciler.lease_tokens')";
+    let task = claim(&world.pool).await.remove(0);
+    let taken_over = "update reconciler.members set lease_token = nextval('reconciler.lease_tokens')";
     let closed = while_another(&world, taken_over, async |tx: &mut PgConnection| {
-        let success =
-            batch::Success { task: &task, reason: "seen", app_works: false, acted_for: None };
-        batch::succeed(tx, &[success]).await.unwrap()
+        let end = succeeded(&task, "seen");
+        let success = Success { end, app_works: false, watch_after: None };
+        record::succeed(tx, &[success]).await.unwrap().tasks
     });
     assert!(closed.await.is_empty());
     assert_eq!(world.state(id).await, "pending");
@@ -264,7 +274,7 @@ async fn while_intake_moves<T>(
     record: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> T {
     let moves =
-        format!("update reconciler.turns set next_attempt_at = now() where task_id = {task}");
+        format!("update reconciler.members set next_attempt_at = now() where ready_task_id = {task}");
     while_another(world, &moves, record).await
 }
 

@@ -126,7 +126,8 @@ impl World {
     /// Makes every look at somebody who is watched due.
     async fn watches_fall_due(&self) {
         self.run(
-            "update reconciler.member_watches set due_at = now() - interval '1 s', asked_at = null",
+            "update reconciler.members set watch_due_at = now() - interval '1 s', watch_asked_at = null
+             where watch_task_id is not null",
         )
         .await;
         self.upkeep().await;
@@ -134,7 +135,7 @@ impl World {
     }
 
     async fn watches(&self) -> i64 {
-        self.count("select count(*) from reconciler.member_watches").await
+        self.count("select count(*) from reconciler.members where watch_task_id is not null").await
     }
 
     async fn syncs(&self) -> i64 {
@@ -630,7 +631,8 @@ async fn a_removal_is_looked_at_again_after_an_hour_a_day_and_a_week(pool: PgPoo
     world.removed_by_hand(HUB, "jo").await;
     for (hours, looks) in [(1, 0), (24, 1), (7 * 24, 2)] {
         let next: (f64, i32) = sqlx::query_as(
-            "select extract(epoch from due_at - since)::float8, looks from reconciler.member_watches",
+            "select extract(epoch from watch_due_at - watch_since)::float8, watch_checks from reconciler.members
+             where watch_task_id is not null",
         )
         .fetch_one(&world.pool)
         .await
@@ -670,7 +672,12 @@ async fn somebody_who_comes_back_after_a_proven_removal_opens_an_action_once(poo
         world.drive().await;
         assert_eq!(world.status(again).await, "verified");
         assert_eq!(world.watches().await, 1, "and watched anew");
-        world.run("delete from reconciler.member_watches").await;
+        world
+            .run(
+                "update reconciler.members
+                 set watch_task_id = null, watch_operation = null, watch_since = null, watch_due_at = null",
+            )
+            .await;
     }
     assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 4);
 }
@@ -699,7 +706,7 @@ async fn a_return_that_was_wanted_is_no_surprise(pool: PgPool) {
         world.count("select count(*) from reconciler.manual_actions where status = 'open'").await,
         0
     );
-    let removals = "select count(*) from reconciler.member_watches where operation = 'remove'";
+    let removals = "select count(*) from reconciler.members where watch_operation = 'remove'";
     assert_eq!(world.count(removals).await, 0);
 }
 
@@ -712,11 +719,11 @@ async fn every_integration_is_read_now_and_then_unless_something_else_did(pool: 
     world.drive().await;
     assert_eq!(world.state(task).await, "succeeded");
     world.upkeep().await;
-    let planned = "select count(*) from reconciler.integrations where next_snapshot_at between now() and now() + interval '1 day'";
+    let planned = "select count(*) from reconciler.integration_states where next_snapshot_at between now() and now() + interval '1 day'";
     assert_eq!((world.count(planned).await, world.syncs().await), (1, 0), "spread over the day");
 
     const DUE: &str =
-        "update reconciler.integrations set next_snapshot_at = now() - interval '1 s'";
+        "update reconciler.integration_states set next_snapshot_at = now() - interval '1 s'";
     for statement in [
         "update reconciler.integrations set snapshot_every_s = 0",
         "update reconciler.integrations set snapshot_every_s = null, status = 'paused', status_reason = 'maintenance'",
@@ -732,7 +739,7 @@ async fn every_integration_is_read_now_and_then_unless_something_else_did(pool: 
         world.count("select count(*) from reconciler.syncs where causes = '{period}'").await,
         1
     );
-    let later = "select count(*) from reconciler.integrations
+    let later = "select count(*) from reconciler.integration_states
                  where next_snapshot_at between now() + interval '21 hours' and now() + interval '27 hours'";
     assert_eq!(world.count(later).await, 1);
     world.drive_syncs().await;

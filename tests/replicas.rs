@@ -123,7 +123,7 @@ async fn sigterm_lets_work_in_flight_end_and_leaves_no_lease(pool: PgPool) {
     assert_eq!(replica.ended().await, Some(0), "{}", replica.log());
     assert_eq!((replica.count("service.stopping"), replica.count("service.stopped")), (1, 1));
     let leased: i64 = sqlx::query_scalar(
-        "select count(*) from reconciler.turns where lease_until is not null or unreleased_claims > 0",
+        "select count(*) from reconciler.members where lease_until is not null or unreleased_claims > 0",
     )
     .fetch_one(&pool)
     .await

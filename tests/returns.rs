@@ -84,6 +84,7 @@ async fn one_action_goes_back_with_all_its_attempts_and_its_first_failure_is_not
     let action = world.action_of(id).await;
     let back = "update reconciler.manual_actions set status = 'returned', note = 'the connector is fixed' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
+    world.order().await;
     assert_eq!((world.state(id).await.as_str(), world.attempts(id).await), ("pending", 0));
     world.drive().await;
     assert_eq!((world.state(id).await.as_str(), world.attempts(id).await), ("succeeded", 1));
@@ -117,9 +118,10 @@ async fn a_returned_task_keeps_its_place_before_what_was_wanted_later(pool: PgPo
     let back =
         "update reconciler.manual_actions set status = 'returned', note = 'fixed' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
-    let turn = "select turn from reconciler.turns where task_id = $1";
-    assert_eq!(world.text(turn, removal).await, "head");
-    assert_eq!(world.text(turn, invite).await, "waiting");
+    world.order().await;
+    let turn = "select place from reconciler.task_places where task_id = $1";
+    assert_eq!(world.text(turn, removal).await, "ready");
+    assert_eq!(world.text(turn, invite).await, "blocked");
     world.drive().await;
     assert_eq!(world.state(removal).await, "succeeded");
     assert_eq!(world.state(invite).await, "succeeded");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::config;
+use crate::membership::words;
 
 pub mod decide;
 pub mod store;
@@ -29,24 +30,17 @@ pub enum Status {
     WithPerson,
 }
 
-/// Why a breaker tripped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The app's jobs failed one after another.
-    Failures,
-    /// The backend limits the rate.
-    RateLimit,
+words! {
+    /// Why a breaker tripped.
+    Cause {
+        /// The app's jobs failed one after another.
+        Failures = "failures",
+        /// The backend limits the rate.
+        RateLimit = "rate_limit",
+    }
 }
 
 impl Cause {
-    /// The word in the row.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failures => "failures",
-            Self::RateLimit => "rate_limit",
-        }
-    }
-
     /// The reason for people.
     pub fn sentence(self) -> &'static str {
         match self {

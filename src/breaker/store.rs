@@ -1,11 +1,26 @@
-//! The SQL of integrations: the daemon moves their circuit breakers; people pause, resume and limit them. Admitting tasks is part of the claim (`reconciler.admit`).
+//! The SQL of breakers: the daemon's row of an integration, which nobody else can lock, and what people set.
+//! Admitting tasks is part of their claim (`reconciler.admit`).
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Attempt, Breaker, Cause, Move, Sign, Status};
-use crate::membership::MemberKey;
+use super::{Attempt, Breaker, Move, Sign, Status};
+use crate::membership::{MemberKey, UnknownWord, words};
 use crate::store::{StoreError, interval};
+
+words! {
+    /// The breaker's status in the row.
+    StatusWord {
+        /// Tasks are admitted.
+        Active = "active",
+        /// One task is tried.
+        Probing = "probing",
+        /// No task is admitted until a time.
+        Tripped = "tripped",
+        /// The app rejects the stored login.
+        LoginRejected = "login_rejected",
+    }
+}
 
 /// Locks the breaker of a task's integration if the attempt may move it; a healthy app's row is not touched.
 pub async fn lock(
@@ -14,8 +29,9 @@ pub async fn lock(
     attempt: &Attempt,
 ) -> Result<Option<Breaker>, StoreError> {
     let row = sqlx::query!(
-        "select status, status_cause, status_since, consecutive_failures, consecutive_trips, ramp_limit, probe_task_id
-         from reconciler.integrations
+        "-- lock_breaker
+         select status, status_cause, status_since, consecutive_failures, consecutive_trips, ramp_limit, probe_task_id
+         from reconciler.integration_states
          where workspace_id = $1 and integration_id = $2
            and (probe_task_id = $3 or $4
                 or $5 and (consecutive_failures > 0 or ramp_limit is not null or consecutive_trips > 0))
@@ -29,26 +45,31 @@ pub async fn lock(
     .fetch_optional(connection)
     .await?;
     let number = |number: i32| u32::try_from(number).unwrap_or(0);
-    Ok(row.map(|row| Breaker {
-        status: match row.status.as_str() {
-            "active" => Status::Active,
-            "probing" => Status::Probing,
-            "tripped" => Status::Tripped,
-            _ => Status::WithPerson,
-        },
-        cause: row.status_cause.as_deref().map(|cause| match cause {
-            "rate_limit" => Cause::RateLimit,
-            _ => Cause::Failures,
-        }),
-        since: row.status_since,
-        failures: number(row.consecutive_failures),
-        trips: number(row.consecutive_trips),
-        ramp: row.ramp_limit.map(number),
-        probe: row.probe_task_id,
-    }))
+    let bad = |source: UnknownWord| StoreError::BadRow {
+        table: "integration_states",
+        id: attempt.task,
+        source,
+    };
+    row.map(|row| {
+        Ok(Breaker {
+            status: match row.status.parse().map_err(bad)? {
+                StatusWord::Active => Status::Active,
+                StatusWord::Probing => Status::Probing,
+                StatusWord::Tripped => Status::Tripped,
+                StatusWord::LoginRejected => Status::WithPerson,
+            },
+            cause: row.status_cause.as_deref().map(str::parse).transpose().map_err(bad)?,
+            since: row.status_since,
+            failures: number(row.consecutive_failures),
+            trips: number(row.consecutive_trips),
+            ramp: row.ramp_limit.map(number),
+            probe: row.probe_task_id,
+        })
+    })
+    .transpose()
 }
 
-/// Writes how a locked breaker moves.
+/// Writes how a locked breaker moves, in the trail too.
 pub async fn write(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -57,13 +78,13 @@ pub async fn write(
     let (workspace, integration) = (&key.workspace, &key.integration);
     match moved {
         Move::Count => sqlx::query!(
-            "update reconciler.integrations set consecutive_failures = consecutive_failures + 1
+            "update reconciler.integration_states set consecutive_failures = consecutive_failures + 1
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
         ),
         Move::Forget { ramp } => sqlx::query!(
-            "update reconciler.integrations
+            "update reconciler.integration_states
              set consecutive_failures = 0, ramp_limit = $3,
                  consecutive_trips = case when $3::integer is null then 0 else consecutive_trips end
              where workspace_id = $1 and integration_id = $2",
@@ -72,10 +93,20 @@ pub async fn write(
             ramp.and_then(|ramp| i32::try_from(ramp).ok()),
         ),
         Move::Trip { cause, wait, trips } => sqlx::query!(
-            "update reconciler.integrations
-             set status = 'tripped', status_cause = $3, status_reason = $4, status_until = clock_timestamp() + $5,
-                 consecutive_trips = $6, probe_task_id = null, ramp_limit = null
-             where workspace_id = $1 and integration_id = $2",
+            "-- trip
+             with tripped as (
+                 update reconciler.integration_states
+                 set status = 'tripped', status_cause = $3, status_reason = $4, status_until = clock_timestamp() + $5,
+                     status_since = clock_timestamp(), consecutive_failures = 0, consecutive_trips = $6,
+                     probe_task_id = null, ramp_limit = null,
+                     inactive_since = coalesce(inactive_since, clock_timestamp()), inactive_until = null
+                 where workspace_id = $1 and integration_id = $2
+                 returning status_until
+             )
+             insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+             select case $3 when 'rate_limit' then 'integration.rate_limited' else 'integration.tripped' end,
+                    $1, 'integration', $2, jsonb_build_object('reason', $4::text, 'until', status_until)
+             from tripped",
             workspace,
             integration,
             cause.as_str(),
@@ -83,21 +114,16 @@ pub async fn write(
             interval(wait),
             i32::try_from(trips).unwrap_or(i32::MAX),
         ),
-        Move::Recover => sqlx::query!(
-            "update reconciler.integrations set status = 'active'
-             where workspace_id = $1 and integration_id = $2",
-            workspace,
-            integration,
-        ),
+        Move::Recover => return recover(connection, workspace, integration).await.map(drop),
         Move::Await(wait) => sqlx::query!(
-            "update reconciler.integrations set status_until = clock_timestamp() + $3
+            "update reconciler.integration_states set status_until = clock_timestamp() + $3
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
             interval(wait),
         ),
         Move::NextProbe => sqlx::query!(
-            "update reconciler.integrations set status_until = clock_timestamp(), probe_task_id = null
+            "update reconciler.integration_states set status_until = clock_timestamp(), probe_task_id = null
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
@@ -108,23 +134,169 @@ pub async fn write(
     Ok(())
 }
 
-/// Admits no task until a person has fixed the login. A pause by a person stays a pause.
+/// Makes an integration active: one task goes first, and one more with each that works. What waited must not stampede.
+/// Whether it was not active.
+pub async fn recover(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+) -> Result<bool, StoreError> {
+    let recovered = sqlx::query_scalar!(
+        r#"-- recover
+        with recovered as (
+            update reconciler.integration_states
+            set status = 'active', status_cause = null, status_reason = null, status_until = null,
+                status_since = clock_timestamp(), status_reminded_at = null, consecutive_failures = 0,
+                probe_task_id = null, ramp_limit = 1, inactive_until = clock_timestamp()
+            where workspace_id = $1 and integration_id = $2 and status <> 'active'
+            returning 1
+        ), told as (
+            insert into reconciler.events (what, workspace_id, subject, subject_id)
+            select 'integration.recovered', $1, 'integration', $2 from recovered
+        )
+        select 1 as "one!" from recovered"#,
+        workspace,
+        integration,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if recovered.is_some() {
+        sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+    }
+    Ok(recovered.is_some())
+}
+
+/// What a person asked for at an integration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing of it is to be tried.
+    Paused,
+    /// A pause has ended.
+    Unpaused,
+    /// It is to be active, whatever the breaker found.
+    Reset,
+}
+
+/// Takes up what a person asked for; the open action that asks to fix the login, if it is no longer needed.
+pub async fn take_up(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    asked: Asked,
+) -> Result<Option<i64>, StoreError> {
+    match asked {
+        Asked::Paused => {
+            // What the breaker found meanwhile is outdated when the pause ends.
+            sqlx::query!(
+                "-- take_up_pause
+                 update reconciler.integration_states
+                 set status = case when status = 'login_rejected' then status else 'active' end,
+                     status_reason = case when status = 'login_rejected' then status_reason end,
+                     status_cause = null, status_until = null, probe_task_id = null, consecutive_failures = 0,
+                     status_since = clock_timestamp(), inactive_since = coalesce(inactive_since, clock_timestamp()),
+                     inactive_until = null
+                 where workspace_id = $1 and integration_id = $2",
+                workspace,
+                integration,
+            )
+            .execute(connection)
+            .await?;
+            Ok(None)
+        }
+        Asked::Unpaused => {
+            sqlx::query!(
+                "-- take_up_end_of_pause
+                 update reconciler.integration_states
+                 set ramp_limit = 1, status_since = clock_timestamp(), status_reminded_at = null,
+                     inactive_until = case when status = 'active' then clock_timestamp() end
+                 where workspace_id = $1 and integration_id = $2",
+                workspace,
+                integration,
+            )
+            .execute(&mut *connection)
+            .await?;
+            sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+            Ok(None)
+        }
+        Asked::Reset => {
+            recover(&mut *connection, workspace, integration).await?;
+            reconnect_action(connection, workspace, integration).await
+        }
+    }
+}
+
+/// The unfinished action that asks to fix the login of an integration.
+pub async fn reconnect_action(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+) -> Result<Option<i64>, StoreError> {
+    let action = sqlx::query_scalar!(
+        "select reconnect_action_id from reconciler.integration_states
+         where workspace_id = $1 and integration_id = $2
+         for no key update",
+        workspace,
+        integration,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(action.flatten())
+}
+
+/// Stops an integration until a person has fixed the app's login, in the trail too; `action` asks for that.
 pub async fn reject_login(
     connection: &mut PgConnection,
     key: &MemberKey,
     reason: &str,
+    action: i64,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "update reconciler.integrations
-         set status = 'login_rejected', status_reason = $3, ramp_limit = null
-         where workspace_id = $1 and integration_id = $2 and status not in ('paused', 'login_rejected')",
+        "-- reject_login
+         with rejected as (
+             update reconciler.integration_states
+             set status = 'login_rejected', status_reason = $3, status_since = clock_timestamp(), status_cause = null,
+                 status_until = null, probe_task_id = null, consecutive_failures = 0, ramp_limit = null,
+                 reconnect_action_id = $4,
+                 inactive_since = coalesce(inactive_since, clock_timestamp()), inactive_until = null
+             where workspace_id = $1 and integration_id = $2
+               and (status <> 'login_rejected' or reconnect_action_id is distinct from $4)
+             returning 1
+         )
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'integration.login_rejected', $1, 'integration', $2,
+                jsonb_build_object('reason', $3::text, 'action_id', $4::bigint)
+         from rejected",
         key.workspace,
         key.integration,
         reason,
+        action,
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The action that asked to fix the login has ended: the integration is active again.
+pub async fn login_settled(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    action: i64,
+) -> Result<bool, StoreError> {
+    let was_ours = sqlx::query!(
+        "-- login_settled
+         update reconciler.integration_states set reconnect_action_id = null
+         where workspace_id = $1 and integration_id = $2 and reconnect_action_id = $3",
+        workspace,
+        integration,
+        action,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if was_ours.rows_affected() == 0 {
+        return Ok(false);
+    }
+    recover(connection, workspace, integration).await
 }
 
 /// One line of the list that operators read.
@@ -152,14 +324,16 @@ pub struct Line {
 pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<Line>, StoreError> {
     Ok(sqlx::query_as!(
         Line,
-        r#"select i.workspace_id, i.integration_id, i.name, i.status, i.status_reason, i.status_until, i.status_since,
+        r#"-- list_integrations
+           select i.workspace_id as "workspace_id!", i.integration_id as "integration_id!", i.name as "name!",
+                  i.status as "status!", i.status_reason, i.status_until, i.status_since,
                   i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.snapshot_every_s,
                   t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
            from reconciler.integrations i
            cross join lateral (
-               select count(*) filter (where t.running_job_id is null) as waiting,
-                      count(*) filter (where t.running_job_id is not null) as in_flight
-               from reconciler.turns t
+               select count(*) filter (where not t.is_running) as waiting,
+                      count(*) filter (where t.is_running) as in_flight
+               from reconciler.task_places t
                where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id) t
            cross join lateral (
                select count(*) as unfinished from reconciler.manual_actions a
@@ -176,7 +350,7 @@ pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<Line>, Store
 /// The workspaces that know an integration.
 pub async fn workspaces_of(pool: &PgPool, integration: &str) -> Result<Vec<String>, StoreError> {
     Ok(sqlx::query_scalar!(
-        "select workspace_id from reconciler.integrations where integration_id = $1 order by 1",
+        r#"select workspace_id as "workspace_id!" from reconciler.integrations where integration_id = $1 order by 1"#,
         integration,
     )
     .fetch_all(pool)

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Client;
 use crate::config::Config;
 use crate::emit;
-use crate::flow::{RetryStage, SyncStage};
+use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
 use crate::pulse::Pulse;
 use crate::schema;
@@ -101,6 +101,13 @@ fn start_loops(
         config.clone(),
         bells.clone(),
         Pulse::new("intake", unasked),
+        stop.clone(),
+    ));
+    loops.spawn(nudges::run(
+        pool.clone(),
+        config.clone(),
+        bells.clone(),
+        Pulse::new("nudges", unasked),
         stop.clone(),
     ));
     let tasks = Worker {

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -16,11 +15,10 @@ use super::{not_recorded, watches};
 use crate::breaker::Sign;
 use crate::emit;
 use crate::history::{self, Happened};
-use crate::membership::MemberKeys;
-use crate::retry::batch::{Success, Watching, promote, succeed, watch};
+use crate::member::store::give_turn;
+use crate::retry::record::{End, EndState, Success, Watching, succeed, watch};
 use crate::retry::{self, ClaimedTask, Next};
 use crate::store::{StoreError, answered, begin};
-use crate::sync;
 use crate::telemetry::chain;
 
 /// Batches written side by side: while one waits for the disk, the next is made.
@@ -144,31 +142,13 @@ async fn write_successes(
     recorder: &Recorder,
     entries: &[Entry],
 ) -> Result<HashSet<i64>, StoreError> {
-    let mut successes: Vec<_> =
-        entries.iter().filter_map(|entry| success(&recorder.retries, entry)).collect();
+    let successes: Vec<_> = entries.iter().filter_map(|entry| success(recorder, entry)).collect();
     if successes.is_empty() {
         return Ok(HashSet::new());
     }
     let closed = succeed(connection, &successes).await?;
-    successes.retain(|success| closed.contains(&success.task.id));
-    let trail: Vec<_> = successes
-        .iter()
-        .map(|Success { task, reason, .. }| Happened {
-            what: "task.succeeded",
-            workspace: &task.key.workspace,
-            task: task.id,
-            detail: json!({"reason": reason}),
-        })
-        .collect();
-    history::append(connection, &trail).await?;
-    let begun: Vec<_> = successes
-        .iter()
-        .filter_map(|success| watches::after_success(&recorder.syncs, success.task))
-        .collect();
-    sync::watch::store::begin(connection, &begun).await?;
-    let keys: MemberKeys = successes.iter().map(|success| &success.task.key).collect();
-    promote(connection, &keys).await?;
-    Ok(closed)
+    give_turn(connection, &closed.blocked).await?;
+    Ok(closed.tasks)
 }
 
 async fn write_watched(
@@ -192,16 +172,15 @@ async fn write_watched(
     Ok(held)
 }
 
-fn success<'a>(policy: &retry::Policy, entry: &'a Entry) -> Option<Success<'a>> {
-    match &entry.next {
-        Next::Succeed { reason } => Some(Success {
-            task: &entry.task,
-            reason,
-            app_works: retry::decide::sign(&entry.task, &entry.next) == Sign::Works,
-            acted_for: retry::decide::acted_for(policy, &entry.task, entry.task.claimed_at),
-        }),
-        _ => None,
-    }
+fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<Success<'a>> {
+    let (task, next) = (entry.task.as_ref(), &entry.next);
+    let Next::Succeed { reason } = next else { return None };
+    let effects_for = retry::decide::effects_for(&recorder.retries, task, task.claimed_at);
+    Some(Success {
+        end: End { task, state: EndState::Succeeded, reason, effects_for },
+        app_works: retry::decide::sign(task, next) == Sign::Works,
+        watch_after: watches::after_success(&recorder.syncs, task),
+    })
 }
 
 fn watching(entry: &Entry) -> Option<Watching<'_>> {

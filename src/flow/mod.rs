@@ -16,6 +16,7 @@ use crate::telemetry::chain;
 
 mod batch;
 mod inbox;
+pub mod nudges;
 mod outcome;
 mod retry_stage;
 pub(crate) mod returns;

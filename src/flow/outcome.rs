@@ -14,10 +14,10 @@ use crate::emit;
 use crate::history::{self, Happened};
 use crate::lease::LeaseLost;
 use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
+use crate::member::store::{give_turn, open_action};
 use crate::membership::MemberKey;
-use crate::retry::batch::{Watching, promote, watch};
-use crate::retry::decide::acted_for;
-use crate::retry::store::Closed;
+use crate::retry::decide::effects_for;
+use crate::retry::record::{ClosedRow, End, EndState, Watching, watch};
 use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{StoreError, begin};
 use crate::sync;
@@ -123,25 +123,28 @@ impl Outcome<'_> {
     async fn close(
         &self,
         tx: &mut Tx,
-        state: &str,
+        state: EndState,
         reason: &str,
         failed_attempt: bool,
-    ) -> Result<Result<Closed, LeaseLost>, StoreError> {
+    ) -> Result<Result<ClosedRow, LeaseLost>, StoreError> {
         let task = self.task;
-        let acted_for = acted_for(&self.recorder.retries, task, task.claimed_at);
-        retry::store::close(tx, task, state, reason, failed_attempt, acted_for).await
+        let effects_for = effects_for(&self.recorder.retries, task, task.claimed_at);
+        let end = End { task, state, reason, effects_for };
+        let watch_after = match state {
+            EndState::Succeeded => watches::after_success(&self.recorder.syncs, task),
+            EndState::Escalated | EndState::Superseded => None,
+        };
+        retry::record::close(tx, &end, failed_attempt, watch_after).await
     }
 
     async fn succeed(&self, reason: &'static str) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        if let Err(lost) = self.close(&mut tx, "succeeded", reason, false).await? {
+        if let Err(lost) = self.close(&mut tx, EndState::Succeeded, reason, false).await? {
             return Ok(Err(lost));
         }
         self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
-        let begun = watches::after_success(&self.recorder.syncs, task);
-        sync::watch::store::begin(&mut tx, begun.as_slice()).await?;
-        promote(&mut tx, &[&task.key].into_iter().collect()).await?;
+        give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
         say_succeeded(task, reason);
         self.recorder.decide_returns(task).await;
@@ -152,13 +155,13 @@ impl Outcome<'_> {
         let task = self.task;
         let mut tx = self.begin().await?;
         let reason = "Replaced by a newer request while this one was in flight";
-        let closed = match self.close(&mut tx, "superseded", reason, false).await? {
+        let closed = match self.close(&mut tx, EndState::Superseded, reason, false).await? {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
         };
         let detail = json!({"superseded_by": closed.superseded_by});
         self.append(&mut tx, "task.superseded", detail).await?;
-        promote(&mut tx, &[&task.key].into_iter().collect()).await?;
+        give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
         emit!(
             TASK_SUPERSEDED,
@@ -189,7 +192,7 @@ impl Outcome<'_> {
         let task = self.task;
         let code = failure.code.as_deref().unwrap_or("no code");
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::retry(&mut tx, task, after, code, lost).await? {
+        if let Err(lost) = retry::record::retry(&mut tx, task, after, code, lost).await? {
             return Ok(Err(lost));
         }
         let detail = json!({"failure_code": code, "retry_in_s": after.as_secs_f64()});
@@ -210,7 +213,7 @@ impl Outcome<'_> {
     async fn wait(&self, after: Duration, why: String, lost: retry::Lost) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::wait(&mut tx, task, after, &why, lost).await? {
+        if let Err(lost) = retry::record::wait(&mut tx, task, after, &why, lost).await? {
             return Ok(Err(lost));
         }
         if lost != retry::Lost::Nothing {
@@ -239,19 +242,25 @@ impl Outcome<'_> {
         let task = self.task;
         let code = failure.code.clone().unwrap_or_else(|| "no code".to_owned());
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::store::park(&mut tx, task, &code).await? {
+        if let Err(lost) = retry::record::park(&mut tx, task, &code).await? {
             return Ok(Err(lost));
         }
         self.append(&mut tx, "task.parked", json!({"failure_code": code})).await?;
-        let face = retry::store::face(&mut tx, &task.key.workspace, task.id).await?;
-        let app = AppName { name: face.integration_name, kind: face.kind };
-        let reconnect = Reconnect { task: task.id, app, failure, remedy };
-        let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
-        let workspace = &task.key.workspace;
-        let opened =
-            manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in).await?;
+        let (workspace, integration) = (&task.key.workspace, &task.key.integration);
+        let known = breaker::store::reconnect_action(&mut tx, workspace, integration).await?;
+        let mut opened = None;
+        if known.is_none() {
+            let face = retry::record::face(&mut tx, workspace, task.id).await?;
+            let app = AppName { name: face.integration_name, kind: face.kind };
+            let reconnect = Reconnect { task: task.id, app, failure, remedy };
+            let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
+            opened =
+                manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in).await?;
+        }
         let reason = format!("The app rejects the stored login: {code}");
-        breaker::store::reject_login(&mut tx, &task.key, &reason).await?;
+        if let Some(action) = known.or(opened) {
+            breaker::store::reject_login(&mut tx, &task.key, &reason, action).await?;
+        }
         self.commit(tx).await?;
         if let Some(action) = opened {
             emit!(
@@ -277,8 +286,8 @@ impl Outcome<'_> {
     ) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        let why = retry::store::closed_reason(reason, &failure);
-        let closed = match self.close(&mut tx, "escalated", &why, after_attempt).await? {
+        let why = retry::record::closed_reason(reason, &failure);
+        let closed = match self.close(&mut tx, EndState::Escalated, &why, after_attempt).await? {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
         };
@@ -293,6 +302,7 @@ impl Outcome<'_> {
             tx.rollback().await?;
             return self.wait_for_the_other_action().await;
         };
+        open_action(&mut tx, &task.key, action).await?;
         let detail = json!({"action_id": action, "reason": why});
         self.append(&mut tx, "task.escalated", detail).await?;
         self.commit(tx).await?;
@@ -415,7 +425,7 @@ async fn opening(
     reason: &EscalationReason,
     failure: Failure,
 ) -> Result<Opening, StoreError> {
-    let face = retry::store::face(connection, &task.key.workspace, task.id).await?;
+    let face = retry::record::face(connection, &task.key.workspace, task.id).await?;
     Ok(Opening {
         task: task.id,
         key: task.key.clone(),

@@ -14,7 +14,7 @@ use crate::emit;
 use crate::lease::LeaseLost;
 use crate::retry::floors::Floors;
 use crate::retry::step::{ByBackend, Steps};
-use crate::retry::store::Quota;
+use crate::retry::claim::Quota;
 use crate::retry::{self, ClaimedTask};
 use crate::store::{StoreError, answered};
 use crate::worker::{Stage, within};
@@ -70,10 +70,11 @@ impl<S: Steps> Stage for RetryStage<S> {
             silent_workspaces: self.steps.silent_workspaces(),
             due_from: self.floors().at(began),
         };
-        let claiming = retry::store::claim(&self.recorder.pool, &quota, self.lease);
-        let tasks = answered(self.patience, claiming).await?;
-        self.floors().learn(&tasks, tasks.len() >= limit, began);
-        Ok(tasks)
+        let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
+        let claimed = answered(self.patience, claiming).await?;
+        let may_be_more = claimed.may_be_more || claimed.tasks.len() >= limit;
+        self.floors().learn(&claimed.tasks, may_be_more, began);
+        Ok(claimed.tasks)
     }
 
     /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
@@ -101,7 +102,7 @@ impl<S: Steps> Stage for RetryStage<S> {
 
     async fn hand_back(&self, tasks: Vec<Arc<ClaimedTask>>) {
         self.floors().forget(&tasks);
-        let handed = answered(self.patience, retry::store::hand_back(&self.recorder.pool, &tasks));
+        let handed = answered(self.patience, retry::claim::hand_back(&self.recorder.pool, &tasks));
         if let Err(error) = handed.await {
             not_recorded("tasks", tasks.len(), &error);
         }

@@ -3,36 +3,62 @@
 use sqlx::PgPool;
 
 use crate::emit;
-use crate::manual_action::returns::{self, DecidedReturn};
+use crate::manual_action::returns::{self, Step, next_step};
 use crate::store::{StoreError, begin};
 
-/// Decides the returns whose canary has ended, each in a transaction of its own: the rest follows, or stays with people.
+/// Actions that one transaction sends back.
+const CHUNK: usize = 500;
+
+/// Decides the returns whose canary has ended, in transactions of a bounded size: the rest follows, or stays with people.
 pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
-    while let Some(decided) = decide_one(pool).await? {
-        if decided.decision == "released" {
-            emit!(
-                RETURN_RELEASED,
-                r#return.id = decided.id,
-                integration.id = decided.integration,
-                actions = decided.actions,
-                "The canary worked; the rest follows"
-            );
-        } else {
-            emit!(
-                RETURN_STOPPED,
-                r#return.id = decided.id,
-                integration.id = decided.integration,
-                actions = decided.actions,
-                "The canary failed; the rest stays with people"
-            );
-        }
-    }
+    while decide_one(pool).await? {}
     Ok(())
 }
 
-async fn decide_one(pool: &PgPool) -> Result<Option<DecidedReturn>, StoreError> {
+/// Makes one step of one return; whether there may be another to make now.
+async fn decide_one(pool: &PgPool) -> Result<bool, StoreError> {
     let mut tx = begin(pool).await?;
-    let decided = returns::decide_return(&mut tx).await?;
+    let Some(undecided) = returns::undecided(&mut tx).await? else { return Ok(false) };
+    let step = next_step(&undecided);
+    let (decided, has_moved) = match step {
+        Step::SendNext => {
+            let sent = returns::send(&mut tx, &undecided, 1).await?;
+            let canary = sent.tasks.first().copied();
+            returns::update(&mut tx, &undecided, "waiting", canary, &sent).await?;
+            (None, sent.left.len() < undecided.rest.len())
+        }
+        Step::Release => {
+            let sent = returns::send(&mut tx, &undecided, CHUNK).await?;
+            let state = if sent.left.is_empty() { "released" } else { "releasing" };
+            returns::update(&mut tx, &undecided, state, None, &sent).await?;
+            if !undecided.is_releasing && sent.count() > 0 {
+                returns::ramp(&mut tx, &undecided).await?;
+            }
+            let all = (state == "released").then_some((state, undecided.sent + sent.count()));
+            (all, sent.left.len() < undecided.rest.len() || all.is_some())
+        }
+        Step::Stop => (Some(("stopped", returns::stop(&mut tx, &undecided).await?)), true),
+    };
+    if let Some((decision, actions)) = decided {
+        returns::append(&mut tx, &undecided, decision, actions).await?;
+    }
     tx.commit().await?;
-    Ok(decided)
+    match decided {
+        Some(("released", actions)) => emit!(
+            RETURN_RELEASED,
+            r#return.id = undecided.id,
+            integration.id = undecided.integration,
+            actions,
+            "The canary worked: the rest follows"
+        ),
+        Some((_, actions)) => emit!(
+            RETURN_STOPPED,
+            r#return.id = undecided.id,
+            integration.id = undecided.integration,
+            actions,
+            "The canary failed: the rest stays with people"
+        ),
+        None => {}
+    }
+    Ok(has_moved)
 }

@@ -1,4 +1,5 @@
-//! What a snapshot means for the actions, the login and the members who are watched.
+//! What a snapshot means for the actions, the login and the members who are watched. In transactions of a bounded size:
+//! whatever is written before the last one rests on the same snapshot, and is not written again by another worker.
 
 use std::time::Duration;
 
@@ -9,17 +10,25 @@ use super::sync_stage::SyncStage;
 use super::{Recorded, watches};
 use crate::backend::Snapshot;
 use crate::emit;
+use crate::lease::LeaseLost;
+use crate::manual_action::status::ActionStatus;
+use crate::member;
 use crate::membership::MemberKey;
 use crate::store::{StoreError, begin};
 use crate::sync::report::classify;
-use crate::sync::store::Doubt;
-use crate::sync::verdict::{Judgement, Verdict, judge};
+use crate::sync::report::store::KnownMember;
+use crate::sync::store::{ActionToJudge, Doubt, VerdictToWrite};
+use crate::sync::verdict::{Judgement, Sightings, Verdict, judge};
 use crate::sync::{self, ClaimedSync};
+
+/// Rows that one transaction changes.
+const CHUNK: usize = 500;
 
 /// A line to log once the transaction that it speaks of is committed.
 pub(super) enum Said {
     Verified(i64),
     NotNeeded(i64),
+    Attested(i64),
     Contradicted { action: i64, observed: String, reopened: i32 },
     LoginRefused(i64),
     NotYet { action: i64, verdict: Verdict, observed: String, wait: Option<Duration> },
@@ -27,40 +36,54 @@ pub(super) enum Said {
 
 /// Judges every action that the snapshot may speak of, ends the sync, and asks for the next snapshot if one is due.
 pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snapshot) -> Recorded {
-    let mut tx = begin(&stage.pool).await?;
-    let (workspace, integration) = (&sync.workspace, &sync.integration);
-    let intents = sync::report::store::intents(&mut *tx, workspace, integration).await?;
-    let before = sync::report::store::members_before(&mut tx, sync).await?;
+    let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
+        return Ok(Err(LeaseLost));
+    };
+    let known = sync::report::store::members(&stage.pool, sync).await?;
+    let intents: Vec<_> = known.iter().filter_map(|one| one.intent.clone()).collect();
+    let before = sync::report::store::members_before(&stage.pool, sync).await?;
     let snapshot = &sync::report::plausible(snapshot, before, &intents);
     let found = classify(snapshot, &intents, sync.update.as_ref());
     let report = sync::report::stored(snapshot, &found, sync.update.as_ref());
-    let finished =
-        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(report)).await?;
-    let started_at = match finished {
-        Ok(started_at) => started_at,
+
+    let sightings = &Sightings::new(snapshot);
+    let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
+    let judging = judge_actions(stage, sync, started_at, |action| {
+        let judgement = judge(&action.wanted, sightings, action.snapshots >= last);
+        after_judgement(stage, action, judgement)
+    });
+    let next = match judging.await? {
+        Ok(next) => next,
         Err(lost) => return Ok(Err(lost)),
     };
-    let said = judge_actions(&mut tx, stage, sync, snapshot, started_at).await?;
-    let waits = said.iter().filter_map(|line| match line {
-        Said::NotYet { wait, .. } => *wait,
-        _ => None,
-    });
-    if let Some(after) = waits.min() {
-        sync::store::request(&mut tx, sync, after).await?;
-    }
     let settling = watches::Settling {
         policy: &stage.policy,
         deadlines: &stage.deadlines,
         sync,
-        snapshot,
-        intents: &intents,
+        sightings,
+        started_at,
     };
-    let watched =
-        sync::watch::store::of_integration(&mut tx, workspace, integration, started_at).await?;
-    let watched = settling.settle(&mut tx, watched).await?;
-    // Last: it may make the integration active, and the integration's row is locked after all others.
-    let login = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
-    let doubt = sync::store::count_doubtful(&mut tx, sync, !snapshot.is_complete()).await?;
+    for chunk in known.chunks(CHUNK) {
+        let mut tx = begin(&stage.pool).await?;
+        let watched = settling.settle(&mut tx, chunk).await?;
+        observe(&mut tx, sync, sightings, chunk).await?;
+        tx.commit().await?;
+        watches::say(sync, watched);
+    }
+
+    let mut tx = begin(&stage.pool).await?;
+    let finished =
+        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(report)).await?;
+    if let Err(lost) = finished {
+        return Ok(Err(lost));
+    }
+    let (login, is_locked) = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
+    let locked = is_locked.then(|| stage.policy.reread_after(0));
+    if let Some(after) = next.into_iter().chain(locked).min() {
+        sync::store::request(&mut tx, sync, after).await?;
+    }
+    // Last: the integration's row is locked after all others.
+    let doubt = sync::store::count_snapshot(&mut tx, sync, snapshot.is_complete()).await?;
     tx.commit().await?;
     say_doubt(stage, sync, doubt);
     emit!(
@@ -71,54 +94,109 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
         complete = snapshot.is_complete(),
         "The app was read"
     );
-    say(sync.id, said);
     say(sync.id, login);
-    watches::say(sync, watched);
     Ok(Ok(()))
 }
 
-/// Gives every action that the snapshot may speak of its verdict; whoever is proven to be in or out is watched.
-async fn judge_actions(
+/// What follows from a judgement of one action: what is written, and what is logged then.
+pub(super) type Written = Option<(VerdictToWrite, Said)>;
+
+fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgement) -> Written {
+    let Judgement { verdict, observed } = judgement;
+    let is_done = action.status == ActionStatus::Done;
+    let (status, line) = match (is_done, verdict) {
+        (true, Verdict::Confirmed) => (ActionStatus::Verified, Said::Verified(action.id)),
+        (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, Said::NotNeeded(action.id)),
+        (false, _) => return None,
+        (true, Verdict::Contradicted) => {
+            let (observed, reopened) = (observed.clone(), action.reopened + 1);
+            (ActionStatus::Open, Said::Contradicted { action: action.id, observed, reopened })
+        }
+        (true, Verdict::NotYet | Verdict::Unverifiable) => {
+            let wait = Some(stage.policy.reread_after(action.snapshots));
+            let observed = observed.clone();
+            (ActionStatus::Done, Said::NotYet { action: action.id, verdict, observed, wait })
+        }
+    };
+    Some((VerdictToWrite { action: action.id, status, verdict, observed }, line))
+}
+
+/// Gives every action that a snapshot started then may speak of its verdict, in transactions of a bounded size; when the
+/// app is to be read again. Whoever is proven to be in or out is watched. An action that a person has locked waits for
+/// the next snapshot.
+pub(super) async fn judge_actions(
+    stage: &SyncStage,
+    sync: &ClaimedSync,
+    started_at: DateTime<Utc>,
+    judge: impl Fn(&ActionToJudge) -> Written,
+) -> Result<Result<Option<Duration>, LeaseLost>, StoreError> {
+    let mut next: Option<Duration> = None;
+    let mut after = 0;
+    loop {
+        let mut tx = begin(&stage.pool).await?;
+        if !sync::store::is_held(&mut tx, sync).await? {
+            return Ok(Err(LeaseLost));
+        }
+        let chunk = sync::store::lock_actions(&mut tx, sync, started_at, after, CHUNK).await?;
+        let Some(last) = chunk.last else { return Ok(Ok(next)) };
+        after = last;
+        let (verdicts, lines): (Vec<_>, Vec<_>) = chunk.actions.iter().filter_map(&judge).unzip();
+        sync::store::write_verdicts(&mut tx, sync, &verdicts).await?;
+        begin_watches(&mut tx, stage, sync, &chunk.actions, &verdicts).await?;
+        tx.commit().await?;
+        let waits = lines.iter().filter_map(|line| match line {
+            Said::NotYet { wait, .. } => *wait,
+            _ => None,
+        });
+        let locked = chunk.is_any_locked.then(|| stage.policy.reread_after(0));
+        next = next.into_iter().chain(waits).chain(locked).min();
+        say(sync.id, lines);
+    }
+}
+
+async fn begin_watches(
     connection: &mut PgConnection,
     stage: &SyncStage,
     sync: &ClaimedSync,
-    snapshot: &Snapshot,
-    started_at: DateTime<Utc>,
-) -> Result<Vec<Said>, StoreError> {
-    let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
-    let mut said = Vec::new();
-    for action in sync::store::lock_actions(connection, sync, started_at).await? {
-        let Judgement { verdict, observed } =
-            judge(&action.wanted, snapshot, action.snapshots >= last);
-        let (status, line) = match (action.status == "done", verdict) {
-            (true, Verdict::Confirmed) => ("verified", Said::Verified(action.id)),
-            (false, Verdict::Confirmed) => ("not_needed", Said::NotNeeded(action.id)),
-            (false, _) => continue,
-            (true, Verdict::Contradicted) => {
-                let (observed, reopened) = (observed.clone(), action.reopened + 1);
-                ("open", Said::Contradicted { action: action.id, observed, reopened })
-            }
-            (true, Verdict::NotYet | Verdict::Unverifiable) => {
-                let wait = Some(stage.policy.reread_after(action.snapshots));
-                (
-                    "done",
-                    Said::NotYet { action: action.id, verdict, observed: observed.clone(), wait },
-                )
-            }
-        };
-        sync::store::write_verdict(connection, action.id, status, verdict.as_str(), &observed)
-            .await?;
-        if verdict == Verdict::Confirmed {
-            let (workspace, integration) = (sync.workspace.clone(), sync.integration.clone());
-            let member = action.wanted.member.clone();
-            let key = MemberKey { workspace, integration, member };
-            let (application, operation) = (&sync.application, action.wanted.operation);
-            let begun = watches::begun(&stage.policy, &key, application, action.task, operation);
-            sync::watch::store::begin(connection, begun.as_slice()).await?;
-        }
-        said.push(line);
-    }
-    Ok(said)
+    actions: &[ActionToJudge],
+    verdicts: &[VerdictToWrite],
+) -> Result<(), StoreError> {
+    let key = |action: &ActionToJudge| MemberKey {
+        workspace: sync.workspace.clone(),
+        integration: sync.integration.clone(),
+        member: action.wanted.member.clone(),
+    };
+    let confirmed = verdicts.iter().filter(|one| one.verdict == Verdict::Confirmed);
+    let confirmed: std::collections::HashSet<_> = confirmed.map(|one| one.action).collect();
+    let confirmed: Vec<_> = actions
+        .iter()
+        .filter(|action| confirmed.contains(&action.id))
+        .map(|action| (key(action), action))
+        .collect();
+    let mut begun: Vec<_> = confirmed
+        .iter()
+        .filter_map(|(key, action)| {
+            let operation = action.wanted.operation;
+            watches::begun(&stage.policy, key, &sync.application, action.task, operation)
+        })
+        .collect();
+    begun.sort_by_key(|one| one.key);
+    member::watch::begin(connection, &begun).await
+}
+
+/// Writes what the snapshot shows of members where that has changed.
+async fn observe(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    sightings: &Sightings<'_>,
+    known: &[KnownMember],
+) -> Result<(), StoreError> {
+    let changed = known.iter().filter_map(|one| {
+        let observed = sightings.observed(&one.identity)?;
+        (one.observed.as_ref() != Some(&observed)).then(|| (one.identity.member.clone(), observed))
+    });
+    let changed: Vec<_> = changed.collect();
+    member::store::observe(connection, &sync.workspace, &sync.integration, &changed).await
 }
 
 /// Somebody is told once when an app cannot be read well several times in a row, and when it can again.
@@ -130,57 +208,58 @@ pub(super) fn say_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
             workspace.id = sync.workspace,
             integration.id = sync.integration,
             snapshots = doubt.now,
-            "Snapshots of the app fail or are incomplete"
+            "Its snapshots fail or are incomplete"
         );
     } else if doubt.before >= enough && doubt.now == 0 {
         emit!(
             INTEGRATION_VERIFIABLE,
             workspace.id = sync.workspace,
             integration.id = sync.integration,
-            "The app was read completely again"
+            "It was read completely again"
         );
     }
 }
 
-pub(super) const LOGIN_WORKS: &str = "The app was read with the stored login";
+pub(super) const LOGIN_WORKS: &str = "the app was read with the stored login";
 
 /// Judges the action that asks to fix the login, if there is one: a job that read the app proves the login, and one
-/// that was refused disproves it. Ending the action makes the integration active, by trigger.
+/// that was rejected disproves it. The end of the action makes the integration active. Whether a person has it locked:
+/// then it waits for the next snapshot.
 pub(super) async fn judge_login(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     verdict: Verdict,
     observed: &str,
-) -> Result<Vec<Said>, StoreError> {
-    let Some((action, done)) = sync::store::lock_reconnect(connection, sync).await? else {
-        return Ok(Vec::new());
+) -> Result<(Vec<Said>, bool), StoreError> {
+    let Some((action, is_done)) = sync::store::lock_reconnect(connection, sync).await? else {
+        return Ok((Vec::new(), sync::store::is_reconnect_locked(connection, sync).await?));
     };
-    let (status, said) = match (done, verdict) {
-        (true, Verdict::Confirmed) => ("verified", Said::Verified(action)),
-        (false, Verdict::Confirmed) => ("not_needed", Said::NotNeeded(action)),
-        (true, Verdict::Contradicted) => ("open", Said::LoginRefused(action)),
+    let (status, said) = match (is_done, verdict) {
+        (true, Verdict::Confirmed) => (ActionStatus::Verified, Said::Verified(action)),
+        (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, Said::NotNeeded(action)),
+        (true, Verdict::Contradicted) => (ActionStatus::Open, Said::LoginRefused(action)),
         (true, _) => {
-            ("done", Said::NotYet { action, verdict, observed: observed.to_owned(), wait: None })
+            let observed = observed.to_owned();
+            (ActionStatus::Done, Said::NotYet { action, verdict, observed, wait: None })
         }
-        (false, _) => return Ok(Vec::new()),
+        (false, _) => return Ok((Vec::new(), false)),
     };
-    sync::store::write_verdict(connection, action, status, verdict.as_str(), observed).await?;
-    Ok(vec![said])
+    let written = VerdictToWrite { action, status, verdict, observed: observed.to_owned() };
+    sync::store::write_verdicts(connection, sync, &[written]).await?;
+    Ok((vec![said], false))
 }
 
 pub(super) fn say(sync: i64, said: Vec<Said>) {
     for line in said {
         match line {
             Said::Verified(action) => {
-                emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "Confirmed in the app")
+                emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "Proven")
             }
             Said::NotNeeded(action) => {
-                emit!(
-                    ACTION_NOT_NEEDED,
-                    action.id = action,
-                    sync.id = sync,
-                    "Found in the desired state already"
-                );
+                emit!(ACTION_NOT_NEEDED, action.id = action, sync.id = sync, "Found as wanted");
+            }
+            Said::Attested(action) => {
+                emit!(ACTION_ATTESTED, action.id = action, sync.id = sync, "Closed by a person's word");
             }
             Said::Contradicted { action, observed, reopened } => emit!(
                 ACTION_CONTRADICTED,
@@ -194,7 +273,7 @@ pub(super) fn say(sync: i64, said: Vec<Said>) {
                 ACTION_CONTRADICTED,
                 action.id = action,
                 sync.id = sync,
-                observed = "The app still rejects the login",
+                observed = "the app still rejects the login",
                 "Marked done, but the app shows otherwise"
             ),
             Said::NotYet { action, verdict, observed, wait } => emit!(
@@ -204,7 +283,7 @@ pub(super) fn say(sync: i64, said: Vec<Said>) {
                 verdict = verdict.as_str(),
                 observed,
                 wait_s = wait.map(|wait| wait.as_secs_f64()),
-                "Not confirmed yet"
+                "Not proven yet"
             ),
         }
     }

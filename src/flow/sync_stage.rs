@@ -6,14 +6,16 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::settlement::{LOGIN_WORKS, Said, judge_login, say, say_doubt, settle};
+use super::settlement::{LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, settle};
 use super::{RECORDING, Recorded, not_recorded};
 use crate::backend::Client;
 use crate::config::{self, Config};
 use crate::emit;
 use crate::lease::LeaseLost;
+use crate::manual_action::status::ActionStatus;
 use crate::store::{StoreError, answered, begin};
 use crate::sync::report::classify;
+use crate::sync::store::VerdictToWrite;
 use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
@@ -178,7 +180,7 @@ async fn hold(
     if let Err(lost) = held {
         return Ok(Err(lost));
     }
-    let login = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
+    let (login, _) = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
     tx.commit().await?;
     say(sync.id, login);
     emit!(
@@ -247,32 +249,40 @@ async fn fail(
     reason: &str,
     login_refused: bool,
 ) -> Recorded {
-    let mut tx = begin(&stage.pool).await?;
-    let started_at = match sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
-        Ok(started_at) => started_at,
-        Err(lost) => return Ok(Err(lost)),
+    let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
+        return Ok(Err(LeaseLost));
     };
     let observed = format!("The app could not be read: {reason}");
-    let mut snapshots = None;
-    for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
-        if action.status == "done" {
-            let verdict = Verdict::Unverifiable.as_str();
-            sync::store::write_verdict(&mut tx, action.id, "done", verdict, &observed).await?;
-            snapshots = Some(snapshots.unwrap_or(i32::MAX).min(action.snapshots));
-        }
+    let judging = judge_actions(stage, sync, started_at, |action| {
+        let verdict = Verdict::Unverifiable;
+        let written = VerdictToWrite {
+            action: action.id,
+            status: ActionStatus::Done,
+            verdict,
+            observed: observed.clone(),
+        };
+        let wait = Some(stage.policy.reread_after(action.snapshots));
+        let line = Said::NotYet { action: action.id, verdict, observed: observed.clone(), wait };
+        (action.status == ActionStatus::Done).then_some((written, line))
+    });
+    let next = match judging.await? {
+        Ok(next) => next,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    let mut tx = begin(&stage.pool).await?;
+    if let Err(lost) = sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
+        return Ok(Err(lost));
     }
     let verdict = if login_refused { Verdict::Contradicted } else { Verdict::Unverifiable };
-    let login = judge_login(&mut tx, sync, verdict, &observed).await?;
-    if login.iter().any(|line| matches!(line, Said::NotYet { .. })) {
-        snapshots = Some(snapshots.unwrap_or(0));
-    }
-    if let Some(snapshots) = snapshots {
-        sync::store::request(&mut tx, sync, stage.policy.reread_after(snapshots)).await?;
+    let (login, is_locked) = judge_login(&mut tx, sync, verdict, &observed).await?;
+    let is_not_yet = login.iter().any(|line| matches!(line, Said::NotYet { .. }));
+    let of_login = (is_not_yet || is_locked).then(|| stage.policy.reread_after(0));
+    if let Some(after) = next.into_iter().chain(of_login).min() {
+        sync::store::request(&mut tx, sync, after).await?;
     }
     // What a person decided, or did not, says nothing of the app.
-    let is_doubtful = sync.decision.is_none() && !login_refused;
-    let doubt = match is_doubtful {
-        true => Some(sync::store::count_doubtful(&mut tx, sync, true).await?),
+    let doubt = match sync.decision.is_none() && !login_refused {
+        true => Some(sync::store::count_unverifiable(&mut tx, sync, true).await?),
         false => None,
     };
     tx.commit().await?;
@@ -292,33 +302,39 @@ async fn fail(
 
 /// Closes done actions of an app that cannot be read by the person's word.
 async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
-    let mut tx = begin(&stage.pool).await?;
+    let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
+        return Ok(Err(LeaseLost));
+    };
     let reason = "The catalogue says that this app cannot be read";
-    let started_at = match sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
-        Ok(started_at) => started_at,
+    let attested = |action| VerdictToWrite {
+        action,
+        status: ActionStatus::Attested,
+        verdict: Verdict::Unverifiable,
+        observed: reason.to_owned(),
+    };
+    let judging = judge_actions(stage, sync, started_at, |action| {
+        (action.status == ActionStatus::Done)
+            .then(|| (attested(action.id), Said::Attested(action.id)))
+    });
+    let locked = match judging.await? {
+        Ok(locked) => locked,
         Err(lost) => return Ok(Err(lost)),
     };
-    let mut attested = Vec::new();
-    for action in sync::store::lock_actions(&mut tx, sync, started_at).await? {
-        if action.status == "done" {
-            let verdict = Verdict::Unverifiable.as_str();
-            sync::store::write_verdict(&mut tx, action.id, "attested", verdict, reason).await?;
-            attested.push(action.id);
-        }
+    let mut tx = begin(&stage.pool).await?;
+    if let Err(lost) = sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
+        return Ok(Err(lost));
     }
+    let mut login = Vec::new();
     if let Some((action, true)) = sync::store::lock_reconnect(&mut tx, sync).await? {
-        let verdict = Verdict::Unverifiable.as_str();
-        sync::store::write_verdict(&mut tx, action, "attested", verdict, reason).await?;
-        attested.push(action);
+        sync::store::write_verdicts(&mut tx, sync, &[attested(action)]).await?;
+        login.push(Said::Attested(action));
+    }
+    let is_locked = sync::store::is_reconnect_locked(&mut tx, sync).await?;
+    let locked = locked.or_else(|| is_locked.then(|| stage.policy.reread_after(0)));
+    if let Some(after) = locked {
+        sync::store::request(&mut tx, sync, after).await?;
     }
     tx.commit().await?;
-    for action in attested {
-        emit!(
-            ACTION_ATTESTED,
-            action.id = action,
-            sync.id = sync.id,
-            "The app cannot be read; the word of the person closes the action"
-        );
-    }
+    say(sync.id, login);
     Ok(Ok(()))
 }

@@ -1,22 +1,25 @@
 //! Members who are looked at again after a confirmed change, and what follows when it did not last.
 
-use chrono::TimeDelta;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::backend::{Failure, Snapshot};
+use crate::backend::Failure;
 use crate::catalogue;
 use crate::config;
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::manual_action::{self, AppName, Opening, Person};
+use crate::member;
+use crate::member::watch::{Begun, Moved, Watch, move_on};
 use crate::membership::{MemberKey, Operation};
 use crate::retry::{self, ClaimedTask};
 use crate::store::StoreError;
-use crate::sync::report::Intent;
-use crate::sync::verdict::Sighting;
-use crate::sync::watch::store::{Begun, Watch};
-use crate::sync::watch::{Outcome, after_snapshot, store};
+use crate::sync::report::store::KnownMember;
+use crate::sync::verdict::Sightings;
+use crate::sync::watch::{Outcome, after_snapshot};
 use crate::sync::{self, ClaimedSync};
 
 const CAME_BACK: &str =
@@ -31,14 +34,15 @@ pub(super) fn begun<'a>(
     task: i64,
     operation: Operation,
 ) -> Option<Begun<'a>> {
-    let first_look = policy.next_watch(operation, 0)?;
+    let first_check = policy.next_watch(operation, 0)?;
     let is_watched = operation != Operation::ChangeRole && catalogue::is_readable(application);
-    is_watched.then_some(Begun { key, task, operation, first_look })
+    is_watched.then_some(Begun { key, task, operation, first_check })
 }
 
-/// The watch that a task's success begins.
-pub(super) fn after_success<'a>(policy: &sync::Policy, task: &'a ClaimedTask) -> Option<Begun<'a>> {
-    begun(policy, &task.key, &task.application, task.id, task.wanted.operation)
+/// The time until the first check of a watch that a task's success begins.
+pub(super) fn after_success(policy: &sync::Policy, task: &ClaimedTask) -> Option<Duration> {
+    let begun = begun(policy, &task.key, &task.application, task.id, task.wanted.operation);
+    begun.map(|begun| begun.first_check)
 }
 
 /// A line to log once the transaction that it speaks of is committed.
@@ -53,113 +57,129 @@ pub(super) struct Settling<'a> {
     pub(super) policy: &'a sync::Policy,
     pub(super) deadlines: &'a config::ManualAction,
     pub(super) sync: &'a ClaimedSync,
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) intents: &'a [Intent],
+    pub(super) sightings: &'a Sightings<'a>,
+    pub(super) started_at: DateTime<Utc>,
 }
 
 impl Settling<'_> {
-    /// Judges the integration's watches by the snapshot.
+    /// Judges the watches of these members by the snapshot.
     pub(super) async fn settle(
         &self,
         connection: &mut PgConnection,
-        watches: Vec<Watch>,
+        known: &[KnownMember],
     ) -> Result<Vec<Said>, StoreError> {
         let mut said = Vec::new();
-        for watch in watches {
-            // Whoever is wanted otherwise by now is no surprise.
-            let Some(intent) = self.intents.iter().find(|intent| intent.task == watch.task) else {
-                store::end(connection, &watch).await?;
-                continue;
-            };
-            let sighting = Sighting::of(&intent.wanted, self.snapshot);
-            let next = self.policy.next_watch(watch.operation, watch.looks + 1);
-            let Some(outcome) =
-                after_snapshot(watch.operation, &sighting, watch.is_due, next.is_none())
+        let mut moved = Vec::new();
+        for one in known {
+            let Some(watch) = one.watch.as_ref().filter(|watch| watch.since < self.started_at)
             else {
                 continue;
             };
-            if let Some(line) = self.record(connection, &watch, intent, outcome).await? {
-                said.push(line);
+            let moved_to = |next| Moved { member: &one.identity.member, watch, next };
+            // Only a later request that took effect ends a watch; while one is under way, nobody is surprised.
+            if let Some(intent) = &one.intent
+                && intent.task != watch.task
+            {
+                if one.took_effect {
+                    moved.push(moved_to(None));
+                }
+                continue;
+            }
+            let sighting = self.sightings.of(&one.identity);
+            let next = self.policy.next_watch(watch.operation, watch.checks + 1);
+            let is_due = watch.due_at <= self.started_at;
+            let outcome = after_snapshot(watch.operation, &sighting, is_due, next.is_none());
+            match outcome {
+                None => {}
+                Some(Outcome::Look) => {
+                    let next = TimeDelta::from_std(next.unwrap_or_default()).unwrap_or_default();
+                    moved.push(moved_to(Some((watch.checks + 1, watch.since + next))));
+                }
+                Some(Outcome::Retry) => {
+                    let soon = TimeDelta::from_std(self.policy.reread_after(1)).unwrap_or_default();
+                    moved.push(moved_to(Some((watch.checks, self.sync.claimed_at + soon))));
+                }
+                Some(Outcome::End) => moved.push(moved_to(None)),
+                Some(outcome) => {
+                    if let Some(line) = self.record(connection, one, watch, outcome).await? {
+                        said.push(line);
+                        moved.push(moved_to(None));
+                    }
+                }
             }
         }
+        let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
+        move_on(connection, workspace, integration, &moved).await?;
         Ok(said)
     }
 
     async fn record(
         &self,
         connection: &mut PgConnection,
+        known: &KnownMember,
         watch: &Watch,
-        intent: &Intent,
         outcome: Outcome,
     ) -> Result<Option<Said>, StoreError> {
         let (what, reason) = match outcome {
-            Outcome::Look => {
-                let next = self.policy.next_watch(watch.operation, watch.looks + 1);
-                let due =
-                    watch.since + TimeDelta::from_std(next.unwrap_or_default()).unwrap_or_default();
-                store::look_again(connection, watch, watch.looks + 1, due).await?;
-                return Ok(None);
-            }
-            Outcome::Retry => {
-                let soon = TimeDelta::from_std(self.policy.reread_after(1)).unwrap_or_default();
-                store::look_again(connection, watch, watch.looks, self.sync.claimed_at + soon)
-                    .await?;
-                return Ok(None);
-            }
-            Outcome::End => {
-                store::end(connection, watch).await?;
-                return Ok(None);
-            }
             Outcome::Accepted => ("task.invitation_accepted", None),
             Outcome::Vanished => ("task.invitation_vanished", None),
             Outcome::Expired => ("task.invitation_expired", Some(EXPIRED)),
             Outcome::Returned => ("task.member_returned", Some(CAME_BACK)),
+            Outcome::Look | Outcome::Retry | Outcome::End => return Ok(None),
         };
         let mut action = None;
         if let Some(reason) = reason {
-            action = self.ask_again(connection, watch, intent, reason).await?;
+            action = self.ask_again(connection, known, watch, reason).await?;
             if action.is_none() {
                 return Ok(None);
             }
         }
-        store::end(connection, watch).await?;
         let detail =
             json!({"sync_id": self.sync.id, "action_id": action, "confirmed_at": watch.since});
-        let (workspace, task) = (&watch.key.workspace, watch.task);
+        let (workspace, task) = (&self.sync.workspace, watch.task);
         history::append(connection, &[Happened { what, workspace, task, detail }]).await?;
         Ok(Some(Said { task: watch.task, action, outcome }))
     }
 
-    /// Opens an action for what did not last; `None` while another action of the member is unfinished.
+    /// Opens an action for what did not last; `None` while something else of the member goes on.
     async fn ask_again(
         &self,
         connection: &mut PgConnection,
+        known: &KnownMember,
         watch: &Watch,
-        intent: &Intent,
         reason: &'static str,
     ) -> Result<Option<i64>, StoreError> {
-        let (key, task) = (&watch.key, watch.task);
-        let escalated = retry::store::escalate_again(connection, key, task, reason).await?;
+        let identity = &known.identity;
+        let key = MemberKey {
+            workspace: self.sync.workspace.clone(),
+            integration: self.sync.integration.clone(),
+            member: identity.member.clone(),
+        };
+        let task = watch.task;
+        let escalated = retry::record::escalate_again(connection, &key, task, reason).await?;
         let Some((trigger, attempts)) = escalated else { return Ok(None) };
-        let face = retry::store::face(connection, &key.workspace, task).await?;
-        let wanted = &intent.wanted;
+        let face = retry::record::face(connection, &key.workspace, task).await?;
         let opening = Opening {
             task,
-            key: key.clone(),
-            operation: wanted.operation,
+            key,
+            operation: watch.operation,
             trigger,
             reason,
             failure: Failure::default(),
             app: AppName { name: face.integration_name, kind: face.kind },
             person: Person {
-                email: wanted.email.clone(),
-                username: wanted.username.clone(),
+                email: identity.email.clone(),
+                username: identity.username.clone(),
                 name: face.member_name,
             },
-            entitlements: wanted.entitlements.iter().cloned().collect(),
+            entitlements: face.entitlements,
         };
-        let due_in = manual_action::due_in(self.deadlines, wanted.operation);
-        manual_action::store::open(connection, &opening, attempts, due_in).await
+        let due_in = manual_action::due_in(self.deadlines, watch.operation);
+        let action = manual_action::store::open(connection, &opening, attempts, due_in).await?;
+        if let Some(action) = action {
+            member::store::open_action(connection, &opening.key, action).await?;
+        }
+        Ok(action)
     }
 }
 

@@ -1,35 +1,45 @@
-//! New rows → ordered, one head per member.
+//! New rows → requests of their members, in order.
 //!
-//! Rows arrive by a plain insert, in any order, in batches, out of transactions held open for minutes.
-//! Intake gives each its place: its turn, behind another, or closed because a later intent won. One
-//! replica orders at a time, and the members' rows are locked meanwhile, so that nothing of a member
-//! moves while its order is decided.
+//! Rows arrive by a plain insert, in any order, in batches, out of transactions held open for minutes. Intake gives each
+//! its place: its turn, behind another, or closed because a later request won. It needs the member's row and its few
+//! unfinished requests, never its history. One replica orders at a time.
+//!
+//! What cannot be ordered hurts only itself: a batch that fails is split until the bad row is alone, which is set aside
+//! with a WARN and tried again later. A member whose manual action a person has locked waits in the same way.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::emit;
 use crate::manual_action;
-use crate::membership::MemberKey;
+use crate::member::store::{Member, Ordered, Request};
+use crate::member::{self};
+use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::pulse::Pulse;
 use crate::retry::Policy;
 use crate::retry::decide::{Arrival, first_due};
-use crate::store::{StoreError, answered};
+use crate::store::{StoreError, answered, begin, begin_exclusive};
+use crate::telemetry::chain;
 use crate::wakeup::Bells;
 
-mod floor;
 pub mod order;
+mod scan_start;
 mod store;
 
-use floor::Floor;
 use order::{Intent, Order, Standing};
-use store::{Arrived, Place};
+use scan_start::ScanStart;
+use store::{Arrived, First, Known, OpenAction, Placed};
+
+/// A row that could not be ordered is tried again after this long: somebody has to look at it.
+const BAD_ROW_PAUSE: Duration = Duration::from_secs(60);
+
+/// A member whose action a person has locked is tried again after this long.
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Orders new rows as they come, until `stop`.
 pub async fn run(
@@ -40,20 +50,20 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let policy = Policy::new(&config);
-    let mut floor = Floor::new(Instant::now());
+    let mut start = ScanStart::new(Instant::now());
+    let full = usize::try_from(config.intake.batch).unwrap_or(usize::MAX);
     while !stop.is_cancelled() {
-        let after = floor.after(Instant::now());
-        let ordered = order_after(&pool, &policy, after, config.intake.batch);
-        match answered(config.database.patience(), ordered).await {
-            Ok(ordered) => {
+        let after = start.at(Instant::now());
+        let ordering = order_some(&pool, &policy, after, config.intake.batch);
+        match answered(config.database.patience(), ordering).await {
+            Ok(ids) => {
                 pulse.well();
-                if !ordered.is_empty() {
+                if !ids.is_empty() {
                     bells.tasks.notify_one();
                 }
-                let is_full =
-                    ordered.len() >= usize::try_from(config.intake.batch).unwrap_or(usize::MAX);
-                floor.found(ordered.last().copied(), is_full, Instant::now());
-                bells.ordered_up_to.store(floor.settled(), Ordering::Relaxed);
+                let is_full = ids.len() >= full;
+                start.advance(ids.iter().max().copied(), is_full, Instant::now());
+                bells.ordered_up_to.store(start.settled(), Ordering::Relaxed);
                 if is_full {
                     continue;
                 }
@@ -68,148 +78,405 @@ pub async fn run(
     }
 }
 
-/// Orders one batch of new rows; how many there were.
+/// Orders one batch of new rows, shared out between workspaces; how many there were.
 pub async fn order_arrivals(
     pool: &PgPool,
     policy: &Policy,
     batch: i64,
 ) -> Result<usize, StoreError> {
-    Ok(order_after(pool, policy, 0, batch).await?.len())
+    Ok(order_some(pool, policy, None, batch).await?.len())
 }
 
-/// Orders one batch of the new rows after this one; their ids, rising.
-async fn order_after(
+/// Orders one batch: of the oldest rows after an id, or of all, shared out. The ids of the rows that were dealt with.
+async fn order_some(
     pool: &PgPool,
     policy: &Policy,
-    after: i64,
+    after: Option<i64>,
     batch: i64,
 ) -> Result<Vec<i64>, StoreError> {
-    let mut tx = store::begin(pool).await?;
-    let arrived = store::arrivals(&mut tx, after, batch).await?;
-    if arrived.is_empty() {
-        return Ok(Vec::new());
+    let Some(mut tx) = begin_exclusive(pool, "intake").await? else { return Ok(Vec::new()) };
+    let ids = match after {
+        Some(after) => store::oldest(&mut tx, after, batch).await?,
+        None => store::shared_out(&mut tx, batch).await?,
+    };
+    if ids.is_empty() {
+        return Ok(ids);
     }
-    let ids: Vec<_> = arrived.iter().map(|task| task.id).collect();
-    let mut intents = of_known_members(&mut tx, &arrived).await?;
-    // After the members, as whoever records an outcome locks a task before its integration.
+    match order_batch(&mut tx, policy, &ids).await {
+        Ok(batch) => {
+            tx.commit().await?;
+            batch.log();
+            Ok(batch.ids)
+        }
+        Err(error) if error.is_about_rows() => {
+            drop(tx);
+            order_in_parts(pool, policy, ids, error).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Splits a batch that failed until the bad row is alone, and sets that aside.
+async fn order_in_parts(
+    pool: &PgPool,
+    policy: &Policy,
+    ids: Vec<i64>,
+    error: StoreError,
+) -> Result<Vec<i64>, StoreError> {
+    let mut done = Vec::new();
+    let mut parts = vec![(ids, error)];
+    while let Some((ids, error)) = parts.pop() {
+        if let [id] = ids[..] {
+            set_aside(pool, id, &error).await?;
+            done.push(id);
+            continue;
+        }
+        let (left, right) = ids.split_at(ids.len() / 2);
+        for half in [left, right] {
+            let Some(mut tx) = begin_exclusive(pool, "intake").await? else { return Ok(done) };
+            match order_batch(&mut tx, policy, half).await {
+                Ok(batch) => {
+                    tx.commit().await?;
+                    batch.log();
+                    done.extend(batch.ids);
+                }
+                Err(error) if error.is_about_rows() => parts.push((half.to_vec(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(done)
+}
+
+async fn set_aside(pool: &PgPool, id: i64, error: &StoreError) -> Result<(), StoreError> {
+    let mut tx = begin(pool).await?;
+    store::set_aside(&mut tx, &[id], BAD_ROW_PAUSE).await?;
+    tx.commit().await?;
+    log_set_aside(id, &chain(error).to_string());
+    Ok(())
+}
+
+fn log_set_aside(id: i64, error: &str) {
+    emit!(
+        TASK_SET_ASIDE,
+        task.id = id,
+        error,
+        wait_s = BAD_ROW_PAUSE.as_secs(),
+        "This row cannot be worked on; all others go on"
+    );
+}
+
+/// What became of one batch, to be logged once it is committed.
+#[derive(Default)]
+struct Batch {
+    /// The rows that were dealt with: ordered, or set aside.
+    ids: Vec<i64>,
+    ordered: Vec<i64>,
+    superseded: Vec<order::Superseded>,
+    ended_actions: Vec<(i64, i64)>,
+    unreadable: Vec<store::Unreadable>,
+}
+
+impl Batch {
+    fn log(&self) {
+        for loser in &self.superseded {
+            emit!(
+                TASK_SUPERSEDED,
+                task.id = loser.task,
+                superseded_by = loser.by,
+                "Replaced by a newer request"
+            );
+        }
+        for (action, by) in &self.ended_actions {
+            emit!(
+                ACTION_SUPERSEDED,
+                action.id = action,
+                superseded_by = by,
+                "Stop: replaced by a newer request"
+            );
+        }
+        for id in &self.ordered {
+            emit!(TASK_ORDERED, task.id = id, "The task has its place");
+        }
+        for (id, error) in &self.unreadable {
+            log_set_aside(*id, &error.to_string());
+        }
+    }
+}
+
+async fn order_batch(
+    connection: &mut PgConnection,
+    policy: &Policy,
+    ids: &[i64],
+) -> Result<Batch, StoreError> {
+    let (arrived, unreadable) = store::read(connection, ids).await?;
+    let bad: Vec<_> = unreadable.iter().map(|(id, _)| *id).collect();
+    store::set_aside(connection, &bad, BAD_ROW_PAUSE).await?;
     let strangers: Vec<_> =
         arrived.iter().filter(|task| !task.is_introduced).map(|task| task.id).collect();
-    store::introduce_integrations(&mut tx, &strangers).await?;
-    for task in &arrived {
-        intents.entry(task.key.clone()).or_default().push(Intent {
-            task: task.id,
-            operation: task.operation,
-            requested_at: task.requested_at,
-            standing: Standing::Arrived,
-        });
-    }
-    let orders: Vec<Order> = intents.values().map(|intents| order::order(intents)).collect();
-
-    write_known(&mut tx, &orders, &ids.iter().copied().collect()).await?;
-    store::place(&mut tx, &places(policy, &arrived, &orders)).await?;
-    let actions = manual_action::store::supersede(&mut tx, &ended_actions(&orders)).await?;
-    tx.commit().await?;
-    log(&arrived, &orders, &actions);
-    Ok(ids)
-}
-
-/// What is known of the members already. They stay as they are until the transaction ends.
-async fn of_known_members(
-    connection: &mut PgConnection,
-    arrived: &[Arrived],
-) -> Result<BTreeMap<MemberKey, Vec<Intent>>, StoreError> {
-    let since = oldest_by_member(arrived.iter().filter(|task| !task.is_first));
-    if since.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    store::lock_members(connection, since.keys()).await?;
-    store::known_intents(connection, &since).await
-}
-
-fn oldest_by_member<'a>(
-    arrived: impl Iterator<Item = &'a Arrived>,
-) -> BTreeMap<MemberKey, DateTime<Utc>> {
-    let mut oldest = BTreeMap::new();
-    for task in arrived {
-        let time = oldest.entry(task.key.clone()).or_insert(task.requested_at);
-        *time = (*time).min(task.requested_at);
-    }
-    oldest
-}
-
-/// Moves what was known before. Losers leave and heads step back before a turn is given: the database allows one head
-/// per member.
-async fn write_known(
-    connection: &mut PgConnection,
-    orders: &[Order],
-    new: &HashSet<i64>,
-) -> Result<(), StoreError> {
-    let all = |part: fn(&Order) -> &Vec<order::Superseded>| -> Vec<_> {
-        orders.iter().flat_map(|order| part(order).iter().copied()).collect()
-    };
-    store::close_superseded(connection, &all(|order| &order.closed)).await?;
-    store::mark_superseded(connection, &all(|order| &order.marked)).await?;
-    let known = |tasks: Vec<i64>| -> Vec<_> {
-        tasks.into_iter().filter(|task| !new.contains(task)).collect()
-    };
-    let waiting = orders.iter().flat_map(|order| order.waiting.iter().copied()).collect();
-    store::let_wait(connection, &known(waiting)).await?;
-    let heads = orders.iter().filter_map(|order| order.head).collect();
-    store::give_turn(connection, &known(heads)).await
-}
-
-/// Where the new tasks stand that did not lose at once, and when they are due first.
-fn places(policy: &Policy, arrived: &[Arrived], orders: &[Order]) -> Vec<Place> {
-    let turns: HashMap<i64, &'static str> = orders
+    store::introduce_integrations(connection, &strangers).await?;
+    let mut batch = Batch { ids: bad, unreadable, ..Batch::default() };
+    let (firsts, others) = firsts_and_others(&arrived);
+    order_known(connection, policy, &others, &mut batch).await?;
+    let placed: Vec<_> = firsts
         .iter()
-        .flat_map(|order| {
-            let waiting = order.waiting.iter().map(|task| (*task, "waiting"));
-            waiting.chain(order.head.map(|task| (task, "head")))
-        })
+        .map(|task| First { task: task.id, first_due: due_in(policy, task) })
         .collect();
-    let place = |task: &Arrived| {
-        let first_due = first_due(
-            policy,
-            &Arrival {
-                operation: task.operation,
-                application: &task.application,
-                has_automation: task.has_automation,
-                failure: &task.failure,
-            },
-        );
-        Some(Place {
-            task: task.id,
-            turn: turns.get(&task.id)?,
-            first_due,
-            is_first: task.is_first,
-        })
-    };
-    arrived.iter().filter_map(place).collect()
+    store::place_first(connection, &placed).await?;
+    let firsts = firsts.iter().map(|task| task.id);
+    batch.ids.extend(firsts.clone());
+    batch.ordered.extend(firsts);
+    Ok(batch)
 }
 
-fn ended_actions(orders: &[Order]) -> Vec<(i64, i64)> {
-    orders.iter().flat_map(|order| order.ended_actions.iter().copied()).collect()
-}
-
-fn log(arrived: &[Arrived], orders: &[Order], actions: &[(i64, i64)]) {
-    for loser in orders.iter().flat_map(|order| &order.closed) {
-        emit!(
-            TASK_SUPERSEDED,
-            task.id = loser.task,
-            superseded_by = loser.by,
-            "Replaced by a newer request (task {})",
-            loser.by
-        );
-    }
-    for (action, by) in actions {
-        emit!(
-            ACTION_SUPERSEDED,
-            action.id = action,
-            superseded_by = by,
-            "Stop: replaced by a newer request (task {by})"
-        );
-    }
+/// The only requests of members of whom nothing is known, which nothing can stand against; and the others.
+fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
+    let mut count: HashMap<&MemberKey, usize> = HashMap::new();
     for task in arrived {
-        emit!(TASK_ORDERED, task.id = task.id, "The task has its place among those of its member");
+        *count.entry(&task.key).or_default() += 1;
+    }
+    arrived
+        .iter()
+        .partition(|task| !task.is_known && !task.has_succeeded && count[&task.key] == 1)
+}
+
+fn due_in(policy: &Policy, task: &Arrived) -> Duration {
+    if task.returned {
+        return Duration::ZERO;
+    }
+    first_due(
+        policy,
+        &Arrival {
+            operation: task.operation,
+            application: &task.application,
+            has_automation: task.has_automation,
+            failure: &task.failure,
+        },
+    )
+}
+
+/// A member with new requests, and what the order of all its requests is.
+struct Sorted<'a> {
+    key: &'a MemberKey,
+    member: Member,
+    arrived: Vec<&'a Arrived>,
+    action: Option<OpenAction>,
+    order: Order,
+}
+
+async fn order_known(
+    connection: &mut PgConnection,
+    policy: &Policy,
+    arrived: &[&Arrived],
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    if arrived.is_empty() {
+        return Ok(());
+    }
+    let unknown: Vec<_> =
+        arrived.iter().filter(|task| !task.is_known).map(|task| task.id).collect();
+    member::store::introduce(connection, &unknown).await?;
+    let mut of_member: BTreeMap<&MemberKey, Vec<&Arrived>> = BTreeMap::new();
+    for task in arrived {
+        of_member.entry(&task.key).or_default().push(task);
+    }
+    let mut members = member::store::lock(connection, of_member.keys().copied()).await?;
+    let (requests, actions) = unfinished(connection, members.values()).await?;
+    let mut sorted = Vec::new();
+    for (key, arrived) in of_member {
+        let Some(member) = members.remove(key) else { continue };
+        let action = member.open_action.and_then(|id| actions.get(&id)).copied();
+        // What followed from the end of its action is not written yet: the row is ordered after that.
+        if action.is_some_and(|action| action.has_ended) {
+            continue;
+        }
+        let order = order::order(&intents(&member, action, &requests, &arrived));
+        sorted.push(Sorted { key, member, arrived, action, order });
+    }
+    let sorted = end_actions(connection, sorted, batch).await?;
+    write(connection, policy, &sorted, &requests, batch).await
+}
+
+async fn unfinished(
+    connection: &mut PgConnection,
+    members: impl Iterator<Item = &Member> + Clone,
+) -> Result<(HashMap<i64, Known>, BTreeMap<i64, OpenAction>), StoreError> {
+    let tasks: Vec<_> =
+        members.clone().flat_map(|one| one.ready.iter().chain(&one.blocked).copied()).collect();
+    let actions: Vec<_> = members.filter_map(|one| one.open_action).collect();
+    let requests = store::requests(&mut *connection, &tasks).await?;
+    Ok((requests, store::actions(connection, &actions).await?))
+}
+
+/// All requests of a member that count for the order.
+fn intents(
+    member: &Member,
+    action: Option<OpenAction>,
+    requests: &HashMap<i64, Known>,
+    arrived: &[&Arrived],
+) -> Vec<Intent> {
+    let mut intents: Vec<Intent> = Vec::new();
+    let tasks = member.ready.iter().chain(&member.blocked);
+    for (task, known) in tasks.filter_map(|task| Some((*task, requests.get(task)?))) {
+        let standing = match (member.ready == Some(task), member.in_flight) {
+            (true, true) => Standing::InFlight { superseded_by: known.superseded_by },
+            (true, false) => Standing::Head,
+            (false, _) => Standing::Waiting,
+        };
+        let (operation, requested_at) = (known.operation, known.requested_at);
+        intents.push(Intent { task, operation, requested_at, standing });
+    }
+    if let Some(OpenAction { task, operation, requested_at, standing, .. }) = action {
+        intents.push(Intent { task, operation, requested_at, standing });
+    }
+    intents.extend(arrived.iter().map(|task| Intent {
+        task: task.id,
+        operation: task.operation,
+        requested_at: task.requested_at,
+        standing: if task.has_succeeded { Standing::Effective } else { Standing::Arrived },
+    }));
+    let closed = [
+        (member.removal, Operation::Remove, Standing::Void),
+        (member.invite, Operation::Invite, Standing::Effective),
+        (member.role, Operation::ChangeRole, Standing::Effective),
+    ];
+    for (request, operation, standing) in closed {
+        if let Some((task, requested_at)) = request
+            && !intents.iter().any(|intent| intent.task == task)
+        {
+            intents.push(Intent { task, operation, requested_at, standing });
+        }
+    }
+    intents
+}
+
+/// Ends the actions that later requests made pointless. Where a person has one locked, its member waits for another round,
+/// and nobody else does.
+async fn end_actions<'a>(
+    connection: &mut PgConnection,
+    sorted: Vec<Sorted<'a>>,
+    batch: &mut Batch,
+) -> Result<Vec<Sorted<'a>>, StoreError> {
+    let ended: Vec<_> =
+        sorted.iter().flat_map(|one| one.order.ended_actions.iter().copied()).collect();
+    if ended.is_empty() {
+        return Ok(sorted);
+    }
+    batch.ended_actions = manual_action::store::supersede(connection, &ended).await?;
+    let ended: HashSet<_> = batch.ended_actions.iter().map(|(action, _)| *action).collect();
+    let (sorted, locked): (Vec<_>, Vec<_>) = sorted
+        .into_iter()
+        .partition(|one| one.order.ended_actions.iter().all(|(action, _)| ended.contains(action)));
+    let waiting: Vec<_> =
+        locked.iter().flat_map(|one| one.arrived.iter().map(|task| task.id)).collect();
+    store::set_aside(connection, &waiting, LOCKED_PAUSE).await?;
+    batch.ids.extend(waiting);
+    Ok(sorted)
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    policy: &Policy,
+    sorted: &[Sorted<'_>],
+    requests: &HashMap<i64, Known>,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    if sorted.is_empty() {
+        return Ok(());
+    }
+    let closed: Vec<_> = sorted.iter().flat_map(|one| one.order.closed.iter().copied()).collect();
+    let marked: Vec<_> = sorted.iter().flat_map(|one| one.order.marked.iter().copied()).collect();
+    let stepped: Vec<_> = sorted.iter().filter_map(Sorted::steps_back).collect();
+    let succeeded: Vec<_> = sorted.iter().flat_map(|one| one.succeeded()).collect();
+    let placed: Vec<_> = sorted.iter().flat_map(|one| one.placed(policy)).collect();
+    let ids: Vec<_> = sorted.iter().flat_map(|one| one.arrived.iter().map(|task| task.id)).collect();
+
+    store::step_back(connection, &stepped).await?;
+    store::close_superseded(connection, &closed).await?;
+    store::mark_superseded(connection, &marked).await?;
+    store::close_succeeded(connection, &succeeded).await?;
+    store::place(connection, &placed).await?;
+    let ordered: Vec<_> = sorted.iter().map(|one| one.ordered(requests)).collect();
+    member::store::write_order(connection, &ordered).await?;
+    member::store::desire(connection, &succeeded).await?;
+    store::take_off(connection, &ids).await?;
+    let keys: MemberKeys = sorted.iter().map(|one| one.key).collect();
+    member::store::give_turn(connection, &keys).await?;
+    batch.superseded = closed;
+    batch.ordered.extend(placed.iter().map(|one| one.task));
+    batch.ids.extend(ids);
+    Ok(())
+}
+
+impl Sorted<'_> {
+    /// The request that loses its turn although it was tried, and since when that is.
+    fn steps_back(&self) -> Option<(i64, chrono::DateTime<chrono::Utc>)> {
+        let ready = self.member.ready.filter(|_| !self.keeps_turn())?;
+        Some((ready, self.member.trying_since?))
+    }
+
+    fn keeps_turn(&self) -> bool {
+        self.member.ready.is_some() && self.order.head == self.member.ready
+    }
+
+    fn succeeded(&self) -> impl Iterator<Item = i64> {
+        self.arrived.iter().filter(|task| task.has_succeeded).map(|task| task.id)
+    }
+
+    /// The new requests that did not lose at once.
+    fn placed(&self, policy: &Policy) -> Vec<Placed> {
+        let lost: BTreeSet<_> = self.order.closed.iter().map(|loser| loser.task).collect();
+        let stays = |task: &&&Arrived| !task.has_succeeded && !lost.contains(&task.id);
+        let placed = self.arrived.iter().filter(stays).map(|task| Placed {
+            task: task.id,
+            place: if self.order.head == Some(task.id) { "ready" } else { "blocked" },
+            first_due: due_in(policy, task),
+        });
+        placed.collect()
+    }
+
+    fn ordered(&self, requests: &HashMap<i64, Known>) -> Ordered<'_> {
+        let keeps_turn = self.keeps_turn();
+        let next = self.order.head.filter(|_| !keeps_turn);
+        let ended = !self.order.ended_actions.is_empty();
+        let of_removal = self.action.is_some_and(|action| action.operation == Operation::Remove);
+        let was_tried = |removal: bool| {
+            let known = self.order.closed.iter().filter_map(|loser| {
+                let known = requests.get(&loser.task)?;
+                let is_ready = self.member.ready == Some(loser.task);
+                let was_tried = known.was_tried || is_ready && self.member.trying_since.is_some();
+                Some((known.operation, was_tried))
+            });
+            known.into_iter().any(|(operation, was_tried)| {
+                was_tried && (operation == Operation::Remove) == removal
+            })
+        };
+        Ordered {
+            key: self.key,
+            keeps_turn,
+            is_overtaken: !self.order.marked.is_empty(),
+            blocked: next.into_iter().chain(self.order.waiting.iter().copied()).collect(),
+            ends_action: ended,
+            removed_by_hand: ended && of_removal,
+            admitted_by_hand: ended && !of_removal,
+            removal_tried: was_tried(true),
+            admission_tried: was_tried(false),
+            removal: self.latest(Operation::Remove, self.member.removal, |_| true),
+            invite: self.latest(Operation::Invite, self.member.invite, |task| task.has_succeeded),
+            role: self.latest(Operation::ChangeRole, self.member.role, |task| task.has_succeeded),
+        }
+    }
+
+    /// The latest new request of an operation, if it is later than the one that is known.
+    fn latest(
+        &self,
+        operation: Operation,
+        known: Option<Request>,
+        counts: fn(&Arrived) -> bool,
+    ) -> Option<Request> {
+        let new = self.arrived.iter().filter(|task| task.operation == operation && counts(task));
+        let latest = new.map(|task| (task.requested_at, task.id)).max()?;
+        let is_later = known.is_none_or(|(task, at)| latest > (at, task));
+        is_later.then_some((latest.1, latest.0))
     }
 }

@@ -1,17 +1,18 @@
-//! The SQL of intake: read what arrived and what is known of its members, write the order.
+//! The SQL of intake: which rows came in, what is known of their members' requests, and where the rows are placed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::PgConnection;
 
-use super::order::{Intent, Standing, Superseded};
+use super::order::{Standing, Superseded};
 use crate::backend::Failure;
-use crate::membership::{MemberKey, MemberKeys, Operation, Trigger, UnknownWord};
+use crate::manual_action::status::{ActionEnd, ActionStatus};
+use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};
 use crate::store::{StoreError, interval};
 
-/// A new row, as far as intake looks at it.
+/// A new row, as far as intake needs it.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) id: i64,
@@ -21,101 +22,134 @@ pub(super) struct Arrived {
     pub(super) has_automation: bool,
     pub(super) failure: Failure,
     pub(super) requested_at: DateTime<Utc>,
+    /// Whether automation did it elsewhere: nothing is to be tried.
+    pub(super) has_succeeded: bool,
+    /// Whether a person sent it back to automation.
+    pub(super) returned: bool,
     /// Whether its integration is known, by the name that it has here.
     pub(super) is_introduced: bool,
-    /// Whether nothing else is known of its member: then there is nothing to lock or to read.
-    pub(super) is_first: bool,
+    /// Whether anything is known of its member.
+    pub(super) is_known: bool,
 }
 
-/// Begins a transaction that orders new rows, if no other replica does: the lock is got, or not, before the next statement
-/// looks, which so sees whatever was ordered until now.
-///
-/// The commit does not wait for the disk: if the server lost it in a crash, the same would be made again. Whoever acts on
-/// what it wrote commits later, and as the log of the server has one order, that commit waits for both.
-pub(super) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with(
-        "begin;
-         set local reconciler.actor = 'daemon';
-         set local synchronous_commit = off;
-         select set_config('reconciler.orders_arrivals',
-                           pg_try_advisory_xact_lock(hashtextextended('reconciler.intake', 0))::text, true)",
-    )
-    .await
-}
+/// A row that cannot be read, and why.
+pub(super) type Unreadable = (i64, UnknownWord);
 
-/// The oldest rows without a place after this id. One replica orders rows at a time; the others find none. Nobody else
-/// touches what has no place yet, so that nothing is locked.
-pub(super) async fn arrivals(
+/// The oldest rows without a place after this id, whatever their workspace.
+pub(super) async fn oldest(
     connection: &mut PgConnection,
     after: i64,
     limit: i64,
-) -> Result<Vec<Arrived>, StoreError> {
-    let rows = sqlx::query!(
-        r#"with arrived as materialized (
-             select task_id, workspace_id from reconciler.turns
-             where turn = 'arrived' and task_id > $2
-               and (select current_setting('reconciler.orders_arrivals')::boolean)
-             order by task_id
-             limit $1
-         )
-         select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
-                t.failure_code, t.can_retry, t.user_required, t.requested_at,
-                exists (select from reconciler.integrations i
-                        where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
-                          and (i.name, i.kind, i.application)
-                              = (t.integration_name, t.integration_kind, t.application)) as "is_introduced!",
-                not exists (select from reconciler.automation_tasks k
-                            where k.workspace_id = t.workspace_id and k.integration_id = t.integration_id
-                              and k.member_id = t.member_id and k.id <> t.id
-                            offset 0)
-                and not exists (select from reconciler.manual_actions a
-                                where a.workspace_id = t.workspace_id and a.integration_id = t.integration_id
-                                  and a.member_id = t.member_id
-                                offset 0) as "is_first!"
-         from arrived a
-         cross join lateral (
-             select * from reconciler.automation_tasks t where t.id = a.task_id and t.workspace_id = a.workspace_id
-             offset 0
-         ) t
-         order by a.task_id"#,
-        limit,
+) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "-- oldest_arrivals
+         select task_id from reconciler.arrivals
+         where task_id > $1 and not_before <= now()
+         order by task_id
+         limit $2",
         after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Rows without a place, as many of each workspace, and its removals first.
+pub(super) async fn shared_out(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- arrivals_shared_out
+        with recursive every as (
+            (select workspace_id from reconciler.arrivals order by workspace_id limit 1)
+            union all
+            select (select a.workspace_id from reconciler.arrivals a where a.workspace_id > every.workspace_id
+                    order by a.workspace_id limit 1)
+            from every where every.workspace_id is not null
+        ), workspaces as materialized (
+            select workspace_id, ceil($1::bigint::numeric / count(*) over ())::bigint as share
+            from every where workspace_id is not null
+        )
+        select a.task_id
+        from workspaces w
+        cross join lateral (
+            select task_id from reconciler.arrivals a
+            where a.workspace_id = w.workspace_id and a.not_before <= now()
+            order by not a.is_removal, a.task_id
+            limit w.share
+        ) a"#,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Reads these rows; those that cannot be read stand beside the others.
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<(Vec<Arrived>, Vec<Unreadable>), StoreError> {
+    let rows = sqlx::query!(
+        r#"-- read_arrivals
+        select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
+               t.failure_code, t.can_retry, t.user_required, t.requested_at, t.outcome,
+               t.returned_at is not null as "returned!",
+               exists (select from reconciler.integration_settings i
+                       where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
+                         and i.name = t.integration_name
+                       offset 0) as "is_introduced!",
+               exists (select from reconciler.members m
+                       where m.workspace_id = t.workspace_id and m.integration_id = t.integration_id
+                         and m.member_id = t.member_id
+                       offset 0) as "is_known!"
+        from unnest($1::bigint[]) a (id)
+        cross join lateral (
+            select * from reconciler.automation_tasks t where t.id = a.id
+            offset 0
+        ) t"#,
+        ids,
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let bad = |source: UnknownWord| StoreError::BadRow {
-                table: "automation_tasks",
-                id: row.id,
-                source,
-            };
-            let trigger: Trigger = row.trigger.parse().map_err(bad)?;
-            Ok(Arrived {
-                id: row.id,
-                operation: row.operation.parse().map_err(bad)?,
-                application: row.application,
-                has_automation: trigger.has_job(row.job_id.as_deref()),
-                failure: Failure {
-                    code: row.failure_code,
-                    can_retry: row.can_retry,
-                    user_required: row.user_required,
-                    ..Failure::default()
-                },
-                requested_at: row.requested_at,
-                is_introduced: row.is_introduced,
-                is_first: row.is_first,
-                key: MemberKey {
-                    workspace: row.workspace_id,
-                    integration: row.integration_id,
-                    member: row.member_id,
-                },
-            })
-        })
-        .collect()
+    let (mut arrived, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        let words = (row.operation.parse(), row.trigger.parse::<Trigger>());
+        let (operation, trigger) = match words {
+            (Ok(operation), Ok(trigger)) => (operation, trigger),
+            (Err(error), _) | (_, Err(error)) => {
+                unreadable.push((row.id, error));
+                continue;
+            }
+        };
+        arrived.push(Arrived {
+            id: row.id,
+            operation,
+            application: row.application,
+            has_automation: row.returned || trigger.has_job(row.job_id.as_deref()),
+            failure: Failure {
+                code: row.failure_code,
+                can_retry: row.can_retry,
+                user_required: row.user_required,
+                ..Failure::default()
+            },
+            requested_at: row.requested_at,
+            has_succeeded: row.outcome == "succeeded",
+            returned: row.returned,
+            is_introduced: row.is_introduced,
+            is_known: row.is_known,
+            key: MemberKey {
+                workspace: row.workspace_id,
+                integration: row.integration_id,
+                member: row.member_id,
+            },
+        });
+    }
+    Ok((arrived, unreadable))
 }
 
-/// Makes the integrations of these rows known, by their latest name.
+/// Makes the integrations of these rows known, and keeps their names current where nobody has them locked. Kind and
+/// application stay as they were first seen.
 pub(super) async fn introduce_integrations(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -124,16 +158,34 @@ pub(super) async fn introduce_integrations(
         return Ok(());
     }
     sqlx::query!(
-        "insert into reconciler.integrations as known (workspace_id, integration_id, name, kind, application)
-         select distinct on (workspace_id, integration_id)
-                workspace_id, integration_id, integration_name, integration_kind, application
-         from reconciler.automation_tasks
-         where id = any ($1)
-         order by workspace_id, integration_id, id desc
-         on conflict (workspace_id, integration_id) do update
-         set name = excluded.name, kind = excluded.kind, application = excluded.application
-         where (known.name, known.kind, known.application)
-               is distinct from (excluded.name, excluded.kind, excluded.application)",
+        "-- introduce_integrations
+         with named as materialized (
+             select distinct on (t.workspace_id, t.integration_id)
+                    t.workspace_id, t.integration_id, t.integration_name, t.integration_kind, t.application
+             from unnest($1::bigint[]) k (id)
+             cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
+             order by t.workspace_id, t.integration_id, t.id desc
+         ), stated as (
+             insert into reconciler.integration_states (workspace_id, integration_id)
+             select workspace_id, integration_id from named
+             on conflict (workspace_id, integration_id) do nothing
+         ), known as (
+             insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
+             select workspace_id, integration_id, integration_name, integration_kind, application from named
+             on conflict (workspace_id, integration_id) do nothing
+         )
+         update reconciler.integration_settings i
+         set name = free.integration_name
+         from (select named.*, s.place
+               from named
+               cross join lateral (
+                   select s.ctid as place from reconciler.integration_settings s
+                   where s.workspace_id = named.workspace_id and s.integration_id = named.integration_id
+                     and s.name <> named.integration_name
+                   for no key update skip locked
+                   offset 0
+               ) s) free
+         where i.ctid = free.place",
         tasks,
     )
     .execute(connection)
@@ -141,96 +193,234 @@ pub(super) async fn introduce_integrations(
     Ok(())
 }
 
-/// Locks whatever of these members could change under us.
-pub(super) async fn lock_members<'a>(
+/// An unfinished request of a known member.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) operation: Operation,
+    pub(super) requested_at: DateTime<Utc>,
+    pub(super) superseded_by: Option<i64>,
+    /// Whether anything of it was asked of the app.
+    pub(super) was_tried: bool,
+}
+
+/// Reads requests by their tasks.
+pub(super) async fn requests(
     connection: &mut PgConnection,
-    keys: impl Iterator<Item = &'a MemberKey>,
+    tasks: &[i64],
+) -> Result<HashMap<i64, Known>, StoreError> {
+    if tasks.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"-- unfinished_requests
+        select t.id, t.operation, t.requested_at, t.superseded_by,
+               t.attempts > 0 or t.trying_since is not null as "was_tried!"
+        from unnest($1::bigint[]) k (id)
+        cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t"#,
+        tasks,
+    )
+    .fetch_all(connection)
+    .await?;
+    let known = rows.into_iter().map(|row| {
+        let bad = |source| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
+        let known = Known {
+            operation: row.operation.parse().map_err(bad)?,
+            requested_at: row.requested_at,
+            superseded_by: row.superseded_by,
+            was_tried: row.was_tried,
+        };
+        Ok((row.id, known))
+    });
+    known.collect()
+}
+
+/// An action that goes before the requests of its member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenAction {
+    pub(super) task: i64,
+    pub(super) operation: Operation,
+    pub(super) requested_at: DateTime<Utc>,
+    pub(super) standing: Standing,
+    /// It has ended, and the member does not know of it yet.
+    pub(super) has_ended: bool,
+}
+
+/// Reads actions; nobody's row is locked.
+pub(super) async fn actions(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<BTreeMap<i64, OpenAction>, StoreError> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"-- open_actions
+        select a.id, a.task_id, a.operation, a.status, coalesce(t.requested_at, a.opened_at) as "requested_at!"
+        from unnest($1::bigint[]) k (id)
+        cross join lateral (select * from reconciler.manual_actions a where a.id = k.id offset 0) a
+        left join lateral (select * from reconciler.automation_tasks t
+                           where t.id = a.task_id and t.workspace_id = a.workspace_id offset 0) t on true"#,
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    let actions = rows.into_iter().map(|row| {
+        let bad = |source| StoreError::BadRow { table: "manual_actions", id: row.id, source };
+        let end = ActionEnd::of(row.status.parse::<ActionStatus>().map_err(bad)?);
+        let action = OpenAction {
+            task: row.task_id,
+            operation: row.operation.parse().map_err(bad)?,
+            requested_at: row.requested_at,
+            standing: match end {
+                None => Standing::Action(row.id),
+                Some(end) if end.took_effect => Standing::Effective,
+                Some(_) => Standing::Void,
+            },
+            has_ended: end.is_some(),
+        };
+        Ok((row.id, action))
+    });
+    actions.collect()
+}
+
+/// Where the only request of a member goes of whom nothing is known: its turn, when it is due first.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) task: i64,
+    /// When it is due first, counted from when it was received; never before now, for a claim does not look back.
+    pub(super) first_due: Duration,
+}
+
+/// Adds rows of members for their first requests, whose turn it is at once.
+pub(super) async fn place_first(
+    connection: &mut PgConnection,
+    firsts: &[First],
 ) -> Result<(), StoreError> {
-    let keys: MemberKeys = keys.collect();
+    if firsts.is_empty() {
+        return Ok(());
+    }
+    let tasks: Vec<_> = firsts.iter().map(|first| first.task).collect();
+    let delays: Vec<_> = firsts.iter().map(|first| interval(first.first_due)).collect();
     sqlx::query!(
-        "select reconciler.lock_members($1, $2, $3)",
-        &keys.workspaces,
-        &keys.integrations,
-        &keys.members,
+        r#"-- place_first
+        with gone as (
+            delete from reconciler.arrivals a
+            using unnest($1::bigint[]) p (task)
+            where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)
+        ), placed as (
+            update reconciler.automation_tasks t
+            set ordered_at = clock_timestamp(),
+                next_attempt_at = greatest(t.received_at + p.first_due, clock_timestamp())
+            from unnest($1::bigint[], $2::interval[]) p (task, first_due)
+            where t.id = p.task
+            returning t.id, t.workspace_id, t.integration_id, t.member_id, t.member_email, t.member_username,
+                      t.operation, t.entitlements, t.requested_at, t.next_attempt_at
+        ), added as (
+            insert into reconciler.members
+                (workspace_id, integration_id, member_id, member_email, member_username, desired_task_id,
+                 desired_operation, desired_entitlements, desired_requested_at, removal_task_id, removal_requested_at,
+                 ready_task_id, ready_is_removal, next_attempt_at)
+            select workspace_id, integration_id, member_id, member_email, member_username, id, operation, entitlements,
+                   requested_at, case when operation = 'remove' then id end,
+                   case when operation = 'remove' then requested_at end, id, operation = 'remove', next_attempt_at
+            from placed
+        ), awakened as (
+            update reconciler.integration_states d
+            set awake = true
+            from (select distinct workspace_id, integration_id from placed) p
+            where d.workspace_id = p.workspace_id and d.integration_id = p.integration_id and not d.awake
+        )
+        insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+        select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb
+        from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
+             placed p"#,
+        &tasks,
+        &delays,
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Every unfinished intent of these members, and the closed ones wanted since the given times.
-pub(super) async fn known_intents(
-    connection: &mut PgConnection,
-    since: &BTreeMap<MemberKey, DateTime<Utc>>,
-) -> Result<BTreeMap<MemberKey, Vec<Intent>>, StoreError> {
-    let keys: MemberKeys = since.keys().collect();
-    let times: Vec<_> = since.values().copied().collect();
-    let rows = sqlx::query!(
-        r#"
-        select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.requested_at,
-               t.state, h.turn as "turn?", t.superseded_by,
-               (h.lease_until is not null or h.running_job_id is not null
-                or h.uncertain_since is not null) as "in_flight!",
-               a.id as "action_id?", a.status as "action_status?"
-        from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
-             k (workspace_id, integration_id, member_id, since)
-        join reconciler.automation_tasks t using (workspace_id, integration_id, member_id)
-        left join lateral (
-            select * from reconciler.turns h where h.task_id = t.id and h.workspace_id = t.workspace_id
-            offset 0
-        ) h on true
-        left join lateral (
-            select a.id, a.status
-            from (select * from reconciler.manual_actions a
-                  where a.task_id = t.id and a.workspace_id = t.workspace_id
-                  offset 0) a
-            order by a.id desc limit 1
-        ) a on t.state = 'escalated'
-        where h.turn in ('head', 'waiting')
-           or a.status in ('open', 'in_progress', 'done')
-           or (h.turn is null and t.requested_at >= k.since)
-        "#,
-        &keys.workspaces,
-        &keys.integrations,
-        &keys.members,
-        &times,
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut known: BTreeMap<MemberKey, Vec<Intent>> = BTreeMap::new();
-    for row in rows {
-        let bad = |source| StoreError::BadRow { table: "automation_tasks", id: row.id, source };
-        let intent = Intent {
-            task: row.id,
-            operation: row.operation.parse().map_err(bad)?,
-            requested_at: row.requested_at,
-            standing: match (row.turn.as_deref(), row.state.as_str()) {
-                (Some("waiting"), _) => Standing::Waiting,
-                (Some(_), _) if row.in_flight => {
-                    Standing::InFlight { superseded_by: row.superseded_by }
-                }
-                (Some(_), _) => Standing::Head,
-                (None, "succeeded") => Standing::Effective,
-                (None, "escalated") => of_action(row.action_id, row.action_status.as_deref()),
-                (None, _) => Standing::Void,
-            },
-        };
-        let key = MemberKey {
-            workspace: row.workspace_id,
-            integration: row.integration_id,
-            member: row.member_id,
-        };
-        known.entry(key).or_default().push(intent);
-    }
-    Ok(known)
+/// Where a new task of a known member goes.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) task: i64,
+    /// `ready` or `blocked`, for the trail.
+    pub(super) place: &'static str,
+    /// When it is due first, counted from when it was received.
+    pub(super) first_due: Duration,
 }
 
-fn of_action(action: Option<i64>, status: Option<&str>) -> Standing {
-    match (action, status) {
-        (Some(action), Some("open" | "in_progress" | "done")) => Standing::Action(action),
-        (_, Some("verified" | "attested" | "not_needed")) => Standing::Effective,
-        _ => Standing::Void,
+/// Says of new tasks that they are ordered, in the trail too, and when they are due first. Those that lost at once have
+/// their line already.
+pub(super) async fn place(
+    connection: &mut PgConnection,
+    placed: &[Placed],
+) -> Result<(), StoreError> {
+    if placed.is_empty() {
+        return Ok(());
     }
+    let tasks: Vec<_> = placed.iter().map(|one| one.task).collect();
+    let places: Vec<_> = placed.iter().map(|one| one.place.to_owned()).collect();
+    let delays: Vec<_> = placed.iter().map(|one| interval(one.first_due)).collect();
+    sqlx::query!(
+        "-- place_tasks
+         with placed as (
+             update reconciler.automation_tasks t
+             set ordered_at = coalesce(t.ordered_at, clock_timestamp()),
+                 next_attempt_at = greatest(t.received_at + p.first_due, clock_timestamp())
+             from unnest($1::bigint[], $2::text[], $3::interval[]) p (task, place, first_due)
+             where t.id = p.task
+             returning t.id, t.workspace_id, p.place
+         )
+         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('place', p.place)
+         from (select reconciler.current_actor() as name offset 0) actor, placed p",
+        &tasks,
+        &places,
+        &delays,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes rows that have their place off the list of those that came in.
+pub(super) async fn take_off(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- take_off_arrivals
+         delete from reconciler.arrivals a
+         using unnest($1::bigint[]) p (task)
+         where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Leaves rows for a later round; how often each was left before.
+pub(super) async fn set_aside(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+    wait: Duration,
+) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "-- set_aside_arrivals
+         update reconciler.arrivals a
+         set not_before = clock_timestamp() + $2, set_aside = a.set_aside + 1
+         from unnest($1::bigint[]) p (task)
+         where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)",
+        tasks,
+        interval(wait),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Closes what lost, in the trail too.
@@ -243,20 +433,16 @@ pub(super) async fn close_superseded(
     }
     let (tasks, winners) = arrays(losers);
     sqlx::query!(
-        "with ended as (
-             delete from reconciler.turns t
-             using unnest($1::bigint[], $2::bigint[]) l (task, winner)
-             where t.ctid = (select h.ctid from reconciler.turns h where h.task_id = l.task)
-             returning t.task_id, t.workspace_id, t.trying_since, l.winner
-         ), closed as (
+        "-- close_superseded
+         with closed as (
              update reconciler.automation_tasks t
-             set state = 'superseded', superseded_by = ended.winner, closed_at = clock_timestamp(),
-                 closed_reason = 'Replaced by a newer request (task ' || ended.winner || ')', tried_since = ended.trying_since,
-                 acted_until = case when t.attempts > 0 or ended.trying_since is not null then clock_timestamp()
-                                    else t.acted_until end,
+             set state = 'superseded', superseded_by = l.winner, closed_at = clock_timestamp(),
+                 closed_reason = 'Replaced by a newer request (task ' || l.winner || ')',
+                 effects_possible_until = case when t.attempts > 0 or t.trying_since is not null
+                                               then clock_timestamp() else t.effects_possible_until end,
                  ordered_at = coalesce(t.ordered_at, clock_timestamp())
-             from ended
-             where t.id = ended.task_id and t.workspace_id = ended.workspace_id
+             from unnest($1::bigint[], $2::bigint[]) l (task, winner)
+             where t.id = l.task
              returning t.id, t.workspace_id, t.superseded_by
          )
          insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
@@ -281,17 +467,12 @@ pub(super) async fn mark_superseded(
     }
     let (tasks, winners) = arrays(losers);
     sqlx::query!(
-        "with hastened as (
-             update reconciler.turns t
-             set next_attempt_at = least(t.next_attempt_at, clock_timestamp())
-             from unnest($1::bigint[], $2::bigint[]) l (task, winner)
-             where t.ctid = (select h.ctid from reconciler.turns h where h.task_id = l.task)
-             returning t.task_id, t.workspace_id, t.next_attempt_at, l.winner
-         ), marked as (
+        "-- mark_superseded
+         with marked as (
              update reconciler.automation_tasks t
-             set superseded_by = hastened.winner, next_attempt_at = hastened.next_attempt_at
-             from hastened
-             where t.id = hastened.task_id and t.workspace_id = hastened.workspace_id
+             set superseded_by = l.winner, next_attempt_at = least(t.next_attempt_at, clock_timestamp())
+             from unnest($1::bigint[], $2::bigint[]) l (task, winner)
+             where t.id = l.task
              returning t.id, t.workspace_id, t.superseded_by
          )
          insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
@@ -310,102 +491,49 @@ fn arrays(losers: &[Superseded]) -> (Vec<i64>, Vec<i64>) {
     losers.iter().map(|loser| (loser.task, loser.by)).unzip()
 }
 
-/// Lets tasks wait; a head that was overtaken steps back.
-pub(super) async fn let_wait(
+/// Remembers of requests that step back since when they were tried.
+pub(super) async fn step_back(
     connection: &mut PgConnection,
-    tasks: &[i64],
+    stepped: &[(i64, DateTime<Utc>)],
 ) -> Result<(), StoreError> {
-    if tasks.is_empty() {
+    if stepped.is_empty() {
         return Ok(());
     }
+    let (tasks, since): (Vec<_>, Vec<_>) = stepped.iter().copied().unzip();
     sqlx::query!(
-        "update reconciler.turns set turn = 'waiting' where task_id = any ($1) and turn <> 'waiting'",
-        tasks,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Gives tasks their turn.
-pub(super) async fn give_turn(
-    connection: &mut PgConnection,
-    tasks: &[i64],
-) -> Result<(), StoreError> {
-    if tasks.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "with promoted as (
-             update reconciler.turns
-             set turn = 'head',
-                 next_attempt_at = greatest(next_attempt_at, clock_timestamp(),
-                                            reconciler.acted_until(workspace_id, integration_id, member_id))
-             where task_id = any ($1) and turn <> 'head'
-             returning task_id, workspace_id, next_attempt_at
-         )
-         update reconciler.automation_tasks t
-         set next_attempt_at = promoted.next_attempt_at
-         from promoted
-         where t.id = promoted.task_id and t.workspace_id = promoted.workspace_id",
-        tasks,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Where a new task stands.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) task: i64,
-    /// `head` or `waiting`.
-    pub(super) turn: &'static str,
-    /// When it is due first, counted from when it was received; never before now, for a claim does not look back.
-    pub(super) first_due: Duration,
-    /// Whether nothing else is known of its member, and so nothing that could still act on them.
-    pub(super) is_first: bool,
-}
-
-/// Gives new tasks their place, in the trail too; those that lost at once have their line already.
-pub(super) async fn place(
-    connection: &mut PgConnection,
-    places: &[Place],
-) -> Result<(), StoreError> {
-    if places.is_empty() {
-        return Ok(());
-    }
-    let tasks: Vec<_> = places.iter().map(|place| place.task).collect();
-    let turns: Vec<_> = places.iter().map(|place| place.turn.to_owned()).collect();
-    let delays: Vec<_> = places.iter().map(|place| interval(place.first_due)).collect();
-    let firsts: Vec<_> = places.iter().map(|place| place.is_first).collect();
-    sqlx::query!(
-        "with placed as (
-             update reconciler.automation_tasks t
-             set ordered_at = clock_timestamp(),
-                 next_attempt_at = greatest(
-                     t.received_at + p.first_due, clock_timestamp(),
-                     case when p.turn = 'head' and not p.is_first
-                          then reconciler.acted_until(t.workspace_id, t.integration_id, t.member_id) end)
-             from unnest($1::bigint[], $2::text[], $3::interval[], $4::boolean[]) p (task, turn, first_due, is_first)
-             where t.id = p.task
-             returning t.id, t.workspace_id, t.next_attempt_at, p.turn
-         ), queued as (
-             update reconciler.turns t
-             set turn = p.turn, next_attempt_at = p.next_attempt_at
-             from placed p
-             where t.ctid = (select h.ctid from reconciler.turns h
-                             where h.task_id = p.id and h.workspace_id = p.workspace_id)
-         )
-         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text,
-                case p.turn when 'head' then '{\"turn\": \"head\"}'::jsonb else '{\"turn\": \"waiting\"}'::jsonb end
-         from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
-              placed p",
+        "-- step_back
+         update reconciler.automation_tasks t set trying_since = s.since
+         from unnest($1::bigint[], $2::timestamptz[]) s (task, since) where t.id = s.task",
         &tasks,
-        &turns,
-        &delays,
-        &firsts,
+        &since,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Closes what automation did elsewhere, in the trail too.
+pub(super) async fn close_succeeded(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "-- close_succeeded_elsewhere
+         with closed as (
+             update reconciler.automation_tasks t
+             set state = 'succeeded', closed_at = clock_timestamp(), closed_reason = 'Automation did it',
+                 ordered_at = coalesce(t.ordered_at, clock_timestamp())
+             from unnest($1::bigint[]) k (task)
+             where t.id = k.task
+             returning t.id, t.workspace_id, t.closed_reason
+         )
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.succeeded', workspace_id, 'task', id::text, jsonb_build_object('reason', closed_reason)
+         from closed",
+        tasks,
     )
     .execute(connection)
     .await?;

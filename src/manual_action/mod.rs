@@ -12,7 +12,9 @@ use crate::config;
 use crate::membership::{IntegrationKind, MemberKey, Operation, Trigger};
 
 pub mod instructions;
+pub mod nudges;
 pub mod returns;
+pub mod status;
 pub mod store;
 
 /// What an action is opened from.

@@ -143,29 +143,266 @@ pub async fn give_all_back(
     Ok(id.is_some())
 }
 
-/// A return to automation whose canary has ended.
+/// Actions that go back together and are not decided on.
 #[derive(Debug)]
-pub struct DecidedReturn {
-    /// Its id.
+pub struct Undecided {
+    /// The return's id.
     pub id: i64,
-    /// Of which integration.
+    /// The tenant.
+    pub workspace: String,
+    /// The integration.
     pub integration: String,
-    /// `released` or `stopped`.
-    pub decision: String,
-    /// Actions that followed, or stay.
-    pub actions: i32,
+    /// Whether the canary has worked, and the rest is on its way.
+    pub is_releasing: bool,
+    /// How the canary's task ended; `None` if it was deleted.
+    pub canary: Option<CanaryEnd>,
+    /// The actions that wait for it.
+    pub rest: Vec<i64>,
+    /// Why they go back.
+    pub reason: String,
+    /// How many of the rest went back.
+    pub sent: i32,
 }
 
-/// Decides one return whose canary has ended, if there is one.
-pub async fn decide_return(
-    connection: &mut PgConnection,
-) -> Result<Option<DecidedReturn>, StoreError> {
-    Ok(sqlx::query_as!(
-        DecidedReturn,
-        r#"select return_id as "id!", integration_id as "integration!", decision as "decision!",
-                  actions as "actions!"
-           from reconciler.decide_return()"#
+/// How a canary's task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CanaryEnd {
+    /// An attempt of automation worked.
+    Worked,
+    /// A person has it again.
+    Failed,
+    /// It was overtaken, cancelled, or found as wanted without an attempt: that says nothing of the fix.
+    SaysNothing,
+}
+
+/// What to do next with a return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Send another canary.
+    SendNext,
+    /// Send the rest.
+    Release,
+    /// Leave the rest with people.
+    Stop,
+}
+
+/// What to do next with a return. Pure.
+pub fn next_step(undecided: &Undecided) -> Step {
+    match undecided.canary {
+        _ if undecided.is_releasing => Step::Release,
+        Some(CanaryEnd::Worked) => Step::Release,
+        Some(CanaryEnd::Failed) => Step::Stop,
+        Some(CanaryEnd::SaysNothing) | None if undecided.rest.is_empty() => Step::Release,
+        Some(CanaryEnd::SaysNothing) | None => Step::SendNext,
+    }
+}
+
+/// One return whose next step can be made, locked.
+pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided>, StoreError> {
+    let row = sqlx::query!(
+        r#"-- undecided_return
+        select w.id, w.workspace_id, w.integration_id, w.state = 'releasing' as "is_releasing!", w.rest, w.reason,
+               w.sent, t.state as "canary?", t.attempts as "attempts?"
+        from reconciler.returns w
+        left join reconciler.automation_tasks t on t.id = w.canary_task_id and t.workspace_id = w.workspace_id
+        where w.state in ('waiting', 'releasing')
+          and (w.state = 'releasing' or t.id is null or t.closed_at is not null) and w.not_before <= now()
+          -- The task of an action that was sent back is closed still, until that was taken up.
+          and not exists (select from reconciler.manual_actions a
+                          join reconciler.nudges n on n.action_id = a.id and n.workspace_id = a.workspace_id
+                          where a.task_id = w.canary_task_id and a.workspace_id = w.workspace_id)
+        order by w.id
+        limit 1
+        for no key update of w skip locked"#
     )
     .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Undecided {
+        id: row.id,
+        workspace: row.workspace_id,
+        integration: row.integration_id,
+        is_releasing: row.is_releasing,
+        canary: row.canary.map(|state| match state.as_str() {
+            "succeeded" if row.attempts.unwrap_or(0) > 0 => CanaryEnd::Worked,
+            "escalated" => CanaryEnd::Failed,
+            _ => CanaryEnd::SaysNothing,
+        }),
+        rest: row.rest,
+        reason: row.reason,
+        sent: row.sent,
+    }))
+}
+
+/// What went back of a return, and what is left of it.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// The tasks that went back.
+    pub tasks: Vec<i64>,
+    /// The actions that are still to go: those that a person has locked are tried again.
+    pub left: Vec<i64>,
+}
+
+impl Sent {
+    /// How many went back.
+    pub fn count(&self) -> i32 {
+        i32::try_from(self.tasks.len()).unwrap_or(i32::MAX)
+    }
+}
+
+/// Sends the next `limit` actions of a return back. Those that are no longer open stay where they are.
+pub async fn send(
+    connection: &mut PgConnection,
+    undecided: &Undecided,
+    limit: usize,
+) -> Result<Sent, StoreError> {
+    let (next, later) = undecided.rest.split_at(limit.min(undecided.rest.len()));
+    let rows = sqlx::query!(
+        r#"-- send_back
+        with opened as materialized (
+            select a.id, a.task_id, k.place
+            from unnest($1::bigint[]) with ordinality k (id, place)
+            cross join lateral (select * from reconciler.manual_actions a
+                                where a.id = k.id and a.status = 'open' offset 0) a
+        ), free as materialized (
+            select o.id, f.place
+            from opened o
+            cross join lateral (select a.ctid as place from reconciler.manual_actions a
+                                where a.id = o.id and a.status = 'open'
+                                for no key update skip locked
+                                offset 0) f
+        ), returned as (
+            update reconciler.manual_actions a set status = 'returned', note = $2
+            from free where a.ctid = free.place
+            returning a.id
+        )
+        select o.id, o.task_id, exists (select from returned r where r.id = o.id) as "went!"
+        from opened o order by o.place"#,
+        next,
+        undecided.reason,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut sent = Sent { tasks: Vec::new(), left: later.to_vec() };
+    for row in rows {
+        match row.went {
+            true => sent.tasks.push(row.task_id),
+            false => sent.left.push(row.id),
+        }
+    }
+    Ok(sent)
+}
+
+/// Writes how far a return has come.
+pub async fn update(
+    connection: &mut PgConnection,
+    undecided: &Undecided,
+    state: &str,
+    canary: Option<i64>,
+    sent: &Sent,
+) -> Result<(), StoreError> {
+    // Where nothing could be sent, people have the rest locked.
+    sqlx::query!(
+        "-- update_return
+         update reconciler.returns
+         set state = $3, canary_task_id = coalesce($4, canary_task_id), rest = $5, sent = sent + $6,
+             decided_at = case when $3 = 'released' then clock_timestamp() end,
+             not_before = case when $6 = 0 then clock_timestamp() + interval '1 s' else not_before end
+         where id = $1 and workspace_id = $2",
+        undecided.id,
+        undecided.workspace,
+        state,
+        canary,
+        &sent.left,
+        sent.count(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lets the rest of a return follow little by little.
+pub async fn ramp(connection: &mut PgConnection, undecided: &Undecided) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update reconciler.integration_states set ramp_limit = 1
+         where workspace_id = $1 and integration_id = $2 and status = 'active'",
+        undecided.workspace,
+        undecided.integration,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Leaves the rest of a return with people; how many are still open.
+pub async fn stop(connection: &mut PgConnection, undecided: &Undecided) -> Result<i32, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- stop_return
+        with stopped as (
+            update reconciler.returns set state = 'stopped', decided_at = clock_timestamp()
+            where id = $1 and workspace_id = $2
+        )
+        select count(*)::integer as "open!"
+        from unnest($3::bigint[]) k (id)
+        cross join lateral (select from reconciler.manual_actions a where a.id = k.id and a.status = 'open' offset 0) a"#,
+        undecided.id,
+        undecided.workspace,
+        &undecided.rest,
+    )
+    .fetch_one(connection)
     .await?)
+}
+
+/// Says in the trail what was decided: `released` or `stopped`.
+pub async fn append(
+    connection: &mut PgConnection,
+    undecided: &Undecided,
+    decision: &str,
+    actions: i32,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         values ('return.' || $3::text, $1, 'integration', $2, jsonb_build_object('return', $4::bigint, 'actions', $5::integer))",
+        undecided.workspace,
+        undecided.integration,
+        decision,
+        undecided.id,
+        actions,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_that_worked_releases_the_rest_and_one_that_says_nothing_is_followed_by_another() {
+        use CanaryEnd::{Failed, SaysNothing, Worked};
+        let table = [
+            (false, Some(Worked), 2, Step::Release),
+            (false, Some(Worked), 0, Step::Release),
+            (false, Some(Failed), 2, Step::Stop),
+            (false, Some(Failed), 0, Step::Stop),
+            (false, Some(SaysNothing), 2, Step::SendNext),
+            (false, Some(SaysNothing), 0, Step::Release),
+            (false, None, 2, Step::SendNext),
+            (true, Some(Failed), 2, Step::Release),
+            (true, None, 2, Step::Release),
+        ];
+        for (is_releasing, canary, rest, expected) in table {
+            let undecided = Undecided {
+                id: 1,
+                workspace: "acme".to_owned(),
+                integration: "app".to_owned(),
+                is_releasing,
+                canary,
+                rest: vec![7; rest],
+                reason: "fixed".to_owned(),
+                sent: 0,
+            };
+            assert_eq!(next_step(&undecided), expected, "{canary:?} of {rest}");
+        }
+    }
 }

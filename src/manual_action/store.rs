@@ -83,8 +83,8 @@ pub async fn open_reconnect(
     .await?)
 }
 
-/// Ends actions that a later intent made pointless: pairs of action and winning task. Answers with those ended. The caller
-/// has locked them.
+/// Ends actions that a later request made pointless: pairs of action and winning task. Answers with those ended; what a
+/// person has locked stays as it is.
 pub async fn supersede(
     connection: &mut PgConnection,
     ended: &[(i64, i64)],
@@ -94,14 +94,16 @@ pub async fn supersede(
     }
     let (actions, winners): (Vec<i64>, Vec<i64>) = ended.iter().copied().unzip();
     let rows = sqlx::query!(
-        r#"with lost as materialized (
+        r#"-- supersede_actions
+         with lost as materialized (
              select m.place, l.winner
              from unnest($1::bigint[], $2::bigint[]) l (action, winner)
              cross join lateral (
-                 select ctid as place, status from reconciler.manual_actions where id = l.action
+                 select ctid as place from reconciler.manual_actions
+                 where id = l.action and status in ('open', 'in_progress', 'done')
+                 for no key update skip locked
                  offset 0
              ) m
-             where m.status in ('open', 'in_progress', 'done')
          )
          update reconciler.manual_actions a
          set status = 'superseded', observed = 'Replaced by a newer request (task ' || lost.winner || ')'
@@ -114,6 +116,32 @@ pub async fn supersede(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.winner)).collect())
+}
+
+/// Ends the action that asks to fix a login, as a person resumed the integration. False if somebody has it locked.
+pub async fn dismiss_reconnect(
+    connection: &mut PgConnection,
+    action: i64,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- dismiss_reconnect
+        with free as materialized (
+            select ctid as place from reconciler.manual_actions
+            where id = $1 and status in ('open', 'in_progress', 'done')
+            for no key update skip locked
+        ), dismissed as (
+            update reconciler.manual_actions a
+            set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
+            from free where a.ctid = free.place
+            returning 1
+        )
+        select exists (select from dismissed)
+               or not exists (select from reconciler.manual_actions
+                              where id = $1 and status in ('open', 'in_progress', 'done')) as "is_ended!""#,
+        action,
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// An action that is past its deadline.
@@ -138,9 +166,10 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
              from reconciler.manual_actions o
              where o.status in ('open', 'in_progress', 'done') and o.due_at <= now() and o.reminded_at is null
                and (o.operation = 'reconnect'
-                    or exists (select from reconciler.integrations i
-                               where i.workspace_id = o.workspace_id and i.integration_id = o.integration_id
-                                 and i.status in ('active', 'probing')
+                    or exists (select from reconciler.integration_states d
+                               join reconciler.integration_settings s using (workspace_id, integration_id)
+                               where d.workspace_id = o.workspace_id and d.integration_id = o.integration_id
+                                 and d.status in ('active', 'probing') and s.paused_at is null
                                offset 0))
              order by o.due_at
              limit $1

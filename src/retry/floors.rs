@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
 
 use super::ClaimedTask;
+use crate::membership::Operation;
 
 /// Floors stay so far behind the last task: rows that somebody holds for a moment are looked at again.
 const STAYS_BEHIND: TimeDelta = TimeDelta::seconds(1);
@@ -23,12 +24,13 @@ const STAYS_BEHIND: TimeDelta = TimeDelta::seconds(1);
 /// looked at from their first task on at the same time.
 const SWEEPS_EVERY: Duration = Duration::from_secs(10);
 
-type Integration = (String, String);
+/// A part of an integration that claims take in order: its removals, or its other requests.
+type Lane = (String, String, bool);
 
 /// What this process knows, by workspace and integration.
 #[derive(Debug, Default)]
 pub struct Floors {
-    known: HashMap<Integration, Known>,
+    known: HashMap<Lane, Known>,
 }
 
 #[derive(Debug)]
@@ -37,17 +39,30 @@ struct Known {
     sweeps_at: Instant,
 }
 
-/// From when on to look, by workspace and integration.
-pub type DueFrom = BTreeMap<String, BTreeMap<String, DateTime<Utc>>>;
+/// From when on to scan, by workspace and integration.
+pub type DueFrom = BTreeMap<String, BTreeMap<String, Starts>>;
+
+/// From when on to scan in one integration; from the first request on, where it says nothing.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Starts {
+    /// Among removals.
+    pub removals: Option<DateTime<Utc>>,
+    /// Among the other requests.
+    pub others: Option<DateTime<Utc>>,
+}
 
 impl Floors {
     /// The floors of a claim that begins now; other integrations are looked at from their first task on.
     pub fn at(&self, now: Instant) -> DueFrom {
         let mut floors = DueFrom::new();
-        for ((workspace, integration), known) in &self.known {
+        for ((workspace, integration, is_removal), known) in &self.known {
             if now < known.sweeps_at {
                 let of_workspace = floors.entry(workspace.clone()).or_default();
-                of_workspace.insert(integration.clone(), known.from);
+                let starts = of_workspace.entry(integration.clone()).or_default();
+                match is_removal {
+                    true => starts.removals = Some(known.from),
+                    false => starts.others = Some(known.from),
+                }
             }
         }
         floors
@@ -55,11 +70,12 @@ impl Floors {
 
     /// Learns from the claim that began at `began`: what it took, and whether there may be more.
     pub fn learn(&mut self, tasks: &[Arc<ClaimedTask>], may_be_more: bool, began: Instant) {
-        let mut reached: HashMap<(&str, &str), DateTime<Utc>> = HashMap::new();
+        let mut reached: HashMap<(&str, &str, bool), DateTime<Utc>> = HashMap::new();
         for task in tasks {
             if let Some(due) = task.taken_in_order {
-                let integration = (task.key.workspace.as_str(), task.key.integration.as_str());
-                let last = reached.entry(integration).or_insert(due);
+                let (workspace, integration) = (&task.key.workspace, &task.key.integration);
+                let lane = (workspace.as_str(), integration.as_str(), is_removal(task));
+                let last = reached.entry(lane).or_insert(due);
                 *last = due.max(*last);
             }
         }
@@ -68,10 +84,10 @@ impl Floors {
                 known.sweeps_at = next_sweep(began);
             }
         }
-        for ((workspace, integration), last) in reached {
+        for ((workspace, integration, is_removal), last) in reached {
             let from = last - STAYS_BEHIND;
-            let integration = (workspace.to_owned(), integration.to_owned());
-            let known = self.known.entry(integration).or_insert(Known { from, sweeps_at: began });
+            let lane = (workspace.to_owned(), integration.to_owned(), is_removal);
+            let known = self.known.entry(lane).or_insert(Known { from, sweeps_at: began });
             if began < known.sweeps_at {
                 known.from = from.max(known.from);
             } else {
@@ -83,9 +99,14 @@ impl Floors {
     /// Forgets the integrations of tasks that go back as they were.
     pub fn forget(&mut self, tasks: &[Arc<ClaimedTask>]) {
         for task in tasks {
-            self.known.remove(&(task.key.workspace.clone(), task.key.integration.clone()));
+            let (workspace, integration) = (&task.key.workspace, &task.key.integration);
+            self.known.remove(&(workspace.clone(), integration.clone(), is_removal(task)));
         }
     }
+}
+
+fn is_removal(task: &ClaimedTask) -> bool {
+    task.wanted.operation == Operation::Remove
 }
 
 fn next_sweep(now: Instant) -> Instant {
@@ -95,7 +116,6 @@ fn next_sweep(now: Instant) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::membership::Operation;
     use crate::retry::decide::tests::task;
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -108,7 +128,7 @@ mod tests {
     }
 
     fn from(floors: &Floors, now: Instant) -> Option<DateTime<Utc>> {
-        floors.at(now).values().flat_map(BTreeMap::values).next().copied()
+        floors.at(now).values().flat_map(BTreeMap::values).next()?.removals
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::config::{self, Backoff};
 use crate::lease::Lease;
 use crate::membership::{MemberKey, Operation, Trigger, Wanted};
 
-pub mod batch;
+pub mod claim;
 pub mod decide;
 pub mod floors;
+pub mod record;
 pub mod step;
-pub mod store;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

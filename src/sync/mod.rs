@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::backend::{Snapshot, UpdateReport};
 use crate::config;
 use crate::lease::Lease;
-use crate::membership::Operation;
+use crate::membership::{Operation, words};
 
 pub mod guard;
 pub mod report;
@@ -23,45 +23,38 @@ pub mod store;
 pub mod verdict;
 pub mod watch;
 
-/// How an integration is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Procedure {
-    /// Apps: a check for updates, its report, the apply of the report.
-    CheckAndApply,
-    /// Business hubs: a sync.
-    Sync,
-}
-
-impl Procedure {
-    /// The word in the row.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CheckAndApply => "check_and_apply",
-            Self::Sync => "sync",
-        }
+words! {
+    /// How an integration is read.
+    Procedure {
+        /// Apps: a check for updates, its report, the apply of the report.
+        CheckAndApply = "check_and_apply",
+        /// Business hubs: a sync.
+        Sync = "sync",
     }
 }
 
-/// How far a sync is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyncState {
-    /// Wanted, not begun.
-    Requested,
-    /// The backend was or is about to be asked to read the app.
-    Started,
-    /// A person decided on the held report.
-    ReportReady,
-    /// The report is being applied.
-    Applying,
+words! {
+    /// How far a sync is that has a step to make.
+    SyncState {
+        /// Wanted, not begun.
+        Requested = "requested",
+        /// The backend was or is about to be asked to read the app.
+        Started = "started",
+        /// A person decided on the held report.
+        ReportReady = "report_ready",
+        /// The report is being applied.
+        Applying = "applying",
+    }
 }
 
-/// A person's decision on a held report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeldDecision {
-    /// Apply exactly this report.
-    Approved,
-    /// Do not.
-    Rejected,
+words! {
+    /// A person's decision on a held report.
+    HeldDecision {
+        /// Apply exactly this report.
+        Approved = "approved",
+        /// Do not.
+        Rejected = "rejected",
+    }
 }
 
 /// A sync under a lease.

@@ -48,7 +48,8 @@ pub struct Line {
 pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<Line>, StoreError> {
     Ok(sqlx::query_as!(
         Line,
-        "select s.id, s.workspace_id, s.integration_id, i.name as integration_name, s.procedure, s.state, s.causes,
+        r#"-- list_syncs
+         select s.id, s.workspace_id, s.integration_id, i.name as "integration_name!", s.procedure, s.state, s.causes,
                 s.requested_at, s.next_step_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason,
                 s.held_until, s.decision, s.last_error, s.report -> 'snapshot' as snapshot, s.report -> 'counts' as counts
          from reconciler.syncs s
@@ -57,7 +58,7 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<Line>, StoreE
            and ($2::text is null or s.integration_id = $2)
            and (not $3 or s.state = 'held')
          order by s.id desc
-         limit $4",
+         limit $4"#,
         filter.workspace,
         filter.integration,
         filter.held,
@@ -105,7 +106,9 @@ pub struct Card {
 pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     Ok(sqlx::query_as!(
         Card,
-        r#"select s.id, s.workspace_id, s.integration_id, i.name as integration_name, i.application, s.procedure,
+        r#"-- find_sync
+           select s.id, s.workspace_id, s.integration_id, i.name as "integration_name!",
+                  i.application as "application!", s.procedure,
                   s.state, s.causes, s.requested_at, s.next_step_at, s.started_at, s.running_job_id,
                   s.running_since, s.finished_at, s.finished_reason, s.failures, s.last_error, s.held_reason,
                   s.held_until, s.decision, s.decision_reason, s.decided_by, s.decided_at, s.unexpected_removals,
@@ -137,19 +140,16 @@ pub async fn decide(
     Ok(written.rows_affected() > 0)
 }
 
-/// Asks for a snapshot now, in a person's name; the request's id.
+/// Asks for a snapshot now, in a person's name. The daemon makes one request of all who ask.
 pub async fn request(
     connection: &mut PgConnection,
     workspace: &str,
     integration: &str,
-) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"select reconciler.request_snapshot($1, $2) as "id!""#,
-        workspace,
-        integration,
-    )
-    .fetch_one(connection)
-    .await?)
+) -> Result<(), StoreError> {
+    sqlx::query!("select reconciler.request_snapshot($1, $2)", workspace, integration)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// The sync that a request has to wait for, and its state.

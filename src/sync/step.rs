@@ -149,7 +149,7 @@ impl Step<'_> {
                 Ok(known) => known,
                 Err(error) => return Ok(self.failed(&error)),
             };
-            intents = super::report::store::intents(self.pool, workspace, integration).await?;
+            intents = super::report::store::intents(self.pool, self.sync).await?;
             facts.unexpected_before =
                 guard::store::unexpected_in_24_h(self.pool, workspace, integration).await?;
             facts = self.removals(&update, &known, &intents).judge(facts);

@@ -6,11 +6,17 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
-use super::{ClaimedSync, HeldDecision, Procedure, SyncState};
+use super::ClaimedSync;
+use super::verdict::Verdict;
 use crate::backend::UpdateReport;
+use crate::emit;
 use crate::lease::{Lease, LeaseLost, fenced};
+use crate::manual_action::status::ActionStatus;
 use crate::membership::{UnknownWord, Wanted};
 use crate::store::{StoreError, interval};
+
+/// A sync that cannot be read is tried again after this long: somebody has to look at it.
+const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Claims up to `limit` syncs with a step due. A request waits until the integration's running sync has ended.
 pub async fn claim(
@@ -20,7 +26,7 @@ pub async fn claim(
 ) -> Result<Vec<ClaimedSync>, StoreError> {
     let ends = Instant::now() + lease;
     let rows = sqlx::query!(
-        r#"
+        r#"-- claim_syncs
         with due as materialized (
             select s.ctid as place
             from reconciler.syncs s
@@ -39,7 +45,7 @@ pub async fn claim(
         update reconciler.syncs s
         set lease_until = now() + $2, lease_token = s.lease_token + 1,
             unreleased_claims = s.unreleased_claims + 1
-        from due, reconciler.integrations i
+        from due, reconciler.integration_settings i
         where s.ctid = due.place
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
@@ -54,41 +60,64 @@ pub async fn claim(
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| ClaimedSync {
-            update: row.update.and_then(|update| serde_json::from_value(update).ok()),
-            held_hash: row.held_hash,
-            held_until: row.held_until,
-            started_at: row.started_at,
-            own_account: row.own_account,
-            administrator_roles: row.administrator_roles,
-            id: row.id,
-            lease: Lease { token: row.lease_token, ends },
-            workspace: row.workspace_id,
-            integration: row.integration_id,
-            application: row.application,
-            procedure: match row.procedure.as_str() {
-                "check_and_apply" => Procedure::CheckAndApply,
-                _ => Procedure::Sync,
-            },
-            state: match row.state.as_str() {
-                "requested" => SyncState::Requested,
-                "started" => SyncState::Started,
-                "report_ready" => SyncState::ReportReady,
-                _ => SyncState::Applying,
-            },
-            running: row.running_job_id.zip(row.running_since),
-            report: row.report_id,
-            failures: row.failures,
-            decision: row.decision.map(|decision| match decision.as_str() {
-                "approved" => HeldDecision::Approved,
-                _ => HeldDecision::Rejected,
+    let (mut claimed, mut bad) = (Vec::new(), Vec::new());
+    for row in rows {
+        let decision = row.decision.map(|word| word.parse()).transpose();
+        match (row.procedure.parse(), row.state.parse(), decision) {
+            (Ok(procedure), Ok(state), Ok(decision)) => claimed.push(ClaimedSync {
+                update: row.update.and_then(|update| serde_json::from_value(update).ok()),
+                held_hash: row.held_hash,
+                held_until: row.held_until,
+                started_at: row.started_at,
+                own_account: row.own_account,
+                administrator_roles: row.administrator_roles,
+                id: row.id,
+                lease: Lease { token: row.lease_token, ends },
+                workspace: row.workspace_id,
+                integration: row.integration_id,
+                application: row.application,
+                procedure,
+                state,
+                running: row.running_job_id.zip(row.running_since),
+                report: row.report_id,
+                failures: row.failures,
+                decision,
+                unreleased_claims: row.unreleased_claims,
+                claimed_at: row.claimed_at,
             }),
-            unreleased_claims: row.unreleased_claims,
-            claimed_at: row.claimed_at,
-        })
-        .collect())
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => bad.push((row.id, error)),
+        }
+    }
+    set_aside(pool, &bad).await?;
+    Ok(claimed)
+}
+
+/// Leaves syncs that cannot be read for later, and says which they are.
+async fn set_aside(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), StoreError> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = bad.iter().map(|(id, _)| *id).collect();
+    sqlx::query!(
+        "-- set_aside_syncs
+         update reconciler.syncs
+         set lease_until = null, unreleased_claims = 0, next_step_at = clock_timestamp() + $2
+         where id = any ($1)",
+        &ids,
+        interval(BAD_ROW_PAUSE),
+    )
+    .execute(pool)
+    .await?;
+    for (id, error) in bad {
+        emit!(
+            SYNC_SET_ASIDE,
+            sync.id = id,
+            %error,
+            wait_s = BAD_ROW_PAUSE.as_secs(),
+            "This row cannot be worked on; all others go on"
+        );
+    }
+    Ok(())
 }
 
 /// Marks a request as started, before the backend is asked: the snapshot can only be younger than this.
@@ -257,6 +286,37 @@ pub async fn finish(
     Ok(started.ok_or(LeaseLost))
 }
 
+/// When a sync under our lease started; `None` if the lease was lost.
+pub async fn started_at(
+    pool: &PgPool,
+    sync: &ClaimedSync,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let started = sqlx::query_scalar!(
+        "-- sync_started_at
+         select started_at from reconciler.syncs where id = $1 and workspace_id = $2 and lease_token = $3",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(started.map(|at| at.unwrap_or(sync.claimed_at)))
+}
+
+/// Whether a sync is still under our lease.
+pub async fn is_held(connection: &mut PgConnection, sync: &ClaimedSync) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- sync_is_held
+        select exists (select from reconciler.syncs
+                       where id = $1 and workspace_id = $2 and lease_token = $3) as "held!""#,
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
 /// An unfinished action of the integration, as far as a verdict needs it.
 #[derive(Debug)]
 pub struct ActionToJudge {
@@ -265,7 +325,7 @@ pub struct ActionToJudge {
     /// The task that it stands for.
     pub task: i64,
     /// Open, in progress or done.
-    pub status: String,
+    pub status: ActionStatus,
     /// What it wants.
     pub wanted: Wanted,
     /// How often it was read since it was called done.
@@ -274,74 +334,103 @@ pub struct ActionToJudge {
     pub reopened: i32,
 }
 
-/// Locks the unfinished actions that a snapshot started at `started_at` may speak of: done before it, or still
-/// open and opened before it.
+/// Some of the actions to judge.
+#[derive(Debug, Default)]
+pub struct ActionsToJudge {
+    /// Those that are locked for us.
+    pub actions: Vec<ActionToJudge>,
+    /// The last one that was looked at; `None` if there was none.
+    pub last: Option<i64>,
+    /// Whether somebody else has one locked.
+    pub is_any_locked: bool,
+}
+
+/// Locks unfinished actions that a snapshot started at `started_at` may speak of: done before it, or still open and opened
+/// before it. The `limit` after the action `after`. What a person has locked is left out, and nobody waits for it.
 pub async fn lock_actions(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     started_at: DateTime<Utc>,
-) -> Result<Vec<ActionToJudge>, StoreError> {
+    after: i64,
+    limit: usize,
+) -> Result<ActionsToJudge, StoreError> {
     let rows = sqlx::query!(
-        "select locked.id, locked.task_id, locked.status, locked.operation, locked.member_id, locked.member_email,
-                locked.member_username, locked.entitlements, locked.snapshots, locked.reopened_count
+        r#"-- lock_actions
+         select known.id as "known_id!", a.id as "id?", a.task_id as "task_id?", a.status as "status?",
+                a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
+                a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
+                a.reopened_count as "reopened_count?"
          from (select a.id
                from (select * from reconciler.manual_actions
                      where workspace_id = $1 and integration_id = $2 and status in ('open', 'in_progress', 'done')
                      offset 0) a
-               where a.operation <> 'reconnect'
-               order by a.id) known
-         cross join lateral (
-             select * from reconciler.manual_actions a where a.id = known.id
-             for no key update
+               where a.operation <> 'reconnect' and a.id > $4
+                 and (a.status = 'done' and a.done_at < $3 or a.status <> 'done' and a.opened_at < $3)
+               order by a.id
+               limit $5) known
+         left join lateral (
+             select * from reconciler.manual_actions a
+             where a.id = known.id
+               and (a.status = 'done' and a.done_at < $3
+                    or a.status in ('open', 'in_progress') and a.opened_at < $3)
+             for no key update skip locked
              offset 0
-         ) locked
-         where (locked.status = 'done' and locked.done_at < $3)
-            or (locked.status in ('open', 'in_progress') and locked.opened_at < $3)",
+         ) a on true
+         order by known.id"#,
         sync.workspace,
         sync.integration,
         started_at,
+        after,
+        i64::try_from(limit).unwrap_or(i64::MAX),
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let bad = |source: UnknownWord| StoreError::BadRow {
-                table: "manual_actions",
-                id: row.id,
-                source,
-            };
-            Ok(ActionToJudge {
-                id: row.id,
-                task: row.task_id,
-                status: row.status,
-                wanted: Wanted {
-                    operation: row.operation.parse().map_err(bad)?,
-                    member: row.member_id,
-                    email: row.member_email,
-                    username: row.member_username,
-                    entitlements: row.entitlements.into_iter().collect(),
-                },
-                snapshots: row.snapshots,
-                reopened: row.reopened_count,
-            })
-        })
-        .collect()
+    let mut chunk = ActionsToJudge { last: rows.last().map(|row| row.known_id), ..Default::default() };
+    for row in rows {
+        let bad = |source: UnknownWord| StoreError::BadRow {
+            table: "manual_actions",
+            id: row.known_id,
+            source,
+        };
+        let (Some(id), Some(task), Some(status), Some(operation)) =
+            (row.id, row.task_id, row.status, row.operation)
+        else {
+            chunk.is_any_locked = true;
+            continue;
+        };
+        chunk.actions.push(ActionToJudge {
+            id,
+            task,
+            status: status.parse().map_err(bad)?,
+            wanted: Wanted {
+                operation: operation.parse().map_err(bad)?,
+                member: row.member_id.unwrap_or_default(),
+                email: row.member_email.unwrap_or_default(),
+                username: row.member_username,
+                entitlements: row.entitlements.unwrap_or_default().into_iter().collect(),
+            },
+            snapshots: row.snapshots.unwrap_or(0),
+            reopened: row.reopened_count.unwrap_or(0),
+        });
+    }
+    Ok(chunk)
 }
 
 /// Locks the integration's action that asks to fix its login, if this sync began after what it speaks of; its id,
-/// and whether it is done.
+/// and whether it is done. `None` also if a person has it locked.
 pub async fn lock_reconnect(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
 ) -> Result<Option<(i64, bool)>, StoreError> {
     let row = sqlx::query!(
-        r#"select a.id, a.status = 'done' as "done!"
+        r#"-- lock_reconnect
+         select a.id, a.status = 'done' as "done!"
          from reconciler.manual_actions a
          join reconciler.syncs s on s.id = $3 and s.workspace_id = a.workspace_id
          where a.workspace_id = $1 and a.integration_id = $2 and a.member_id = ''
            and ((a.status = 'done' and a.done_at < s.started_at)
                 or (a.status in ('open', 'in_progress') and a.opened_at < s.started_at))
-         for no key update of a"#,
+         for no key update of a skip locked"#,
         sync.workspace,
         sync.integration,
         sync.id,
@@ -351,22 +440,64 @@ pub async fn lock_reconnect(
     Ok(row.map(|row| (row.id, row.done)))
 }
 
-/// Writes a verdict, and the status it leads to.
-pub async fn write_verdict(
+/// Whether the action that asks to fix the login is done, and so was left out only because a person has it locked.
+pub async fn is_reconnect_locked(
     connection: &mut PgConnection,
-    action: i64,
-    status: &str,
-    verdict: &str,
-    observed: &str,
+    sync: &ClaimedSync,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- is_reconnect_locked
+        select exists (
+            select from reconciler.manual_actions a
+            join reconciler.syncs s on s.id = $3 and s.workspace_id = a.workspace_id
+            where a.workspace_id = $1 and a.integration_id = $2 and a.member_id = ''
+              and a.status = 'done' and a.done_at < s.started_at) as "locked!""#,
+        sync.workspace,
+        sync.integration,
+        sync.id,
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// A verdict to write, and the status it leads to.
+#[derive(Debug)]
+pub struct VerdictToWrite {
+    /// The action.
+    pub action: i64,
+    /// Its status from now on.
+    pub status: ActionStatus,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was observed, for people.
+    pub observed: String,
+}
+
+/// Writes verdicts on locked actions.
+pub async fn write_verdicts(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    verdicts: &[VerdictToWrite],
 ) -> Result<(), StoreError> {
+    if verdicts.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = verdicts.iter().map(|one| one.action).collect();
+    let statuses: Vec<_> = verdicts.iter().map(|one| one.status.as_str().to_owned()).collect();
+    let words: Vec<_> = verdicts.iter().map(|one| one.verdict.as_str().to_owned()).collect();
+    let observed: Vec<_> = verdicts.iter().map(|one| one.observed.clone()).collect();
     sqlx::query!(
-        "update reconciler.manual_actions
-         set status = $2, verdict = $3, verdict_at = clock_timestamp(), observed = $4, snapshots = snapshots + 1
-         where id = $1",
-        action,
-        status,
-        verdict,
-        observed,
+        "-- write_verdicts
+         update reconciler.manual_actions a
+         set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
+             snapshots = a.snapshots + 1, sync_id = $5
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
+         where a.id = v.id",
+        &ids,
+        &statuses,
+        &words,
+        &observed,
+        sync.id,
     )
     .execute(connection)
     .await?;
@@ -380,14 +511,33 @@ pub async fn request(
     after: Duration,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "select reconciler.request_sync($1, $2, clock_timestamp() + $3, 'again')",
+        "-- request_sync_again
+         select reconciler.request_sync($1, $2, clock_timestamp() + $3, 'again')",
         sync.workspace,
         sync.integration,
         interval(after),
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
     Ok(())
+}
+
+/// Asks for a snapshot of an integration now. False if a person has the request that is there locked: ask again later.
+pub async fn request_now(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    cause: &str,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- request_sync_now
+        select reconciler.request_sync($1, $2, clock_timestamp(), $3) as "is_there!""#,
+        workspace,
+        integration,
+        cause,
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// Hands back claims that no step was started for.
@@ -417,29 +567,51 @@ pub struct Doubt {
 }
 
 /// Counts a snapshot that failed or was incomplete, or forgets those that did.
-pub async fn count_doubtful(
+pub async fn count_unverifiable(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
-    is_doubtful: bool,
+    is_unverifiable: bool,
 ) -> Result<Doubt, StoreError> {
-    let before = sqlx::query_scalar!(
-        "select unverifiable_snapshots from reconciler.integrations where workspace_id = $1 and integration_id = $2",
+    let row = sqlx::query!(
+        r#"-- count_unverifiable
+        with before as (
+            select unverifiable_snapshots from reconciler.integration_states
+            where workspace_id = $1 and integration_id = $2
+            for no key update
+        )
+        update reconciler.integration_states d
+        set unverifiable_snapshots = case when $3 then b.unverifiable_snapshots + 1 else 0 end
+        from before b
+        where d.workspace_id = $1 and d.integration_id = $2
+        returning b.unverifiable_snapshots as before, d.unverifiable_snapshots as now"#,
         sync.workspace,
         sync.integration,
+        is_unverifiable,
     )
-    .fetch_one(&mut *connection)
+    .fetch_optional(connection)
     .await?;
-    let now = if is_doubtful { before.saturating_add(1) } else { 0 };
-    if now != before {
-        sqlx::query!(
-            "update reconciler.integrations set unverifiable_snapshots = $3
-             where workspace_id = $1 and integration_id = $2",
-            sync.workspace,
-            sync.integration,
-            now,
-        )
-        .execute(connection)
-        .await?;
-    }
-    Ok(Doubt { before, now })
+    Ok(row.map_or(Doubt { before: 0, now: 0 }, |row| Doubt { before: row.before, now: row.now }))
+}
+
+/// Remembers when the snapshot of a sync that has just ended began, and counts it if it was incomplete: what is known of
+/// members from before it is outdated.
+pub async fn count_snapshot(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    is_complete: bool,
+) -> Result<Doubt, StoreError> {
+    let doubt = count_unverifiable(&mut *connection, sync, !is_complete).await?;
+    sqlx::query!(
+        "-- remember_snapshot
+         update reconciler.integration_states d
+         set snapshot_at = greatest(d.snapshot_at, s.started_at)
+         from reconciler.syncs s
+         where d.workspace_id = $1 and d.integration_id = $2 and s.id = $3 and s.workspace_id = $1",
+        sync.workspace,
+        sync.integration,
+        sync.id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(doubt)
 }

@@ -3,8 +3,10 @@
 //! Presence proves something even in an incomplete snapshot; absence only in a complete one. An invitation
 //! that does not show is not disproved yet; a removed member who shows is.
 
+use std::collections::HashMap;
+
 use crate::backend::Snapshot;
-use crate::membership::{Observation, Operation, SeenMember, Wanted};
+use crate::membership::{Identity, Observation, Observed, Operation, SeenMember, Wanted};
 
 /// What a sync says of one done action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,24 +53,73 @@ pub enum Sighting<'a> {
     Unclear(String),
 }
 
-impl<'a> Sighting<'a> {
-    /// Looks for whom `wanted` is about.
-    pub fn of(wanted: &Wanted, snapshot: &'a Snapshot) -> Self {
-        let mut matching = snapshot.members.iter().filter(|seen| wanted.is_about(seen));
-        match (matching.next(), matching.count()) {
-            (None, _) if snapshot.is_complete() => Self::Absent,
-            (None, _) => {
-                Self::Unclear(format!("Not found in an incomplete snapshot ({})", gaps(snapshot)))
+/// A snapshot, by whom its entries are about: a member is found without reading all of it.
+#[derive(Debug)]
+pub struct Sightings<'a> {
+    snapshot: &'a Snapshot,
+    by_id: HashMap<&'a str, Vec<&'a SeenMember>>,
+    /// Entries that Cerby has not matched, by email and by name in the app.
+    unmatched: HashMap<String, Vec<&'a SeenMember>>,
+}
+
+impl<'a> Sightings<'a> {
+    /// Indexes a snapshot.
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        let mut by_id: HashMap<_, Vec<_>> = HashMap::new();
+        let mut unmatched: HashMap<_, Vec<_>> = HashMap::new();
+        for seen in &snapshot.members {
+            if let Some(id) = &seen.member {
+                by_id.entry(id.as_str()).or_default().push(seen);
+                continue;
             }
-            (Some(one), 0) => Self::Present(one),
-            (Some(_), others) => Self::Unclear(format!("{} members match this person", others + 1)),
+            for name in [&seen.email, &seen.username].into_iter().flatten() {
+                unmatched.entry(name.to_ascii_lowercase()).or_default().push(seen);
+            }
+        }
+        Self { snapshot, by_id, unmatched }
+    }
+
+    /// Looks for a person.
+    pub fn of(&self, identity: &Identity) -> Sighting<'a> {
+        let mut matching: Vec<&'a SeenMember> =
+            self.by_id.get(identity.member.as_str()).cloned().unwrap_or_default();
+        for name in [Some(&identity.email), identity.username.as_ref()].into_iter().flatten() {
+            let named = self.unmatched.get(&name.to_ascii_lowercase()).into_iter().flatten();
+            for seen in named.filter(|seen| identity.is_of(seen)) {
+                if !matching.iter().any(|one| std::ptr::eq(*one, *seen)) {
+                    matching.push(seen);
+                }
+            }
+        }
+        match matching[..] {
+            [] if self.snapshot.is_complete() => Sighting::Absent,
+            [] => Sighting::Unclear(format!(
+                "Not found in an incomplete snapshot ({})",
+                gaps(self.snapshot)
+            )),
+            [one] => Sighting::Present(one),
+            _ => Sighting::Unclear(format!("{} members match this person", matching.len())),
+        }
+    }
+
+    /// What is to be remembered of a person; `None` if the snapshot cannot tell.
+    pub fn observed(&self, identity: &Identity) -> Option<Observed> {
+        match self.of(identity) {
+            Sighting::Unclear(_) => None,
+            Sighting::Absent => {
+                Some(Observed { membership: "absent".to_owned(), entitlements: Vec::new() })
+            }
+            Sighting::Present(seen) => Some(Observed {
+                membership: seen.membership.as_str().to_owned(),
+                entitlements: seen.entitlements.iter().cloned().collect(),
+            }),
         }
     }
 }
 
 /// Judges one action by one snapshot. `last_snapshot` says that the schedule of snapshots ends with this one.
-pub fn judge(wanted: &Wanted, snapshot: &Snapshot, last_snapshot: bool) -> Judgement {
-    let seen = match Sighting::of(wanted, snapshot) {
+pub fn judge(wanted: &Wanted, sightings: &Sightings<'_>, last_snapshot: bool) -> Judgement {
+    let seen = match sightings.of(&wanted.identity()) {
         Sighting::Unclear(observed) => {
             return Judgement { verdict: Verdict::Unverifiable, observed };
         }
@@ -151,7 +202,7 @@ mod tests {
         ];
         for (operation, members, gaps, expected) in table {
             let snapshot = snapshot(members, gaps);
-            let judgement = judge(&wanted(operation), &snapshot, false);
+            let judgement = judge(&wanted(operation), &Sightings::new(&snapshot), false);
             assert_eq!(judgement.verdict, expected, "{operation} by {snapshot:?}");
         }
     }
@@ -160,7 +211,7 @@ mod tests {
     fn an_invitation_that_never_shows_is_contradicted_by_the_last_snapshot() {
         let snapshot = snapshot(Vec::new(), Vec::new());
         assert_eq!(
-            judge(&wanted(Operation::Invite), &snapshot, true).verdict,
+            judge(&wanted(Operation::Invite), &Sightings::new(&snapshot), true).verdict,
             Verdict::Contradicted
         );
     }
@@ -172,7 +223,7 @@ mod tests {
         unmatched.email = Some("JO@example.com".to_owned());
         let snapshot = snapshot(vec![member("m1", Membership::Joined, "X"), unmatched], Vec::new());
         assert_eq!(
-            judge(&wanted(Operation::Remove), &snapshot, false).verdict,
+            judge(&wanted(Operation::Remove), &Sightings::new(&snapshot), false).verdict,
             Verdict::Unverifiable
         );
     }
@@ -182,7 +233,7 @@ mod tests {
         fn absence_from_an_incomplete_snapshot_never_proves_a_removal(others in 0_usize..20) {
             let members = (0..others).map(|n| member(&format!("other{n}"), Membership::Joined, "X")).collect();
             let snapshot = snapshot(members, vec![Gap::EndlessPages]);
-            prop_assert_ne!(judge(&wanted(Operation::Remove), &snapshot, false).verdict, Verdict::Confirmed);
+            prop_assert_ne!(judge(&wanted(Operation::Remove), &Sightings::new(&snapshot), false).verdict, Verdict::Confirmed);
         }
     }
 }

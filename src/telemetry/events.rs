@@ -121,6 +121,12 @@ events! {
         ["workspace.id, integration.id, snapshots"], "Look at the last syncs: `cerby-reconciler syncs list`. Does the app's page of members work? Does the automation see all of them?";
     INTEGRATION_VERIFIABLE = "integration.verifiable" INFO, "An app was read completely again.",
         ["workspace.id, integration.id"], "Nothing.";
+    TASK_SET_ASIDE = "task.set_aside" WARN, "A row of automation_tasks cannot be worked on: a value that nothing can read, or that the database refuses. It is tried again after `wait_s`; all others go on.",
+        ["task.id, error, wait_s"], "Read the error and the row: `select * from reconciler.automation_tasks where id = …`. Correct the row, or ask the backend for another.";
+    NUDGE_SET_ASIDE = "nudge.set_aside" WARN, "What a person did cannot be taken up: the database refuses what follows from it. It is tried again after `wait_s`; all others go on.",
+        ["nudge.id, error, wait_s"], "Read the error and the row: `select * from reconciler.nudges where id = …` as the owner of the schema.";
+    SYNC_SET_ASIDE = "sync.set_aside" WARN, "A row of syncs cannot be worked on: a value that nothing can read. It is tried again after `wait_s`; all others go on.",
+        ["sync.id, error, wait_s"], "Read the error and the row: `cerby-reconciler syncs show ID`.";
     LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
         ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
     WORKER_PANICKED = "worker.panicked" ERROR, "The work on a row panicked; nothing was recorded, and the row is claimed again when its lease ends.",
@@ -131,8 +137,10 @@ events! {
         ["tasks, error"], "Nothing, unless it repeats: then report it with its error.";
     PROBES_BROKEN = "probes.broken" ERROR, "The listener of the probes broke; the daemon works on without it.",
         ["error"], "Restart the daemon; look at what else uses its address.";
-    UPKEEP_HEALED = "upkeep.healed" INFO, "Members whose waiting task had no turn, or done actions without a sync, were set going again.",
-        ["members, actions"], "Report it: this repairs what should not happen.";
+    UPKEEP_HEALED = "upkeep.healed" INFO, "Members with a blocked request behind nothing, or integrations with done actions and no sync, were set going again.",
+        ["members, syncs"], "Report it: this repairs what should not happen.";
+    UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN, "The database refused a step of upkeep; the other steps go on, and the step is tried again in the next round.",
+        ["step, error"], "Report it with its error.";
     UPKEEP_DELETED = "upkeep.deleted" INFO, "Rows past their retention were deleted.",
         ["tasks, events"], "Nothing.";
 }

@@ -1,6 +1,7 @@
-//! What nobody waits for: healing, reminders, retention. Any replica may do it; locks keep them apart.
+//! What nobody waits for: healing, reminders, retention. Any replica may do it; locks keep them apart. A step that fails
+//! does not keep the others from running.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -9,9 +10,10 @@ use crate::config::{Config, Retention};
 use crate::emit;
 use crate::flow::returns;
 use crate::manual_action;
+use crate::member::store::give_turn;
 use crate::pulse::Pulse;
-use crate::store::{StoreError, answered, begin};
-use crate::sync;
+use crate::store::{StoreError, answered, begin_exclusive};
+use crate::telemetry::chain;
 
 mod store;
 
@@ -19,6 +21,12 @@ const REMINDERS_PER_ROUND: i64 = 500;
 
 /// Few enough that what people wait for is not held up by what nobody waits for.
 const SNAPSHOTS_PER_ROUND: i64 = 100;
+
+/// Rows that one statement changes.
+const CHUNK: i64 = 1000;
+
+/// A check that is due is asked for again after this long, until a snapshot has shown the member.
+const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// While there is more to delete, rounds follow each other after so many times their length: the rest of the time
 /// the database is for those who wait for it.
@@ -29,8 +37,7 @@ pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: Cancellat
     let mut sweep = Sweep::default();
     while !stop.is_cancelled() {
         let began = Instant::now();
-        let round = round(&pool, &config, &mut sweep);
-        let pause = match answered(config.database.patience(), round).await {
+        let pause = match round(&pool, &config, &mut sweep).await {
             Ok(Rest::Nothing) => {
                 pulse.well();
                 pulse.next()
@@ -57,27 +64,105 @@ pub enum Rest {
     Deletions,
 }
 
-/// How far old tasks have been looked at, for those to delete. From the start again, once all were.
+/// How far old tasks and members have been looked at. From the start again, once all were.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    /// The last task that was looked at.
+    /// The last task.
     after: i64,
+    /// The last member.
+    member: store::MemberCursor,
 }
 
-/// One round, if no other replica is at it.
+/// One round. `Err` if the database does not answer; a step that it refuses is logged, and the others are made.
 pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<Rest, StoreError> {
-    heal(pool).await?;
-    returns::decide(pool).await?;
-    store::put_off_deadlines(pool).await?;
-    for inactive in store::remind_of_inactive_integrations(pool, config.breaker.remind_s).await? {
+    let patience = config.database.patience();
+    let retention = &config.retention;
+    let batch = config.upkeep.batch;
+    let mut rest = Rest::Nothing;
+    step("heal", patience, heal(pool)).await?;
+    step("sweep_members", patience, sweep_members(pool, retention, batch, &mut sweep.member))
+        .await?;
+    step("decide_returns", patience, returns::decide(pool)).await?;
+    step("put_off_deadlines", patience, put_off_deadlines(pool)).await?;
+    step("remind", patience, remind(pool, config.breaker.remind_s)).await?;
+    step("end_undecided_syncs", patience, store::end_undecided_syncs(pool)).await?;
+    let periodic =
+        store::request_periodic_snapshots(pool, config.sync.every_s, SNAPSHOTS_PER_ROUND);
+    step("request_periodic_snapshots", patience, periodic).await?;
+    let watches = store::request_watch_snapshots(pool, SNAPSHOTS_PER_ROUND, ASKS_AGAIN_AFTER);
+    step("request_watch_snapshots", patience, watches).await?;
+    let deleting = delete(pool, retention, batch, sweep);
+    if step("delete", patience, deleting).await? == Some(true) {
+        rest = Rest::Deletions;
+    }
+    Ok(rest)
+}
+
+/// Makes one step; `None` if the database refused it.
+async fn step<T>(
+    name: &'static str,
+    patience: Duration,
+    step: impl Future<Output = Result<T, StoreError>>,
+) -> Result<Option<T>, StoreError> {
+    match answered(patience, step).await {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.is_about_rows() => {
+            emit!(UPKEEP_STEP_FAILED, step = name, error = %chain(&error), "The other steps go on");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets going again what a bug, a crash or a hand at the tables left without a next step, and lets integrations sleep
+/// whose members have nothing to do.
+async fn heal(pool: &PgPool) -> Result<(), StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, "upkeep").await? else { return Ok(()) };
+    let syncs = store::request_missing_syncs(&mut tx).await?;
+    if store::holds(&mut tx, &["intake", "nudges"]).await? {
+        store::let_sleep(&mut tx).await?;
+    }
+    tx.commit().await?;
+    if syncs > 0 {
+        emit!(UPKEEP_HEALED, members = 0, syncs, "Set going again");
+    }
+    Ok(())
+}
+
+async fn sweep_members(
+    pool: &PgPool,
+    retention: &Retention,
+    batch: i32,
+    cursor: &mut store::MemberCursor,
+) -> Result<(), StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, "upkeep").await? else { return Ok(()) };
+    let days = days(retention.finished_tasks_days);
+    let swept = store::sweep_members(&mut tx, days, i64::from(batch), cursor).await?;
+    let members = swept.stuck.members.len();
+    give_turn(&mut tx, &swept.stuck).await?;
+    tx.commit().await?;
+    *cursor = swept.up_to.unwrap_or_default();
+    if members > 0 {
+        emit!(UPKEEP_HEALED, members, syncs = 0, "Set going again");
+    }
+    Ok(())
+}
+
+async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
+    while store::put_off_deadlines(pool, CHUNK).await? {}
+    Ok(())
+}
+
+async fn remind(pool: &PgPool, every_s: u64) -> Result<(), StoreError> {
+    for one in store::remind_of_unavailable(pool, every_s).await? {
         emit!(
             INTEGRATION_STILL_UNAVAILABLE,
-            workspace.id = inactive.workspace,
-            integration.id = inactive.integration,
-            status = inactive.status,
-            unavailable_s = inactive.seconds,
-            tasks = inactive.tasks,
-            "The integration is still unavailable; its tasks are on hold"
+            workspace.id = one.workspace,
+            integration.id = one.integration,
+            status = one.status,
+            unavailable_s = one.seconds,
+            tasks = one.tasks,
+            "No task of it is tried"
         );
     }
     for overdue in manual_action::store::remind(pool, REMINDERS_PER_ROUND).await? {
@@ -87,50 +172,30 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
             workspace.id = overdue.workspace,
             integration.id = overdue.integration,
             operation = overdue.operation,
-            "The action is past its deadline"
+            "Past its deadline"
         );
-    }
-    store::end_undecided_syncs(pool).await?;
-    store::request_periodic_snapshots(pool, config.sync.every_s, SNAPSHOTS_PER_ROUND).await?;
-    sync::watch::store::request_snapshots(pool, SNAPSHOTS_PER_ROUND).await?;
-    forget(pool, &config.retention, config.upkeep.batch, sweep).await
-}
-
-/// Sets going again what a bug, a crash or a hand at the tables left without a next step.
-async fn heal(pool: &PgPool) -> Result<(), StoreError> {
-    let mut tx = begin(pool).await?;
-    if !store::is_ours(&mut tx).await? {
-        return Ok(());
-    }
-    let members = store::promote_stuck_members(&mut tx).await?;
-    let actions = store::request_missing_syncs(&mut tx).await?;
-    tx.commit().await?;
-    if members > 0 || actions > 0 {
-        emit!(UPKEEP_HEALED, members, actions, "Stalled rows were repaired");
     }
     Ok(())
 }
 
-async fn forget(
+fn days(days: u32) -> i32 {
+    i32::try_from(days).unwrap_or(i32::MAX)
+}
+
+/// Deletes one batch of each kind; whether there may be more.
+async fn delete(
     pool: &PgPool,
     retention: &Retention,
     batch: i32,
     sweep: &mut Sweep,
-) -> Result<Rest, StoreError> {
-    let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
+) -> Result<bool, StoreError> {
     let kept = days(retention.finished_tasks_days);
     let swept = store::delete_finished_tasks(pool, kept, batch, sweep.after).await?;
     sweep.after = swept.up_to.unwrap_or_default();
     store::delete_finished_syncs(pool, kept, batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
     if swept.deleted > 0 || events > 0 {
-        emit!(
-            UPKEEP_DELETED,
-            tasks = swept.deleted,
-            events,
-            "Rows past their retention were deleted"
-        );
+        emit!(UPKEEP_DELETED, tasks = swept.deleted, events, "Past their retention");
     }
-    let is_more = swept.up_to.is_some() || events >= i64::from(batch);
-    Ok(if is_more { Rest::Deletions } else { Rest::Nothing })
+    Ok(swept.up_to.is_some() || events >= i64::from(batch))
 }

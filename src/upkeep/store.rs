@@ -1,85 +1,98 @@
-//! The SQL of upkeep. Row by row and by place, as all the daemon's SQL: its sessions plan without sorts and hashes, and a
-//! join left to the planner could read a whole table for each row.
+//! The SQL of upkeep. Each statement works on a bounded number of rows, and waits for nobody who has one locked.
+
+use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
-use crate::store::{StoreError, begin};
+use crate::membership::MemberKeys;
+use crate::store::{StoreError, begin, interval};
 
-/// Whether this transaction alone heals now.
-pub(super) async fn is_ours(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"select pg_try_advisory_xact_lock(hashtextextended('reconciler.upkeep', 0)) as "ours!""#
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
-/// Members with a waiting task, no head and no unfinished action: nobody would ever promote them.
-pub(super) async fn promote_stuck_members(
-    connection: &mut PgConnection,
-) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"select count(*) filter (where reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id))
-                  as "promoted!"
-           from (select w.*
-                 from (select distinct workspace_id, integration_id, member_id
-                       from reconciler.turns where turn = 'waiting'
-                       offset 0) w
-                 where not exists (select from reconciler.turns h
-                                   where h.workspace_id = w.workspace_id
-                                     and h.integration_id = w.integration_id
-                                     and h.member_id = w.member_id and h.turn = 'head'
-                                   offset 0)
-                   and not exists (select from reconciler.manual_actions a
-                                   where a.workspace_id = w.workspace_id
-                                     and a.integration_id = w.integration_id
-                                     and a.member_id = w.member_id
-                                     and a.status in ('open', 'in_progress', 'done')
-                                   offset 0)
-                 limit 1000) k"#
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
-/// Integrations with done actions and no sync to come; how many such actions there were.
+/// Integrations with done actions and no sync to come; how many there were.
 pub(super) async fn request_missing_syncs(
     connection: &mut PgConnection,
 ) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
-        r#"with orphaned as materialized (
-               select a.workspace_id, a.integration_id, count(*) as actions
-               from reconciler.manual_actions a
-               where a.status = 'done'
-                 and not exists (select from reconciler.syncs s
-                                 where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
-                                   and s.state = 'requested'
-                                 offset 0)
-                 and not exists (select from reconciler.syncs s
-                                 where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
-                                   and s.state in ('started', 'report_ready', 'held', 'applying')
-                                   and s.started_at > a.done_at
-                                 offset 0)
-               group by a.workspace_id, a.integration_id
-               limit 1000
-           ), requested as (
-               select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'done') from orphaned
-           )
-           select coalesce(sum(actions), 0)::bigint as "actions!"
-           from orphaned, (select count(*) from requested) done"#
+        r#"-- request_missing_syncs
+        with recursive every as (
+            (select workspace_id, integration_id from reconciler.manual_actions
+             where status = 'done' order by workspace_id, integration_id limit 1)
+            union all
+            select n.* from every
+            cross join lateral (
+                select a.workspace_id, a.integration_id from reconciler.manual_actions a
+                where a.status = 'done'
+                  and (a.workspace_id, a.integration_id) > (every.workspace_id, every.integration_id)
+                order by a.workspace_id, a.integration_id
+                limit 1) n
+        ), missing as materialized (
+            select e.* from every e
+            where not exists (select from reconciler.syncs s
+                              where s.workspace_id = e.workspace_id and s.integration_id = e.integration_id
+                                and s.state = 'requested'
+                              offset 0)
+              and not exists (select from reconciler.syncs s
+                              where s.workspace_id = e.workspace_id and s.integration_id = e.integration_id
+                                and s.state in ('started', 'report_ready', 'held', 'applying')
+                              offset 0)
+              and not exists (select from reconciler.nudges n
+                              where n.workspace_id = e.workspace_id and n.integration_id = e.integration_id)
+            limit 100
+        )
+        select count(*) filter (where reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'done'))
+               as "requested!"
+        from missing"#
     )
     .fetch_one(connection)
     .await?)
+}
+
+/// Lets integrations whose members have nothing ready sleep. The caller holds the work of intake and of nudges, which give
+/// turns: nobody else wakes an integration.
+pub(super) async fn let_sleep(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- let_sleep
+         update reconciler.integration_states d
+         set awake = false
+         from (select a.place
+               from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
+                     where awake limit 10000 offset 0) a
+               where not exists (select from reconciler.members m
+                                 where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                                   and m.ready_task_id is not null and m.next_attempt_at is not null
+                                 offset 0)) idle
+         where d.ctid = idle.place"
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Whether the other work is ours too, until the transaction ends.
+pub(super) async fn holds(
+    connection: &mut PgConnection,
+    works: &[&str],
+) -> Result<bool, StoreError> {
+    let works: Vec<_> = works.iter().map(ToString::to_string).collect();
+    let held = sqlx::query_scalar!(
+        "-- hold_work
+         select name from reconciler.exclusive_work where name = any ($1) order by name for update skip locked",
+        &works,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(held.len() == works.len())
 }
 
 /// Ends held syncs that nobody decided on in time, and has the apps read anew.
 pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     sqlx::query!(
-        "with undecided as materialized (
+        "-- end_undecided_syncs
+         with undecided as materialized (
              select ctid as place from reconciler.syncs
              where state in ('started', 'report_ready', 'held', 'applying') -- as the index of them says it
                and state = 'held' and held_until <= now()
+             limit 100
              for no key update skip locked
          ), ended as (
              update reconciler.syncs s
@@ -110,21 +123,24 @@ pub(super) async fn request_periodic_snapshots(
         .collect();
     let mut tx = begin(pool).await?;
     sqlx::query!(
-        "with due as materialized (
-             select workspace_id, integration_id, next_snapshot_at,
-                    make_interval(secs => coalesce(snapshot_every_s, $1)) as every
-             from reconciler.integrations
-             where coalesce(snapshot_every_s, $1) > 0 and (next_snapshot_at is null or next_snapshot_at <= now())
-               and status not in ('paused', 'login_rejected') and application <> all ($2)
-             order by next_snapshot_at nulls first
+        "-- request_periodic_snapshots
+         with due as materialized (
+             select d.workspace_id, d.integration_id, d.next_snapshot_at,
+                    make_interval(secs => coalesce(s.snapshot_every_s, $1)) as every
+             from reconciler.integration_states d
+             join reconciler.integration_settings s using (workspace_id, integration_id)
+             where coalesce(s.snapshot_every_s, $1) > 0
+               and (d.next_snapshot_at is null or d.next_snapshot_at <= now())
+               and s.paused_at is null and d.status <> 'login_rejected' and s.application <> all ($2)
+             order by d.next_snapshot_at nulls first
              limit $3
-             for no key update skip locked
+             for no key update of d skip locked
          ), planned as (
-             update reconciler.integrations i
+             update reconciler.integration_states d
              set next_snapshot_at = now() + due.every * case when due.next_snapshot_at is null then random()
-                                                            else 0.9 + 0.2 * random() end
+                                                             else 0.9 + 0.2 * random() end
              from due
-             where i.workspace_id = due.workspace_id and i.integration_id = due.integration_id
+             where d.workspace_id = due.workspace_id and d.integration_id = due.integration_id
          )
          select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'period') from due
          where next_snapshot_at is not null
@@ -142,52 +158,63 @@ pub(super) async fn request_periodic_snapshots(
     Ok(())
 }
 
-/// Puts off the deadlines of unfinished actions by the time that their integration was inactive. Actions before
-/// integrations, as everybody else locks them.
-pub(super) async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
-    sqlx::query!(
-        "with opened as materialized (
-             select workspace_id, integration_id, inactive_since, inactive_until from reconciler.integrations
-             where inactive_until is not null
-         ), known as materialized (
-             select a.id, o.inactive_until - greatest(o.inactive_since, a.opened_at) as inactive
-             from opened o
-             cross join lateral (
-                 select * from reconciler.manual_actions a
-                 where a.workspace_id = o.workspace_id and a.integration_id = o.integration_id
-                   and a.status in ('open', 'in_progress', 'done')
-                 offset 0
-             ) a
-             where a.operation <> 'reconnect' and a.opened_at < o.inactive_until
-             order by a.id
-         ), late as materialized (
-             select a.place, known.inactive
-             from known
-             cross join lateral (
-                 select a.ctid as place, a.status from reconciler.manual_actions a where a.id = known.id
-                 for no key update
-                 offset 0
-             ) a
-             where a.status in ('open', 'in_progress', 'done')
-         ), put_off as (
-             update reconciler.manual_actions a set due_at = a.due_at + l.inactive
-             from late l
-             where a.ctid = l.place
-             returning 1
-         )
-         update reconciler.integrations i set inactive_since = null, inactive_until = null
-         from opened o, (select count(*) from put_off) first
-         where i.workspace_id = o.workspace_id and i.integration_id = o.integration_id
-           and i.inactive_until = o.inactive_until"
+/// Puts off deadlines of unfinished actions, at most `limit`, by the time that their integration was not active; whether
+/// there may be more. An action that a person has locked is left for the next round, and with it the end of that time.
+pub(super) async fn put_off_deadlines(pool: &PgPool, limit: i64) -> Result<bool, StoreError> {
+    let mut tx = begin(pool).await?;
+    let rows = sqlx::query!(
+        r#"-- put_off_deadlines
+        with recovered as materialized (
+            select workspace_id, integration_id, inactive_since, inactive_until
+            from reconciler.integration_states
+            where inactive_until is not null
+        ), late as materialized (
+            select r.workspace_id, r.integration_id, a.id
+            from recovered r
+            cross join lateral (
+                select * from reconciler.manual_actions a
+                where a.workspace_id = r.workspace_id and a.integration_id = r.integration_id
+                  and a.status in ('open', 'in_progress', 'done')
+                  and a.operation <> 'reconnect' and a.opened_at < r.inactive_until
+                  and a.put_off_until < r.inactive_until
+                offset 0
+            ) a
+            limit $1
+        ), put_off as (
+            update reconciler.manual_actions a
+            set due_at = a.due_at + (r.inactive_until - greatest(r.inactive_since, a.opened_at, a.put_off_until)),
+                put_off_until = r.inactive_until
+            from recovered r
+            join late l using (workspace_id, integration_id)
+            cross join lateral (
+                select f.ctid as place from reconciler.manual_actions f where f.id = l.id
+                for no key update skip locked
+                offset 0
+            ) free
+            where a.ctid = free.place
+            returning 1
+        ), settled as (
+            update reconciler.integration_states d
+            set inactive_since = null, inactive_until = null
+            from recovered r
+            where d.workspace_id = r.workspace_id and d.integration_id = r.integration_id
+              and d.inactive_until = r.inactive_until
+              and (select count(*) from late) < $1
+              and not exists (select from late l
+                              where l.workspace_id = r.workspace_id and l.integration_id = r.integration_id)
+        )
+        select (select count(*) from put_off) as "put_off!""#,
+        limit,
     )
-    .execute(pool)
+    .fetch_one(&mut *tx)
     .await?;
-    Ok(())
+    tx.commit().await?;
+    Ok(rows.put_off > 0)
 }
 
-/// An integration that has been inactive for long.
+/// An integration that has not been active for long.
 #[derive(Debug)]
-pub(super) struct InactiveIntegration {
+pub(super) struct Unavailable {
     pub(super) workspace: String,
     pub(super) integration: String,
     pub(super) status: String,
@@ -195,48 +222,50 @@ pub(super) struct InactiveIntegration {
     pub(super) tasks: i64,
 }
 
-/// Integrations that have been inactive for `every_s` since they became so or were last reported.
-pub(super) async fn remind_of_inactive_integrations(
+/// Integrations that have not been active for `every_s` since they were last or since somebody was told of it. Tasks are
+/// counted up to ten thousand.
+pub(super) async fn remind_of_unavailable(
     pool: &PgPool,
     every_s: u64,
-) -> Result<Vec<InactiveIntegration>, StoreError> {
+) -> Result<Vec<Unavailable>, StoreError> {
     Ok(sqlx::query_as!(
-        InactiveIntegration,
-        r#"with inactive as materialized (
-               select s.ctid as place from reconciler.integrations s
-               where s.status <> 'active'
-                 and greatest(s.inactive_since, s.status_reminded_at) <= now() - make_interval(secs => $1)
-               for no key update skip locked
-           )
-           update reconciler.integrations i
-           set status_reminded_at = clock_timestamp()
-           from inactive
-           where i.ctid = inactive.place
-           returning i.workspace_id as workspace, i.integration_id as integration, i.status,
-                     extract(epoch from now() - i.inactive_since)::bigint as "seconds!",
-                     (select count(*) from reconciler.turns t
-                      where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                        and t.turn = 'head' and t.next_attempt_at is not null)
-                     + (select count(*) from reconciler.turns t
-                        where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-                          and t.turn = 'waiting') as "tasks!""#,
+        Unavailable,
+        r#"-- remind_of_unavailable
+        with unavailable as materialized (
+            select d.ctid as place, case when s.paused_at is null then d.status else 'paused' end as status
+            from reconciler.integration_states d
+            join reconciler.integration_settings s using (workspace_id, integration_id)
+            where (d.status <> 'active' or s.paused_at is not null)
+              and greatest(d.inactive_since, d.status_reminded_at) <= now() - make_interval(secs => $1)
+            limit 100
+            for no key update of d skip locked
+        )
+        update reconciler.integration_states d
+        set status_reminded_at = clock_timestamp()
+        from unavailable u
+        where d.ctid = u.place
+        returning d.workspace_id as workspace, d.integration_id as integration, u.status as "status!",
+                  extract(epoch from now() - d.inactive_since)::bigint as "seconds!",
+                  (select count(*) from (select from reconciler.members m
+                                         where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id
+                                           and m.ready_task_id is not null and m.next_attempt_at is not null
+                                         limit 10000) ready) as "tasks!""#,
         every_s as f64,
     )
     .fetch_all(pool)
     .await?)
 }
 
-/// What one step of a sweep through the tasks did.
+/// What one step of a sweep did.
 #[derive(Debug)]
 pub(super) struct Swept {
     pub(super) deleted: i64,
-    /// The last task that was looked at; none once all that are old enough were.
+    /// The last row that was looked at, if old rows may follow.
     pub(super) up_to: Option<i64>,
 }
 
-/// Deletes finished tasks older than `days` among the next `limit` after a task. No index says when a task ended, or
-/// every end would write it: ids tell the order in which tasks came, and the oldest come first. A task whose action is
-/// unfinished stays, and so does one of a member who is watched.
+/// Deletes tasks that ended `days` ago, of the `limit` after `after`. Tasks are read in the order in which they came, for
+/// they end in about that order. Kept is what a watch or an unfinished action still rests on.
 pub(super) async fn delete_finished_tasks(
     pool: &PgPool,
     days: i32,
@@ -245,40 +274,41 @@ pub(super) async fn delete_finished_tasks(
 ) -> Result<Swept, StoreError> {
     sqlx::query_as!(
         Swept,
-        r#"with next as materialized (
-               select id, workspace_id, received_at from reconciler.automation_tasks
-               where id > $3
-               order by id
-               limit $2
-           ), old as materialized (
-               select o.place
-               from next
-               cross join lateral (
-                   select o.ctid as place
-                   from reconciler.automation_tasks o
-                   where o.id = next.id and o.workspace_id = next.workspace_id
-                     and o.closed_at < now() - make_interval(days => $1)
-                     and not exists (select from reconciler.member_watches w
-                                     where w.workspace_id = o.workspace_id and w.integration_id = o.integration_id
-                                       and w.member_id = o.member_id
-                                     offset 0)
-                     and not exists (select from reconciler.manual_actions a
-                                     where a.workspace_id = o.workspace_id and a.task_id = o.id
-                                       and a.status in ('open', 'in_progress', 'done')
-                                     offset 0)
-                   for update of o skip locked
-                   offset 0
-               ) o
-           ), deleted as (
-               delete from reconciler.automation_tasks t
-               using old
-               where t.ctid = old.place
-               returning t.id
-           )
-           select (select count(*) from deleted) as "deleted!",
-                  case when count(*) = $2 and min(received_at) < now() - make_interval(days => $1)
-                       then max(id) end as up_to
-           from next"#,
+        r#"-- delete_finished_tasks
+        with next as materialized (
+            select id, workspace_id, received_at from reconciler.automation_tasks
+            where id > $3
+            order by id
+            limit $2
+        ), old as materialized (
+            select o.place
+            from next
+            cross join lateral (
+                select o.ctid as place
+                from reconciler.automation_tasks o
+                where o.id = next.id and o.workspace_id = next.workspace_id
+                  and o.closed_at < now() - make_interval(days => $1)
+                  and not exists (select from reconciler.members m
+                                  where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id
+                                    and m.member_id = o.member_id and m.watch_task_id = o.id
+                                  offset 0)
+                  and not exists (select from reconciler.manual_actions a
+                                  where a.workspace_id = o.workspace_id and a.task_id = o.id
+                                    and a.status in ('open', 'in_progress', 'done')
+                                  offset 0)
+                for update of o skip locked
+                offset 0
+            ) o
+        ), deleted as (
+            delete from reconciler.automation_tasks t
+            using old
+            where t.ctid = old.place
+            returning t.id
+        )
+        select (select count(*) from deleted) as "deleted!",
+               case when count(*) = $2 and min(received_at) < now() - make_interval(days => $1)
+                    then max(id) end as up_to
+        from next"#,
         days,
         i64::from(limit),
         after,
@@ -288,6 +318,88 @@ pub(super) async fn delete_finished_tasks(
     .map_err(StoreError::from)
 }
 
+/// The last member that a sweep looked at.
+#[derive(Debug, Default, Clone)]
+pub(super) struct MemberCursor {
+    pub(super) workspace: String,
+    pub(super) integration: String,
+    pub(super) member: String,
+}
+
+/// What a step of a sweep through the members found.
+#[derive(Debug, Default)]
+pub(super) struct SweptMembers {
+    /// The last one, if others may follow.
+    pub(super) up_to: Option<MemberCursor>,
+    /// Who has a request that waits behind nothing.
+    pub(super) stuck: MemberKeys,
+    pub(super) forgotten: u64,
+}
+
+/// Looks at the `limit` members after `after`: finds those that nothing would set going again, and forgets those that
+/// nothing was asked for, tried or done by hand for `days`, and that the last snapshot did not show although they were to
+/// be removed.
+pub(super) async fn sweep_members(
+    connection: &mut PgConnection,
+    days: i32,
+    limit: i64,
+    after: &MemberCursor,
+) -> Result<SweptMembers, StoreError> {
+    let rows = sqlx::query!(
+        r#"-- sweep_members
+        with next as materialized (
+            select ctid as place, workspace_id, integration_id, member_id,
+                   ready_task_id is null and open_action_id is null and blocked_task_ids <> '{}' as is_stuck,
+                   ready_task_id is null and open_action_id is null and blocked_task_ids = '{}'
+                   and watch_due_at is null
+                   and greatest(worked_at, desired_requested_at, effects_possible_until, removed_by_hand_at,
+                                admitted_by_hand_at, removal_tried_until, admission_tried_until)
+                       < now() - make_interval(days => $1)
+                   and coalesce(desired_operation <> 'remove' or observed_membership = 'absent', true) as is_idle
+            from reconciler.members
+            where (workspace_id, integration_id, member_id) > ($3, $4, $5)
+            order by workspace_id, integration_id, member_id
+            limit $2
+        ), forgotten as (
+            delete from reconciler.members m
+            using (select f.place from next
+                   cross join lateral (select m.ctid as place from reconciler.members m
+                                       where m.ctid = next.place and next.is_idle and m.ready_task_id is null
+                                       for update skip locked
+                                       offset 0) f) f
+            where m.ctid = f.place
+            returning 1
+        )
+        select workspace_id, integration_id, member_id, is_stuck as "is_stuck!",
+               (select count(*) from forgotten) as "forgotten!"
+        from next
+        order by workspace_id, integration_id, member_id"#,
+        days,
+        limit,
+        after.workspace,
+        after.integration,
+        after.member,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut swept = SweptMembers::default();
+    let is_more = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit;
+    for row in rows {
+        swept.forgotten = u64::try_from(row.forgotten).unwrap_or(0);
+        if is_more {
+            swept.up_to = Some(MemberCursor {
+                workspace: row.workspace_id.clone(),
+                integration: row.integration_id.clone(),
+                member: row.member_id.clone(),
+            });
+        }
+        if row.is_stuck {
+            swept.stuck.push(row.workspace_id, row.integration_id, row.member_id);
+        }
+    }
+    Ok(swept)
+}
+
 /// Deletes syncs that ended `days` ago, at most `limit`.
 pub(super) async fn delete_finished_syncs(
     pool: &PgPool,
@@ -295,7 +407,8 @@ pub(super) async fn delete_finished_syncs(
     limit: i32,
 ) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
-        "delete from reconciler.syncs s
+        "-- delete_finished_syncs
+         delete from reconciler.syncs s
          using (select ctid as place from reconciler.syncs
                 where finished_at < now() - make_interval(days => $1)
                 order by finished_at limit $2 for update skip locked) old
@@ -315,10 +428,57 @@ pub(super) async fn delete_old_events(
     limit: i32,
 ) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
-        r#"select reconciler.delete_old_events(make_interval(days => $1), $2) as "deleted!""#,
+        r#"-- delete_old_events
+        select reconciler.delete_old_events(make_interval(days => $1), $2) as "deleted!""#,
         days,
         limit,
     )
     .fetch_one(pool)
     .await?)
+}
+
+/// Members whose check is due, as integrations to be read; how many were asked for, once an hour until one has been read.
+pub(super) async fn request_watch_snapshots(
+    pool: &PgPool,
+    limit: i64,
+    again_after: Duration,
+) -> Result<i64, StoreError> {
+    let mut tx = begin(pool).await?;
+    let requested = sqlx::query_scalar!(
+        r#"-- request_watch_snapshots
+        with due as materialized (
+            select m.ctid as place, m.workspace_id, m.integration_id, m.watch_due_at
+            from reconciler.members m
+            where m.watch_due_at <= now() and (m.watch_asked_at is null or m.watch_asked_at < now() - $2::interval)
+            order by m.watch_due_at
+            limit 10000
+        ), integrations as materialized (
+            select workspace_id, integration_id
+            from due w
+            where exists (select from reconciler.integration_settings s
+                          join reconciler.integration_states d using (workspace_id, integration_id)
+                          where s.workspace_id = w.workspace_id and s.integration_id = w.integration_id
+                            and s.paused_at is null and d.status <> 'login_rejected'
+                          offset 0)
+            group by workspace_id, integration_id
+            order by min(watch_due_at)
+            limit $1
+        ), free as materialized (
+            select f.place
+            from due join integrations using (workspace_id, integration_id)
+            cross join lateral (select m.ctid as place from reconciler.members m where m.ctid = due.place
+                                for no key update skip locked offset 0) f
+        ), asked as (
+            update reconciler.members m set watch_asked_at = now() from free where m.ctid = free.place
+        )
+        select count(*) filter (where reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'watch'))
+               as "requested!"
+        from integrations"#,
+        limit,
+        interval(again_after),
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(requested)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
-use cerby_reconciler::flow::{RetryStage, SyncStage};
+use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
 use cerby_reconciler::simulator::{Author, Settings, Simulator};
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{intake, retry, schema};
@@ -80,6 +80,7 @@ impl Process {
     /// What its loops do once, as far as there is something to do. What fails is left to the next time.
     async fn round(&self, due: Due) {
         if due.arrivals {
+            let _ = nudges::take_up_some(&self.pool).await;
             let _ = intake::order_arrivals(&self.pool, &self.policy, 500).await;
         }
         if due.tasks {
@@ -183,9 +184,9 @@ impl Mortal {
     /// Makes everything due that waits for a time, the end of a lease included.
     pub(crate) async fn let_time_pass(&self) {
         sqlx::raw_sql(
-            "update reconciler.turns
+            "update reconciler.members
              set next_attempt_at = now(), lease_until = case when lease_until is not null then now() end
-             where turn = 'head';
+             where ready_task_id is not null;
              update reconciler.syncs
              set next_step_at = now(), lease_until = case when lease_until is not null then now() end
              where state in ('requested', 'started', 'report_ready', 'applying')",
@@ -197,8 +198,8 @@ impl Mortal {
 
     async fn due(&self) -> Due {
         let row = sqlx::query(
-            "select exists (select from reconciler.turns where turn = 'arrived'),
-                    exists (select from reconciler.turns where turn = 'head'),
+            "select exists (select from reconciler.arrivals) or exists (select from reconciler.nudges),
+                    exists (select from reconciler.members where ready_task_id is not null),
                     exists (select from reconciler.syncs
                             where state in ('requested', 'started', 'report_ready', 'applying'))",
         )
@@ -236,13 +237,13 @@ impl Mortal {
 const RULES: [(&str, &str); 7] = [
     (
         "no task is left unfinished or leased",
-        "select task_id || ' ' || turn from reconciler.turns",
+        "select task_id || ' ' || place from reconciler.task_places",
     ),
     (
         "every unfinished task has its turn",
         "select t.id || ' ' || t.state from reconciler.automation_tasks t
          where t.closed_at is null
-           and not exists (select from reconciler.turns h where h.task_id = t.id and h.workspace_id = t.workspace_id)",
+           and not exists (select from reconciler.task_places h where h.task_id = t.id and h.workspace_id = t.workspace_id)",
     ),
     (
         "no sync is left unfinished or leased",
@@ -365,8 +366,9 @@ fn words(error: JoinError) -> String {
 async fn forget_everything(pool: &PgPool) {
     sqlx::raw_sql(
         "delete from reconciler.manual_actions; delete from reconciler.syncs;
-         delete from reconciler.automation_tasks; delete from reconciler.integrations;
-         delete from reconciler.events",
+         delete from reconciler.automation_tasks; delete from reconciler.members; delete from reconciler.arrivals;
+         delete from reconciler.nudges; delete from reconciler.integration_settings;
+         delete from reconciler.integration_states; delete from reconciler.events",
     )
     .execute(pool)
     .await

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
-use cerby_reconciler::flow::{RetryStage, SyncStage};
+use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
 use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{intake, retry, schema, upkeep};
@@ -205,10 +205,16 @@ impl World {
         .unwrap()
     }
 
-    /// Gives new rows their place.
+    /// Takes up what people did, and gives new rows their place.
     pub(crate) async fn order(&self) {
+        self.take_up().await;
         let policy = retry::Policy::new(&self.config);
         while intake::order_arrivals(&self.pool, &policy, 500).await.unwrap() > 0 {}
+    }
+
+    /// Takes up what people did.
+    pub(crate) async fn take_up(&self) {
+        while nudges::take_up_some(&self.pool).await.unwrap() > 0 {}
     }
 
     pub(crate) async fn upkeep(&self) {
@@ -232,12 +238,12 @@ impl World {
 
     /// Makes everything due that waits for a time.
     pub(crate) async fn let_time_pass(&self) {
-        sqlx::query("update reconciler.turns set next_attempt_at = now() where turn = 'head'")
+        sqlx::query("update reconciler.members set next_attempt_at = now() where ready_task_id is not null")
             .execute(&self.pool)
             .await
             .unwrap();
         sqlx::query(
-            "update reconciler.integrations set status_until = now()
+            "update reconciler.integration_states set status_until = now()
              where status = 'tripped' or status = 'probing' and probe_task_id is null",
         )
         .execute(&self.pool)
@@ -277,6 +283,7 @@ impl World {
     pub(crate) async fn drive_syncs(&self) {
         for _ in 0..ROUNDS {
             self.let_time_pass().await;
+            self.take_up().await;
             let syncs = self.syncs.claim(100).await.unwrap();
             if syncs.is_empty() {
                 return;
@@ -290,7 +297,8 @@ impl World {
 
     async fn is_busy(&self) -> bool {
         sqlx::query_scalar(
-            "select exists (select from reconciler.turns where turn in ('arrived', 'head'))
+            "select exists (select from reconciler.task_places where place in ('unordered', 'ready'))
+                 or exists (select from reconciler.nudges)
                  or exists (select from reconciler.syncs
                             where state in ('requested', 'started', 'report_ready', 'applying'))",
         )

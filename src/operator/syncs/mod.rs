@@ -214,13 +214,13 @@ async fn request(
 ) -> anyhow::Result<()> {
     let workspace = workspace_of(pool, integration, workspace).await?;
     let mut tx = begin_as(pool, &format!("cli:{name}")).await?;
-    let id = review::request(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
+    review::request(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
     let active = review::active(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
     tx.commit().await.context("The commit failed")?;
     print(&match active {
-        None => format!("sync {id} is requested: the app is read now\n"),
+        None => format!("a snapshot of {integration} is requested: the app is read now\n"),
         Some((active, state)) => format!(
-            "sync {id} is requested: the app is read when sync {active}, which is {state}, has ended\n"
+            "a snapshot of {integration} is requested: the app is read when sync {active}, which is {state}, has ended\n"
         ),
     })
 }

@@ -21,12 +21,12 @@ const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 /// How long what was tried may change the app once its task ends now: no longer, if what came of it is known; `None` if
 /// nothing was tried. Whoever comes next for the member waits for that: what was lost sight of has no order with what is
 /// asked for now.
-pub fn acted_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
-    acts_for(policy, task, now).or_else(|| has_tried(task).then_some(Duration::ZERO))
+pub fn effects_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+    lost_effects_for(policy, task, now).or_else(|| has_tried(task).then_some(Duration::ZERO))
 }
 
 /// The same of what was lost sight of.
-fn acts_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+fn lost_effects_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
     if is_deadly(policy, task) && task.running.is_some() {
         return Some(policy.settle()); // its job was not looked at
     }

@@ -236,7 +236,7 @@ fn a_job_lost_sight_of_is_never_followed_at_once() {
 fn what_was_lost_sight_of_acts_on_for_as_long_as_it_takes_to_settle() {
     let of = || task(Operation::Invite);
     let running = Some(("job".to_owned(), now()));
-    let seconds = |task| acts_for(&policy(), &task, now()).map(|left| left.as_secs());
+    let seconds = |task| lost_effects_for(&policy(), &task, now()).map(|left| left.as_secs());
     assert_eq!(seconds(of()), None, "nothing was tried");
     let watched = ClaimedTask { attempts: 1, running: running.clone(), ..of() };
     assert_eq!(seconds(watched), None, "how it ended was seen");
@@ -249,7 +249,7 @@ fn what_was_lost_sight_of_acts_on_for_as_long_as_it_takes_to_settle() {
 #[test]
 fn whatever_was_tried_has_acted_until_now_at_least() {
     let of = || task(Operation::Invite);
-    let seconds = |task| acted_for(&policy(), &task, now()).map(|left| left.as_secs());
+    let seconds = |task| effects_for(&policy(), &task, now()).map(|left| left.as_secs());
     assert_eq!(seconds(of()), None, "nothing was tried");
     assert_eq!(seconds(ClaimedTask { attempts: 1, ..of() }), Some(0));
     assert_eq!(seconds(ClaimedTask { trying_since: seconds_ago(5), ..of() }), Some(0));

@@ -1,75 +1,112 @@
-//! The SQL of what a report compares with: the wishes, and the snapshot before.
+//! The SQL of what a report compares with: what is known of the members, and the snapshot before.
 
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgPool;
 
 use super::Intent;
-use crate::membership::Wanted;
+use crate::member::watch::Watch;
+use crate::membership::{Identity, Observed, Operation, UnknownWord, Wanted};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;
 
-/// The latest thing wanted of each of the integration's members whose turn has come, unless a person dismissed it.
-pub async fn intents(
-    executor: impl PgExecutor<'_>,
-    workspace: &str,
-    integration: &str,
-) -> Result<Vec<Intent>, StoreError> {
+/// What is known of a member of the integration.
+#[derive(Debug)]
+pub struct KnownMember {
+    /// Who they are.
+    pub identity: Identity,
+    /// What should be true of them, if anything.
+    pub intent: Option<Intent>,
+    /// Whether that took effect.
+    pub took_effect: bool,
+    /// What they are watched for.
+    pub watch: Option<Watch>,
+    /// What the snapshot before showed of them.
+    pub observed: Option<Observed>,
+}
+
+/// The members of the sync's integration: a range of their key.
+pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMember>, StoreError> {
     let rows = sqlx::query!(
-        "select t.id, t.member_id, t.member_email, t.member_username, t.operation, t.entitlements,
-                case when t.state = 'running' then now() else greatest(t.closed_at, a.done_at, a.closed_at) end
-                    as worked_at
-         from (select distinct on (member_id) *
-               from reconciler.automation_tasks k
-               where workspace_id = $1 and integration_id = $2 and state not in ('superseded', 'cancelled')
-                 and not exists (select from reconciler.turns h
-                                 where h.task_id = k.id and h.workspace_id = k.workspace_id and h.turn <> 'head'
-                                 offset 0)
-               order by member_id, requested_at desc, id desc) t
-         left join lateral (
-             select m.status, m.done_at, m.closed_at from reconciler.manual_actions m
-             where m.workspace_id = t.workspace_id and m.task_id = t.id
-             order by m.id desc limit 1) a on true
-         where a.status is distinct from 'dismissed'",
-        workspace,
-        integration,
+        r#"-- members_of_an_integration
+        select m.member_id, m.member_email, m.member_username, m.desired_task_id, m.desired_operation,
+               m.desired_entitlements,
+               case when m.running_job_id is not null then now() else greatest(m.worked_at, a.done_at) end as worked_at,
+               coalesce(m.desired_task_id in (m.invite_task_id, m.role_task_id, m.removal_task_id)
+                        and m.desired_task_id is distinct from m.ready_task_id and m.open_action_id is null, false)
+                   as "took_effect!",
+               m.watch_task_id, m.watch_operation, m.watch_since, m.watch_checks, m.watch_due_at,
+               m.observed_membership, m.observed_entitlements
+        from reconciler.members m
+        left join lateral (select * from reconciler.manual_actions a
+                           where a.id = m.open_action_id and a.workspace_id = m.workspace_id offset 0) a on true
+        where m.workspace_id = $1 and m.integration_id = $2"#,
+        sync.workspace,
+        sync.integration,
     )
-    .fetch_all(executor)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let operation = row.operation.parse().map_err(|source| StoreError::BadRow {
-                table: "automation_tasks",
-                id: row.id,
-                source,
-            })?;
-            Ok(Intent {
-                task: row.id,
-                wanted: Wanted {
+            let bad = |source: UnknownWord| StoreError::BadRow { table: "members", id: 0, source };
+            let identity = Identity {
+                member: row.member_id,
+                email: row.member_email,
+                username: row.member_username,
+            };
+            let operation = |word: Option<String>| -> Result<Option<Operation>, StoreError> {
+                word.map(|word| word.parse()).transpose().map_err(bad)
+            };
+            let desired = row.desired_task_id.zip(operation(row.desired_operation)?);
+            let watch = row
+                .watch_task_id
+                .zip(operation(row.watch_operation)?)
+                .zip(row.watch_since.zip(row.watch_due_at));
+            Ok(KnownMember {
+                intent: desired.map(|(task, operation)| Intent {
+                    task,
+                    wanted: Wanted {
+                        operation,
+                        member: identity.member.clone(),
+                        email: identity.email.clone(),
+                        username: identity.username.clone(),
+                        entitlements: row.desired_entitlements.unwrap_or_default().into_iter().collect(),
+                    },
+                    worked_at: row.worked_at,
+                }),
+                took_effect: row.took_effect,
+                watch: watch.map(|((task, operation), (since, due_at))| Watch {
+                    task,
                     operation,
-                    member: row.member_id,
-                    email: row.member_email,
-                    username: row.member_username,
-                    entitlements: row.entitlements.into_iter().collect(),
-                },
-                worked_at: row.worked_at,
+                    since,
+                    checks: row.watch_checks,
+                    due_at,
+                }),
+                observed: row.observed_membership.map(|membership| Observed {
+                    membership,
+                    entitlements: row.observed_entitlements.unwrap_or_default(),
+                }),
+                identity,
             })
         })
         .collect()
 }
 
+/// What should be true of the integration's members.
+pub async fn intents(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<Intent>, StoreError> {
+    Ok(members(pool, sync).await?.into_iter().filter_map(|one| one.intent).collect())
+}
+
 /// How many members the integration's last complete snapshot showed.
-pub async fn members_before(
-    connection: &mut PgConnection,
-    sync: &ClaimedSync,
-) -> Result<Option<u64>, StoreError> {
+pub async fn members_before(pool: &PgPool, sync: &ClaimedSync) -> Result<Option<u64>, StoreError> {
     let members = sqlx::query_scalar!(
-        r#"select (report -> 'snapshot' ->> 'members')::bigint as "members!" from reconciler.syncs
+        r#"-- members_before
+           select (report -> 'snapshot' ->> 'members')::bigint as "members!" from reconciler.syncs
            where workspace_id = $1 and integration_id = $2 and state = 'finished'
              and report @> '{"snapshot": {"complete": true}}'
            order by started_at desc limit 1"#,
         sync.workspace,
         sync.integration,
     )
-    .fetch_optional(connection)
+    .fetch_optional(pool)
     .await?;
     Ok(members.and_then(|members| u64::try_from(members).ok()))
 }

@@ -3,8 +3,6 @@
 //! A removal that was proven once may not last: somebody came back at a peer although the job had succeeded, and
 //! nobody looked again. An invitation is accepted, expires or vanishes after it was proven.
 
-pub mod store;
-
 use super::verdict::Sighting;
 use crate::membership::{Membership, Operation};
 

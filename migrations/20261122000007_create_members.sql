@@ -1,0 +1,140 @@
+-- One row per member that anything is known of: what should be true of them, what was observed, whose turn it is, and
+-- what former attempts and people may still change. The primary key is the lock. Only the daemon has privileges here, so
+-- no lock on a row outlives one short transaction of the daemon.
+--
+-- HOT updates need that no column of an index changes, its predicate included, and room in the page, hence the
+-- fillfactor. HOT: a claim, a lease given back, what is learned, observed, or comes to wait behind a turn. Not HOT: a
+-- turn that begins or ends, a retry, a poll of a job, a watch that is set or moved.
+create table reconciler.members (
+    workspace_id   text collate "C" not null,
+    integration_id text collate "C" not null,
+    member_id      text collate "C" not null,
+    -- As the latest request gives them.
+    member_email    text not null,
+    member_username text,
+
+    -- Desired state: the latest request that had its turn. It stays when its task is deleted.
+    desired_task_id      bigint,
+    desired_operation    text,
+    desired_entitlements text[],
+    desired_requested_at timestamptz,
+    -- Requests that no older one may undo: the latest removal, whatever became of it, and the latest invite and change
+    -- of role that took effect.
+    removal_task_id      bigint,
+    removal_requested_at timestamptz,
+    invite_task_id       bigint,
+    invite_requested_at  timestamptz,
+    role_task_id         bigint,
+    role_requested_at    timestamptz,
+
+    -- Whose turn it is, and who comes next, in order: at most one of each operation. An open action goes before both.
+    ready_task_id    bigint,
+    ready_is_removal boolean     not null default false,
+    next_attempt_at  timestamptz not null default now(),
+    blocked_task_ids bigint[]    not null default '{}',
+    open_action_id   bigint,
+
+    -- The attempt of the request whose turn it is.
+    trying_since      timestamptz,
+    running_job_id    text,
+    running_since     timestamptz,
+    uncertain_since   timestamptz,
+    lease_token       bigint      not null default 0,
+    lease_until       timestamptz,
+    unreleased_claims integer     not null default 0,
+
+    -- What former attempts and people may have changed. The last four count only while they are later than the latest
+    -- snapshot of the integration.
+    effects_possible_until timestamptz,
+    removed_by_hand_at     timestamptz,
+    admitted_by_hand_at    timestamptz,
+    removal_tried_until    timestamptz,
+    admission_tried_until  timestamptz,
+    worked_at              timestamptz,
+
+    -- Observed state: what the latest snapshot showed that differed from the one before.
+    observed_at           timestamptz,
+    observed_membership   text,
+    observed_entitlements text[],
+
+    -- After a confirmed change: somebody removed may come back, an invitation may expire.
+    watch_task_id   bigint,
+    watch_operation text,
+    watch_since     timestamptz,
+    watch_checks    integer     not null default 0,
+    watch_due_at    timestamptz,
+    watch_asked_at  timestamptz,
+
+    primary key (workspace_id, integration_id, member_id),
+    constraint only_turns_are_leased check (ready_task_id is not null or lease_until is null),
+    constraint actions_go_first check (open_action_id is null or ready_task_id is null),
+    constraint jobs_say_since_when check ((running_job_id is null) = (running_since is null)),
+    constraint jobs_belong_to_a_turn check (ready_task_id is not null or running_job_id is null),
+    constraint watches_say_what_and_since_when
+        check ((watch_due_at is null) = (watch_task_id is null) and (watch_due_at is null) = (watch_operation is null)
+               and (watch_due_at is null) = (watch_since is null)),
+    constraint watch_operation_is_invite_or_remove check (watch_operation in ('invite', 'remove'))
+) with (fillfactor = 50, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
+
+comment on table reconciler.members is
+    'What should be true of a member of an integration, what was observed, and whose turn it is.';
+comment on column reconciler.members.trying_since is
+    'When trying began, moved forward by every wait that was not an attempt. The age limit counts from here.';
+comment on column reconciler.members.uncertain_since is
+    'An attempt may have reached the app without an answer to us: read the member before repeating.';
+comment on column reconciler.members.lease_token is
+    'Of the latest claim, unlike that of any other claim of any member: who has another one comes too late.';
+comment on column reconciler.members.effects_possible_until is
+    'Until when an attempt whose task has ended may still change the app; nothing is asked for the member before.';
+
+-- Due times are never null; said here, it keeps whoever looks for a member out of this index.
+create index ready_by_due_time
+    on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at)
+    where ready_task_id is not null and next_attempt_at is not null;
+-- Jobs in flight are counted and polled whatever the status of their integration.
+create index running_by_due_time
+    on reconciler.members (workspace_id, integration_id, next_attempt_at) where running_job_id is not null;
+create index watches_by_due_time on reconciler.members (watch_due_at) where watch_due_at is not null;
+
+-- Where a request stands, for people.
+create view reconciler.task_places as
+select workspace_id, integration_id, member_id, task_id, 'unordered' as place, null::timestamptz as next_attempt_at,
+       false as is_running
+from reconciler.arrivals
+union all
+select workspace_id, integration_id, member_id, ready_task_id, 'ready', next_attempt_at, running_job_id is not null
+from reconciler.members where ready_task_id is not null and next_attempt_at is not null
+union all
+select m.workspace_id, m.integration_id, m.member_id, b.task_id, 'blocked', null, false
+from reconciler.members m cross join unnest(m.blocked_task_ids) b (task_id);
+
+comment on view reconciler.task_places is
+    'Where an unfinished request stands: unordered, ready (its turn), or blocked behind another request or an action.';
+
+-- Whether there is work: one cheap statement in place of a claim by every loop. Arrivals are looked for after a task,
+-- members that are due from a time on.
+create function reconciler.work_due(p_arrived_after bigint, p_due_from timestamptz)
+    returns table (arrivals boolean, nudges boolean, tasks boolean, syncs boolean)
+    language plpgsql stable set search_path = pg_catalog, pg_temp as
+$$
+begin
+    return query select
+        exists (select from reconciler.arrivals a where a.task_id > p_arrived_after and a.not_before <= now()),
+        exists (select from reconciler.nudges n where n.not_before <= now()),
+        exists (select from reconciler.integration_states d
+                cross join lateral (
+                    select from (values (true), (false)) lane (is_removal)
+                    cross join lateral (
+                        select from reconciler.members m
+                        where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id
+                          and m.ready_task_id is not null and m.ready_is_removal = lane.is_removal
+                          and m.next_attempt_at between p_due_from and now()
+                          and (m.lease_until is null or m.lease_until <= now())
+                        limit 1) due
+                    limit 1) lane
+                where d.awake),
+        exists (select from reconciler.syncs s
+                where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()
+                  and (s.lease_until is null or s.lease_until <= now()));
+end
+$$;

@@ -1,0 +1,58 @@
+revoke all on schema reconciler from public;
+revoke all on all tables in schema reconciler from public;
+revoke execute on all functions in schema reconciler from public;
+
+grant usage on schema reconciler
+    to reconciler_daemon, reconciler_backend, reconciler_operator, reconciler_viewer;
+
+-- Triggers and column defaults run as the caller where they do not say otherwise.
+grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
+                          reconciler.next_action_statuses(text, boolean)
+    to reconciler_daemon, reconciler_backend, reconciler_operator;
+
+-- The backend inserts the contract's columns, and sees of a row what tells whether it is there.
+grant insert (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application,
+              member_id, member_email, member_username, member_name, operation, entitlements, hub_role, trigger,
+              requested_at, failure_code, failure_message, failure_screenshot_url, can_retry, user_required,
+              traceparent, requested_by, outcome)
+    on reconciler.automation_tasks to reconciler_backend;
+grant select (id, workspace_id, source_id) on reconciler.automation_tasks to reconciler_backend;
+
+grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.manual_actions, reconciler.syncs,
+                reconciler.integrations, reconciler.returns, reconciler.events
+    to reconciler_viewer, reconciler_operator, reconciler_daemon;
+
+-- An operator moves an action, decides on a held report, asks for a snapshot, pauses, resumes, limits and protects an
+-- integration, and sends actions back to automation. Privileges on columns and not on tables: nobody but the daemon
+-- may lock a table.
+grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
+grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
+grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles,
+              snapshot_every_s)
+    on reconciler.integrations to reconciler_operator, reconciler_daemon;
+grant execute on function reconciler.request_snapshot(text, text),
+                          reconciler.returnable_actions(text, text, text, text),
+                          reconciler.return_to_automation(text, text, text, text, text)
+    to reconciler_operator, reconciler_daemon;
+
+-- What the backend asked for stays as it was asked.
+grant update (state, ordered_at, attempts, next_attempt_at, last_error, superseded_by, returned_at, trying_since,
+              effects_possible_until, closed_at, closed_reason)
+    on reconciler.automation_tasks to reconciler_daemon;
+grant insert, delete on reconciler.automation_tasks to reconciler_daemon;
+grant select, insert, update, delete
+    on reconciler.members, reconciler.integration_settings, reconciler.integration_states
+    to reconciler_daemon;
+-- The one who orders what came in, and what people did.
+grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges to reconciler_daemon;
+grant select, update on reconciler.exclusive_work to reconciler_daemon;
+grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
+grant insert, update on reconciler.manual_actions, reconciler.syncs, reconciler.returns to reconciler_daemon;
+grant delete on reconciler.syncs to reconciler_daemon;
+grant insert on reconciler.events to reconciler_daemon;
+grant execute on function reconciler.work_due(bigint, timestamptz),
+                          reconciler.request_sync(text, text, timestamptz, text),
+                          reconciler.is_limited(reconciler.integration_settings, reconciler.integration_states,
+                                                integer, integer),
+                          reconciler.admit(integer, integer, integer, text[]),
+                          reconciler.delete_old_events(interval, integer) to reconciler_daemon;

@@ -1,0 +1,227 @@
+//! What people did, and what follows from it. A person's statement changes the person's row and appends a nudge; everything
+//! else is done here, by one replica at a time: syncs are requested, the next request of a member gets its turn, tasks
+//! go back to automation, breakers are moved. The end of an action by the daemon comes the same way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
+
+use crate::breaker::store::Asked;
+use crate::config::Config;
+use crate::emit;
+use crate::manual_action::status::ActionEnd;
+use crate::manual_action::{self};
+use crate::member::store::{EndedAction, end_actions, give_turn};
+use crate::membership::{MemberKey, MemberKeys, Operation};
+use crate::pulse::Pulse;
+use crate::store::{StoreError, answered, begin, begin_exclusive};
+use crate::telemetry::chain;
+use crate::wakeup::Bells;
+use crate::{breaker, retry, sync};
+
+use manual_action::nudges::{self, Nudge, What};
+
+const BATCH: i64 = 500;
+
+/// A nudge that could not be taken up is tried again after this long: somebody has to look at it.
+const BAD_NUDGE_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a person has locked is tried again after this long.
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes up what people did as it happens, until `stop`.
+pub async fn run(
+    pool: PgPool,
+    config: Config,
+    bells: Bells,
+    mut pulse: Pulse,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        match answered(config.database.patience(), take_up_some(&pool)).await {
+            Ok(taken) => {
+                pulse.well();
+                if taken >= usize::try_from(BATCH).unwrap_or(usize::MAX) {
+                    continue;
+                }
+            }
+            Err(error) => pulse.failed(&error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = bells.nudges.notified() => {}
+            () = tokio::time::sleep(pulse.next()) => {}
+        }
+    }
+}
+
+/// Takes up one batch; how many there were.
+pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(0) };
+    let ids = nudges::oldest(&mut tx, BATCH).await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    match take_up(&mut tx, &ids).await {
+        Ok(()) => tx.commit().await?,
+        Err(error) if error.is_about_rows() => {
+            drop(tx);
+            take_up_in_parts(pool, &ids, error).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(ids.len())
+}
+
+/// Splits a batch that failed until the bad nudge is alone, and sets that aside.
+async fn take_up_in_parts(
+    pool: &PgPool,
+    ids: &[i64],
+    error: StoreError,
+) -> Result<(), StoreError> {
+    let mut parts = vec![(ids.to_vec(), error)];
+    while let Some((ids, error)) = parts.pop() {
+        if let [id] = ids[..] {
+            let mut tx = begin(pool).await?;
+            nudges::put_off(&mut tx, &[id], BAD_NUDGE_PAUSE).await?;
+            tx.commit().await?;
+            emit!(
+                NUDGE_SET_ASIDE,
+                nudge.id = id,
+                error = %chain(&error),
+                wait_s = BAD_NUDGE_PAUSE.as_secs(),
+                "What a person did cannot be taken up; all others go on"
+            );
+            continue;
+        }
+        let (left, right) = ids.split_at(ids.len() / 2);
+        for half in [left, right] {
+            let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(()) };
+            match take_up(&mut tx, half).await {
+                Ok(()) => tx.commit().await?,
+                Err(error) if error.is_about_rows() => parts.push((half.to_vec(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn take_up(connection: &mut PgConnection, ids: &[i64]) -> Result<(), StoreError> {
+    let nudges = nudges::read(connection, ids).await?;
+    let mut late = request_syncs(connection, &nudges).await?;
+    late.extend(ask_breakers(connection, &nudges).await?);
+    take_up_ends(connection, &nudges).await?;
+    let done: Vec<_> = ids.iter().filter(|id| !late.contains(id)).copied().collect();
+    let late: Vec<_> = late.into_iter().collect();
+    nudges::put_off(connection, &late, LOCKED_PAUSE).await?;
+    nudges::delete(connection, &done).await
+}
+
+/// Whoever says done, or asks for it, has the app read: one request of many.
+async fn request_syncs(
+    connection: &mut PgConnection,
+    nudges: &[Nudge],
+) -> Result<BTreeSet<i64>, StoreError> {
+    let mut wanted: BTreeMap<(&str, &str, &'static str), Vec<i64>> = BTreeMap::new();
+    for nudge in nudges {
+        let cause = match nudge.what {
+            What::Done => "done",
+            What::Snapshot => "person",
+            _ => continue,
+        };
+        let of = (nudge.workspace.as_str(), nudge.integration.as_str(), cause);
+        wanted.entry(of).or_default().push(nudge.id);
+    }
+    let mut late = BTreeSet::new();
+    for ((workspace, integration, cause), ids) in wanted {
+        let is_there =
+            sync::store::request_now(&mut *connection, workspace, integration, cause).await?;
+        if !is_there {
+            late.extend(ids);
+        }
+    }
+    Ok(late)
+}
+
+async fn ask_breakers(
+    connection: &mut PgConnection,
+    nudges: &[Nudge],
+) -> Result<BTreeSet<i64>, StoreError> {
+    let mut late = BTreeSet::new();
+    for nudge in nudges {
+        let asked = match nudge.what {
+            What::Paused => Asked::Paused,
+            What::Unpaused => Asked::Unpaused,
+            What::Reset => Asked::Reset,
+            What::Done | What::Ended | What::Snapshot => continue,
+        };
+        let (workspace, integration) = (&nudge.workspace, &nudge.integration);
+        let action =
+            breaker::store::take_up(&mut *connection, workspace, integration, asked).await?;
+        // Whoever resumes an integration answers for its login: the next refusal asks again.
+        if let Some(action) = action
+            && !manual_action::store::dismiss_reconnect(&mut *connection, action).await?
+        {
+            late.insert(nudge.id);
+        }
+    }
+    Ok(late)
+}
+
+async fn take_up_ends(connection: &mut PgConnection, nudges: &[Nudge]) -> Result<(), StoreError> {
+    let mut returned = HashMap::new();
+    let mut rounds: Vec<Vec<EndedAction<'_>>> = Vec::new();
+    let mut count: HashMap<&MemberKey, usize> = HashMap::new();
+    for nudge in nudges {
+        let Some(action) = nudge.action.as_ref().filter(|_| nudge.what == What::Ended) else {
+            continue;
+        };
+        let Some(end) = ActionEnd::of(action.status) else { continue };
+        let Some(operation) = action.operation else {
+            let (workspace, integration) = (&nudge.workspace, &nudge.integration);
+            breaker::store::login_settled(&mut *connection, workspace, integration, action.id)
+                .await?;
+            continue;
+        };
+        if end.returned {
+            returned.insert(action.task, action.note.clone().unwrap_or_default());
+        }
+        let took_effect = |which| {
+            (end.took_effect && operation == which).then_some((action.task, action.requested_at))
+        };
+        // A member stands in each round once.
+        let round = count.entry(&action.key).or_default();
+        if rounds.len() <= *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(EndedAction {
+            key: &action.key,
+            action: action.id,
+            task: action.task,
+            is_removal: operation == Operation::Remove,
+            closed_at: action.closed_at,
+            worked_at: action.done_at.unwrap_or(action.closed_at),
+            by_hand: end.by_hand,
+            undoes: end.undoes,
+            withdrawn: end.withdrawn,
+            invite: took_effect(Operation::Invite),
+            role: took_effect(Operation::ChangeRole),
+        });
+        *round += 1;
+    }
+    for round in &mut rounds {
+        round.sort_by_key(|ended| ended.key);
+        end_actions(connection, round).await?;
+    }
+    // Intake gives these members their turn, for what went back is ordered among the others.
+    let reopened = retry::record::reopen(connection, &returned).await?;
+    let of_reopened = |one: &EndedAction<'_>| reopened.contains(&one.task);
+    let kept: BTreeSet<&MemberKey> =
+        rounds.iter().flatten().filter(|one| of_reopened(one)).map(|one| one.key).collect();
+    let keys: MemberKeys = count.keys().copied().filter(|key| !kept.contains(key)).collect();
+    give_turn(connection, &keys).await?;
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The SQL of nudges: what people did that the daemon has not taken up yet.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::status::ActionStatus;
+use crate::membership::{MemberKey, Operation, UnknownWord, words};
+use crate::store::{StoreError, interval};
+
+words! {
+    /// What a person did.
+    What {
+        /// An action was marked done.
+        Done = "done",
+        /// An action has ended.
+        Ended = "ended",
+        /// An integration was paused.
+        Paused = "paused",
+        /// A pause has ended.
+        Unpaused = "unpaused",
+        /// An integration is to be active, whatever the breaker found.
+        Reset = "reset",
+        /// A snapshot was asked for.
+        Snapshot = "snapshot",
+    }
+}
+
+/// What a person did, and to what.
+#[derive(Debug)]
+pub struct Nudge {
+    /// Its id.
+    pub id: i64,
+    /// What.
+    pub what: What,
+    /// The tenant.
+    pub workspace: String,
+    /// The integration.
+    pub integration: String,
+    /// The action, as it is now.
+    pub action: Option<EndedRow>,
+}
+
+/// An action as its row is.
+#[derive(Debug)]
+pub struct EndedRow {
+    /// Its id.
+    pub id: i64,
+    /// Where it stands.
+    pub status: ActionStatus,
+    /// Whom it is about.
+    pub key: MemberKey,
+    /// What was to be done; `None` for an action that asks to fix a login.
+    pub operation: Option<Operation>,
+    /// The task that it stands for.
+    pub task: i64,
+    /// When that was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// When it ended; now, if it has not.
+    pub closed_at: DateTime<Utc>,
+    /// When a person said that it was done.
+    pub done_at: Option<DateTime<Utc>>,
+    /// What a person wrote.
+    pub note: Option<String>,
+}
+
+/// The oldest nudges.
+pub async fn oldest(connection: &mut PgConnection, limit: i64) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "-- oldest_nudges
+         select id from reconciler.nudges where not_before <= now() order by id limit $1",
+        limit,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Reads nudges, with the actions that they are about. Nobody's row is locked.
+pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudge>, StoreError> {
+    let rows = sqlx::query!(
+        r#"-- read_nudges
+        select n.id, n.workspace_id, n.integration_id, n.what, a.id as "action_id?", a.status as "status?",
+               a.operation as "operation?", a.member_id as "member_id?", a.task_id as "task_id?", a.closed_at,
+               a.done_at, a.note, coalesce(t.requested_at, a.opened_at, now()) as "requested_at!", now() as "now!"
+        from unnest($1::bigint[]) k (id)
+        cross join lateral (select * from reconciler.nudges n where n.id = k.id offset 0) n
+        left join lateral (select * from reconciler.manual_actions a
+                           where a.id = n.action_id and a.workspace_id = n.workspace_id offset 0) a on true
+        left join lateral (select * from reconciler.automation_tasks t
+                           where t.id = a.task_id and t.workspace_id = a.workspace_id offset 0) t on true
+        order by k.id"#,
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    let nudges = rows.into_iter().map(|row| {
+        let bad = |source: UnknownWord| StoreError::BadRow { table: "nudges", id: row.id, source };
+        let action = match (row.action_id, row.status, row.operation, row.member_id, row.task_id) {
+            (Some(id), Some(status), Some(operation), Some(member), Some(task)) => Some(EndedRow {
+                id,
+                status: status.parse().map_err(bad)?,
+                key: MemberKey {
+                    workspace: row.workspace_id.clone(),
+                    integration: row.integration_id.clone(),
+                    member,
+                },
+                operation: match operation.as_str() {
+                    "reconnect" => None,
+                    word => Some(word.parse().map_err(bad)?),
+                },
+                task,
+                requested_at: row.requested_at,
+                closed_at: row.closed_at.unwrap_or(row.now),
+                done_at: row.done_at,
+                note: row.note,
+            }),
+            _ => None,
+        };
+        Ok(Nudge {
+            id: row.id,
+            what: row.what.parse().map_err(bad)?,
+            workspace: row.workspace_id,
+            integration: row.integration_id,
+            action,
+        })
+    });
+    nudges.collect()
+}
+
+/// Takes nudges off that were taken up.
+pub async fn delete(connection: &mut PgConnection, ids: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- delete_nudges
+         delete from reconciler.nudges n
+         using unnest($1::bigint[]) k (id)
+         where n.ctid = (select b.ctid from reconciler.nudges b where b.id = k.id)",
+        ids,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Leaves nudges for later.
+pub async fn put_off(
+    connection: &mut PgConnection,
+    ids: &[i64],
+    wait: Duration,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "-- put_off_nudges
+         update reconciler.nudges n set not_before = clock_timestamp() + $2
+         from unnest($1::bigint[]) k (id)
+         where n.ctid = (select b.ctid from reconciler.nudges b where b.id = k.id)",
+        ids,
+        interval(wait),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

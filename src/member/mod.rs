@@ -1,0 +1,92 @@
+//! The unit of work: one row per member of an integration, with what should be true, what was observed, whose turn it is,
+//! and what former attempts and people may still change.
+//!
+//! Everything that excludes, orders or doubts is a column of that row, so that one lock and one read are enough.
+
+use chrono::{DateTime, Utc};
+
+use crate::membership::Operation;
+
+pub mod store;
+pub mod watch;
+
+/// What former attempts and people may have changed without anybody having seen it since. A time counts only while it is
+/// later than the latest snapshot of the integration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// When a person last may have removed the member by hand.
+    pub removed_by_hand_at: Option<DateTime<Utc>>,
+    /// When a person last may have invited the member or changed their role by hand.
+    pub admitted_by_hand_at: Option<DateTime<Utc>>,
+    /// Until when a removal that ended without success may have taken effect.
+    pub removal_tried_until: Option<DateTime<Utc>>,
+    /// Until when an invitation or a change of role that ended without success may have taken effect.
+    pub admission_tried_until: Option<DateTime<Utc>>,
+    /// When the latest snapshot of the integration began.
+    pub snapshot_at: Option<DateTime<Utc>>,
+}
+
+impl Doubts {
+    /// Whether a person may have done the opposite of `operation` by hand since the app was last read and automation last
+    /// worked on the member: what the backend knows of them may be older than that.
+    pub fn touched_by_hand(&self, operation: Operation) -> bool {
+        self.is_open(match operation {
+            Operation::Remove => self.admitted_by_hand_at,
+            Operation::Invite | Operation::ChangeRole => self.removed_by_hand_at,
+        })
+    }
+
+    /// Whether a task that ended without success, or this one before it was sent back, tried the same, and nothing has
+    /// shown since what came of it.
+    pub fn tried_before(&self, operation: Operation) -> bool {
+        self.is_open(match operation {
+            Operation::Remove => self.removal_tried_until,
+            Operation::Invite | Operation::ChangeRole => self.admission_tried_until,
+        })
+    }
+
+    fn is_open(&self, time: Option<DateTime<Utc>>) -> bool {
+        time.is_some_and(|time| self.snapshot_at.is_none_or(|snapshot| time > snapshot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp(second, 0)
+    }
+
+    #[test]
+    fn what_was_done_by_hand_casts_doubt_on_the_opposite_until_a_later_snapshot() {
+        use Operation::{ChangeRole, Invite, Remove};
+        let removed = Doubts { removed_by_hand_at: at(10), ..Doubts::default() };
+        let admitted = Doubts { admitted_by_hand_at: at(10), ..Doubts::default() };
+        for (operation, by_removal, by_admission) in
+            [(Invite, true, false), (ChangeRole, true, false), (Remove, false, true)]
+        {
+            assert_eq!(removed.touched_by_hand(operation), by_removal, "{operation}");
+            assert_eq!(admitted.touched_by_hand(operation), by_admission, "{operation}");
+        }
+        for (snapshot, touched) in [(9, true), (10, false), (11, false)] {
+            let doubts = Doubts { snapshot_at: at(snapshot), ..removed };
+            assert_eq!(doubts.touched_by_hand(Invite), touched, "{snapshot}");
+        }
+    }
+
+    #[test]
+    fn what_was_tried_casts_doubt_on_the_same_until_a_later_snapshot() {
+        use Operation::{ChangeRole, Invite, Remove};
+        let removal = Doubts { removal_tried_until: at(10), ..Doubts::default() };
+        let admission = Doubts { admission_tried_until: at(10), ..Doubts::default() };
+        for (operation, by_removal, by_admission) in
+            [(Invite, false, true), (ChangeRole, false, true), (Remove, true, false)]
+        {
+            assert_eq!(removal.tried_before(operation), by_removal, "{operation}");
+            assert_eq!(admission.tried_before(operation), by_admission, "{operation}");
+        }
+        let read_since = Doubts { snapshot_at: at(11), ..removal };
+        assert!(!read_since.tried_before(Remove));
+    }
+}

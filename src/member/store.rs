@@ -1,0 +1,464 @@
+//! The SQL of members: who is locked, what intake writes, and the one statement that gives a request its turn.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::membership::{MemberKey, MemberKeys, Observed};
+use crate::store::StoreError;
+
+/// A request by its task, and when it was asked for.
+pub type Request = (i64, DateTime<Utc>);
+
+/// A member as intake needs them.
+#[derive(Debug, Clone, Default)]
+pub struct Member {
+    /// The latest removal, whatever became of it.
+    pub removal: Option<Request>,
+    /// The latest invite that took effect.
+    pub invite: Option<Request>,
+    /// The latest change of role that took effect.
+    pub role: Option<Request>,
+    /// The request whose turn it is.
+    pub ready: Option<i64>,
+    /// Whether an attempt of it is or may be on its way.
+    pub in_flight: bool,
+    /// Since when it is tried.
+    pub trying_since: Option<DateTime<Utc>>,
+    /// Who comes next, in order.
+    pub blocked: Vec<i64>,
+    /// The manual action that goes before all of them.
+    pub open_action: Option<i64>,
+}
+
+/// Adds the rows of members that nothing is known of, and locks the rows of all, in the order of their keys.
+pub async fn lock<'a>(
+    connection: &mut PgConnection,
+    keys: impl Iterator<Item = &'a MemberKey>,
+) -> Result<BTreeMap<MemberKey, Member>, StoreError> {
+    let keys: MemberKeys = keys.collect();
+    if keys.members.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"-- lock_members
+        select m.workspace_id, m.integration_id, m.member_id, m.removal_task_id, m.removal_requested_at,
+               m.invite_task_id, m.invite_requested_at, m.role_task_id, m.role_requested_at, m.ready_task_id,
+               (m.lease_until is not null or m.running_job_id is not null
+                or m.uncertain_since is not null) as "in_flight!",
+               m.trying_since, m.blocked_task_ids, m.open_action_id
+        from (select * from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
+              order by workspace_id, integration_id, member_id) k
+        cross join lateral (
+            select * from reconciler.members m
+            where m.workspace_id = k.workspace_id and m.integration_id = k.integration_id
+              and m.member_id = k.member_id
+            for no key update
+            offset 0
+        ) m"#,
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+    )
+    .fetch_all(connection)
+    .await?;
+    let members = rows.into_iter().map(|row| {
+        let key = MemberKey {
+            workspace: row.workspace_id,
+            integration: row.integration_id,
+            member: row.member_id,
+        };
+        let member = Member {
+            removal: row.removal_task_id.zip(row.removal_requested_at),
+            invite: row.invite_task_id.zip(row.invite_requested_at),
+            role: row.role_task_id.zip(row.role_requested_at),
+            ready: row.ready_task_id,
+            in_flight: row.in_flight,
+            trying_since: row.trying_since,
+            blocked: row.blocked_task_ids,
+            open_action: row.open_action_id,
+        };
+        (key, member)
+    });
+    Ok(members.collect())
+}
+
+/// Adds rows for members that nothing is known of, as these tasks name them.
+pub async fn introduce(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "-- introduce_members
+         insert into reconciler.members as m
+             (workspace_id, integration_id, member_id, member_email, member_username)
+         select distinct on (t.workspace_id, t.integration_id, t.member_id)
+                t.workspace_id, t.integration_id, t.member_id, t.member_email, t.member_username
+         from unnest($1::bigint[]) k (id)
+         cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
+         order by t.workspace_id, t.integration_id, t.member_id, t.requested_at desc, t.id desc
+         on conflict (workspace_id, integration_id, member_id) do nothing",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What intake writes of one member.
+#[derive(Debug)]
+pub struct Ordered<'a> {
+    /// Whom it is about.
+    pub key: &'a MemberKey,
+    /// Whether the request whose turn it was keeps it.
+    pub keeps_turn: bool,
+    /// Whether that request was overtaken while it is in flight, and is to be looked at now.
+    pub is_overtaken: bool,
+    /// Who comes next, in order.
+    pub blocked: Vec<i64>,
+    /// Whether the open action was ended.
+    pub ends_action: bool,
+    /// The doubts that the end of requests and of the action leaves: about removals, and about invites and changes of role.
+    pub removed_by_hand: bool,
+    /// See `removed_by_hand`.
+    pub admitted_by_hand: bool,
+    /// A removal that was tried was closed.
+    pub removal_tried: bool,
+    /// An invite or a change of role that was tried was closed.
+    pub admission_tried: bool,
+    /// Requests that no older one may undo.
+    pub removal: Option<Request>,
+    /// See `removal`.
+    pub invite: Option<Request>,
+    /// See `removal`.
+    pub role: Option<Request>,
+}
+
+/// Writes the order of members whose rows are locked. Turns are given afterwards, by [`give_turn`].
+pub async fn write_order(
+    connection: &mut PgConnection,
+    ordered: &[Ordered<'_>],
+) -> Result<(), StoreError> {
+    if ordered.is_empty() {
+        return Ok(());
+    }
+    let keys: MemberKeys = ordered.iter().map(|one| one.key).collect();
+    let flags = |flag: fn(&Ordered<'_>) -> bool| ordered.iter().map(flag).collect::<Vec<_>>();
+    let tasks = |request: fn(&Ordered<'_>) -> Option<Request>| {
+        ordered.iter().map(|one| request(one).map(|(task, _)| task)).collect::<Vec<_>>()
+    };
+    let times = |request: fn(&Ordered<'_>) -> Option<Request>| {
+        ordered.iter().map(|one| request(one).map(|(_, at)| at)).collect::<Vec<_>>()
+    };
+    // Arrays of arrays have one length for all: as text.
+    let blocked: Vec<_> = ordered.iter().map(|one| list(&one.blocked)).collect();
+    sqlx::query!(
+        "-- write_order
+         update reconciler.members m
+         set ready_task_id = case when o.keeps_turn then m.ready_task_id end,
+             next_attempt_at = case when o.is_overtaken then least(m.next_attempt_at, clock_timestamp())
+                                    else m.next_attempt_at end,
+             trying_since = case when o.keeps_turn then m.trying_since end,
+             blocked_task_ids = o.blocked::bigint[],
+             open_action_id = case when o.ends_action then null else m.open_action_id end,
+             removed_by_hand_at = case when o.removed_by_hand then clock_timestamp() else m.removed_by_hand_at end,
+             admitted_by_hand_at = case when o.admitted_by_hand then clock_timestamp() else m.admitted_by_hand_at end,
+             removal_tried_until = case when o.removal_tried then greatest(m.removal_tried_until, clock_timestamp())
+                                        else m.removal_tried_until end,
+             admission_tried_until = case when o.admission_tried
+                                          then greatest(m.admission_tried_until, clock_timestamp())
+                                          else m.admission_tried_until end,
+             worked_at = case when o.ends_action then clock_timestamp() else m.worked_at end,
+             removal_task_id = coalesce(o.removal_task_id, m.removal_task_id),
+             removal_requested_at = coalesce(o.removal_at, m.removal_requested_at),
+             invite_task_id = coalesce(o.invite_task_id, m.invite_task_id),
+             invite_requested_at = coalesce(o.invite_at, m.invite_requested_at),
+             role_task_id = coalesce(o.role_task_id, m.role_task_id),
+             role_requested_at = coalesce(o.role_at, m.role_requested_at)
+         from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::text[], $7::boolean[],
+                     $8::boolean[], $9::boolean[], $10::boolean[], $11::boolean[], $12::bigint[], $13::timestamptz[],
+                     $14::bigint[], $15::timestamptz[], $16::bigint[], $17::timestamptz[])
+              o (workspace_id, integration_id, member_id, keeps_turn, is_overtaken, blocked, ends_action,
+                 removed_by_hand, admitted_by_hand, removal_tried, admission_tried, removal_task_id, removal_at,
+                 invite_task_id, invite_at, role_task_id, role_at)
+         where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id and m.member_id = o.member_id",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &flags(|one| one.keeps_turn),
+        &flags(|one| one.is_overtaken),
+        &blocked,
+        &flags(|one| one.ends_action),
+        &flags(|one| one.removed_by_hand),
+        &flags(|one| one.admitted_by_hand),
+        &flags(|one| one.removal_tried),
+        &flags(|one| one.admission_tried),
+        &tasks(|one| one.removal) as _,
+        &times(|one| one.removal) as _,
+        &tasks(|one| one.invite) as _,
+        &times(|one| one.invite) as _,
+        &tasks(|one| one.role) as _,
+        &times(|one| one.role) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn list(ids: &[i64]) -> String {
+    let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+    format!("{{{}}}", ids.join(","))
+}
+
+/// Gives the next request of these members its turn, where nobody else has it and no action goes first; whether any got
+/// one. The one place that says when a request is due that had to wait: never before now, nor before former attempts have
+/// settled.
+///
+/// A statement of its own after the one that ended a turn: only a new snapshot of the database sees what came to wait
+/// behind it meanwhile (solid_queue#456 was this lost wake-up).
+pub async fn give_turn(
+    connection: &mut PgConnection,
+    keys: &MemberKeys,
+) -> Result<bool, StoreError> {
+    if keys.members.is_empty() {
+        return Ok(false);
+    }
+    let given = sqlx::query_scalar!(
+        r#"-- give_turn
+        with next as materialized (
+            select m.workspace_id, m.integration_id, m.member_id, t.id, t.operation, t.entitlements, t.requested_at,
+                   t.member_email, t.member_username, t.trying_since,
+                   greatest(t.next_attempt_at, clock_timestamp(), m.effects_possible_until) as due
+            from (select * from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
+                  order by workspace_id, integration_id, member_id) k
+            cross join lateral (
+                select * from reconciler.members m
+                where m.workspace_id = k.workspace_id and m.integration_id = k.integration_id
+                  and m.member_id = k.member_id and m.ready_task_id is null and m.open_action_id is null
+                  and m.blocked_task_ids <> '{}'
+                for no key update
+                offset 0
+            ) m
+            cross join lateral (
+                select * from reconciler.automation_tasks t
+                where t.id = m.blocked_task_ids[1] and t.workspace_id = m.workspace_id
+                offset 0
+            ) t
+        ), given as (
+            update reconciler.members m
+            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove', next_attempt_at = n.due,
+                blocked_task_ids = m.blocked_task_ids[2:], trying_since = n.trying_since,
+                member_email = n.member_email, member_username = n.member_username,
+                desired_task_id = case when n.is_latest then n.id else m.desired_task_id end,
+                desired_operation = case when n.is_latest then n.operation else m.desired_operation end,
+                desired_entitlements = case when n.is_latest then n.entitlements else m.desired_entitlements end,
+                desired_requested_at = case when n.is_latest then n.requested_at else m.desired_requested_at end
+            from (select n.*, d.desired_task_id is null
+                              or (n.requested_at, n.id) >= (d.desired_requested_at, d.desired_task_id) as is_latest
+                  from next n
+                  cross join lateral (
+                      select * from reconciler.members d
+                      where d.workspace_id = n.workspace_id and d.integration_id = n.integration_id
+                        and d.member_id = n.member_id
+                      offset 0
+                  ) d) n
+            where m.workspace_id = n.workspace_id and m.integration_id = n.integration_id and m.member_id = n.member_id
+            returning n.id, n.workspace_id, n.integration_id, n.due
+        ), awakened as (
+            update reconciler.integration_states d
+            set awake = true
+            from (select distinct workspace_id, integration_id from given) g
+            where d.workspace_id = g.workspace_id and d.integration_id = g.integration_id and not d.awake
+        )
+        update reconciler.automation_tasks t
+        set next_attempt_at = g.due
+        from given g
+        where t.id = g.id and t.workspace_id = g.workspace_id
+        returning 1 as "one!""#,
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let any = !given.is_empty();
+    if any {
+        sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+    }
+    Ok(any)
+}
+
+/// Makes the latest of these tasks what should be true of its member, where nothing later is.
+pub async fn desire(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "-- desire
+         update reconciler.members m
+         set desired_task_id = t.id, desired_operation = t.operation, desired_entitlements = t.entitlements,
+             desired_requested_at = t.requested_at, worked_at = clock_timestamp(),
+             member_email = t.member_email, member_username = t.member_username,
+             watch_task_id = null, watch_operation = null, watch_since = null, watch_due_at = null,
+             watch_asked_at = null, watch_checks = 0
+         from (select distinct on (t.workspace_id, t.integration_id, t.member_id) t.*
+               from unnest($1::bigint[]) k (id)
+               cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
+               order by t.workspace_id, t.integration_id, t.member_id, t.requested_at desc, t.id desc) t
+         where m.workspace_id = t.workspace_id and m.integration_id = t.integration_id and m.member_id = t.member_id
+           and (m.desired_task_id is null
+                or (t.requested_at, t.id) >= (m.desired_requested_at, m.desired_task_id))",
+        tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Puts a manual action before the requests of a member whose turn has just ended.
+pub async fn open_action(
+    connection: &mut PgConnection,
+    key: &MemberKey,
+    action: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- open_action
+         update reconciler.members set open_action_id = $4
+         where workspace_id = $1 and integration_id = $2 and member_id = $3",
+        key.workspace,
+        key.integration,
+        key.member,
+        action,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The end of a manual action, as it changes its member.
+#[derive(Debug)]
+pub struct EndedAction<'a> {
+    /// Whom it is about.
+    pub key: &'a MemberKey,
+    /// The action.
+    pub action: i64,
+    /// Its task.
+    pub task: i64,
+    /// Whether its operation was a removal.
+    pub is_removal: bool,
+    /// When it ended.
+    pub closed_at: DateTime<Utc>,
+    /// When a person last worked on it.
+    pub worked_at: DateTime<Utc>,
+    /// A person may have made the change, and nothing has proven it.
+    pub by_hand: bool,
+    /// A person says that what was tried before has been undone.
+    pub undoes: bool,
+    /// The request no longer counts as what should be true.
+    pub withdrawn: bool,
+    /// The invite that took effect.
+    pub invite: Option<Request>,
+    /// The change of role that took effect.
+    pub role: Option<Request>,
+}
+
+/// Writes what the end of actions says of their members. A member stands in it once.
+pub async fn end_actions(
+    connection: &mut PgConnection,
+    ended: &[EndedAction<'_>],
+) -> Result<(), StoreError> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let keys: MemberKeys = ended.iter().map(|one| one.key).collect();
+    let ids = |id: fn(&EndedAction<'_>) -> i64| ended.iter().map(id).collect::<Vec<_>>();
+    let flags = |flag: fn(&EndedAction<'_>) -> bool| ended.iter().map(flag).collect::<Vec<_>>();
+    let times = |at: fn(&EndedAction<'_>) -> DateTime<Utc>| ended.iter().map(at).collect::<Vec<_>>();
+    let invites: Vec<_> = ended.iter().map(|one| one.invite.map(|(task, _)| task)).collect();
+    let invited: Vec<_> = ended.iter().map(|one| one.invite.map(|(_, at)| at)).collect();
+    let roles: Vec<_> = ended.iter().map(|one| one.role.map(|(task, _)| task)).collect();
+    let changed: Vec<_> = ended.iter().map(|one| one.role.map(|(_, at)| at)).collect();
+    sqlx::query!(
+        "-- end_actions
+         update reconciler.members m
+         set open_action_id = case when m.open_action_id = e.action then null else m.open_action_id end,
+             worked_at = greatest(m.worked_at, e.worked_at),
+             removed_by_hand_at = case when e.by_hand and e.is_removal
+                                       then greatest(m.removed_by_hand_at, e.closed_at) else m.removed_by_hand_at end,
+             admitted_by_hand_at = case when e.by_hand and not e.is_removal
+                                        then greatest(m.admitted_by_hand_at, e.closed_at)
+                                        else m.admitted_by_hand_at end,
+             removal_tried_until = case when e.undoes and not e.is_removal and m.removal_tried_until < e.closed_at
+                                        then null else m.removal_tried_until end,
+             admission_tried_until = case when e.undoes and e.is_removal and m.admission_tried_until < e.closed_at
+                                          then null else m.admission_tried_until end,
+             desired_task_id = case when e.withdrawn and m.desired_task_id = e.task then null
+                                    else m.desired_task_id end,
+             invite_task_id = case when (e.invite_at, e.invite) > (m.invite_requested_at, m.invite_task_id)
+                                        or m.invite_task_id is null then e.invite else m.invite_task_id end,
+             invite_requested_at = case when (e.invite_at, e.invite) > (m.invite_requested_at, m.invite_task_id)
+                                             or m.invite_task_id is null then e.invite_at
+                                        else m.invite_requested_at end,
+             role_task_id = case when (e.role_at, e.role) > (m.role_requested_at, m.role_task_id)
+                                      or m.role_task_id is null then e.role else m.role_task_id end,
+             role_requested_at = case when (e.role_at, e.role) > (m.role_requested_at, m.role_task_id)
+                                           or m.role_task_id is null then e.role_at else m.role_requested_at end
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::timestamptz[],
+                     $8::timestamptz[], $9::boolean[], $10::boolean[], $11::boolean[], $12::bigint[],
+                     $13::timestamptz[], $14::bigint[], $15::timestamptz[])
+              e (workspace_id, integration_id, member_id, action, task, is_removal, closed_at, worked_at, by_hand,
+                 undoes, withdrawn, invite, invite_at, role, role_at)
+         where m.workspace_id = e.workspace_id and m.integration_id = e.integration_id and m.member_id = e.member_id",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &ids(|one| one.action),
+        &ids(|one| one.task),
+        &flags(|one| one.is_removal),
+        &times(|one| one.closed_at),
+        &times(|one| one.worked_at),
+        &flags(|one| one.by_hand),
+        &flags(|one| one.undoes),
+        &flags(|one| one.withdrawn),
+        &invites as _,
+        &invited as _,
+        &roles as _,
+        &changed as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes what a snapshot shows of members of an integration, where that has changed.
+pub async fn observe(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    observed: &[(String, Observed)],
+) -> Result<(), StoreError> {
+    if observed.is_empty() {
+        return Ok(());
+    }
+    let members: Vec<_> = observed.iter().map(|(member, _)| member.clone()).collect();
+    let memberships: Vec<_> = observed.iter().map(|(_, one)| one.membership.clone()).collect();
+    // Arrays of arrays have one length for all: as JSON.
+    let roles: Vec<_> = observed.iter().map(|(_, one)| serde_json::json!(one.entitlements)).collect();
+    sqlx::query!(
+        "-- observe
+         update reconciler.members m
+         set observed_at = clock_timestamp(), observed_membership = o.membership,
+             observed_entitlements = array(select jsonb_array_elements_text(o.roles))
+         from unnest($3::text[], $4::text[], $5::jsonb[]) o (member_id, membership, roles)
+         where m.workspace_id = $1 and m.integration_id = $2 and m.member_id = o.member_id",
+        workspace,
+        integration,
+        &members,
+        &memberships,
+        &roles,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The SQL of watches: members who are checked again after a confirmed change, as columns of their row.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::membership::{MemberKey, MemberKeys, Operation};
+use crate::store::{StoreError, interval};
+
+/// A watch, as the member's row has it.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// The task whose change was confirmed.
+    pub task: i64,
+    /// What was confirmed.
+    pub operation: Operation,
+    /// When it was confirmed.
+    pub since: DateTime<Utc>,
+    /// How often the member was checked since.
+    pub checks: i32,
+    /// When the next check is due.
+    pub due_at: DateTime<Utc>,
+}
+
+/// Somebody to watch from now on.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    /// Whom it is about.
+    pub key: &'a MemberKey,
+    /// The task whose change was confirmed.
+    pub task: i64,
+    /// What was confirmed.
+    pub operation: Operation,
+    /// The time until the first check.
+    pub first_check: Duration,
+}
+
+/// Begins to watch members, each in place of what they were watched for before. A member stands in it once.
+pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result<(), StoreError> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let keys: MemberKeys = begun.iter().map(|begun| begun.key).collect();
+    let tasks: Vec<_> = begun.iter().map(|begun| begun.task).collect();
+    let operations: Vec<_> =
+        begun.iter().map(|begun| begun.operation.as_str().to_owned()).collect();
+    let waits: Vec<_> = begun.iter().map(|begun| interval(begun.first_check)).collect();
+    sqlx::query!(
+        "-- begin_watches
+         update reconciler.members m
+         set watch_task_id = b.task, watch_operation = b.operation, watch_since = clock_timestamp(), watch_checks = 0,
+             watch_due_at = clock_timestamp() + b.first_check, watch_asked_at = null
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::interval[])
+              b (workspace_id, integration_id, member_id, task, operation, first_check)
+         where m.workspace_id = b.workspace_id and m.integration_id = b.integration_id and m.member_id = b.member_id",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &tasks,
+        &operations,
+        &waits,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The next check of a watch; `None` ends it.
+#[derive(Debug)]
+pub struct Moved<'a> {
+    /// The member's id.
+    pub member: &'a str,
+    /// The watch that was judged.
+    pub watch: &'a Watch,
+    /// How often the member was checked, and when the next check is due.
+    pub next: Option<(i32, DateTime<Utc>)>,
+}
+
+/// Sets the next checks of members of an integration; a watch that began anew meanwhile is left alone.
+pub async fn move_on(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    moved: &[Moved<'_>],
+) -> Result<(), StoreError> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let members: Vec<_> = moved.iter().map(|one| one.member.to_owned()).collect();
+    let since: Vec<_> = moved.iter().map(|one| one.watch.since).collect();
+    let checks: Vec<_> = moved.iter().map(|one| one.next.map_or(0, |next| next.0)).collect();
+    let due: Vec<_> = moved.iter().map(|one| one.next.map(|next| next.1)).collect();
+    sqlx::query!(
+        "-- move_watches
+         update reconciler.members m
+         set watch_checks = w.checks, watch_due_at = w.due, watch_asked_at = null,
+             watch_task_id = case when w.due is not null then m.watch_task_id end,
+             watch_operation = case when w.due is not null then m.watch_operation end,
+             watch_since = case when w.due is not null then m.watch_since end
+         from unnest($3::text[], $4::timestamptz[], $5::integer[], $6::timestamptz[])
+              w (member_id, since, checks, due)
+         where m.workspace_id = $1 and m.integration_id = $2 and m.member_id = w.member_id and m.watch_since = w.since",
+        workspace,
+        integration,
+        &members,
+        &since,
+        &checks,
+        &due as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! The SQL that claims members whose request is due, and gives claims back.
+//!
+//! The lease is in the member's row, and no token is ever given twice: a worker that can still write with its lease token
+//! owns the request, and only then is `automation_tasks` written, in the same statement.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use sqlx::types::Json;
+
+use super::ClaimedTask;
+use super::floors::DueFrom;
+use crate::backend::{Failure, plain_code};
+use crate::emit;
+use crate::lease::Lease;
+use crate::member::Doubts;
+use crate::membership::{MemberKey, MemberKeys, Trigger, UnknownWord, Wanted};
+use crate::store::{StoreError, interval};
+
+/// A request that cannot be read is tried again after this long: somebody has to look at it.
+const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// What a claim may take.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    /// Tasks at most.
+    pub tasks: i64,
+    /// Tasks of one integration in flight at a time, where its row does not say.
+    pub max_in_flight: Option<i32>,
+    /// Tasks of one integration taken up per minute, where its row does not say.
+    pub starts_per_minute: Option<i32>,
+    /// Workspaces whose backend does not answer: left alone.
+    pub silent_workspaces: Vec<String>,
+    /// From where on to scan in integrations whose oldest requests are known to be gone.
+    pub due_from: DueFrom,
+}
+
+/// What a claim took.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The requests.
+    pub tasks: Vec<Arc<ClaimedTask>>,
+    /// Whether an integration may have more than its share.
+    pub may_be_more: bool,
+}
+
+/// Claims requests that are due, shared out between workspaces and between the integrations that let them through, removals
+/// first in each; and requests whose job is to be polled, whatever the status of their integration.
+///
+/// An invite or a change of role is not claimed while a removal of its member has no place yet: the later request wins from
+/// the moment it is stored.
+///
+/// Touches lease columns only, which no index holds. A lease that ended unreleased is claimable again, and the attempt
+/// behind it counts as one of unknown outcome. The time a request was due and nobody took it up is waiting and moves
+/// `trying_since`.
+pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Claimed, StoreError> {
+    let ends = Instant::now() + lease;
+    let rows = sqlx::query!(
+        r#"-- claim_tasks
+        with awake as materialized (
+            select d.workspace_id, d.integration_id, d.probe_task_id, d.status_since, d.snapshot_at,
+                   d.status = 'active' and s.paused_at is null as passes,
+                   reconciler.is_limited(s, d, $3, $4) as limited,
+                   coalesce(($6::jsonb -> d.workspace_id -> d.integration_id ->> 'removals')::timestamptz, '-infinity')
+                       as removals_from,
+                   coalesce(($6::jsonb -> d.workspace_id -> d.integration_id ->> 'others')::timestamptz, '-infinity')
+                       as others_from
+            from reconciler.integration_states d
+            join reconciler.integration_settings s using (workspace_id, integration_id)
+            where d.awake and d.workspace_id <> all ($5)
+        ),
+        busy as materialized (
+            select a.*, r.any as has_removals
+            from awake a
+            cross join lateral (
+                select exists (select from reconciler.members m
+                               where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                                 and m.ready_task_id is not null and m.ready_is_removal
+                                 and m.next_attempt_at between a.removals_from and now()
+                                 and (m.lease_until is null or m.lease_until <= now())) as any
+                offset 0) r
+            where a.passes and not a.limited
+              and (r.any or exists (select from reconciler.members m
+                                    where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                                      and m.ready_task_id is not null and not m.ready_is_removal
+                                      and m.next_attempt_at between a.others_from and now()
+                                      and (m.lease_until is null or m.lease_until <= now())))
+        ),
+        admitted as materialized (
+            select * from (
+                select workspace_id, integration_id, ceil($1::integer::numeric / count(*) over ())::integer as takes,
+                       false as limited, false as is_probe, '{}'::bigint[] as in_flight, probe_task_id, status_since,
+                       snapshot_at, removals_from, others_from,
+                       row_number() over (partition by workspace_id order by not has_removals, random()) as place
+                from busy
+                union all
+                select workspace_id, integration_id, i.takes, true, i.is_probe, i.in_flight, a.probe_task_id,
+                       a.status_since, a.snapshot_at, '-infinity', '-infinity', 1
+                from reconciler.admit($1, $3, $4, $5) i
+                join awake a using (workspace_id, integration_id)
+            ) every
+            order by place, random() -- or a busy workspace would keep the others waiting
+        ),
+        passing as materialized (
+            select m.ctid as place, a.limited, a.is_probe, a.in_flight, a.probe_task_id, a.status_since, a.snapshot_at,
+                   a.takes
+            from admitted a
+            cross join lateral (
+                select removals.ctid from (
+                    select m.ctid from reconciler.members m
+                    where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                      and m.ready_task_id is not null and m.ready_is_removal
+                      and m.next_attempt_at between a.removals_from and now()
+                      and (m.lease_until is null or m.lease_until <= now())
+                      and (not a.limited or m.running_job_id is null)
+                    order by m.next_attempt_at
+                    limit a.takes
+                    for no key update skip locked
+                ) removals
+                union all
+                select others.ctid from (
+                    select m.ctid from reconciler.members m
+                    where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                      and m.ready_task_id is not null and not m.ready_is_removal
+                      and m.next_attempt_at between a.others_from and now()
+                      and (m.lease_until is null or m.lease_until <= now())
+                      and (not a.limited or m.running_job_id is null)
+                      and (m.running_job_id is not null
+                           or not exists (select from reconciler.arrivals r
+                                          where r.workspace_id = m.workspace_id and r.integration_id = m.integration_id
+                                            and r.member_id = m.member_id and r.is_removal
+                                          offset 0))
+                    order by m.next_attempt_at
+                    limit a.takes
+                    for no key update skip locked
+                ) others
+                limit a.takes
+            ) m
+            limit $1
+        ),
+        polled as materialized (
+            select m.place, a.probe_task_id, a.status_since, a.snapshot_at
+            from awake a
+            cross join lateral (
+                select m.ctid as place
+                from reconciler.members m
+                where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                  and m.running_job_id is not null and m.next_attempt_at <= now()
+                  and (m.lease_until is null or m.lease_until <= now())
+                order by m.next_attempt_at
+                limit $1
+                for no key update skip locked
+            ) m
+            where not a.passes or a.limited
+            limit $1
+        ),
+        due as materialized (
+            select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, probe_task_id, status_since,
+                   snapshot_at, null::integer as takes
+            from polled
+            union all
+            select * from passing
+            limit $1
+        ),
+        claimed as (
+            update reconciler.members m
+            set lease_until = now() + $2,
+                lease_token = nextval('reconciler.lease_tokens'),
+                unreleased_claims = m.unreleased_claims + 1,
+                trying_since = m.trying_since + greatest(now() - m.next_attempt_at, interval '0'),
+                uncertain_since = case when m.lease_until is not null and m.running_job_id is null
+                                       then coalesce(m.uncertain_since, now())
+                                       else m.uncertain_since end
+            from due
+            where m.ctid = due.place
+            returning m.*, due.limited, due.in_flight, due.takes, due.status_since, due.snapshot_at,
+                      due.is_probe or coalesce(due.probe_task_id = m.ready_task_id, false) as is_probe
+        ),
+        passed as (
+            update reconciler.integration_states d
+            set status = case when c.is_probe then 'probing' else d.status end,
+                probe_task_id = case when c.is_probe then c.ids[1] end,
+                status_until = case when c.is_probe then now() + $2 end,
+                admitted_task_ids = c.in_flight || c.ids,
+                next_start_at = case when c.per_minute is null then d.next_start_at
+                                     else greatest(d.next_start_at, now())
+                                          + cardinality(c.ids) * (interval '1 minute' / c.per_minute) end
+            from (select c.workspace_id, c.integration_id, c.is_probe, c.in_flight,
+                         array_agg(c.ready_task_id order by c.ready_task_id) as ids,
+                         (select coalesce(s.starts_per_minute, $4) from reconciler.integration_settings s
+                          where s.workspace_id = c.workspace_id and s.integration_id = c.integration_id) as per_minute
+                  from claimed c where c.limited group by 1, 2, 3, 4) c
+            where d.workspace_id = c.workspace_id and d.integration_id = c.integration_id
+        )
+        select c.ready_task_id as "id!", c.workspace_id, c.integration_id, c.member_id, t.application as "application?",
+               t.member_email as "member_email?", t.member_username, t.operation as "operation?",
+               array(select unnest(t.entitlements)) as "entitlements!: Vec<Option<String>>",
+               coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger as "trigger?", t.job_id,
+               t.requested_at as "requested_at?", t.failure_code, t.failure_message, t.failure_screenshot_url,
+               t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
+               c.running_since, c.uncertain_since, t.superseded_by, c.unreleased_claims, c.lease_token,
+               now() as "claimed_at!", c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
+               coalesce(c.status_since > t.received_at, false) as "reopened!",
+               case when not c.limited and c.takes is not null then c.next_attempt_at end as taken_in_order,
+               c.ready_is_removal, c.takes, c.removed_by_hand_at, c.admitted_by_hand_at, c.removal_tried_until,
+               c.admission_tried_until, nullif(c.snapshot_at, '-infinity') as snapshot_at
+        from claimed c
+        left join lateral (
+            select * from reconciler.automation_tasks t where t.id = c.ready_task_id and t.workspace_id = c.workspace_id
+            offset 0
+        ) t on true
+        "#,
+        i32::try_from(quota.tasks).unwrap_or(i32::MAX),
+        interval(lease),
+        quota.max_in_flight,
+        quota.starts_per_minute,
+        &quota.silent_workspaces,
+        Json(&quota.due_from) as _,
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut claimed = Claimed::default();
+    let mut taken: BTreeMap<(String, String), i32> = BTreeMap::new();
+    let mut bad = Vec::new();
+    for row in rows {
+        let key = MemberKey {
+            workspace: row.workspace_id,
+            integration: row.integration_id,
+            member: row.member_id,
+        };
+        let lease = Lease { token: row.lease_token, ends };
+        if let Some(takes) = row.takes {
+            let of = (key.workspace.clone(), key.integration.clone());
+            let count = taken.entry(of).or_default();
+            *count += 1;
+            claimed.may_be_more |= *count >= takes;
+        }
+        let (Some(operation), Some(trigger)) = (row.operation, row.trigger) else {
+            bad.push(Bad { task: row.id, key, lease, why: "The task is gone".to_owned() });
+            continue;
+        };
+        let parsed = (
+            operation.parse(),
+            trigger.parse::<Trigger>(),
+            row.entitlements.into_iter().collect::<Option<_>>(),
+        );
+        let (operation, trigger, entitlements) = match parsed {
+            (Ok(operation), Ok(trigger), Some(entitlements)) => (operation, trigger, entitlements),
+            (Err(error), ..) | (_, Err(error), _) => {
+                let why = UnknownWord::to_string(&error);
+                bad.push(Bad { task: row.id, key, lease, why });
+                continue;
+            }
+            (.., None) => {
+                let why = "entitlements has an element that is null".to_owned();
+                bad.push(Bad { task: row.id, key, lease, why });
+                continue;
+            }
+        };
+        let doubts = Doubts {
+            removed_by_hand_at: row.removed_by_hand_at,
+            admitted_by_hand_at: row.admitted_by_hand_at,
+            removal_tried_until: row.removal_tried_until,
+            admission_tried_until: row.admission_tried_until,
+            snapshot_at: row.snapshot_at,
+        };
+        let touched_by_hand = doubts.touched_by_hand(operation);
+        claimed.tasks.push(Arc::new(ClaimedTask {
+            id: row.id,
+            lease,
+            wanted: Wanted {
+                operation,
+                member: key.member.clone(),
+                email: row.member_email.unwrap_or_default(),
+                username: row.member_username,
+                entitlements,
+            },
+            key,
+            hub_role: row.hub_role,
+            application: row.application.unwrap_or_default(),
+            trigger,
+            has_automation: row.returned || trigger.has_job(row.job_id.as_deref()),
+            job: row.job_id,
+            requested_at: row.requested_at.unwrap_or(row.claimed_at),
+            returned: row.returned,
+            reopened: row.reopened,
+            is_probe: row.is_probe,
+            first_failure: Failure {
+                code: row.failure_code.as_deref().map(plain_code),
+                message: row.failure_message,
+                screenshot_url: row.failure_screenshot_url,
+                can_retry: row.can_retry,
+                user_required: row.user_required,
+            },
+            attempts: u32::try_from(row.attempts.unwrap_or(0)).unwrap_or(0),
+            trying_since: row.trying_since,
+            running: row.running_job_id.zip(row.running_since),
+            uncertain_since: row.uncertain_since,
+            superseded_by: row.superseded_by,
+            unreleased_claims: row.unreleased_claims,
+            claimed_at: row.claimed_at,
+            touched_by_hand,
+            tried_before: touched_by_hand && doubts.tried_before(operation),
+            taken_in_order: row.taken_in_order,
+        }));
+    }
+    set_aside(pool, &bad).await?;
+    Ok(claimed)
+}
+
+/// A claim whose request cannot be read.
+struct Bad {
+    task: i64,
+    key: MemberKey,
+    lease: Lease,
+    why: String,
+}
+
+/// Leaves members whose request cannot be read for later, and says which they are.
+async fn set_aside(pool: &PgPool, bad: &[Bad]) -> Result<(), StoreError> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let keys: MemberKeys = bad.iter().map(|one| &one.key).collect();
+    let tokens: Vec<_> = bad.iter().map(|one| one.lease.token).collect();
+    sqlx::query!(
+        "-- set_aside_members
+         update reconciler.members m
+         set lease_until = null, unreleased_claims = 0, next_attempt_at = clock_timestamp() + $5
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+              h (workspace_id, integration_id, member_id, token)
+         where m.workspace_id = h.workspace_id and m.integration_id = h.integration_id and m.member_id = h.member_id
+           and m.lease_token = h.token",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &tokens,
+        interval(BAD_ROW_PAUSE),
+    )
+    .execute(pool)
+    .await?;
+    for one in bad {
+        emit!(
+            TASK_SET_ASIDE,
+            task.id = one.task,
+            error = one.why,
+            wait_s = BAD_ROW_PAUSE.as_secs(),
+            "This row cannot be worked on; all others go on"
+        );
+    }
+    Ok(())
+}
+
+/// Gives back claims that no step was started for.
+pub async fn hand_back(pool: &PgPool, tasks: &[Arc<ClaimedTask>]) -> Result<(), StoreError> {
+    let keys: MemberKeys = tasks.iter().map(|task| &task.key).collect();
+    let tokens: Vec<_> = tasks.iter().map(|task| task.lease.token).collect();
+    sqlx::query!(
+        "-- hand_back_tasks
+         update reconciler.members m
+         set lease_until = null, unreleased_claims = 0
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+              h (workspace_id, integration_id, member_id, token)
+         where m.workspace_id = h.workspace_id and m.integration_id = h.integration_id and m.member_id = h.member_id
+           and m.lease_token = h.token",
+        &keys.workspaces,
+        &keys.integrations,
+        &keys.members,
+        &tokens,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
