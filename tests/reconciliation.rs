@@ -41,8 +41,12 @@ impl World {
     async fn request(&self, integration: &str) {
         let kind = if integration == APP { "app" } else { "business_hub" };
         sqlx::query(
-            "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
-             values ($1, $2, $2, $3, 'asana_tenant') on conflict do nothing",
+            "with known as (
+                 insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
+                 values ($1, $2, $2, $3, 'asana_tenant') on conflict do nothing
+             )
+             insert into reconciler.integration_states (workspace_id, integration_id) values ($1, $2)
+             on conflict do nothing",
         )
         .bind(WORKSPACE)
         .bind(integration)

@@ -113,7 +113,7 @@ async fn a_replica_that_stood_still_in_an_apply_changes_nothing_afterwards(pool:
     stalling.stopped().await;
     let other = other_replica(&world).await;
     eventually("the other takes over", async || world.status(action).await == "verified").await;
-    eventually("it says so", async || other.count("action.verified") == 1).await;
+    eventually("it says so", async || other.count("sync.finished") == 1).await;
     let before = rows(&world.pool).await;
     stalling.go_on();
     eventually("it learns", async || stalling.replica.count("lease.lost") == 1).await;

@@ -175,24 +175,25 @@ pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Clai
                                        else m.uncertain_since end
             from due
             where m.ctid = due.place
-            returning m.*, due.limited, due.in_flight, due.takes, due.status_since, due.snapshot_at,
-                      due.is_probe or coalesce(due.probe_task_id = m.ready_task_id, false) as is_probe
+            returning m.*, due.limited, due.in_flight, due.takes, due.status_since, due.snapshot_at, due.probe_task_id,
+                      due.is_probe as probes
         ),
         passed as (
             update reconciler.integration_states d
-            set status = case when c.is_probe then 'probing' else d.status end,
-                probe_task_id = case when c.is_probe then c.ids[1] end,
-                status_until = case when c.is_probe then now() + $2 end,
+            set status = case when c.probes then 'probing' else d.status end,
+                probe_task_id = case when c.probes then c.ids[1] end,
+                status_until = case when c.probes then now() + $2 end,
                 admitted_task_ids = c.in_flight || c.ids,
                 next_start_at = case when c.per_minute is null then d.next_start_at
                                      else greatest(d.next_start_at, now())
                                           + cardinality(c.ids) * (interval '1 minute' / c.per_minute) end
-            from (select c.workspace_id, c.integration_id, c.is_probe, c.in_flight,
+            from (select c.workspace_id, c.integration_id, c.probes, c.in_flight,
                          array_agg(c.ready_task_id order by c.ready_task_id) as ids,
                          (select coalesce(s.starts_per_minute, $4) from reconciler.integration_settings s
                           where s.workspace_id = c.workspace_id and s.integration_id = c.integration_id) as per_minute
                   from claimed c where c.limited group by 1, 2, 3, 4) c
             where d.workspace_id = c.workspace_id and d.integration_id = c.integration_id
+              and c.probes = (d.status <> 'active')
         )
         select c.ready_task_id as "id!", c.workspace_id, c.integration_id, c.member_id, t.application as "application?",
                t.member_email as "member_email?", t.member_username, t.operation as "operation?",
@@ -201,7 +202,8 @@ pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Clai
                t.requested_at as "requested_at?", t.failure_code, t.failure_message, t.failure_screenshot_url,
                t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
                c.running_since, c.uncertain_since, t.superseded_by, c.unreleased_claims, c.lease_token,
-               now() as "claimed_at!", c.is_probe as "is_probe!", t.returned_at is not null as "returned!",
+               now() as "claimed_at!",
+               (c.probes or coalesce(c.probe_task_id = c.ready_task_id, false)) as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.status_since > t.received_at, false) as "reopened!",
                case when not c.limited and c.takes is not null then c.next_attempt_at end as taken_in_order,
                c.ready_is_removal, c.takes, c.removed_by_hand_at, c.admitted_by_hand_at, c.removal_tried_until,
