@@ -168,3 +168,86 @@ async fn a_task_whose_workers_died_while_they_looked_goes_to_a_person(pool: PgPo
     );
     assert_eq!(world.apps.counters().requests(Call::GetMember), looks, "unlooked at");
 }
+
+#[sqlx::test(migrations = false)]
+async fn no_invite_is_claimed_while_a_later_removal_is_stored_ordered_or_not(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").requested_minutes_ago(9)).await;
+    let other = world.insert(&a_failed("invite", APP, "max").requested_minutes_ago(9)).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
+    let claimed = world.tasks.claim(10).await.unwrap();
+    assert_eq!(claimed.iter().map(|task| task.id).collect::<Vec<_>>(), [other]);
+    world.tasks.hand_back(claimed).await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!(world.apps.counters().effects(WORKSPACE, APP, "lee").invites, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_job_that_runs_is_polled_although_a_removal_has_no_place_yet(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").requested_minutes_ago(9)).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(invite).await, "running");
+    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
+    world.let_time_pass().await;
+    assert_eq!(world.tasks.claim(10).await.unwrap().len(), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_removal_that_succeeded_elsewhere_supersedes_the_invite_that_waits(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(9)).await;
+    world.order().await;
+    assert!(world.apps.person_removes(WORKSPACE, APP, "jo"));
+    let removal = a_failed("remove", APP, "jo").requested_minutes_ago(5).succeeded();
+    let removal = world.insert(&removal).await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded");
+    assert_eq!((world.state(removal).await, world.attempts(removal).await), ("succeeded".into(), 0));
+    let late = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(7)).await;
+    world.drive().await;
+    assert_eq!(world.state(late).await, "superseded", "an older one that arrives later loses too");
+    assert_eq!(world.apps.counters().requests(Call::Invite), 0);
+    assert!(!world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invite_that_succeeded_elsewhere_ends_the_watch_on_a_proven_removal(pool: PgPool) {
+    let world = World::new(pool).await;
+    let removal = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(9)).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "succeeded");
+    let watched = "select count(*) from reconciler.members where watch_task_id is not null";
+    assert_eq!(world.count(watched).await, 1);
+    let person = Member::new("jo", "jo@example.com");
+    assert!(world.apps.person_invites(WORKSPACE, APP, person));
+    world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1).succeeded()).await;
+    world.drive().await;
+    assert_eq!(world.count(watched).await, 0);
+    let desired = "select count(*) from reconciler.members where desired_operation = 'invite'";
+    assert_eq!(world.count(desired).await, 1, "what snapshots are judged against");
+    sqlx::query("select reconciler.request_snapshot('acme', 'an-app')")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.drive().await;
+    assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_success_that_is_older_than_what_is_wanted_changes_nothing(pool: PgPool) {
+    let world = World::new(pool).await;
+    let removal = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(5)).await;
+    world.order().await;
+    let invite = a_failed("invite", APP, "jo").requested_minutes_ago(9).succeeded();
+    let invite = world.insert(&invite).await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "succeeded");
+    assert_eq!(world.state(removal).await, "succeeded");
+    assert!(!world.is_in_app(APP, "jo"));
+}

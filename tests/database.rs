@@ -47,6 +47,8 @@ async fn a_row_that_breaks_the_contract_is_refused_with_the_columns_name(pool: P
         ("'s1'", "null", "source_id"),
         ("'remove', '{}'", "'change_role', '{}'", "entitlements"),
         ("'{}'", "array['A', null]", "entitlements"),
+        ("'{}'", "'[0:0]={ADMIN}'", "entitlements"),
+        ("'{}'", "array[array['ADMIN']]", "entitlements"),
         ("now()", "now() + interval '6 minutes'", "requested_at"),
         ("now()", "now() - interval '11 years'", "requested_at"),
         ("now()", "'infinity'", "requested_at"),
@@ -68,6 +70,55 @@ async fn inserting_a_source_again_changes_nothing(pool: PgPool) {
         let written =
             sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
         assert_eq!(written.rows_affected(), rows);
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_insert_as_object_relational_mappers_write_it_is_accepted(pool: PgPool) {
+    let pool = migrated(pool).await;
+    let mut tx = acting_as(&pool, "reconciler_backend").await;
+    for rows in [1, 0] {
+        let statement = format!(
+            "{INSERT} on conflict (workspace_id, source_id) do nothing returning id, workspace_id, source_id"
+        );
+        let returned = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_all(&mut *tx).await;
+        assert_eq!(returned.expect("the insert is allowed").len(), rows);
+    }
+    let seen = "select id, workspace_id, source_id from reconciler.automation_tasks";
+    assert_eq!(sqlx::query(seen).fetch_all(&mut *tx).await.unwrap().len(), 1);
+    let message = refusal(&mut tx, "select member_email from reconciler.automation_tasks").await;
+    assert!(message.starts_with("permission denied"), "{message}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn every_text_that_comes_in_has_a_longest_length(pool: PgPool) {
+    let pool = migrated(pool).await;
+    for (column, most) in [
+        ("integration_name", 200),
+        ("application", 200),
+        ("member_username", 320),
+        ("member_name", 400),
+        ("failure_code", 200),
+        ("failure_message", 10_000),
+        ("failure_screenshot_url", 2_000),
+        ("traceparent", 200),
+        ("requested_by", 320),
+    ] {
+        for (length, is_refused) in [(most, false), (most + 1, true)] {
+            let mut tx = pool.begin().await.unwrap();
+            let text = format!("repeat('x', {length})");
+            let statement = match column {
+                "integration_name" => INSERT.replacen("'An app'", &text, 1),
+                "application" => INSERT.replacen("'an_app'", &text, 1),
+                _ => INSERT
+                    .replacen("requested_at)", &format!("requested_at, {column})"), 1)
+                    .replacen("now())", &format!("now(), {text})"), 1),
+            };
+            let written = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await;
+            let refusal = written.err().map(|error| error.to_string());
+            assert_eq!(refusal.is_some(), is_refused, "{column} of {length}: {refusal:?}");
+            assert!(refusal.is_none_or(|words| words.contains(column)), "{column} of {length}");
+        }
     }
 }
 

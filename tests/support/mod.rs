@@ -47,6 +47,7 @@ pub(crate) struct Task {
     pub(crate) trigger: &'static str,
     pub(crate) job: Option<&'static str>,
     pub(crate) code: Option<&'static str>,
+    pub(crate) outcome: &'static str,
     /// Minutes ago.
     pub(crate) requested: i32,
 }
@@ -67,6 +68,7 @@ pub(crate) fn a_failed(
         trigger: "manual",
         job: Some("job-that-failed"),
         code: Some("LoginTimeout"),
+        outcome: "failed",
         requested: 10,
     }
 }
@@ -89,6 +91,14 @@ impl Task {
     }
 
     pub(crate) fn without_job(mut self) -> Self {
+        self.job = None;
+        self.code = None;
+        self
+    }
+
+    /// Automation did it elsewhere.
+    pub(crate) fn succeeded(mut self) -> Self {
+        self.outcome = "succeeded";
         self.job = None;
         self.code = None;
         self
@@ -183,9 +193,9 @@ impl World {
             "insert into reconciler.automation_tasks
                  (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name,
                   application, member_id, member_email, operation, entitlements, trigger, requested_at,
-                  failure_code)
+                  failure_code, outcome)
              values ($1, $2, $3, $4, $5, $4, $6, $7, $7 || '@example.com', $8, $9, $10,
-                     now() - make_interval(mins => $11), $12)
+                     now() - make_interval(mins => $11), $12, $13)
              returning id",
         )
         .bind(WORKSPACE)
@@ -200,6 +210,7 @@ impl World {
         .bind(task.trigger)
         .bind(task.requested)
         .bind(task.code)
+        .bind(task.outcome)
         .fetch_one(&self.pool)
         .await
         .unwrap()
