@@ -35,7 +35,10 @@ impl StoreError {
     /// rows may well go on. Without a connection, nothing does.
     pub fn is_about_rows(&self) -> bool {
         let Self::Database(sqlx::Error::Database(error)) = self else {
-            return matches!(self, Self::BadRow { .. } | Self::Database(sqlx::Error::ColumnDecode { .. }));
+            return matches!(
+                self,
+                Self::BadRow { .. } | Self::Database(sqlx::Error::ColumnDecode { .. })
+            );
         };
         // Data, constraints, triggers; a lock or a statement that took too long; a deadlock or another serialization.
         let code = error.code().unwrap_or_default();

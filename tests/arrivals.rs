@@ -156,7 +156,8 @@ async fn a_task_whose_workers_died_while_they_looked_goes_to_a_person(pool: PgPo
     world.let_time_pass().await;
     for _ in 0..6 {
         drop(world.tasks.claim(10).await.unwrap());
-        let ended = "update reconciler.members set lease_until = now() where lease_until is not null";
+        let ended =
+            "update reconciler.members set lease_until = now() where lease_until is not null";
         sqlx::query(ended).execute(&world.pool).await.unwrap();
     }
     let looks = world.apps.counters().requests(Call::GetMember);
@@ -208,7 +209,10 @@ async fn a_removal_that_succeeded_elsewhere_supersedes_the_invite_that_waits(poo
     let removal = world.insert(&removal).await;
     world.drive().await;
     assert_eq!(world.state(invite).await, "superseded");
-    assert_eq!((world.state(removal).await, world.attempts(removal).await), ("succeeded".into(), 0));
+    assert_eq!(
+        (world.state(removal).await, world.attempts(removal).await),
+        ("succeeded".into(), 0)
+    );
     let late = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(7)).await;
     world.drive().await;
     assert_eq!(world.state(late).await, "superseded", "an older one that arrives later loses too");

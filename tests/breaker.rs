@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::retry::ClaimedTask;
-use cerby_reconciler::retry::floors::DueFrom;
 use cerby_reconciler::retry::claim::{self as tasks, Quota};
+use cerby_reconciler::retry::floors::DueFrom;
 use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Integration, Kind, Member, Operation, RetryAfter, Settings,
     World as Apps,
@@ -101,7 +101,8 @@ async fn claimed_by_four_replicas(world: &World) -> Vec<Arc<ClaimedTask>> {
 }
 
 async fn end_closing(world: &World) {
-    let ended = "update reconciler.integration_states set status_until = now() where status = 'tripped'";
+    let ended =
+        "update reconciler.integration_states set status_until = now() where status = 'tripped'";
     sqlx::query(ended).execute(&world.pool).await.unwrap();
 }
 
@@ -187,7 +188,8 @@ async fn a_probe_that_dies_is_followed_by_another_when_its_lease_ends(pool: PgPo
     let dead = world.tasks.claim(10).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert!(world.tasks.claim(10).await.unwrap().is_empty());
-    let ended = "update reconciler.integration_states set status_until = now() where status = 'probing'";
+    let ended =
+        "update reconciler.integration_states set status_until = now() where status = 'probing'";
     sqlx::query(ended).execute(&world.pool).await.unwrap();
     let next = world.tasks.claim(10).await.unwrap();
     assert_eq!(next.len(), 1);
@@ -203,9 +205,13 @@ async fn after_an_opening_one_more_passes_with_each_that_works(pool: PgPool) {
     end_closing(&world).await;
     let probe = world.tasks.claim(10).await.unwrap().remove(0);
     world.tasks.work(probe).await;
-    let due = "update reconciler.members set next_attempt_at = now() where ready_task_id is not null";
+    let due =
+        "update reconciler.members set next_attempt_at = now() where ready_task_id is not null";
     let mut widths = Vec::new();
-    while number(&world, "select count(*) from reconciler.members where ready_task_id is not null").await > 0 {
+    while number(&world, "select count(*) from reconciler.members where ready_task_id is not null")
+        .await
+        > 0
+    {
         sqlx::query(due).execute(&world.pool).await.unwrap();
         let claims = world.tasks.claim(100).await.unwrap();
         widths.push(claims.iter().filter(|claim| claim.running.is_none()).count());
@@ -248,8 +254,7 @@ async fn work_off_others(world: &World, except: i64) {
         for claim in world.tasks.claim(1).await.unwrap() {
             world.tasks.work(claim).await;
         }
-        let due =
-            "update reconciler.members set next_attempt_at = now() where running_job_id is not null";
+        let due = "update reconciler.members set next_attempt_at = now() where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();
     }
 }
@@ -411,7 +416,8 @@ async fn a_dead_replicas_places_come_back_with_its_leases(pool: PgPool) {
     for _ in 0..3 {
         assert_eq!(world.tasks.claim(10).await.unwrap().len(), 2);
         assert!(world.tasks.claim(10).await.unwrap().is_empty());
-        let ended = "update reconciler.members set lease_until = now() where lease_until is not null";
+        let ended =
+            "update reconciler.members set lease_until = now() where lease_until is not null";
         sqlx::query(ended).execute(&world.pool).await.unwrap();
     }
 }
@@ -428,7 +434,8 @@ async fn starts_per_minute_are_counted_over_all_replicas(pool: PgPool) {
     let meanwhile = || usize::try_from(began.elapsed().as_millis() / 500).unwrap();
     let at_once = claimed_by_four_replicas(&world).await.len();
     assert!((2..=2 + meanwhile()).contains(&at_once), "one second's worth at once, not {at_once}");
-    let later = "update reconciler.integration_states set next_start_at = next_start_at - interval '1 s'";
+    let later =
+        "update reconciler.integration_states set next_start_at = next_start_at - interval '1 s'";
     sqlx::query(later).execute(&world.pool).await.unwrap();
     let all = at_once + world.tasks.claim(10).await.unwrap().len();
     assert!((4..=4 + meanwhile()).contains(&all), "a second later as many again, {all} in all");

@@ -425,8 +425,7 @@ async fn an_attempt_that_failed_after_it_was_superseded_makes_way_at_once(pool: 
     world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.order().await;
     world.tasks.work(claimed).await;
-    let due =
-        "select count(*) from reconciler.members where ready_task_id is not null and next_attempt_at <= now()";
+    let due = "select count(*) from reconciler.members where ready_task_id is not null and next_attempt_at <= now()";
     assert_eq!(world.count(due).await, 1);
 }
 

@@ -109,10 +109,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
 
     let mut tx = begin(&world.pool).await.unwrap();
     let late = [
-        record::close(&mut tx, &succeeded(&stalled, "late"), false, None)
-            .await
-            .unwrap()
-            .map(drop),
+        record::close(&mut tx, &succeeded(&stalled, "late"), false, None).await.unwrap().map(drop),
         record::retry(&mut tx, &stalled, LEASE, "late", Lost::Nothing).await.unwrap(),
         record::wait(&mut tx, &stalled, LEASE, "late", Lost::Answer).await.unwrap(),
     ];
@@ -257,7 +254,8 @@ async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
 async fn a_batch_leaves_out_what_another_claims_while_it_waits(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
     let task = claim(&world.pool).await.remove(0);
-    let taken_over = "update reconciler.members set lease_token = nextval('reconciler.lease_tokens')";
+    let taken_over =
+        "update reconciler.members set lease_token = nextval('reconciler.lease_tokens')";
     let closed = while_another(&world, taken_over, async |tx: &mut PgConnection| {
         let end = succeeded(&task, "seen");
         let success = Success { end, app_works: false, watch_after: None };
@@ -273,8 +271,9 @@ async fn while_intake_moves<T>(
     task: i64,
     record: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> T {
-    let moves =
-        format!("update reconciler.members set next_attempt_at = now() where ready_task_id = {task}");
+    let moves = format!(
+        "update reconciler.members set next_attempt_at = now() where ready_task_id = {task}"
+    );
     while_another(world, &moves, record).await
 }
 

@@ -76,11 +76,7 @@ pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
 }
 
 /// Splits a batch that failed until the bad nudge is alone, and sets that aside.
-async fn take_up_in_parts(
-    pool: &PgPool,
-    ids: &[i64],
-    error: StoreError,
-) -> Result<(), StoreError> {
+async fn take_up_in_parts(pool: &PgPool, ids: &[i64], error: StoreError) -> Result<(), StoreError> {
     let mut parts = vec![(ids.to_vec(), error)];
     while let Some((ids, error)) = parts.pop() {
         if let [id] = ids[..] {

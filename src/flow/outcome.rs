@@ -254,8 +254,8 @@ impl Outcome<'_> {
             let app = AppName { name: face.integration_name, kind: face.kind };
             let reconnect = Reconnect { task: task.id, app, failure, remedy };
             let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
-            opened =
-                manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in).await?;
+            opened = manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in)
+                .await?;
         }
         let reason = format!("The app rejects the stored login: {code}");
         if let Some(action) = known.or(opened) {

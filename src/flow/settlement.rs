@@ -259,7 +259,12 @@ pub(super) fn say(sync: i64, said: Vec<Said>) {
                 emit!(ACTION_NOT_NEEDED, action.id = action, sync.id = sync, "Found as wanted");
             }
             Said::Attested(action) => {
-                emit!(ACTION_ATTESTED, action.id = action, sync.id = sync, "Closed by a person's word");
+                emit!(
+                    ACTION_ATTESTED,
+                    action.id = action,
+                    sync.id = sync,
+                    "Closed by a person's word"
+                );
             }
             Said::Contradicted { action, observed, reopened } => emit!(
                 ACTION_CONTRADICTED,

@@ -235,9 +235,7 @@ fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
     for task in arrived {
         *count.entry(&task.key).or_default() += 1;
     }
-    arrived
-        .iter()
-        .partition(|task| !task.is_known && !task.has_succeeded && count[&task.key] == 1)
+    arrived.iter().partition(|task| !task.is_known && !task.has_succeeded && count[&task.key] == 1)
 }
 
 fn due_in(policy: &Policy, task: &Arrived) -> Duration {
@@ -389,7 +387,8 @@ async fn write(
     let stepped: Vec<_> = sorted.iter().filter_map(Sorted::steps_back).collect();
     let succeeded: Vec<_> = sorted.iter().flat_map(|one| one.succeeded()).collect();
     let placed: Vec<_> = sorted.iter().flat_map(|one| one.placed(policy)).collect();
-    let ids: Vec<_> = sorted.iter().flat_map(|one| one.arrived.iter().map(|task| task.id)).collect();
+    let ids: Vec<_> =
+        sorted.iter().flat_map(|one| one.arrived.iter().map(|task| task.id)).collect();
 
     store::step_back(connection, &stepped).await?;
     store::close_superseded(connection, &closed).await?;

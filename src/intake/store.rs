@@ -387,7 +387,10 @@ pub(super) async fn place(
 }
 
 /// Takes rows that have their place off the list of those that came in.
-pub(super) async fn take_off(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn take_off(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<(), StoreError> {
     sqlx::query!(
         "-- take_off_arrivals
          delete from reconciler.arrivals a

@@ -374,7 +374,8 @@ pub async fn end_actions(
     let keys: MemberKeys = ended.iter().map(|one| one.key).collect();
     let ids = |id: fn(&EndedAction<'_>) -> i64| ended.iter().map(id).collect::<Vec<_>>();
     let flags = |flag: fn(&EndedAction<'_>) -> bool| ended.iter().map(flag).collect::<Vec<_>>();
-    let times = |at: fn(&EndedAction<'_>) -> DateTime<Utc>| ended.iter().map(at).collect::<Vec<_>>();
+    let times =
+        |at: fn(&EndedAction<'_>) -> DateTime<Utc>| ended.iter().map(at).collect::<Vec<_>>();
     let invites: Vec<_> = ended.iter().map(|one| one.invite.map(|(task, _)| task)).collect();
     let invited: Vec<_> = ended.iter().map(|one| one.invite.map(|(_, at)| at)).collect();
     let roles: Vec<_> = ended.iter().map(|one| one.role.map(|(task, _)| task)).collect();
@@ -444,7 +445,8 @@ pub async fn observe(
     let members: Vec<_> = observed.iter().map(|(member, _)| member.clone()).collect();
     let memberships: Vec<_> = observed.iter().map(|(_, one)| one.membership.clone()).collect();
     // Arrays of arrays have one length for all: as JSON.
-    let roles: Vec<_> = observed.iter().map(|(_, one)| serde_json::json!(one.entitlements)).collect();
+    let roles: Vec<_> =
+        observed.iter().map(|(_, one)| serde_json::json!(one.entitlements)).collect();
     sqlx::query!(
         "-- observe
          update reconciler.members m

@@ -3,10 +3,11 @@
 //! The lease is in the member's row, and no token is ever given twice: a worker that can still write with its lease token
 //! owns the request, and only then is `automation_tasks` written, in the same statement.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use sqlx::types::Json;
 
@@ -16,7 +17,9 @@ use crate::backend::{Failure, plain_code};
 use crate::emit;
 use crate::lease::Lease;
 use crate::member::Doubts;
-use crate::membership::{MemberKey, MemberKeys, Trigger, UnknownWord, Wanted};
+use crate::membership::{
+    Entitlements, MemberKey, MemberKeys, Operation, Trigger, UnknownWord, Wanted,
+};
 use crate::store::{StoreError, interval};
 
 /// A request that cannot be read is tried again after this long: somebody has to look at it.
@@ -57,7 +60,63 @@ pub struct Claimed {
 /// `trying_since`.
 pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Claimed, StoreError> {
     let ends = Instant::now() + lease;
-    let rows = sqlx::query!(
+    let rows = claim_rows(pool, quota, lease).await?;
+    let mut claimed = Claimed { may_be_more: is_any_share_used(&rows), ..Claimed::default() };
+    let mut bad = Vec::new();
+    for row in rows {
+        match row.decode(ends) {
+            Ok(task) => claimed.tasks.push(Arc::new(task)),
+            Err(one) => bad.push(one),
+        }
+    }
+    set_aside(pool, &bad).await?;
+    Ok(claimed)
+}
+
+/// A claimed row, as the database gives it. What is of the task is missing where the task is gone.
+struct Row {
+    id: i64,
+    workspace_id: String,
+    integration_id: String,
+    member_id: String,
+    application: Option<String>,
+    member_email: Option<String>,
+    member_username: Option<String>,
+    operation: Option<String>,
+    entitlements: Vec<Option<String>>,
+    hub_role: String,
+    trigger: Option<String>,
+    job_id: Option<String>,
+    requested_at: Option<DateTime<Utc>>,
+    failure_code: Option<String>,
+    failure_message: Option<String>,
+    failure_screenshot_url: Option<String>,
+    can_retry: Option<bool>,
+    user_required: Option<bool>,
+    attempts: Option<i32>,
+    trying_since: Option<DateTime<Utc>>,
+    running_job_id: Option<String>,
+    running_since: Option<DateTime<Utc>>,
+    uncertain_since: Option<DateTime<Utc>>,
+    superseded_by: Option<i64>,
+    unreleased_claims: i32,
+    lease_token: i64,
+    claimed_at: DateTime<Utc>,
+    is_probe: bool,
+    returned: bool,
+    reopened: bool,
+    taken_in_order: Option<DateTime<Utc>>,
+    takes: Option<i32>,
+    removed_by_hand_at: Option<DateTime<Utc>>,
+    admitted_by_hand_at: Option<DateTime<Utc>>,
+    removal_tried_until: Option<DateTime<Utc>>,
+    admission_tried_until: Option<DateTime<Utc>>,
+    snapshot_at: Option<DateTime<Utc>>,
+}
+
+async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec<Row>, StoreError> {
+    Ok(sqlx::query_as!(
+        Row,
         r#"-- claim_tasks
         with awake as materialized (
             select d.workspace_id, d.integration_id, d.probe_task_id, d.status_since, d.snapshot_at,
@@ -206,7 +265,7 @@ pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Clai
                (c.probes or coalesce(c.probe_task_id = c.ready_task_id, false)) as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.status_since > t.received_at, false) as "reopened!",
                case when not c.limited and c.takes is not null then c.next_attempt_at end as taken_in_order,
-               c.ready_is_removal, c.takes, c.removed_by_hand_at, c.admitted_by_hand_at, c.removal_tried_until,
+               c.takes, c.removed_by_hand_at, c.admitted_by_hand_at, c.removal_tried_until,
                c.admission_tried_until, nullif(c.snapshot_at, '-infinity') as snapshot_at
         from claimed c
         left join lateral (
@@ -222,94 +281,95 @@ pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Clai
         Json(&quota.due_from) as _,
     )
     .fetch_all(pool)
-    .await?;
-    let mut claimed = Claimed::default();
-    let mut taken: BTreeMap<(String, String), i32> = BTreeMap::new();
-    let mut bad = Vec::new();
-    for row in rows {
-        let key = MemberKey {
-            workspace: row.workspace_id,
-            integration: row.integration_id,
-            member: row.member_id,
-        };
-        let lease = Lease { token: row.lease_token, ends };
-        if let Some(takes) = row.takes {
-            let of = (key.workspace.clone(), key.integration.clone());
-            let count = taken.entry(of).or_default();
-            *count += 1;
-            claimed.may_be_more |= *count >= takes;
+    .await?)
+}
+
+/// Whether an integration gave as many as its share was.
+fn is_any_share_used(rows: &[Row]) -> bool {
+    let mut taken: HashMap<(&str, &str), i32> = HashMap::new();
+    rows.iter().any(|row| {
+        let count = taken.entry((&row.workspace_id, &row.integration_id)).or_default();
+        *count += 1;
+        row.takes.is_some_and(|takes| *count >= takes)
+    })
+}
+
+impl Row {
+    fn doubts(&self) -> Doubts {
+        Doubts {
+            removed_by_hand_at: self.removed_by_hand_at,
+            admitted_by_hand_at: self.admitted_by_hand_at,
+            removal_tried_until: self.removal_tried_until,
+            admission_tried_until: self.admission_tried_until,
+            snapshot_at: self.snapshot_at,
         }
-        let (Some(operation), Some(trigger)) = (row.operation, row.trigger) else {
-            bad.push(Bad { task: row.id, key, lease, why: "The task is gone".to_owned() });
-            continue;
+    }
+
+    /// What cannot be read, if anything.
+    fn words(&self) -> Result<(Operation, Trigger, Entitlements), String> {
+        let (Some(operation), Some(trigger)) = (&self.operation, &self.trigger) else {
+            return Err("the task is gone".to_owned());
         };
-        let parsed = (
-            operation.parse(),
-            trigger.parse::<Trigger>(),
-            row.entitlements.into_iter().collect::<Option<_>>(),
-        );
-        let (operation, trigger, entitlements) = match parsed {
-            (Ok(operation), Ok(trigger), Some(entitlements)) => (operation, trigger, entitlements),
-            (Err(error), ..) | (_, Err(error), _) => {
-                let why = UnknownWord::to_string(&error);
-                bad.push(Bad { task: row.id, key, lease, why });
-                continue;
-            }
-            (.., None) => {
-                let why = "entitlements has an element that is null".to_owned();
-                bad.push(Bad { task: row.id, key, lease, why });
-                continue;
-            }
+        let entitlements = self.entitlements.iter().cloned().collect::<Option<_>>();
+        Ok((
+            operation.parse().map_err(|error: UnknownWord| error.to_string())?,
+            trigger.parse().map_err(|error: UnknownWord| error.to_string())?,
+            entitlements.ok_or("entitlements has an element that is null")?,
+        ))
+    }
+
+    fn decode(self, ends: Instant) -> Result<ClaimedTask, Box<Bad>> {
+        let lease = Lease { token: self.lease_token, ends };
+        let (words, doubts) = (self.words(), self.doubts());
+        let key = MemberKey {
+            workspace: self.workspace_id,
+            integration: self.integration_id,
+            member: self.member_id,
         };
-        let doubts = Doubts {
-            removed_by_hand_at: row.removed_by_hand_at,
-            admitted_by_hand_at: row.admitted_by_hand_at,
-            removal_tried_until: row.removal_tried_until,
-            admission_tried_until: row.admission_tried_until,
-            snapshot_at: row.snapshot_at,
+        let (operation, trigger, entitlements) = match words {
+            Ok(words) => words,
+            Err(why) => return Err(Box::new(Bad { task: self.id, key, lease, why })),
         };
         let touched_by_hand = doubts.touched_by_hand(operation);
-        claimed.tasks.push(Arc::new(ClaimedTask {
-            id: row.id,
+        Ok(ClaimedTask {
+            id: self.id,
             lease,
             wanted: Wanted {
                 operation,
                 member: key.member.clone(),
-                email: row.member_email.unwrap_or_default(),
-                username: row.member_username,
+                email: self.member_email.unwrap_or_default(),
+                username: self.member_username,
                 entitlements,
             },
             key,
-            hub_role: row.hub_role,
-            application: row.application.unwrap_or_default(),
+            hub_role: self.hub_role,
+            application: self.application.unwrap_or_default(),
             trigger,
-            has_automation: row.returned || trigger.has_job(row.job_id.as_deref()),
-            job: row.job_id,
-            requested_at: row.requested_at.unwrap_or(row.claimed_at),
-            returned: row.returned,
-            reopened: row.reopened,
-            is_probe: row.is_probe,
+            has_automation: self.returned || trigger.has_job(self.job_id.as_deref()),
+            job: self.job_id,
+            requested_at: self.requested_at.unwrap_or(self.claimed_at),
+            returned: self.returned,
+            reopened: self.reopened,
+            is_probe: self.is_probe,
             first_failure: Failure {
-                code: row.failure_code.as_deref().map(plain_code),
-                message: row.failure_message,
-                screenshot_url: row.failure_screenshot_url,
-                can_retry: row.can_retry,
-                user_required: row.user_required,
+                code: self.failure_code.as_deref().map(plain_code),
+                message: self.failure_message,
+                screenshot_url: self.failure_screenshot_url,
+                can_retry: self.can_retry,
+                user_required: self.user_required,
             },
-            attempts: u32::try_from(row.attempts.unwrap_or(0)).unwrap_or(0),
-            trying_since: row.trying_since,
-            running: row.running_job_id.zip(row.running_since),
-            uncertain_since: row.uncertain_since,
-            superseded_by: row.superseded_by,
-            unreleased_claims: row.unreleased_claims,
-            claimed_at: row.claimed_at,
+            attempts: u32::try_from(self.attempts.unwrap_or(0)).unwrap_or(0),
+            trying_since: self.trying_since,
+            running: self.running_job_id.zip(self.running_since),
+            uncertain_since: self.uncertain_since,
+            superseded_by: self.superseded_by,
+            unreleased_claims: self.unreleased_claims,
+            claimed_at: self.claimed_at,
             touched_by_hand,
             tried_before: touched_by_hand && doubts.tried_before(operation),
-            taken_in_order: row.taken_in_order,
-        }));
+            taken_in_order: self.taken_in_order,
+        })
     }
-    set_aside(pool, &bad).await?;
-    Ok(claimed)
 }
 
 /// A claim whose request cannot be read.
@@ -321,7 +381,7 @@ struct Bad {
 }
 
 /// Leaves members whose request cannot be read for later, and says which they are.
-async fn set_aside(pool: &PgPool, bad: &[Bad]) -> Result<(), StoreError> {
+async fn set_aside(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> {
     if bad.is_empty() {
         return Ok(());
     }

@@ -77,9 +77,8 @@ impl<'a> FromIterator<&'a End<'a>> for Knowledge {
             let succeeded = *state == EndState::Succeeded;
             let tried = effects_for.is_some() && !succeeded;
             let is_removal = task.wanted.operation == Operation::Remove;
-            let took_effect = |operation| {
-                (succeeded && task.wanted.operation == operation).then_some(task.id)
-            };
+            let took_effect =
+                |operation| (succeeded && task.wanted.operation == operation).then_some(task.id);
             all.effects_for.push(effects_for.map(interval));
             all.removal_tried.push(tried && is_removal);
             all.admission_tried.push(tried && !is_removal);
@@ -123,7 +122,8 @@ pub async fn succeed(
     let tokens: Vec<_> = successes.iter().map(|success| success.end.task.lease.token).collect();
     let reasons: Vec<_> = successes.iter().map(|success| success.end.reason.to_owned()).collect();
     let app_works: Vec<_> = successes.iter().map(|success| success.app_works).collect();
-    let watches: Vec<_> = successes.iter().map(|success| success.watch_after.map(interval)).collect();
+    let watches: Vec<_> =
+        successes.iter().map(|success| success.watch_after.map(interval)).collect();
     let known: Knowledge = successes.iter().map(|success| &success.end).collect();
     let rows = sqlx::query!(
         r#"-- succeed

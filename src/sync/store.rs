@@ -304,7 +304,10 @@ pub async fn started_at(
 }
 
 /// Whether a sync is still under our lease.
-pub async fn is_held(connection: &mut PgConnection, sync: &ClaimedSync) -> Result<bool, StoreError> {
+pub async fn is_held(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- sync_is_held
         select exists (select from reconciler.syncs
@@ -385,7 +388,8 @@ pub async fn lock_actions(
     )
     .fetch_all(connection)
     .await?;
-    let mut chunk = ActionsToJudge { last: rows.last().map(|row| row.known_id), ..Default::default() };
+    let mut chunk =
+        ActionsToJudge { last: rows.last().map(|row| row.known_id), ..Default::default() };
     for row in rows {
         let bad = |source: UnknownWord| StoreError::BadRow {
             table: "manual_actions",

@@ -249,10 +249,12 @@ impl World {
 
     /// Makes everything due that waits for a time.
     pub(crate) async fn let_time_pass(&self) {
-        sqlx::query("update reconciler.members set next_attempt_at = now() where ready_task_id is not null")
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        sqlx::query(
+            "update reconciler.members set next_attempt_at = now() where ready_task_id is not null",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
         sqlx::query(
             "update reconciler.integration_states set status_until = now()
              where status = 'tripped' or status = 'probing' and probe_task_id is null",

@@ -68,7 +68,11 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
                         member: identity.member.clone(),
                         email: identity.email.clone(),
                         username: identity.username.clone(),
-                        entitlements: row.desired_entitlements.unwrap_or_default().into_iter().collect(),
+                        entitlements: row
+                            .desired_entitlements
+                            .unwrap_or_default()
+                            .into_iter()
+                            .collect(),
                     },
                     worked_at: row.worked_at,
                 }),
