@@ -149,7 +149,7 @@ begin
     loop
         workspace_id := d.workspace_id;
         integration_id := d.integration_id;
-        is_probe := d.status <> 'active';
+        is_probe := d.status is distinct from 'active';
         select coalesce(array_agg(u.id), '{}') into in_flight
         from unnest(d.admitted_task_ids) u (id)
         cross join lateral (
