@@ -114,6 +114,8 @@ create table reconciler.nudges (
     constraint nudges_of_actions_name_one check ((what in ('done', 'ended')) = (action_id is not null))
 );
 
+create index nudges_of_an_action on reconciler.nudges (action_id) where action_id is not null;
+
 comment on table reconciler.nudges is
     'What people did that the daemon has to act on: an action was marked done or has ended, an integration was paused '
     'or resumed, a snapshot was asked for.';

@@ -79,8 +79,14 @@ comment on column reconciler.integration_states.inactive_until is
 comment on column reconciler.integration_states.admitted_task_ids is
     'Tasks that were let through while their number is limited; those no longer in flight are dropped from it.';
 
+-- By the other column first: asked for in that order, they are looked up here and not in the primary key, whatever the
+-- statistics say of it.
 create index awake_integrations
-    on reconciler.integration_states (workspace_id, integration_id) where awake;
+    on reconciler.integration_states (integration_id, workspace_id) where awake;
+create index inactive_integrations
+    on reconciler.integration_states (inactive_since) where inactive_since is not null;
+create index snapshots_by_due_time
+    on reconciler.integration_states (coalesce(next_snapshot_at, '-infinity'::timestamptz));
 
 -- What people read and set. The outer join keeps anybody from locking the daemon's row through this view.
 create view reconciler.integrations as
@@ -136,16 +142,28 @@ declare
     v_now timestamptz := clock_timestamp();
 begin
     for d in
-        select b.*, coalesce(s.max_in_flight, p_max_in_flight) as most,
-               coalesce(s.starts_per_minute, p_starts_per_minute) as rate
-        from reconciler.integration_states b
-        join reconciler.integration_settings s using (workspace_id, integration_id)
-        where b.awake and s.paused_at is null
-          and (b.status in ('tripped', 'probing') and b.status_until <= clock_timestamp()
-               or b.status = 'active' and reconciler.is_limited(s, b, p_max_in_flight, p_starts_per_minute))
-          and b.workspace_id <> all (p_silent_workspaces)
+        select b.*, coalesce((s.of).max_in_flight, p_max_in_flight) as most,
+               coalesce((s.of).starts_per_minute, p_starts_per_minute) as rate
+        from (select a.ctid as place, a.workspace_id, a.integration_id
+              from reconciler.integration_states a
+              where a.awake
+              order by a.integration_id, a.workspace_id
+              offset 0) a
+        cross join lateral (
+            select s as of from reconciler.integration_settings s
+            where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id and s.paused_at is null
+            offset 0
+        ) s
+        cross join lateral (
+            select * from reconciler.integration_states b
+            where b.ctid = a.place
+              and (b.status in ('tripped', 'probing') and b.status_until <= clock_timestamp()
+                   or b.status = 'active' and reconciler.is_limited(s.of, b, p_max_in_flight, p_starts_per_minute))
+            for no key update skip locked
+            offset 0
+        ) b
+        where a.workspace_id <> all (p_silent_workspaces)
         order by random()
-        for no key update of b skip locked
     loop
         workspace_id := d.workspace_id;
         integration_id := d.integration_id;

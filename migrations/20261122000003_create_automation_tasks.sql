@@ -148,8 +148,10 @@ create table reconciler.arrivals (
 comment on table reconciler.arrivals is
     'Rows of automation_tasks that have no place among the requests of their member yet.';
 
--- To share a backlog out between workspaces, removals first in each.
-create index arrivals_by_workspace on reconciler.arrivals (workspace_id, (not is_removal), task_id);
+-- To share a backlog out between workspaces, removals first in each. Workspaces are never null; said here, it keeps
+-- whoever looks for a task out of this index.
+create index arrivals_by_workspace
+    on reconciler.arrivals (workspace_id, (not is_removal), task_id) where workspace_id is not null;
 -- A claim takes no invite and no change of role of a member with a removal that has no place yet.
 create index unordered_removals on reconciler.arrivals (workspace_id, integration_id, member_id) where is_removal;
 

@@ -121,7 +121,10 @@ begin
     return query select
         exists (select from reconciler.arrivals a where a.task_id > p_arrived_after and a.not_before <= now()),
         exists (select from reconciler.nudges n where n.not_before <= now()),
-        exists (select from reconciler.integration_states d
+        exists (select from (select a.workspace_id, a.integration_id from reconciler.integration_states a
+                             where a.awake
+                             order by a.integration_id, a.workspace_id
+                             offset 0) d
                 cross join lateral (
                     select from (values (true), (false)) lane (is_removal)
                     cross join lateral (
@@ -130,9 +133,9 @@ begin
                           and m.ready_task_id is not null and m.ready_is_removal = lane.is_removal
                           and m.next_attempt_at between p_due_from and now()
                           and (m.lease_until is null or m.lease_until <= now())
+                        order by m.next_attempt_at
                         limit 1) due
-                    limit 1) lane
-                where d.awake),
+                    limit 1) lane),
         exists (select from reconciler.syncs s
                 where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()
                   and (s.lease_until is null or s.lease_until <= now()));

@@ -29,7 +29,8 @@ pub async fn append(
     let tasks: Vec<_> = lines.iter().map(|line| line.task).collect();
     let details: Vec<_> = lines.iter().map(|line| line.detail.clone()).collect();
     sqlx::query!(
-        "insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+        "-- append_events
+         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
          select actor.name, l.what, l.workspace_id, 'task', l.task::text, l.detail
          from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
               unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[]) l (what, workspace_id, task, detail)",

@@ -89,7 +89,8 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
         (bells.ordered_up_to.load(Ordering::Relaxed), Some(interval(LOOKS_BACK)))
     };
     let due = sqlx::query!(
-        r#"select arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!"
+        r#"-- work_due
+           select arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!"
            from reconciler.work_due($1, coalesce(now() - $2::interval, '-infinity'))"#,
         arrived_after,
         due_for,

@@ -62,7 +62,7 @@ pub(super) async fn shared_out(
     Ok(sqlx::query_scalar!(
         r#"-- arrivals_shared_out
         with recursive every as (
-            (select workspace_id from reconciler.arrivals order by workspace_id limit 1)
+            (select workspace_id from reconciler.arrivals where workspace_id > '' order by workspace_id limit 1)
             union all
             select (select a.workspace_id from reconciler.arrivals a where a.workspace_id > every.workspace_id
                     order by a.workspace_id limit 1)
@@ -327,8 +327,14 @@ pub(super) async fn place_first(
         ), awakened as (
             update reconciler.integration_states d
             set awake = true
-            from (select distinct workspace_id, integration_id from placed) p
-            where d.workspace_id = p.workspace_id and d.integration_id = p.integration_id and not d.awake
+            from (select distinct workspace_id, integration_id from placed order by 1, 2) p
+            cross join lateral (
+                select s.ctid as place from reconciler.integration_states s
+                where s.workspace_id = p.workspace_id and s.integration_id = p.integration_id and not s.awake
+                for no key update
+                offset 0
+            ) asleep
+            where d.ctid = asleep.place
         )
         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb

@@ -201,19 +201,31 @@ pub fn next_step(undecided: &Undecided) -> Step {
 pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided>, StoreError> {
     let row = sqlx::query!(
         r#"-- undecided_return
+        with next as materialized (
+            select r.place, t.state as canary, t.attempts
+            from (select ctid as place, * from reconciler.returns
+                  where state in ('waiting', 'releasing') and not_before <= now()
+                  order by id
+                  offset 0) r
+            left join lateral (select * from reconciler.automation_tasks t
+                               where t.id = r.canary_task_id and t.workspace_id = r.workspace_id offset 0) t on true
+            where (r.state = 'releasing' or t.id is null or t.closed_at is not null)
+              -- The task of an action that was sent back is closed still, until that was taken up.
+              and not exists (select from (select a.id, a.workspace_id from reconciler.manual_actions a
+                                           where a.task_id = r.canary_task_id and a.workspace_id = r.workspace_id
+                                           offset 0) a
+                              cross join lateral (select from reconciler.nudges n
+                                                  where n.action_id = a.id and n.workspace_id = a.workspace_id
+                                                  offset 0) n)
+        )
         select w.id, w.workspace_id, w.integration_id, w.state = 'releasing' as "is_releasing!", w.rest, w.reason,
-               w.sent, t.state as "canary?", t.attempts as "attempts?"
-        from reconciler.returns w
-        left join reconciler.automation_tasks t on t.id = w.canary_task_id and t.workspace_id = w.workspace_id
-        where w.state in ('waiting', 'releasing')
-          and (w.state = 'releasing' or t.id is null or t.closed_at is not null) and w.not_before <= now()
-          -- The task of an action that was sent back is closed still, until that was taken up.
-          and not exists (select from reconciler.manual_actions a
-                          join reconciler.nudges n on n.action_id = a.id and n.workspace_id = a.workspace_id
-                          where a.task_id = w.canary_task_id and a.workspace_id = w.workspace_id)
-        order by w.id
-        limit 1
-        for no key update of w skip locked"#
+               w.sent, next.canary as "canary?", next.attempts as "attempts?"
+        from next
+        cross join lateral (select * from reconciler.returns w
+                            where w.ctid = next.place and w.state in ('waiting', 'releasing')
+                            for no key update skip locked
+                            offset 0) w
+        limit 1"#
     )
     .fetch_optional(connection)
     .await?;
@@ -259,15 +271,16 @@ pub async fn send(
     let rows = sqlx::query!(
         r#"-- send_back
         with opened as materialized (
-            select a.id, a.task_id, k.place
-            from unnest($1::bigint[]) with ordinality k (id, place)
-            cross join lateral (select * from reconciler.manual_actions a
-                                where a.id = k.id and a.status = 'open' offset 0) a
+            select a.id, a.task_id, a.place, k.number
+            from unnest($1::bigint[]) with ordinality k (id, number)
+            cross join lateral (select a.ctid as place, a.* from reconciler.manual_actions a
+                                where a.id = k.id offset 0) a
+            where a.status = 'open' -- said outside, or actions would be looked for among the unfinished ones
         ), free as materialized (
             select o.id, f.place
             from opened o
             cross join lateral (select a.ctid as place from reconciler.manual_actions a
-                                where a.id = o.id and a.status = 'open'
+                                where a.ctid = o.place and a.status = 'open'
                                 for no key update skip locked
                                 offset 0) f
         ), returned as (
@@ -276,7 +289,7 @@ pub async fn send(
             returning a.id
         )
         select o.id, o.task_id, exists (select from returned r where r.id = o.id) as "went!"
-        from opened o order by o.place"#,
+        from opened o order by o.number"#,
         next,
         undecided.reason,
     )
@@ -343,7 +356,8 @@ pub async fn stop(connection: &mut PgConnection, undecided: &Undecided) -> Resul
         )
         select count(*)::integer as "open!"
         from unnest($3::bigint[]) k (id)
-        cross join lateral (select from reconciler.manual_actions a where a.id = k.id and a.status = 'open' offset 0) a"#,
+        cross join lateral (select a.status from reconciler.manual_actions a where a.id = k.id offset 0) a
+        where a.status = 'open'"#,
         undecided.id,
         undecided.workspace,
         &undecided.rest,

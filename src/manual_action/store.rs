@@ -17,7 +17,8 @@ pub async fn open(
 ) -> Result<Option<i64>, StoreError> {
     let (key, person, failure) = (&opening.key, &opening.person, &opening.failure);
     Ok(sqlx::query_scalar!(
-        "insert into reconciler.manual_actions
+        "-- insert_action
+         insert into reconciler.manual_actions
              (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
               application, member_email, member_username, member_name, entitlements, trigger, reason,
               failure_code, failure_message, failure_screenshot_url, attempts, instructions, due_at)
@@ -99,8 +100,12 @@ pub async fn supersede(
              select m.place, l.winner
              from unnest($1::bigint[], $2::bigint[]) l (action, winner)
              cross join lateral (
+                 select ctid as place from reconciler.manual_actions where id = l.action
+                 offset 0
+             ) k
+             cross join lateral (
                  select ctid as place from reconciler.manual_actions
-                 where id = l.action and status in ('open', 'in_progress', 'done')
+                 where ctid = k.place and status in ('open', 'in_progress', 'done')
                  for no key update skip locked
                  offset 0
              ) m
@@ -125,10 +130,17 @@ pub async fn dismiss_reconnect(
 ) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- dismiss_reconnect
-        with free as materialized (
-            select ctid as place from reconciler.manual_actions
-            where id = $1 and status in ('open', 'in_progress', 'done')
-            for no key update skip locked
+        with asked as materialized (
+            select ctid as place, status from reconciler.manual_actions where id = $1
+        ), free as materialized (
+            select f.place
+            from asked
+            cross join lateral (
+                select ctid as place from reconciler.manual_actions
+                where ctid = asked.place and status in ('open', 'in_progress', 'done')
+                for no key update skip locked
+                offset 0
+            ) f
         ), dismissed as (
             update reconciler.manual_actions a
             set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
@@ -136,8 +148,7 @@ pub async fn dismiss_reconnect(
             returning 1
         )
         select exists (select from dismissed)
-               or not exists (select from reconciler.manual_actions
-                              where id = $1 and status in ('open', 'in_progress', 'done')) as "is_ended!""#,
+               or not exists (select from asked where status in ('open', 'in_progress', 'done')) as "is_ended!""#,
         action,
     )
     .fetch_one(connection)
@@ -161,7 +172,8 @@ pub struct Overdue {
 pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreError> {
     Ok(sqlx::query_as!(
         Overdue,
-        r#"with late as materialized (
+        r#"-- remind_of_actions
+         with late as materialized (
              select o.ctid as place
              from reconciler.manual_actions o
              where o.status in ('open', 'in_progress', 'done') and o.due_at <= now() and o.reminded_at is null

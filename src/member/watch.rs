@@ -98,9 +98,17 @@ pub async fn move_on(
              watch_task_id = case when w.due is not null then m.watch_task_id end,
              watch_operation = case when w.due is not null then m.watch_operation end,
              watch_since = case when w.due is not null then m.watch_since end
-         from unnest($3::text[], $4::timestamptz[], $5::integer[], $6::timestamptz[])
-              w (member_id, since, checks, due)
-         where m.workspace_id = $1 and m.integration_id = $2 and m.member_id = w.member_id and m.watch_since = w.since",
+         from (select * from unnest($3::text[], $4::timestamptz[], $5::integer[], $6::timestamptz[])
+                             w (member_id, since, checks, due)
+               order by member_id) w -- as everybody who locks several does
+         cross join lateral (
+             select k.ctid as place from reconciler.members k
+             where k.workspace_id = $1 and k.integration_id = $2 and k.member_id = w.member_id
+               and k.watch_since = w.since
+             for no key update
+             offset 0
+         ) k
+         where m.ctid = k.place",
         workspace,
         integration,
         &members,

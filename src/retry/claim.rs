@@ -120,32 +120,45 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
         r#"-- claim_tasks
         with awake as materialized (
             select d.workspace_id, d.integration_id, d.probe_task_id, d.status_since, d.snapshot_at,
-                   d.status = 'active' and s.paused_at is null as passes,
-                   reconciler.is_limited(s, d, $3, $4) as limited,
+                   d.status = 'active' and (s.of).paused_at is null as passes,
+                   reconciler.is_limited(s.of, d.of, $3, $4) as limited,
                    coalesce(($6::jsonb -> d.workspace_id -> d.integration_id ->> 'removals')::timestamptz, '-infinity')
                        as removals_from,
                    coalesce(($6::jsonb -> d.workspace_id -> d.integration_id ->> 'others')::timestamptz, '-infinity')
                        as others_from
-            from reconciler.integration_states d
-            join reconciler.integration_settings s using (workspace_id, integration_id)
-            where d.awake and d.workspace_id <> all ($5)
+            from (select d.*, d as of from reconciler.integration_states d
+                  where d.awake
+                  order by d.integration_id, d.workspace_id -- as their own index has it
+                  offset 0) d
+            cross join lateral (
+                select s as of from reconciler.integration_settings s
+                where s.workspace_id = d.workspace_id and s.integration_id = d.integration_id
+                offset 0
+            ) s
+            where d.workspace_id <> all ($5)
         ),
         busy as materialized (
             select a.*, r.any as has_removals
             from awake a
             cross join lateral (
-                select exists (select from reconciler.members m
-                               where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
-                                 and m.ready_task_id is not null and m.ready_is_removal
-                                 and m.next_attempt_at between a.removals_from and now()
-                                 and (m.lease_until is null or m.lease_until <= now())) as any
+                select exists (select from (
+                                   select from reconciler.members m
+                                   where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                                     and m.ready_task_id is not null and m.ready_is_removal
+                                     and m.next_attempt_at between a.removals_from and now()
+                                     and (m.lease_until is null or m.lease_until <= now())
+                                   order by m.next_attempt_at -- the order has it read by the index
+                                   limit 1) due) as any
                 offset 0) r
             where a.passes and not a.limited
-              and (r.any or exists (select from reconciler.members m
-                                    where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
-                                      and m.ready_task_id is not null and not m.ready_is_removal
-                                      and m.next_attempt_at between a.others_from and now()
-                                      and (m.lease_until is null or m.lease_until <= now())))
+              and (r.any or exists (select from (
+                                        select from reconciler.members m
+                                        where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                                          and m.ready_task_id is not null and not m.ready_is_removal
+                                          and m.next_attempt_at between a.others_from and now()
+                                          and (m.lease_until is null or m.lease_until <= now())
+                                        order by m.next_attempt_at
+                                        limit 1) due))
         ),
         admitted as materialized (
             select * from (

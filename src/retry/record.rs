@@ -599,7 +599,13 @@ pub async fn reopen(
              set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), trying_since = null,
                  closed_at = null, closed_reason = null, returned_at = clock_timestamp()
              from unnest($1::bigint[], $2::text[]) r (id, reason)
-             where t.id = r.id and t.state = 'escalated'
+             cross join lateral (
+                 select f.ctid as place from reconciler.automation_tasks f
+                 where f.id = r.id and f.state = 'escalated'
+                 for no key update
+                 offset 0
+             ) f
+             where t.ctid = f.place
              returning t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, r.reason
          ), arrived as (
              insert into reconciler.arrivals (task_id, workspace_id, integration_id, member_id, is_removal)

@@ -266,7 +266,8 @@ pub async fn finish(
     report: Option<Value>,
 ) -> Result<Result<DateTime<Utc>, LeaseLost>, StoreError> {
     let started = sqlx::query_scalar!(
-        r#"update reconciler.syncs
+        r#"-- finish_sync
+         update reconciler.syncs
          set state = $4, finished_at = clock_timestamp(), finished_reason = $5,
              started_at = coalesce(started_at, clock_timestamp()),
              report = coalesce(report, '{}') || coalesce($6::jsonb, '{}'),
@@ -363,8 +364,8 @@ pub async fn lock_actions(
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
                 a.reopened_count as "reopened_count?"
-         from (select a.id
-               from (select * from reconciler.manual_actions
+         from (select a.id, a.place
+               from (select ctid as place, * from reconciler.manual_actions
                      where workspace_id = $1 and integration_id = $2 and status in ('open', 'in_progress', 'done')
                      offset 0) a
                where a.operation <> 'reconnect' and a.id > $4
@@ -373,7 +374,7 @@ pub async fn lock_actions(
                limit $5) known
          left join lateral (
              select * from reconciler.manual_actions a
-             where a.id = known.id
+             where a.ctid = known.place
                and (a.status = 'done' and a.done_at < $3
                     or a.status in ('open', 'in_progress') and a.opened_at < $3)
              for no key update skip locked
@@ -496,7 +497,11 @@ pub async fn write_verdicts(
          set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
              snapshots = a.snapshots + 1, sync_id = $5
          from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
-         where a.id = v.id",
+         cross join lateral (
+             select k.ctid as place from reconciler.manual_actions k where k.id = v.id
+             offset 0
+         ) k
+         where a.ctid = k.place",
         &ids,
         &statuses,
         &words,

@@ -55,7 +55,9 @@ pub(super) async fn let_sleep(connection: &mut PgConnection) -> Result<(), Store
          set awake = false
          from (select a.place
                from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
-                     where awake limit 10000 offset 0) a
+                     where awake
+                     order by integration_id, workspace_id
+                     limit 10000) a
                where not exists (select from reconciler.members m
                                  where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
                                    and m.ready_task_id is not null and m.next_attempt_at is not null
@@ -125,16 +127,25 @@ pub(super) async fn request_periodic_snapshots(
     sqlx::query!(
         "-- request_periodic_snapshots
          with due as materialized (
-             select d.workspace_id, d.integration_id, d.next_snapshot_at,
-                    make_interval(secs => coalesce(s.snapshot_every_s, $1)) as every
-             from reconciler.integration_states d
-             join reconciler.integration_settings s using (workspace_id, integration_id)
-             where coalesce(s.snapshot_every_s, $1) > 0
-               and (d.next_snapshot_at is null or d.next_snapshot_at <= now())
-               and s.paused_at is null and d.status <> 'login_rejected' and s.application <> all ($2)
-             order by d.next_snapshot_at nulls first
+             select d.workspace_id, d.integration_id, d.next_snapshot_at, make_interval(secs => s.every_s) as every
+             from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
+                   where coalesce(next_snapshot_at, '-infinity') <= now()
+                   order by coalesce(next_snapshot_at, '-infinity')
+                   offset 0) next
+             cross join lateral (
+                 select coalesce(s.snapshot_every_s, $1) as every_s from reconciler.integration_settings s
+                 where s.workspace_id = next.workspace_id and s.integration_id = next.integration_id
+                   and s.paused_at is null and s.application <> all ($2) and coalesce(s.snapshot_every_s, $1) > 0
+                 offset 0
+             ) s
+             cross join lateral (
+                 select * from reconciler.integration_states d
+                 where d.ctid = next.place and d.status <> 'login_rejected'
+                   and coalesce(d.next_snapshot_at, '-infinity') <= now()
+                 for no key update skip locked
+                 offset 0
+             ) d
              limit $3
-             for no key update of d skip locked
          ), planned as (
              update reconciler.integration_states d
              set next_snapshot_at = now() + due.every * case when due.next_snapshot_at is null then random()
@@ -144,10 +155,13 @@ pub(super) async fn request_periodic_snapshots(
          )
          select reconciler.request_sync(workspace_id, integration_id, clock_timestamp(), 'period') from due
          where next_snapshot_at is not null
-           and not exists (select from reconciler.syncs s
-                           where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
-                             and s.state = 'finished' and s.started_at > now() - due.every / 2
-                           offset 0)",
+           and not exists (select from (
+                               select s.state from reconciler.syncs s
+                               where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
+                                 and s.started_at > now() - due.every / 2
+                               order by s.started_at
+                               offset 0) s
+                           where s.state = 'finished')",
         i32::try_from(every_s).unwrap_or(i32::MAX),
         &unreadable,
         limit,
@@ -167,7 +181,8 @@ pub(super) async fn put_off_deadlines(pool: &PgPool, limit: i64) -> Result<bool,
         with recovered as materialized (
             select workspace_id, integration_id, inactive_since, inactive_until
             from reconciler.integration_states
-            where inactive_until is not null
+            where inactive_since is not null and inactive_until is not null
+            order by inactive_since
         ), late as materialized (
             select r.workspace_id, r.integration_id, a.id
             from recovered r
@@ -232,13 +247,24 @@ pub(super) async fn remind_of_unavailable(
         Unavailable,
         r#"-- remind_of_unavailable
         with unavailable as materialized (
-            select d.ctid as place, case when s.paused_at is null then d.status else 'paused' end as status
-            from reconciler.integration_states d
-            join reconciler.integration_settings s using (workspace_id, integration_id)
-            where (d.status <> 'active' or s.paused_at is not null)
-              and greatest(d.inactive_since, d.status_reminded_at) <= now() - make_interval(secs => $1)
+            select d.place, case when s.paused_at is null then d.status else 'paused' end as status
+            from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
+                  where inactive_since is not null
+                  order by inactive_since
+                  offset 0) inactive
+            cross join lateral (
+                select s.paused_at from reconciler.integration_settings s
+                where s.workspace_id = inactive.workspace_id and s.integration_id = inactive.integration_id
+                offset 0
+            ) s
+            cross join lateral (
+                select d.ctid as place, d.status from reconciler.integration_states d
+                where d.ctid = inactive.place and (d.status <> 'active' or s.paused_at is not null)
+                  and greatest(d.inactive_since, d.status_reminded_at) <= now() - make_interval(secs => $1)
+                for no key update skip locked
+                offset 0
+            ) d
             limit 100
-            for no key update of d skip locked
         )
         update reconciler.integration_states d
         set status_reminded_at = clock_timestamp()
@@ -292,10 +318,11 @@ pub(super) async fn delete_finished_tasks(
                                   where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id
                                     and m.member_id = o.member_id and m.watch_task_id = o.id
                                   offset 0)
-                  and not exists (select from reconciler.manual_actions a
-                                  where a.workspace_id = o.workspace_id and a.task_id = o.id
-                                    and a.status in ('open', 'in_progress', 'done')
-                                  offset 0)
+                  and not exists (select from (
+                                      select a.status from reconciler.manual_actions a
+                                      where a.workspace_id = o.workspace_id and a.task_id = o.id
+                                      offset 0) a
+                                  where a.status in ('open', 'in_progress', 'done'))
                 for update of o skip locked
                 offset 0
             ) o

@@ -13,7 +13,8 @@ pub async fn unexpected_in_24_h(
     integration: &str,
 ) -> Result<u32, StoreError> {
     let count = sqlx::query_scalar!(
-        r#"select coalesce(sum(unexpected_removals), 0) as "count!" from reconciler.syncs
+        r#"-- unexpected_removals
+           select coalesce(sum(unexpected_removals), 0) as "count!" from reconciler.syncs
            where workspace_id = $1 and integration_id = $2 and unexpected_removals > 0
              and (finished_at is null or finished_at > now() - interval '24 hours')"#,
         workspace,
