@@ -92,12 +92,19 @@ fn ourselves(beside: &Path) -> anyhow::Result<System> {
         folder: beside.to_owned(),
         keeps_order: true,
         most_tasks: None,
-        // As its index says it, or each look would read the whole table.
-        unfinished: "select (select task_id from reconciler.turns where task_id is not null \
-                     order by task_id desc limit 1) is not null",
-        left: "select count(*) from reconciler.turns",
+        unfinished: CERBY_RECONCILER_UNFINISHED,
+        left: "select (select count(*) from reconciler.members \
+                       where ready_task_id is not null or blocked_task_ids <> '{}') \
+                      + (select count(*) from reconciler.arrivals)",
     })
 }
+
+/// Of each integration by the index of due times, or each look would read the whole table.
+const CERBY_RECONCILER_UNFINISHED: &str = "select exists (select from reconciler.integration_states i \
+    cross join lateral (select from reconciler.members m \
+        where m.workspace_id = i.workspace_id and m.integration_id = i.integration_id \
+          and m.ready_task_id is not null and m.next_attempt_at is not null \
+        order by m.ready_is_removal desc, m.next_attempt_at desc limit 1) ready)";
 
 const GRAPHILE_WORKER_UNFINISHED: &str = "select \
     (select id from graphile_worker._private_jobs order by id desc limit 1) is not null";

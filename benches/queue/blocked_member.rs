@@ -1,4 +1,4 @@
-//! Blocked member: tasks that are ready, while very many wait behind one member.
+//! Blocked member: tasks that are ready, while very many wait behind others of their members that are not due.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
             let took = place.drain(CONCURRENCY).await?;
             let setting = match waiting {
                 0 => "nothing blocked".to_owned(),
-                waiting => format!("{} waiting behind one member", spaced(waiting)),
+                waiting => format!("{} members with a blocked task", spaced(waiting)),
             };
             let details = json!({"tasks": tasks, "waiting": waiting, "concurrency": CONCURRENCY});
             shape.ours(&setting, run, (rate(tasks, took), "tasks/s"), details)?;
@@ -29,11 +29,9 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One task of the member is not due yet; the others wait for it.
+/// One task of each member is not due yet; another waits for it.
 async fn block(place: &Place, waiting: usize) -> anyhow::Result<()> {
-    let (integration, member) = (Some("app-0"), Some("blocked"));
-    let head = Rows { integration, member, ..Rows::new(1, "head", Standing::Later) };
-    head.write(&place.pool).await?;
-    let rest = Rows { integration, member, ..Rows::new(waiting, "waiting", Standing::Waiting) };
-    rest.write(&place.pool).await
+    Rows::new(waiting, "head", Standing::Later).write(&place.pool).await?;
+    let blocked = Rows::new(waiting, "blocked", Standing::Blocked);
+    Rows { members_of: Some("head"), ..blocked }.write(&place.pool).await
 }

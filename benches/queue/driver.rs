@@ -23,19 +23,26 @@ use tokio_util::sync::CancellationToken;
 use crate::tasks::{self, Fill};
 
 /// Steps that say at once, or after a while, that the member is as wanted.
-struct Idle {
+pub(crate) struct Idle {
     takes: Duration,
     has_begun: AtomicBool,
-    began: mpsc::UnboundedSender<Instant>,
+    began: mpsc::UnboundedSender<(Instant, String)>,
+}
+
+impl Idle {
+    /// Steps that take no time and tell when they begin, and for which member.
+    pub(crate) fn telling(began: mpsc::UnboundedSender<(Instant, String)>) -> Self {
+        Self { takes: Duration::ZERO, has_begun: AtomicBool::new(true), began }
+    }
 }
 
 impl Steps for Idle {
-    async fn step(&self, _: &ClaimedTask) -> Next {
+    async fn step(&self, task: &ClaimedTask) -> Next {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             println!("first");
             let _ = std::io::stdout().flush();
         }
-        let _ = self.began.send(Instant::now());
+        let _ = self.began.send((Instant::now(), task.key.member.clone()));
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
         }
@@ -57,6 +64,7 @@ pub(crate) async fn drive(part: &str) -> anyhow::Result<()> {
         "intake" => crate::intake::order(&config).await,
         "in-memory" => crate::slow_handlers::work_in_memory(&config).await,
         "upkeep" => crate::retention::keep_up(&config).await,
+        "many-workspaces" => crate::many_workspaces::pick_up(&config).await,
         "bare-client" => crate::http::make_requests(&config).await,
         other => bail!("no part of a driver is called {other}"),
     }
@@ -100,13 +108,13 @@ async fn prepare(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Everything that works on tasks in the daemon.
-struct Engine {
+pub(crate) struct Engine {
     stop: CancellationToken,
     loops: tokio::task::JoinSet<()>,
 }
 
 impl Engine {
-    fn start(config: &Config, pool: &PgPool, steps: Idle) -> Self {
+    pub(crate) fn start(config: &Config, pool: &PgPool, steps: Idle) -> Self {
         let (stop, bells) = (CancellationToken::new(), Bells::default());
         let poll = Duration::from_millis(config.wakeup.poll_ms);
         let mut loops = tokio::task::JoinSet::new();
@@ -127,7 +135,7 @@ impl Engine {
         Self { stop, loops }
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         while self.loops.join_next().await.is_some() {}
     }
@@ -146,7 +154,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Log lines are made and written as ever; nobody keeps them.
-fn log_to_nowhere() -> anyhow::Result<()> {
+pub(crate) fn log_to_nowhere() -> anyhow::Result<()> {
     let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false);
     lines
@@ -160,14 +168,13 @@ async fn latency(config: &Config) -> anyhow::Result<()> {
     log_to_nowhere()?;
     let pool = schema::connect(&config.database).await?;
     let (began, mut begins) = mpsc::unbounded_channel();
-    let steps = Idle { takes: Duration::ZERO, has_begun: AtomicBool::new(true), began };
-    let engine = Engine::start(config, &pool, steps);
+    let engine = Engine::start(config, &pool, Idle::telling(began));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut waits = Vec::new();
     for index in 0..number("INSERTS", 1000)? {
         tasks::insert_one(&pool, index).await?;
         let committed = Instant::now();
-        let Some(began) = begins.recv().await else { bail!("the engine ended") };
+        let Some((began, _)) = begins.recv().await else { bail!("the engine ended") };
         waits.push(began.saturating_duration_since(committed).as_secs_f64() * 1000.0);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

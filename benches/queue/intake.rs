@@ -18,7 +18,7 @@ use crate::rows::{HISTORY, Rows, Standing};
 use crate::shape::{Place, Shape, number, rate, until_not};
 use crate::tasks::{Fill, insert_range};
 
-const ARRIVED: &str = "select exists (select from reconciler.turns where turn = 'arrived')";
+const ARRIVED: &str = "select exists (select from reconciler.arrivals)";
 
 const LARGEST: usize = 10_000;
 const CONCURRENCY: usize = 100;
@@ -60,7 +60,7 @@ async fn insert_and_order(place: &Place, tasks: usize, batch: usize) -> anyhow::
 }
 
 async fn drain(place: &Place) -> anyhow::Result<Duration> {
-    let due = "update reconciler.turns set next_attempt_at = now()";
+    let due = "update reconciler.members set next_attempt_at = now()";
     sqlx::query(due).execute(&place.pool).await?;
     place.drain(CONCURRENCY).await
 }

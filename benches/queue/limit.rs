@@ -93,24 +93,28 @@ impl Drop for Pgbench {
     }
 }
 
-/// A procedure that claims a batch and commits, records all of it and commits.
+/// A procedure that claims a batch and commits, records all of it and commits. No member has another request, so nobody
+/// is given a turn.
 fn cycle() -> anyhow::Result<String> {
     let queries = queries()?;
     let claim = claim(&queries)?;
     let succeed = filled(
-        only(&queries, "set state = 'succeeded', closed_at")?,
-        &["v_ids", "v_workspaces", "v_tokens", "v_reasons", "v_works", "v_never"],
-    );
-    let trail = filled(
-        only(&queries, "unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[])")?,
-        &["v_whats", "v_workspaces", "v_ids", "v_details"],
-    );
-    let promote = filled(
-        only(
-            &queries,
-            "select reconciler.promote_waiting(k.workspace_id, k.integration_id, k.member_id)",
-        )?,
-        &["v_workspaces", "v_integrations", "v_members"],
+        only(&queries, "succeed")?,
+        &[
+            "v_workspaces",
+            "v_integrations",
+            "v_members",
+            "v_ids",
+            "v_tokens",
+            "v_reasons",
+            "v_works",
+            "v_never",
+            "v_never",
+            "v_times",
+            "v_none",
+            "v_ids",
+            "v_requested",
+        ],
     );
     Ok(format!(
         "create schema bench;
@@ -118,8 +122,8 @@ fn cycle() -> anyhow::Result<String> {
          #variable_conflict use_column
          declare
              v_ids bigint[]; v_workspaces text[]; v_integrations text[]; v_members text[]; v_tokens bigint[];
-             v_reasons text[]; v_works boolean[]; v_never interval[]; v_whats text[]; v_details jsonb[]; v_closed bigint;
-             v_count bigint;
+             v_reasons text[]; v_works boolean[]; v_never interval[]; v_times timestamptz[]; v_none bigint[];
+             v_requested timestamptz[]; v_closed record; v_count bigint;
          begin
              {claim};
              commit;
@@ -128,8 +132,6 @@ fn cycle() -> anyhow::Result<String> {
              end if;
              perform set_config('reconciler.actor', 'daemon', true);
              for v_closed in {succeed} loop end loop;
-             {trail};
-             perform from ({promote}) promoted;
              commit;
          end
          $cycle$"
@@ -140,20 +142,19 @@ fn cycle() -> anyhow::Result<String> {
 /// leave out what nobody asks for.
 fn claim(queries: &[String]) -> anyhow::Result<String> {
     let claim = filled(
-        only(queries, "with admitted as materialized")?,
+        only(queries, "claim_tasks")?,
         &["p_limit", "interval '45 s'", "null::integer", "null::integer", "'{}'::text[]", "'{}'"],
     );
-    let last = claim
-        .rfind("select t.id, t.workspace_id, t.integration_id")
-        .context("the claim ends in a select")?;
+    let last = claim.rfind("select c.ready_task_id as").context("the claim ends in a select")?;
     let (before, select) = claim.split_at(last);
     Ok(format!(
         "{before}
-         select array_agg(id), array_agg(workspace_id), array_agg(integration_id), array_agg(member_id),
-                array_agg(lease_token), array_agg('Confirmed in the app after an attempt'::text), array_agg(false), array_agg(null::interval),
-                array_agg('task.succeeded'::text),
-                array_agg('{{\"reason\": \"Confirmed in the app after an attempt\"}}'::jsonb), count(claimed)
-         into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_never, v_whats, v_details, v_count
+         select array_agg(\"id!\"), array_agg(workspace_id), array_agg(integration_id), array_agg(member_id),
+                array_agg(lease_token), array_agg('Confirmed in the app after an attempt'::text), array_agg(false),
+                array_agg(null::interval), array_agg(null::timestamptz), array_agg(null::bigint),
+                array_agg(\"requested_at?\"), count(claimed)
+         into v_ids, v_workspaces, v_integrations, v_members, v_tokens, v_reasons, v_works, v_never, v_times, v_none,
+              v_requested, v_count
          from ({select}) claimed"
     ))
 }
@@ -171,12 +172,13 @@ fn queries() -> anyhow::Result<Vec<String>> {
 
 /// The claim as the program sends it.
 pub(crate) fn claim_text() -> anyhow::Result<String> {
-    only(&queries()?, "with admitted as materialized").map(str::to_owned)
+    only(&queries()?, "claim_tasks").map(str::to_owned)
 }
 
-fn only<'a>(queries: &'a [String], part: &str) -> anyhow::Result<&'a str> {
-    let found: Vec<_> = queries.iter().filter(|query| query.contains(part)).collect();
-    ensure!(found.len() == 1, "{} statements contain {part}", found.len());
+fn only<'a>(queries: &'a [String], name: &str) -> anyhow::Result<&'a str> {
+    let first_line = format!("-- {name}\n");
+    let found: Vec<_> = queries.iter().filter(|query| query.starts_with(&first_line)).collect();
+    ensure!(found.len() == 1, "{} statements are called {name}", found.len());
     Ok(found[0])
 }
 

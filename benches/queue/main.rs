@@ -4,7 +4,7 @@
 //! of measurements.
 //!
 //! Variables set sizes: RUNS and TASKS everywhere; STEP_MS, BLOCKED, PAUSED, LATER, FINISHED, EXPIRED, TASKS_PER_SECOND,
-//! MINUTES, READER_S, IDLE_S and LOADED_S where a shape has them. What is not set is as it is reported.
+//! MINUTES, READER_S, IDLE_S, LOADED_S, WORKSPACES and SECONDS where a shape has them. What is not set is as it is reported.
 
 mod backlog;
 #[path = "../bed/mod.rs"]
@@ -16,6 +16,7 @@ mod http;
 mod idle;
 mod intake;
 mod limit;
+mod many_workspaces;
 mod memory;
 mod paused_integration;
 mod pickup;
@@ -48,6 +49,7 @@ const SHAPES: &[&str] = &[
     "backlog and history",
     "intake",
     "pickup",
+    "many workspaces",
     "slow handlers",
     "steady load",
     "replicas",
@@ -97,6 +99,7 @@ async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
         "backlog and history" => backlog::measure(shape).await,
         "intake" => intake::measure(shape).await,
         "pickup" => pickup::measure(shape).await,
+        "many workspaces" => many_workspaces::measure(shape).await,
         "slow handlers" => slow_handlers::measure(shape).await,
         "steady load" => steady_load::measure(shape).await,
         "memory" => memory::measure(shape).await,

@@ -17,8 +17,8 @@ pub(crate) enum Standing {
     Ready,
     /// The first in some days.
     Later,
-    /// Behind another of the member.
-    Waiting,
+    /// Behind another of the member, which is there already.
+    Blocked,
     /// In the last 80 days, with one line in the trail.
     Finished,
     /// Longer ago than it is kept, and so is its line in the trail.
@@ -34,14 +34,14 @@ pub(crate) struct Rows<'a> {
     pub(crate) standing: Standing,
     /// One integration instead of all.
     pub(crate) integration: Option<&'a str>,
-    /// One member instead of as many as rows.
-    pub(crate) member: Option<&'a str>,
+    /// The members of the rows called so instead of their own.
+    pub(crate) members_of: Option<&'a str>,
 }
 
 impl<'a> Rows<'a> {
     /// Rows of members all different, in all integrations.
     pub(crate) fn new(count: usize, name: &'a str, standing: Standing) -> Self {
-        Self { count, name, standing, integration: None, member: None }
+        Self { count, name, standing, integration: None, members_of: None }
     }
 
     /// Writes them, and the integrations that they belong to.
@@ -61,18 +61,26 @@ impl<'a> Rows<'a> {
                 .bind(to as i64)
                 .bind(self.name)
                 .bind(self.integration)
-                .bind(self.member)
+                .bind(self.members_of)
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
+        }
+        if !matches!(self.standing, Standing::Finished | Standing::Expired) {
+            let awake = "update reconciler.integration_states set awake = true where not awake";
+            sqlx::query(awake).execute(pool).await?;
         }
         Ok(())
     }
 
     fn statement(&self) -> String {
-        let (state, turn, due) = self.standing.place();
+        let (state, due) = self.standing.place();
         let closed = self.standing.closed(self.count);
         let trail = self.standing.trail();
+        let (ready, blocked) = match self.standing {
+            Standing::Blocked => ("null::bigint", "array[id]"),
+            _ => ("id", "'{}'::bigint[]"),
+        };
         format!(
             "with written as (
                  insert into reconciler.automation_tasks
@@ -80,17 +88,29 @@ impl<'a> Rows<'a> {
                       member_id, member_email, member_name, operation, entitlements, trigger, requested_at,
                       failure_code, failure_message, state, ordered_at, next_attempt_at, closed_at, closed_reason)
                  select 'acme', $3 || '-' || n, 'job-' || n, coalesce($4, 'app-' || n % {INTEGRATIONS}), 'app', 'App',
-                        'asana_tenant', coalesce($5, $3 || '-member-' || n), 'member-' || n || '@example.com',
+                        'asana_tenant', coalesce($5, $3) || '-member-' || n, 'member-' || n || '@example.com',
                         'Member ' || n, 'change_role', '{{VIEWER}}', 'workspace_policy', coalesce({closed}, now()),
                         'LoginTimeout', 'The login page did not answer.', '{state}', now(), {due}, {closed},
                         case when {closed} is not null then 'Confirmed in the app after an attempt' end
                  from generate_series($1::bigint, $2::bigint - 1) n
-                 returning id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, closed_at
+                 returning id, workspace_id, integration_id, member_id, member_email, operation, entitlements,
+                           requested_at, next_attempt_at, closed_at
              ), queued as (
-                 insert into reconciler.turns
-                     (task_id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, turn)
-                 select id, workspace_id, integration_id, member_id, requested_at, next_attempt_at, {turn}
+                 insert into reconciler.members as m
+                     (workspace_id, integration_id, member_id, member_email, desired_task_id, desired_operation,
+                      desired_entitlements, desired_requested_at, ready_task_id, next_attempt_at, blocked_task_ids)
+                 select workspace_id, integration_id, member_id, member_email, id, operation, entitlements, requested_at,
+                        {ready}, next_attempt_at, {blocked}
                  from written where closed_at is null
+                 on conflict (workspace_id, integration_id, member_id)
+                     do update set blocked_task_ids = excluded.blocked_task_ids
+             ), known as (
+                 insert into reconciler.members
+                     (workspace_id, integration_id, member_id, member_email, desired_task_id, desired_operation,
+                      desired_entitlements, desired_requested_at, role_task_id, role_requested_at, worked_at)
+                 select workspace_id, integration_id, member_id, member_email, id, operation, entitlements, requested_at,
+                        id, requested_at, closed_at
+                 from written where closed_at is not null
              )
              insert into reconciler.events (at, actor, what, workspace_id, subject, subject_id, detail)
              select {trail}, 'daemon', 'task.succeeded', workspace_id, 'task', id::text,
@@ -101,20 +121,19 @@ impl<'a> Rows<'a> {
 }
 
 impl Standing {
-    /// State, turn, when it is due.
-    fn place(self) -> (&'static str, &'static str, &'static str) {
+    /// State, and when it is due.
+    fn place(self) -> (&'static str, &'static str) {
         match self {
-            Self::Ready => ("pending", "'head'", "now()"),
-            Self::Later => ("pending", "'head'", "now() + (1 + n % 30) * interval '1 day'"),
-            Self::Waiting => ("pending", "'waiting'", "now()"),
-            Self::Finished | Self::Expired => ("succeeded", "null", "now()"),
+            Self::Ready | Self::Blocked => ("pending", "now()"),
+            Self::Later => ("pending", "now() + (1 + n % 30) * interval '1 day'"),
+            Self::Finished | Self::Expired => ("succeeded", "now()"),
         }
     }
 
     /// When it was closed: one after another, evenly.
     fn closed(self, count: usize) -> String {
         let days_ago = match self {
-            Self::Ready | Self::Later | Self::Waiting => return "null::timestamptz".to_owned(),
+            Self::Ready | Self::Later | Self::Blocked => return "null::timestamptz".to_owned(),
             Self::Finished => 80,
             Self::Expired => 180,
         };
@@ -140,8 +159,13 @@ pub(crate) async fn introduce(pool: &PgPool) -> anyhow::Result<()> {
 
 async fn introduce_one(pool: &PgPool, integration: &str) -> anyhow::Result<()> {
     sqlx::query(
-        "insert into reconciler.integrations (workspace_id, integration_id, name, kind, application)
-         values ('acme', $1, 'App', 'app', 'asana_tenant')
+        "with known as (
+             insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
+             values ('acme', $1, 'App', 'app', 'asana_tenant')
+             on conflict do nothing
+         )
+         insert into reconciler.integration_states (workspace_id, integration_id)
+         values ('acme', $1)
          on conflict do nothing",
     )
     .bind(integration)

@@ -15,18 +15,30 @@ pub(crate) use crate::drain::number;
 
 const OURS: &str = "cerby-reconciler";
 
-/// Whether any member has a task whose turn it is.
-pub(crate) const OPEN: &str = "select exists (select from reconciler.turns where turn = 'head')";
+/// Whether any member has a task whose turn it is. Asked of each integration from the last due time on: those before it
+/// are gone first.
+pub(crate) const OPEN: &str = "
+    select exists (
+        select from reconciler.integration_states i
+        cross join lateral (
+            select from reconciler.members m
+            where m.workspace_id = i.workspace_id and m.integration_id = i.integration_id
+              and m.ready_task_id is not null and m.next_attempt_at is not null
+            order by m.ready_is_removal desc, m.next_attempt_at desc
+            limit 1) ready
+        where i.awake)";
 
 /// Whether anything is left that may be worked on. Asked of each integration, so that neither what is not due yet nor
 /// what waits in an inactive integration is read.
 const READY: &str = "
     select exists (
         select from reconciler.integrations i
+        cross join (values (true), (false)) lane (is_removal)
         cross join lateral (
-            select from reconciler.turns t
-            where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
-              and t.turn = 'head' and t.next_attempt_at <= now()
+            select from reconciler.members m
+            where m.workspace_id = i.workspace_id and m.integration_id = i.integration_id
+              and m.ready_task_id is not null and m.ready_is_removal = lane.is_removal and m.next_attempt_at <= now()
+            order by m.next_attempt_at desc
             limit 1) due
         where i.status = 'active')";
 

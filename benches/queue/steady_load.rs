@@ -21,13 +21,13 @@ const READERS: u32 = 3;
 
 /// Waits are from the insert to the close, which no pickup is longer than.
 const MINUTE_STATE: &str = "
-    select (select count(*) from reconciler.turns
-            where turn = 'head' and next_attempt_at <= now() or turn = 'arrived'),
+    select (select count(*) from reconciler.members where ready_task_id is not null and next_attempt_at <= now())
+           + (select count(*) from reconciler.arrivals),
            (select coalesce(percentile_cont(0.99) within group (
                        order by extract(epoch from closed_at - received_at)::float8 * 1000), 0)
             from reconciler.automation_tasks where closed_at > now() - interval '1 minute'),
            (select sum(n_dead_tup)::bigint from pg_stat_user_tables
-            where schemaname = 'reconciler' and relname in ('automation_tasks', 'turns'))";
+            where schemaname = 'reconciler' and relname in ('automation_tasks', 'members', 'arrivals'))";
 
 #[derive(Clone, Copy)]
 struct Load {

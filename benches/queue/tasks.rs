@@ -88,9 +88,11 @@ pub(crate) async fn insert_urgent(pool: &PgPool, from: usize, to: usize) -> anyh
 pub(crate) async fn order(pool: &PgPool) -> anyhow::Result<()> {
     let policy = retry::Policy::new(&Config::from_sources(None, Some(unused()))?);
     while intake::order_arrivals(pool, &policy, 5000).await? > 0 {}
-    sqlx::query("update reconciler.turns set next_attempt_at = now() where turn = 'head'")
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "update reconciler.members set next_attempt_at = now() where ready_task_id is not null",
+    )
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
