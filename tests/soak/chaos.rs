@@ -176,9 +176,9 @@ async fn wait_until_it_holds_a_task(world: &World, place: &Place) {
 
 async fn holds_a_task(world: &World, login: String) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "select exists (select from reconciler.turns t
-                        join soak.claims c on c.task_id = t.task_id and c.token = t.lease_token
-                        where t.lease_until is not null and c.login = $1)",
+        "select exists (select from reconciler.members m
+                        join soak.claims c on c.task_id = m.ready_task_id and c.token = m.lease_token
+                        where m.lease_until is not null and c.login = $1)",
     )
     .bind(login)
     .fetch_one(&world.owner)

@@ -82,6 +82,29 @@ pub(super) struct StrangeWrite {
     pub(super) what: String,
 }
 
+/// What was in doubt of a member when a task was claimed: by the member's row, and by all that ever happened to it.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct DoubtsAtClaim {
+    pub(super) task_id: i64,
+    pub(super) token: i64,
+    pub(super) operation: String,
+    pub(super) removed_by_hand_at: Option<Time>,
+    pub(super) admitted_by_hand_at: Option<Time>,
+    pub(super) removal_tried_until: Option<Time>,
+    pub(super) admission_tried_until: Option<Time>,
+    pub(super) snapshot_at: Option<Time>,
+    pub(super) touched_by_hand: bool,
+    pub(super) tried_before: bool,
+}
+
+/// Something that a person did, or the end of an action, that was not taken up yet.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct Nudge {
+    pub(super) id: i64,
+    pub(super) integration_id: String,
+    pub(super) what: String,
+}
+
 /// Everything that is known.
 #[derive(Debug, Default)]
 pub(super) struct Record {
@@ -94,6 +117,11 @@ pub(super) struct Record {
     pub(super) lines: BTreeMap<i64, Vec<Line>>,
     pub(super) claims: BTreeMap<i64, Vec<Claim>>,
     pub(super) strange_writes: Vec<StrangeWrite>,
+    pub(super) doubts: Vec<DoubtsAtClaim>,
+    /// The tasks that got their place in the transaction that ended an action.
+    pub(super) ended_for: BTreeMap<i64, Vec<i64>>,
+    /// What the person did that no replica has taken up yet: until then it counts for no member.
+    pub(super) nudges: Vec<Nudge>,
     pub(super) starts: Vec<Start>,
     /// The jobs of those starts.
     pub(super) started: BTreeSet<String>,
@@ -155,6 +183,11 @@ const LINES: &str = "select subject_id::bigint as task_id, at, what, detail ->> 
         detail ->> 'reason' as reason
     from reconciler.events where subject = 'task' order by id";
 const CLAIMS: &str = "select task_id, token, at, login from soak.claims order by id";
+const ENDED_FOR: &str = "select ended.subject_id::bigint, ordered.subject_id::bigint
+    from reconciler.events ended join reconciler.events ordered on ordered.xmin = ended.xmin
+    where ended.what = 'action.superseded' and ordered.what = 'task.ordered'";
+const DOUBTS: &str = "select * from soak.doubts";
+const NUDGES: &str = "select id, integration_id, what from reconciler.nudges order by id";
 const STRANGE_WRITES: &str = "select task_id, what from soak.strange_writes order by id";
 
 impl Record {
@@ -168,13 +201,19 @@ impl Record {
         let lines: Vec<Line> = sqlx::query_as(LINES).fetch_all(&mut *tx).await?;
         let claims: Vec<Claim> = sqlx::query_as(CLAIMS).fetch_all(&mut *tx).await?;
         let strange_writes = sqlx::query_as(STRANGE_WRITES).fetch_all(&mut *tx).await?;
+        let ended_for: Vec<(i64, i64)> = sqlx::query_as(ENDED_FOR).fetch_all(&mut *tx).await?;
+        let doubts = sqlx::query_as(DOUBTS).fetch_all(&mut *tx).await?;
+        let nudges = sqlx::query_as(NUDGES).fetch_all(&mut *tx).await?;
         tx.rollback().await?;
         let (starts, effects) = (world.apps.starts(), world.apps.effects());
-        let mut record = Self { read_at, strange_writes, starts, effects, ..Self::default() };
+        let mut record = Self { read_at, strange_writes, doubts, nudges, starts, effects, ..Self::default() };
         record.started = record.starts.iter().map(|start| start.job.clone()).collect();
         record.take_tasks(tasks.into_iter().map(Task::from));
         for action in actions {
             record.actions.entry(action.task_id).or_default().push(action);
+        }
+        for (action, task) in ended_for {
+            record.ended_for.entry(action).or_default().push(task);
         }
         for line in lines {
             record.jobs.extend(line.job_id.clone().map(|job| (job, line.task_id)));

@@ -11,25 +11,49 @@ use super::world::World;
 
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Each question finds the members that break a rule, with what is wrong.
-const QUESTIONS: [(&str, &str); 4] = [
+/// Each question finds the members that break a rule, with what is wrong. Each is one statement: it sees the database at
+/// one moment, between transactions.
+const QUESTIONS: [(&str, &str); 6] = [
     (
         "rule 2, one attempt at a time",
         "select workspace_id, integration_id, member_id, count(*) || ' tasks are running' as what
-         from reconciler.turns where running_job_id is not null
+         from reconciler.automation_tasks where state = 'running'
          group by 1, 2, 3 having count(*) > 1",
     ),
     (
-        "rule 2, one attempt at a time",
-        "select workspace_id, integration_id, member_id, count(*) || ' tasks have their turn' as what
-         from reconciler.turns where turn = 'head'
-         group by 1, 2, 3 having count(*) > 1",
+        "rule 3, every task ends and says why",
+        "select t.workspace_id, t.integration_id, t.member_id,
+                'task ' || t.id || ' is ' || t.state || ' and has ' || count(p.task_id) || ' places' as what
+         from reconciler.automation_tasks t
+         left join reconciler.task_places p on p.task_id = t.id and p.workspace_id = t.workspace_id
+         group by t.id, t.workspace_id
+         having count(p.task_id) <> case when t.closed_at is null then 1 else 0 end",
     ),
     (
         "rule 10, one escalation per wanted state",
         "select workspace_id, integration_id, member_id, count(*) || ' unfinished actions' as what
          from reconciler.manual_actions where status in ('open', 'in_progress', 'done')
          group by 1, 2, 3 having count(*) > 1",
+    ),
+    (
+        "rule 10, one escalation per wanted state",
+        "select a.workspace_id, a.integration_id, a.member_id,
+                'action ' || a.id || ' is unfinished, and its member waits for ' || coalesce(m.open_action_id::text, 'none')
+                as what
+         from reconciler.manual_actions a
+         left join reconciler.members m using (workspace_id, integration_id, member_id)
+         where a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
+           and m.open_action_id is distinct from a.id",
+    ),
+    (
+        "rule 3, every task ends and says why",
+        "select m.workspace_id, m.integration_id, m.member_id,
+                'action ' || a.id || ' has ended, and nothing is left that would tell its member' as what
+         from reconciler.members m
+         join reconciler.manual_actions a on a.id = m.open_action_id and a.workspace_id = m.workspace_id
+         where a.closed_at is not null
+           and not exists (select from reconciler.nudges n
+                           where n.action_id = a.id and n.workspace_id = a.workspace_id and n.what = 'ended')",
     ),
     (
         "rule 1, a later intent wins",
@@ -43,8 +67,9 @@ const QUESTIONS: [(&str, &str); 4] = [
          where a.status in ('open', 'in_progress', 'done') and a.operation <> 'remove'
            and r.operation = 'remove' and (r.requested_at, r.id) > (t.requested_at, t.id)
            and (r.state = 'succeeded'
-                or exists (select from reconciler.turns h
-                           where h.task_id = r.id and h.turn in ('head', 'waiting')))",
+                or exists (select from reconciler.task_places p
+                           where p.task_id = r.id and p.workspace_id = r.workspace_id
+                             and p.place in ('ready', 'blocked')))",
     ),
 ];
 

@@ -15,11 +15,13 @@ const STATES: &str = "select state from (
         union all select 'action ' || status, id from reconciler.manual_actions
         union all select 'sync ' || state, id from reconciler.syncs) all_rows";
 
-/// How many tasks and actions have not ended; nothing while the database is down.
+/// How many tasks and actions have not ended, and how much of what the person did was not taken up; nothing while the
+/// database is down.
 pub(super) async fn unfinished(world: &World) -> Option<i64> {
     sqlx::query_scalar(
-        "select (select count(*) from reconciler.turns)
-              + (select count(*) from reconciler.manual_actions where closed_at is null)",
+        "select (select count(*) from reconciler.task_places)
+              + (select count(*) from reconciler.manual_actions where closed_at is null)
+              + (select count(*) from reconciler.nudges)",
     )
     .fetch_one(&world.owner)
     .await

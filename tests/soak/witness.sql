@@ -1,6 +1,4 @@
 -- Who claimed which task and when, and who else wrote to it: told by the database, not by the daemon.
-create schema soak;
-
 create table soak.claims (
     id      bigint generated always as identity primary key,
     task_id bigint not null,
@@ -24,6 +22,36 @@ create table soak.ended_held (
 );
 create index ended_held_of_a_task on soak.ended_held (task_id);
 
+-- What the member's row said of former attempts and people at each claim, and what all that ever happened to the member
+-- says: where either is in doubt.
+create table soak.doubts (
+    task_id               bigint not null,
+    token                 bigint not null,
+    operation             text not null,
+    removed_by_hand_at    timestamptz,
+    admitted_by_hand_at   timestamptz,
+    removal_tried_until   timestamptz,
+    admission_tried_until timestamptz,
+    snapshot_at           timestamptz,
+    touched_by_hand       boolean not null,
+    tried_before          boolean not null
+);
+
+create function soak.doubt(m reconciler.members) returns void
+    language sql security definer set search_path = pg_catalog, pg_temp as
+$$
+    insert into soak.doubts
+    select m.ready_task_id, m.lease_token, t.operation, m.removed_by_hand_at, m.admitted_by_hand_at,
+           m.removal_tried_until, m.admission_tried_until, nullif(d.snapshot_at, '-infinity'), o.*
+    from reconciler.automation_tasks t
+    join reconciler.integration_states d using (workspace_id, integration_id)
+    cross join lateral soak.oracle(t.id) o
+    where t.id = m.ready_task_id and t.workspace_id = m.workspace_id
+      and (o.touched_by_hand or o.tried_before or m.removed_by_hand_at is not null
+           or m.admitted_by_hand_at is not null or m.removal_tried_until is not null
+           or m.admission_tried_until is not null)
+$$;
+
 create function soak.note(task_id bigint, what text) returns void
     language sql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -37,32 +65,45 @@ create function soak.witness_turn() returns trigger
 $$
 declare
     holder text;
+    turn_ends boolean;
 begin
-    if tg_op = 'DELETE' then
-        if old.lease_until is null then
-            return null;
-        end if;
-        insert into soak.ended_held values (old.task_id, pg_current_xact_id());
-    elsif new.lease_token <> old.lease_token then
+    if tg_op = 'UPDATE' and new.lease_token <> old.lease_token then
         insert into soak.claims (task_id, token, at, login)
-        values (new.task_id, new.lease_token, clock_timestamp(), session_user);
-        return null;
-    elsif (new.running_job_id, new.uncertain_since) is not distinct from (old.running_job_id, old.uncertain_since)
-          and (old.lease_until is null or (new.lease_until is not null and new.turn = old.turn)) then
+        values (new.ready_task_id, new.lease_token, clock_timestamp(), session_user);
+        perform soak.doubt(new);
+        if new.ready_task_id is distinct from old.ready_task_id then
+            perform soak.note(new.ready_task_id, format('claimed in the place of %s', old.ready_task_id));
+        end if;
         return null;
     end if;
-    select c.login into holder from soak.claims c where c.task_id = old.task_id and c.token = old.lease_token;
+    turn_ends := tg_op = 'DELETE' or new.ready_task_id is distinct from old.ready_task_id;
+    if turn_ends and old.lease_until is null then
+        return null;
+    end if;
+    if turn_ends then
+        insert into soak.ended_held values (old.ready_task_id, pg_current_xact_id());
+    elsif (new.running_job_id, new.uncertain_since) is not distinct from (old.running_job_id, old.uncertain_since)
+          and (old.lease_until is null or new.lease_until is not null) then
+        return null;
+    end if;
+    select c.login into holder
+    from soak.claims c where c.task_id = old.ready_task_id and c.token = old.lease_token;
     if holder is distinct from session_user then
-        perform soak.note(old.task_id,
+        perform soak.note(old.ready_task_id,
                           format('%s of its turn by %s over the claim of %s', lower(tg_op), session_user, holder));
     end if;
     return null;
 end
 $$;
 
-create trigger soak_witness
-    after update or delete on reconciler.turns
-    for each row execute function soak.witness_turn();
+create trigger soak_witness_of_updates
+    after update on reconciler.members
+    for each row when (old.ready_task_id is not null)
+    execute function soak.witness_turn();
+create trigger soak_witness_of_deletes
+    after delete on reconciler.members
+    for each row when (old.ready_task_id is not null)
+    execute function soak.witness_turn();
 
 -- Whoever records an outcome holds the task, or held it last. Only intake closes what nobody holds.
 create function soak.witness_outcome() returns trigger

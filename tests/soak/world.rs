@@ -8,13 +8,14 @@ use cerby_reconciler::simulator::{
     Fate, FaultPlan, Member, Operation, Settings as SimulatorSettings, Simulator, World as Apps,
 };
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::Mutex;
 
 use super::plan::{FORMER_ROLE, Key, Plan, email};
 use super::replicas;
 use super::settings::{REPLICAS, Settings};
+use crate::support::oracle::QUESTION;
 
 /// People nobody asks anything of, per app.
 const BYSTANDERS: usize = 10;
@@ -39,6 +40,12 @@ impl World {
         let server = PrivatePostgres::start(Options::default()).await.unwrap();
         let owner = connect(&server.url(), 3).await;
         schema::migrate(&owner).await.unwrap();
+        let oracle = format!(
+            "create schema soak;
+             create function soak.oracle(bigint) returns table (touched_by_hand boolean, tried_before boolean)
+                 language sql security definer set search_path = pg_catalog, pg_temp as $${QUESTION}$$"
+        );
+        sqlx::raw_sql(AssertSqlSafe(oracle)).execute(&owner).await.unwrap();
         sqlx::raw_sql(include_str!("witness.sql")).execute(&owner).await.unwrap();
         let start: DateTime<Utc> =
             sqlx::query_scalar("select now()").fetch_one(&owner).await.unwrap();

@@ -16,7 +16,7 @@ use sqlx::{ConnectOptions, PgPool, Row};
 use tokio::task::JoinError;
 
 use super::wires::{Asked, At, Fault, Kind, Line, Wires};
-use super::{ROUNDS, World, apps, config, eventually};
+use super::{ROUNDS, World, apps, config, eventually, oracle};
 
 /// No story takes nearly as long; one that does waits for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ impl Ground {
 pub(crate) struct Process {
     line: Line,
     pool: PgPool,
+    /// A pool that no wire breaks, for looking on.
+    spectator: PgPool,
     policy: retry::Policy,
     tasks: Arc<RetryStage>,
     syncs: Arc<SyncStage>,
@@ -74,7 +76,8 @@ impl Process {
         let tasks = RetryStage::new(config, pool.clone(), client.clone());
         let syncs = SyncStage::new(config, pool.clone(), client.clone());
         line.arm(None);
-        Self { line, policy: retry::Policy::new(config), pool, tasks, syncs }
+        let (policy, spectator) = (retry::Policy::new(config), ground.pool.clone());
+        Self { line, pool, spectator, policy, tasks, syncs }
     }
 
     /// What its loops do once, as far as there is something to do. What fails is left to the next time.
@@ -85,6 +88,7 @@ impl Process {
         }
         if due.tasks {
             for task in self.tasks.claim(100).await.unwrap_or_default() {
+                oracle::compare(&self.spectator, &task).await;
                 self.tasks.work(task).await;
             }
         }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 pub(crate) mod faults;
+pub(crate) mod oracle;
 pub(crate) mod replica;
 pub(crate) mod wires;
 
@@ -238,6 +239,9 @@ impl World {
         let tasks = self.tasks.claim(100).await.unwrap();
         let syncs = self.syncs.claim(100).await.unwrap();
         let count = tasks.len() + syncs.len();
+        for task in &tasks {
+            oracle::compare(&self.pool, task).await;
+        }
         for task in tasks {
             self.tasks.work(task).await;
         }

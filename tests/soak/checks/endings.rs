@@ -52,7 +52,7 @@ pub(super) fn action_is_right(
         ("not_needed", ..) if !was(action.opened_at, closed_at) => {
             found.of(PROVEN, task, format!("action {} was needed", action.id));
         }
-        ("superseded", ..) if !is_overtaken(record, task, closed_at) => {
+        ("superseded", ..) if !is_overtaken(record, task, action) => {
             found.of(LATER_WINS, task, format!("action {} was ended by nothing later", action.id));
         }
         _ => {}

@@ -1,6 +1,7 @@
 //! The rules, checked against everything that is known of a run.
 
 mod attempts;
+mod doubts;
 mod endings;
 mod order;
 
@@ -39,6 +40,7 @@ const FENCED: &str = "rule 5, a late worker changes nothing";
 const WAITING: &str = "rule 7, waiting is not trying";
 const PROVEN: &str = "rule 8, verified rests on a younger snapshot";
 const ONE_ACTION: &str = "rule 10, one escalation per wanted state";
+const DOUBT: &str = "what may have been done since the app was last read is looked into";
 const ENDING: &str = "the members in the apps";
 
 struct Found(Vec<Violation>);
@@ -73,6 +75,9 @@ pub(super) fn all_along(record: &Record, before: &[(Key, bool)]) -> Vec<Violatio
             found.of(ONE_ACTION, task, "it has two actions".to_owned());
         }
     }
+    for at_claim in &record.doubts {
+        doubts::nothing_is_forgotten(record, at_claim, &mut found);
+    }
     for write in &record.strange_writes {
         if let Some(task) = record.tasks.get(&write.task_id) {
             found.of(FENCED, task, write.what.clone());
@@ -94,6 +99,11 @@ pub(super) fn in_the_end(record: &Record, world: &World) -> Vec<Violation> {
             }
             _ => {}
         }
+    }
+    for nudge in &record.nudges {
+        let (id, what, integration) = (nudge.id, &nudge.what, &nudge.integration_id);
+        let what = format!("nudge {id}, {what} of {integration}, was not taken up");
+        found.0.push(Violation { rule: ALL_END, member: None, what });
     }
     attempts::lost_answers_are_real(record, &world.apps.counters(), &mut found);
     for (key, is_there) in &world.plan.members {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{FENCED, Found, LATER_WINS};
 use crate::model;
-use crate::record::{Record, Task};
+use crate::record::{Action, Record, Task};
 
 fn gives(operation: Operation) -> bool {
     operation != Operation::Remove
@@ -111,11 +111,16 @@ fn was_under_way(record: &Record, task: &Task, by: DateTime<Utc>) -> bool {
     claimed.is_some_and(|claim| claim.at <= by)
 }
 
-/// Whether a later intent that ends this one had its place by then.
-pub(super) fn is_overtaken(record: &Record, task: &Task, by: DateTime<Utc>) -> bool {
+/// Whether a later intent that ends this one had its place when this action ended, or got it in the same transaction.
+pub(super) fn is_overtaken(record: &Record, task: &Task, action: &Action) -> bool {
+    let with_it = record.ended_for.get(&action.id).map_or(&[][..], Vec::as_slice);
+    let had_its_place = |later: &Task| {
+        let at = record.ordered_at(later.id);
+        at.zip(action.closed_at).is_some_and(|(at, ended)| at <= ended)
+    };
     record.of_member(&task.key).any(|later| {
         later.age() > task.age()
             && model::supersedes(later.operation, task.operation)
-            && record.ordered_at(later.id).is_some_and(|at| at <= by)
+            && (with_it.contains(&later.id) || had_its_place(later))
     })
 }
