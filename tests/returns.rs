@@ -118,7 +118,9 @@ async fn a_returned_task_keeps_its_place_before_what_was_wanted_later(pool: PgPo
     let back =
         "update reconciler.manual_actions set status = 'returned', note = 'fixed' where id = $1";
     sqlx::query(back).bind(action).execute(&world.pool).await.unwrap();
-    world.order().await;
+    // Whoever looks for members that wait behind nothing comes before anybody else.
+    world.take_up().await;
+    world.upkeep().await;
     let turn = "select place from reconciler.task_places where task_id = $1";
     assert_eq!(world.text(turn, removal).await, "ready");
     assert_eq!(world.text(turn, invite).await, "blocked");

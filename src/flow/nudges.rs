@@ -212,12 +212,8 @@ async fn take_up_ends(connection: &mut PgConnection, nudges: &[Nudge]) -> Result
         round.sort_by_key(|ended| ended.key);
         end_actions(connection, round).await?;
     }
-    // Intake gives these members their turn, for what went back is ordered among the others.
-    let reopened = retry::record::reopen(connection, &returned).await?;
-    let of_reopened = |one: &EndedAction<'_>| reopened.contains(&one.task);
-    let kept: BTreeSet<&MemberKey> =
-        rounds.iter().flatten().filter(|one| of_reopened(one)).map(|one| one.key).collect();
-    let keys: MemberKeys = count.keys().copied().filter(|key| !kept.contains(key)).collect();
+    retry::record::reopen(connection, &returned).await?;
+    let keys: MemberKeys = count.keys().copied().collect();
     give_turn(connection, &keys).await?;
     Ok(())
 }

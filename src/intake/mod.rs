@@ -239,9 +239,6 @@ fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
 }
 
 fn due_in(policy: &Policy, task: &Arrived) -> Duration {
-    if task.returned {
-        return Duration::ZERO;
-    }
     first_due(
         policy,
         &Arrival {

@@ -24,8 +24,6 @@ pub(super) struct Arrived {
     pub(super) requested_at: DateTime<Utc>,
     /// Whether automation did it elsewhere: nothing is to be tried.
     pub(super) has_succeeded: bool,
-    /// Whether a person sent it back to automation.
-    pub(super) returned: bool,
     /// Whether its integration is known, by the name that it has here.
     pub(super) is_introduced: bool,
     /// Whether anything is known of its member.
@@ -94,7 +92,6 @@ pub(super) async fn read(
         r#"-- read_arrivals
         select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
                t.failure_code, t.can_retry, t.user_required, t.requested_at, t.outcome,
-               t.returned_at is not null as "returned!",
                exists (select from reconciler.integration_settings i
                        where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
                          and i.name = t.integration_name
@@ -126,7 +123,7 @@ pub(super) async fn read(
             id: row.id,
             operation,
             application: row.application,
-            has_automation: row.returned || trigger.has_job(row.job_id.as_deref()),
+            has_automation: trigger.has_job(row.job_id.as_deref()),
             failure: Failure {
                 code: row.failure_code,
                 can_retry: row.can_retry,
@@ -135,7 +132,6 @@ pub(super) async fn read(
             },
             requested_at: row.requested_at,
             has_succeeded: row.outcome == "succeeded",
-            returned: row.returned,
             is_introduced: row.is_introduced,
             is_known: row.is_known,
             key: MemberKey {

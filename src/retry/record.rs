@@ -581,48 +581,51 @@ pub async fn escalate_again(
         .transpose()
 }
 
-/// Opens tasks again that people sent back to automation: with all their attempts, and as rows that came in, so that they
-/// are ordered by the same rules. Those that were.
+/// Opens tasks again that people sent back to automation, with all their attempts, and each in its place among those who come
+/// next for its member. Nothing later makes them pointless: that would have ended their actions. The caller holds the rows
+/// of their members, and gives them their turn.
 pub async fn reopen(
     connection: &mut PgConnection,
     tasks: &HashMap<i64, String>,
-) -> Result<HashSet<i64>, StoreError> {
+) -> Result<(), StoreError> {
     if tasks.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
     let (ids, reasons): (Vec<_>, Vec<_>) =
         tasks.iter().map(|(id, reason)| (*id, reason.clone())).unzip();
-    let reopened = sqlx::query_scalar!(
-        r#"-- reopen_tasks
+    sqlx::query!(
+        "-- reopen_tasks
          with reopened as (
              update reconciler.automation_tasks t
              set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), trying_since = null,
                  closed_at = null, closed_reason = null, returned_at = clock_timestamp()
              from unnest($1::bigint[], $2::text[]) r (id, reason)
-             cross join lateral (
-                 select f.ctid as place from reconciler.automation_tasks f
-                 where f.id = r.id and f.state = 'escalated'
-                 for no key update
-                 offset 0
-             ) f
-             where t.ctid = f.place
-             returning t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, r.reason
-         ), arrived as (
-             insert into reconciler.arrivals (task_id, workspace_id, integration_id, member_id, is_removal)
-             select id, workspace_id, integration_id, member_id, operation = 'remove' from reopened
-         ), told as (
-             insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-             select 'task.returned', workspace_id, 'task', id::text, jsonb_build_object('reason', reason)
-             from reopened
+             where t.id = r.id and t.state = 'escalated'
+             returning t.id, t.workspace_id, t.integration_id, t.member_id, r.reason
+         ), placed as (
+             update reconciler.members m
+             set blocked_task_ids = array(
+                 select b.id
+                 from unnest(m.blocked_task_ids || r.ids) b (id)
+                 cross join lateral (
+                     select t.requested_at from reconciler.automation_tasks t
+                     where t.id = b.id and t.workspace_id = m.workspace_id
+                     offset 0
+                 ) t
+                 order by t.requested_at, b.id)
+             from (select workspace_id, integration_id, member_id, array_agg(id) as ids from reopened group by 1, 2, 3) r
+             where m.workspace_id = r.workspace_id and m.integration_id = r.integration_id
+               and m.member_id = r.member_id
          )
-         select id from reopened"#,
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.returned', workspace_id, 'task', id::text, jsonb_build_object('reason', reason)
+         from reopened",
         &ids,
         &reasons,
     )
-    .fetch_all(&mut *connection)
+    .execute(connection)
     .await?;
-    sqlx::query!("select pg_notify('reconciler', 'arrivals')").execute(connection).await?;
-    Ok(reopened.into_iter().collect())
+    Ok(())
 }
 
 /// What the row says of an escalation.

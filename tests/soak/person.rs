@@ -47,12 +47,15 @@ enum Mood {
     Claims,
     /// Says that it must not be done.
     Dismisses,
+    /// Says that automation should try again.
+    Returns,
 }
 
 pub(super) struct Person {
     pub(super) world: Arc<World>,
     pub(super) deeds: Arc<Tally>,
     pub(super) seed: u64,
+    pub(super) whims: StdRng,
     pub(super) forgotten: BTreeMap<i64, Instant>,
 }
 
@@ -79,7 +82,39 @@ impl Person {
                 self.handle(id).await?;
             }
         }
-        self.approve_held_reports().await
+        self.approve_held_reports().await?;
+        self.meddle().await
+    }
+
+    /// Stops an integration now and then for a moment, or has it read.
+    async fn meddle(&mut self) -> sqlx::Result<()> {
+        let resumed = sqlx::query(
+            "update reconciler.integrations set status = 'active'
+             where status = 'paused' and status_since < now() - interval '1 s'",
+        )
+        .execute(&self.world.operator)
+        .await?;
+        (0..resumed.rows_affected()).for_each(|_| self.deeds.count("resumes"));
+        let (deed, statement) = match self.whims.random_range(0..100) {
+            0..=2 => (
+                "pauses",
+                "update reconciler.integrations set status = 'paused', status_reason = 'soak'
+                 where (workspace_id, integration_id) = ($1, $2) and status = 'active'",
+            ),
+            3..=4 => ("asks for snapshots", "select reconciler.request_snapshot($1, $2)"),
+            _ => return Ok(()),
+        };
+        let app = &self.world.plan.apps[self.whims.random_range(0..self.world.plan.apps.len())];
+        // An integration that no task has come for is not known yet.
+        let done = sqlx::query(statement)
+            .bind(&app.workspace)
+            .bind(&app.id)
+            .execute(&self.world.operator)
+            .await;
+        if done.is_ok_and(|done| done.rows_affected() > 0) {
+            self.deeds.count(deed);
+        }
+        Ok(())
     }
 
     async fn handle(&mut self, id: i64) -> sqlx::Result<()> {
@@ -105,6 +140,7 @@ impl Person {
             Mood::Lies => ("done", "lies"),
             Mood::Claims => ("in_progress", "claims"),
             Mood::Dismisses => ("dismissed", "dismissals"),
+            Mood::Returns => ("returned", "returns"),
             Mood::Forgets => {
                 self.forgotten.insert(action.id, Instant::now());
                 self.deeds.count("forgets to say so");
@@ -137,6 +173,7 @@ impl Person {
             // Where nobody can read the app, a lie is never found out.
             21..=30 if is_readable(action) => Mood::Lies,
             31..=36 => Mood::Forgets,
+            37..=52 => Mood::Returns,
             _ => Mood::Honest,
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::private_postgres::Shutdown;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 
 use crate::checks::Violation;
@@ -77,6 +79,7 @@ impl Run {
             world: Arc::clone(world),
             deeds: Arc::clone(&self.deeds),
             seed: self.settings.seed,
+            whims: StdRng::seed_from_u64(self.settings.seed),
             forgotten: BTreeMap::new(),
         };
         self.tasks.spawn(person.work());

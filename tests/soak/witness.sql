@@ -105,7 +105,8 @@ create trigger soak_witness_of_deletes
     for each row when (old.ready_task_id is not null)
     execute function soak.witness_turn();
 
--- Whoever records an outcome holds the task, or held it last. Only intake closes what nobody holds.
+-- Whoever records an outcome holds the task, or held it last. Only intake closes what nobody holds, and what a person sent
+-- back to automation nobody holds.
 create function soak.witness_outcome() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -114,6 +115,9 @@ declare
 begin
     if (new.state, new.attempts, new.closed_at) is not distinct from (old.state, old.attempts, old.closed_at) then
         return null;
+    end if;
+    if new.returned_at is distinct from old.returned_at then
+        return null; -- whoever takes up that a person sent it back
     end if;
     if new.closed_reason like 'Replaced by a newer request (task %' then
         if exists (select from soak.ended_held e

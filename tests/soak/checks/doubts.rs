@@ -27,7 +27,7 @@ pub(super) fn nothing_is_forgotten(record: &Record, at_claim: &DoubtsAtClaim, fo
             found.of(DOUBT, task, what);
         }
         if by_row && !by_history {
-            println!("ORACLE stricter {what}: task {} {at_claim:?} {:?}", task.id, task.key);
+            println!("ORACLE stricter {what}: task {} {at_claim:?} {:?}\n{}", task.id, task.key, crate::trail::of(record, &task.key));
         }
     }
 }
