@@ -175,6 +175,8 @@ struct Batch {
     superseded: Vec<order::Superseded>,
     ended_actions: Vec<(i64, i64)>,
     unreadable: Vec<store::Unreadable>,
+    /// Rows that were deleted before they had a place.
+    gone: Vec<i64>,
 }
 
 impl Batch {
@@ -201,6 +203,10 @@ impl Batch {
         for (id, error) in &self.unreadable {
             log_set_aside(*id, &error.to_string());
         }
+        for id in &self.gone {
+            let error = "The row was deleted before it had a place: nothing is left to do";
+            emit!(TASK_SET_ASIDE, task.id = id, error, "This row cannot be worked on; all others go on");
+        }
     }
 }
 
@@ -212,10 +218,14 @@ async fn order_batch(
     let (arrived, unreadable) = store::read(connection, ids).await?;
     let bad: Vec<_> = unreadable.iter().map(|(id, _)| *id).collect();
     store::set_aside(connection, &bad, BAD_ROW_PAUSE).await?;
+    let there: HashSet<_> = arrived.iter().map(|task| task.id).chain(bad.iter().copied()).collect();
+    let gone: Vec<_> = ids.iter().filter(|id| !there.contains(id)).copied().collect();
+    store::take_off(connection, &gone).await?;
     let strangers: Vec<_> =
         arrived.iter().filter(|task| !task.is_introduced).map(|task| task.id).collect();
     store::introduce_integrations(connection, &strangers).await?;
-    let mut batch = Batch { ids: bad, unreadable, ..Batch::default() };
+    let ids = [bad, gone.clone()].concat();
+    let mut batch = Batch { ids, unreadable, gone, ..Batch::default() };
     let (firsts, others) = firsts_and_others(&arrived);
     order_known(connection, policy, &others, &mut batch).await?;
     let placed: Vec<_> = firsts
@@ -277,17 +287,20 @@ async fn order_known(
     }
     let mut members = member::store::lock(connection, of_member.keys().copied()).await?;
     let (requests, actions) = unfinished(connection, members.values()).await?;
-    let mut sorted = Vec::new();
+    let (mut sorted, mut early) = (Vec::new(), Vec::new());
     for (key, arrived) in of_member {
         let Some(member) = members.remove(key) else { continue };
         let action = member.open_action.and_then(|id| actions.get(&id)).copied();
         // What followed from the end of its action is not written yet: the row is ordered after that.
         if action.is_some_and(|action| action.has_ended) {
+            early.extend(arrived.iter().map(|task| task.id));
             continue;
         }
         let order = order::order(&intents(&member, action, &requests, &arrived));
         sorted.push(Sorted { key, member, arrived, action, order });
     }
+    store::set_aside(connection, &early, LOCKED_PAUSE).await?;
+    batch.ids.extend(early);
     let sorted = end_actions(connection, sorted, batch).await?;
     write(connection, policy, &sorted, &requests, batch).await
 }

@@ -164,10 +164,17 @@ pub(super) async fn introduce_integrations(
          ), stated as (
              insert into reconciler.integration_states (workspace_id, integration_id)
              select workspace_id, integration_id from named
+             where not exists (select from reconciler.integration_states d
+                               where d.workspace_id = named.workspace_id and d.integration_id = named.integration_id
+                               offset 0)
              on conflict (workspace_id, integration_id) do nothing
          ), known as (
              insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
              select workspace_id, integration_id, integration_name, integration_kind, application from named
+             -- A conflict with a row that a person is changing would wait for that person.
+             where not exists (select from reconciler.integration_settings s
+                               where s.workspace_id = named.workspace_id and s.integration_id = named.integration_id
+                               offset 0)
              on conflict (workspace_id, integration_id) do nothing
          )
          update reconciler.integration_settings i

@@ -53,7 +53,10 @@ pub async fn claim(
                   s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until,
                   s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
-                  i.own_account, i.administrator_roles
+                  i.own_account,
+                  case when i.administrator_roles is not null
+                       then array(select r from unnest(i.administrator_roles) r where r is not null) end
+                      as administrator_roles
         "#,
         limit,
         interval(lease),

@@ -1,7 +1,8 @@
 //! Where the cases happen: a replica on a login of the daemon's role, logins of people, and the round of ordinary work
 //! that must go on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::schema;
@@ -77,6 +78,11 @@ impl Round {
             let most = *usual * FEW + FLOOR;
             assert!(*took <= most, "{culprit}: {what} took {took:?}, undisturbed {usual:?}");
         }
+    }
+
+    /// How long one part took.
+    pub(crate) fn of(&self, part: &str) -> Duration {
+        self.0.iter().find(|(what, _)| *what == part).unwrap().1
     }
 
     /// The longest part.
@@ -201,6 +207,11 @@ impl Ground {
         sqlx::query_scalar(query).bind(id).fetch_one(&self.pool).await.unwrap()
     }
 
+    /// Whether a query says yes.
+    pub(crate) async fn says(&self, query: &'static str) -> bool {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+
     pub(crate) async fn text(&self, query: &'static str, id: i64) -> String {
         sqlx::query_scalar(query).bind(id).fetch_one(&self.pool).await.unwrap()
     }
@@ -311,6 +322,55 @@ impl Ground {
         self.round().await
     }
 
+    /// Makes the slow apps known.
+    pub(crate) async fn know_slow_apps(&self) {
+        self.own(
+            "insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
+             select 'acme', 'slow-' || n, 'Slow', 'app', 'asana_tenant' from generate_series(0, 7) n;
+             insert into reconciler.integration_states (workspace_id, integration_id)
+             select 'acme', 'slow-' || n from generate_series(0, 7) n",
+        )
+        .await;
+    }
+
+    /// How long a task waited for its place.
+    pub(crate) async fn wait_for_order(&self, task: i64) -> Duration {
+        let waited = "select extract(epoch from ordered_at - received_at)::float8
+                      from reconciler.automation_tasks where id = $1";
+        let seconds: f64 = sqlx::query_scalar(waited).bind(task).fetch_one(&self.pool).await.unwrap();
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Waits until the daemon has taken up what people did.
+    pub(crate) async fn nudges_are_taken_up(&self) {
+        for _ in 0..4 {
+            let before = self.count("select count(*) from reconciler.nudges").await;
+            let is_less = "select count(*) <= $1 / 2 from reconciler.nudges";
+            eventually("half of the nudges are taken up", async || self.is(is_less, before).await).await;
+        }
+        eventually("the nudges are taken up", async || {
+            self.says("select not exists (select from reconciler.nudges)").await
+        })
+        .await;
+    }
+
+    /// Watches how long transactions of the daemon take.
+    pub(crate) fn watch_transactions(&self) -> Watch {
+        let longest = Arc::new(AtomicU64::new(0));
+        let (pool, login) = (self.pool.clone(), format!("reconciler_daemon_{}", self.suffix));
+        let seen = Arc::clone(&longest);
+        let watching = tokio::spawn(async move {
+            let ages = "select coalesce(max(1000 * extract(epoch from clock_timestamp() - xact_start)), 0)::bigint
+                        from pg_stat_activity where usename = $1 and backend_type = 'client backend'";
+            loop {
+                let age: i64 = sqlx::query_scalar(ages).bind(&login).fetch_one(&pool).await.unwrap();
+                seen.fetch_max(u64::try_from(age).unwrap_or(0), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Watch { longest, watching }
+    }
+
     /// The lines of the log with this event.
     pub(crate) fn said(&self, event: &str) -> usize {
         self.replica.count(event)
@@ -331,6 +391,25 @@ impl Ground {
             let drop = format!("drop role reconciler_{role}_{}", self.suffix);
             sqlx::query(AssertSqlSafe(drop)).execute(&self.pool).await.unwrap();
         }
+    }
+}
+
+/// Looks at the transactions of the daemon until it is dropped.
+pub(crate) struct Watch {
+    longest: Arc<AtomicU64>,
+    watching: tokio::task::JoinHandle<()>,
+}
+
+impl Watch {
+    /// The longest that was seen.
+    pub(crate) fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.watching.abort();
     }
 }
 

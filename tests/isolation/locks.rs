@@ -34,16 +34,19 @@ const OF_OPERATORS: [Culprit; 10] = [
     culprit(
         OPERATOR,
         "locks the actions of an app",
-        "select * from reconciler.manual_actions where integration_id = 'desk' for update",
+        "select * from reconciler.manual_actions where workspace_id = 'acme' and integration_id = 'desk' for update",
     ),
     culprit(
         OPERATOR,
         "changes all actions of an app",
         "update reconciler.manual_actions set note = 'x', assignee = 'me'
-         where integration_id = 'desk' and status = 'open'",
+         where workspace_id = 'acme' and integration_id = 'desk' and status = 'open'",
     ),
-    culprit(OPERATOR, "locks syncs that are requested, held and running", "
-         select * from reconciler.syncs where integration_id = 'desk' for update"),
+    culprit(
+        OPERATOR,
+        "locks syncs that are requested, held and running",
+        "select * from reconciler.syncs where integration_id = 'desk' for update",
+    ),
     culprit(
         OPERATOR,
         "decides on a held report and does not commit",

@@ -4,7 +4,6 @@
 #![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up has failed")]
 
-mod floods;
 mod ground;
 mod locks;
 mod odd_rows;

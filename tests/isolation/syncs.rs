@@ -1,0 +1,45 @@
+//! Syncs that a person locks while they run.
+
+use cerby_reconciler::simulator::{Call, HttpFault, Injection};
+use sqlx::PgPool;
+
+use super::ground::Ground;
+
+/// As many as one replica works on at a time.
+const RUNNING: u64 = 8;
+
+#[sqlx::test(migrations = false)]
+async fn syncs_that_a_person_locks_while_they_run_keep_no_other_from_running(pool: PgPool) {
+    // The requests are held for as long as the rest takes.
+    let changes = [
+        ("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "20"),
+        ("RECONCILER__WORKER__LEASE_S", "45"),
+        ("RECONCILER__WORKER__SYNC_LEASE_S", "65"),
+    ];
+    let ground = Ground::with(pool, &changes).await;
+    let undisturbed = ground.undisturbed().await;
+    let next = ground.apps.counters().requests(Call::StartCheck) + 1;
+    for nth in next..next + RUNNING {
+        ground.apps.inject(Injection { call: Call::StartCheck, nth, fault: HttpFault::Hold });
+    }
+    ground.know_slow_apps().await;
+    ground
+        .own(
+            "select reconciler.request_snapshot(workspace_id, integration_id) from reconciler.integration_settings
+             where integration_id like 'slow-%'",
+        )
+        .await;
+    let mut held = Vec::new();
+    for _ in 0..RUNNING {
+        held.push(ground.apps.held().await);
+    }
+    let lock = "begin; select * from reconciler.syncs where integration_id like 'slow-%' for update";
+    let mut person = ground.session("reconciler_operator").await;
+    sqlx::raw_sql(lock).execute(&mut person).await.unwrap();
+    for request in held {
+        assert!(request.release());
+    }
+    ground.round().await.assert_like(&undisturbed, "somebody locks the syncs that run");
+    drop(person);
+    ground.leave().await;
+}

@@ -51,6 +51,12 @@ impl Replica {
         self.lines.lock().unwrap().iter().filter(|line| line["event"] == event).count()
     }
 
+    /// Whether an event was logged that has this number in this field.
+    pub(crate) fn has_said(&self, event: &str, field: &str, number: i64) -> bool {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().any(|line| line["event"] == event && line[field] == number)
+    }
+
     /// The log so far, for a failed assertion.
     pub(crate) fn log(&self) -> String {
         let lines = self.lines.lock().unwrap();

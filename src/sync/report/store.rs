@@ -28,7 +28,7 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
     let rows = sqlx::query!(
         r#"-- members_of_an_integration
         select m.member_id, m.member_email, m.member_username, m.desired_task_id, m.desired_operation,
-               m.desired_entitlements,
+               array(select e from unnest(m.desired_entitlements) e where e is not null) as "desired_entitlements!",
                case when m.running_job_id is not null then now() else greatest(m.worked_at, a.done_at) end as worked_at,
                coalesce(m.desired_task_id in (m.invite_task_id, m.role_task_id, m.removal_task_id)
                         and m.desired_task_id is distinct from m.ready_task_id and m.open_action_id is null, false)
@@ -68,11 +68,7 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
                         member: identity.member.clone(),
                         email: identity.email.clone(),
                         username: identity.username.clone(),
-                        entitlements: row
-                            .desired_entitlements
-                            .unwrap_or_default()
-                            .into_iter()
-                            .collect(),
+                        entitlements: row.desired_entitlements.into_iter().collect(),
                     },
                     worked_at: row.worked_at,
                 }),
