@@ -205,7 +205,12 @@ impl Batch {
         }
         for id in &self.gone {
             let error = "The row was deleted before it had a place: nothing is left to do";
-            emit!(TASK_SET_ASIDE, task.id = id, error, "This row cannot be worked on; all others go on");
+            emit!(
+                TASK_SET_ASIDE,
+                task.id = id,
+                error,
+                "This row cannot be worked on; all others go on"
+            );
         }
     }
 }

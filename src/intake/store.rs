@@ -91,7 +91,8 @@ pub(super) async fn read(
     let rows = sqlx::query!(
         r#"-- read_arrivals
         select t.id, t.workspace_id, t.integration_id, t.member_id, t.operation, t.application, t.trigger, t.job_id,
-               t.failure_code, t.can_retry, t.user_required, t.requested_at, t.outcome,
+               t.failure_code, t.can_retry, t.user_required, t.outcome,
+               case when isfinite(t.requested_at) then t.requested_at end as requested_at,
                exists (select from reconciler.integration_settings i
                        where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
                          and i.name = t.integration_name
@@ -111,10 +112,12 @@ pub(super) async fn read(
     .await?;
     let (mut arrived, mut unreadable) = (Vec::new(), Vec::new());
     for row in rows {
-        let words = (row.operation.parse(), row.trigger.parse::<Trigger>());
-        let (operation, trigger) = match words {
-            (Ok(operation), Ok(trigger)) => (operation, trigger),
-            (Err(error), _) | (_, Err(error)) => {
+        let time =
+            row.requested_at.ok_or_else(|| UnknownWord::new("time of a request", "infinity"));
+        let words = (row.operation.parse(), row.trigger.parse::<Trigger>(), time);
+        let (operation, trigger, requested_at) = match words {
+            (Ok(operation), Ok(trigger), Ok(requested_at)) => (operation, trigger, requested_at),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
                 unreadable.push((row.id, error));
                 continue;
             }
@@ -130,7 +133,7 @@ pub(super) async fn read(
                 user_required: row.user_required,
                 ..Failure::default()
             },
-            requested_at: row.requested_at,
+            requested_at,
             has_succeeded: row.outcome == "succeeded",
             is_introduced: row.is_introduced,
             is_known: row.is_known,

@@ -97,8 +97,7 @@ fn apps() -> Apps {
         let app = Integration::new(workspace, id, id, Kind::App, "asana_tenant");
         apps = std::mem::take(&mut apps).integration(app);
         for member in members {
-            let member =
-                Member::new(&member, &format!("{member}@example.com")).with(&["VIEWER"]);
+            let member = Member::new(&member, &format!("{member}@example.com")).with(&["VIEWER"]);
             apps = std::mem::take(&mut apps).member(workspace, id, member);
         }
     };
@@ -127,9 +126,8 @@ impl Ground {
         let apps = Simulator::start(apps(), Settings::default()).await.unwrap();
         let suffix =
             format!("{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
-        let logins = [
-            "reconciler_daemon", "reconciler_backend", "reconciler_operator", "reconciler_viewer",
-        ];
+        let logins =
+            ["reconciler_daemon", "reconciler_backend", "reconciler_operator", "reconciler_viewer"];
         for role in logins {
             let login = format!("create role {role}_{suffix} login password 'x' in role {role}");
             sqlx::query(AssertSqlSafe(login)).execute(&pool).await.unwrap();
@@ -309,7 +307,8 @@ impl Ground {
 
     async fn reminded(&self) -> Duration {
         let began = Instant::now();
-        let late = "update reconciler.manual_actions set reminded_at = null, due_at = now() where id = $1";
+        let late =
+            "update reconciler.manual_actions set reminded_at = null, due_at = now() where id = $1";
         sqlx::query(late).bind(self.reminder).execute(&self.pool).await.unwrap();
         let is = "select reminded_at is not null from reconciler.manual_actions where id = $1";
         eventually("somebody is reminded", async || self.is(is, self.reminder).await).await;
@@ -337,7 +336,8 @@ impl Ground {
     pub(crate) async fn wait_for_order(&self, task: i64) -> Duration {
         let waited = "select extract(epoch from ordered_at - received_at)::float8
                       from reconciler.automation_tasks where id = $1";
-        let seconds: f64 = sqlx::query_scalar(waited).bind(task).fetch_one(&self.pool).await.unwrap();
+        let seconds: f64 =
+            sqlx::query_scalar(waited).bind(task).fetch_one(&self.pool).await.unwrap();
         Duration::from_secs_f64(seconds)
     }
 
@@ -346,7 +346,8 @@ impl Ground {
         for _ in 0..4 {
             let before = self.count("select count(*) from reconciler.nudges").await;
             let is_less = "select count(*) <= $1 / 2 from reconciler.nudges";
-            eventually("half of the nudges are taken up", async || self.is(is_less, before).await).await;
+            eventually("half of the nudges are taken up", async || self.is(is_less, before).await)
+                .await;
         }
         eventually("the nudges are taken up", async || {
             self.says("select not exists (select from reconciler.nudges)").await
@@ -363,7 +364,8 @@ impl Ground {
             let ages = "select coalesce(max(1000 * extract(epoch from clock_timestamp() - xact_start)), 0)::bigint
                         from pg_stat_activity where usename = $1 and backend_type = 'client backend'";
             loop {
-                let age: i64 = sqlx::query_scalar(ages).bind(&login).fetch_one(&pool).await.unwrap();
+                let age: i64 =
+                    sqlx::query_scalar(ages).bind(&login).fetch_one(&pool).await.unwrap();
                 seen.fetch_max(u64::try_from(age).unwrap_or(0), Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

@@ -155,8 +155,14 @@ async fn what_viewers_and_the_backend_leave_open_keeps_nobody_else_waiting(pool:
 
 /// From the strongest on.
 const MODES: [&str; 8] = [
-    "access exclusive", "exclusive", "share row exclusive", "share", "share update exclusive", "row exclusive",
-    "row share", "access share",
+    "access exclusive",
+    "exclusive",
+    "share row exclusive",
+    "share",
+    "share update exclusive",
+    "row exclusive",
+    "row share",
+    "access share",
 ];
 
 /// Locks each table and view of the schema as strongly as the role may; what it got.
@@ -172,7 +178,8 @@ async fn lock_tables(ground: &Ground, role: &str) -> (PgConnection, Vec<(String,
     let mut got = Vec::new();
     for table in tables {
         for mode in MODES {
-            let lock = format!("savepoint one; lock table reconciler.{table} in {mode} mode nowait");
+            let lock =
+                format!("savepoint one; lock table reconciler.{table} in {mode} mode nowait");
             match sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut session).await {
                 Ok(_) => {
                     got.push((table, mode));
@@ -236,7 +243,8 @@ async fn an_invite_is_never_sent_while_a_later_removal_of_its_member_is_stored(p
     let removal = ground.insert(Row::removal(DESK, VICTIM)).await;
     let unordered = "select exists (select from reconciler.task_places where task_id = $1 and place = 'unordered')
                         and exists (select from reconciler.arrivals where task_id = $1 and set_aside > 0)";
-    eventually("the removal waits for the person", async || ground.is(unordered, removal).await).await;
+    eventually("the removal waits for the person", async || ground.is(unordered, removal).await)
+        .await;
     let undisturbed = ground.undisturbed().await;
     ground.round().await.assert_like(&undisturbed, "a removal that waits for a person");
     sqlx::raw_sql("commit").execute(&mut person).await.unwrap();
@@ -267,7 +275,9 @@ async fn an_invite_whose_turn_it_is_waits_for_a_removal_that_has_no_place_yet(po
     let work = "select from reconciler.exclusive_work where name = 'intake' for update";
     sqlx::query(work).execute(&mut *intake).await.unwrap();
     let removal = ground.insert(Row::removal(DESK, VICTIM)).await;
-    ground.own("update reconciler.integrations set status = 'active' where integration_id = 'desk'").await;
+    ground
+        .own("update reconciler.integrations set status = 'active' where integration_id = 'desk'")
+        .await;
     ground.succeeds(other).await;
     assert_eq!(ground.apps.counters().effects(HERE, DESK, VICTIM).invites, 0);
     intake.rollback().await.unwrap();

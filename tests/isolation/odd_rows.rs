@@ -52,7 +52,8 @@ async fn an_odd_row_is_set_aside_alone_and_a_warning_names_it(pool: PgPool) {
         match works {
             true => ground.succeeds(odd).await,
             false => {
-                eventually(what, async || ground.replica.has_said("task.set_aside", "task.id", odd)).await
+                eventually(what, async || ground.replica.has_said("task.set_aside", "task.id", odd))
+                    .await
             }
         }
     }
@@ -73,10 +74,15 @@ async fn a_request_whose_row_was_deleted_is_set_aside_alone(pool: PgPool) {
         deleted.push(task);
     }
     ground.own("delete from reconciler.automation_tasks where member_id in ('m20', 'm21') and integration_id = 'desk'").await;
-    ground.own("update reconciler.integrations set status = 'active' where integration_id = 'desk'").await;
+    ground
+        .own("update reconciler.integrations set status = 'active' where integration_id = 'desk'")
+        .await;
     ground.round().await.assert_like(&undisturbed, "a request whose row was deleted");
     for task in deleted {
-        eventually("a warning names it", async || ground.replica.has_said("task.set_aside", "task.id", task)).await;
+        eventually("a warning names it", async || {
+            ground.replica.has_said("task.set_aside", "task.id", task)
+        })
+        .await;
     }
     ground.leave().await;
 }
@@ -101,7 +107,10 @@ async fn rows_that_were_deleted_before_they_were_ordered_keep_nobody_waiting(poo
         )
         .await;
     intake.rollback().await.unwrap();
-    ground.round().await.assert_like(&undisturbed, "rows that were deleted before they were ordered");
+    ground
+        .round()
+        .await
+        .assert_like(&undisturbed, "rows that were deleted before they were ordered");
     ground.leave().await;
 }
 

@@ -4,6 +4,7 @@ use cerby_reconciler::simulator::{Call, HttpFault, Injection};
 use sqlx::PgPool;
 
 use super::ground::Ground;
+use super::support::eventually;
 
 /// As many as one replica works on at a time.
 const RUNNING: u64 = 8;
@@ -18,7 +19,9 @@ async fn syncs_that_a_person_locks_while_they_run_keep_no_other_from_running(poo
     ];
     let ground = Ground::with(pool, &changes).await;
     let undisturbed = ground.undisturbed().await;
-    let next = ground.apps.counters().requests(Call::StartCheck) + 1;
+    let quiet = "select not exists (select from reconciler.syncs where finished_at is null)";
+    eventually("nothing is read", async || ground.says(quiet).await).await;
+    let next = ground.apps.counters().requests(Call::StartCheck);
     for nth in next..next + RUNNING {
         ground.apps.inject(Injection { call: Call::StartCheck, nth, fault: HttpFault::Hold });
     }
@@ -33,7 +36,8 @@ async fn syncs_that_a_person_locks_while_they_run_keep_no_other_from_running(poo
     for _ in 0..RUNNING {
         held.push(ground.apps.held().await);
     }
-    let lock = "begin; select * from reconciler.syncs where integration_id like 'slow-%' for update";
+    let lock =
+        "begin; select * from reconciler.syncs where integration_id like 'slow-%' for update";
     let mut person = ground.session("reconciler_operator").await;
     sqlx::raw_sql(lock).execute(&mut person).await.unwrap();
     for request in held {

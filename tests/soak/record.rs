@@ -206,7 +206,8 @@ impl Record {
         let nudges = sqlx::query_as(NUDGES).fetch_all(&mut *tx).await?;
         tx.rollback().await?;
         let (starts, effects) = (world.apps.starts(), world.apps.effects());
-        let mut record = Self { read_at, strange_writes, doubts, nudges, starts, effects, ..Self::default() };
+        let mut record =
+            Self { read_at, strange_writes, doubts, nudges, starts, effects, ..Self::default() };
         record.started = record.starts.iter().map(|start| start.job.clone()).collect();
         record.take_tasks(tasks.into_iter().map(Task::from));
         for action in actions {

@@ -52,6 +52,9 @@ pub(crate) async fn compare(pool: &PgPool, task: &ClaimedTask) {
     assert!(is_touched || !touched, "task {} was touched by hand", task.id);
     assert!(is_tried || !(touched && tried), "task {} was tried before", task.id);
     if is_touched && !touched || is_tried && !(touched && tried) {
-        eprintln!("ORACLE stricter: task {} touched {is_touched}/{touched} tried {is_tried}/{tried}", task.id);
+        eprintln!(
+            "ORACLE stricter: task {} touched {is_touched}/{touched} tried {is_tried}/{tried}",
+            task.id
+        );
     }
 }

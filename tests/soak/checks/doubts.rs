@@ -23,11 +23,17 @@ pub(super) fn nothing_is_forgotten(record: &Record, at_claim: &DoubtsAtClaim, fo
     for (what, by_history, by_row) in pairs {
         let Some(task) = record.tasks.get(&at_claim.task_id) else { continue };
         if by_history && !by_row {
-            let what = format!("claim {}: {what}, and its member's row does not say so", at_claim.token);
+            let what =
+                format!("claim {}: {what}, and its member's row does not say so", at_claim.token);
             found.of(DOUBT, task, what);
         }
         if by_row && !by_history {
-            println!("ORACLE stricter {what}: task {} {at_claim:?} {:?}\n{}", task.id, task.key, crate::trail::of(record, &task.key));
+            println!(
+                "ORACLE stricter {what}: task {} {at_claim:?} {:?}\n{}",
+                task.id,
+                task.key,
+                crate::trail::of(record, &task.key)
+            );
         }
     }
 }
