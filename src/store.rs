@@ -79,6 +79,38 @@ pub async fn begin_exclusive(
     Ok(ours.map(|_| tx))
 }
 
+/// Works on rows again that failed together: in halves, and halves of these, until the bad one is alone, which is set aside.
+/// Everything that `work` did; it stops where another replica is at it (`None`).
+pub async fn in_parts<T, W, S>(
+    ids: Vec<i64>,
+    error: StoreError,
+    mut work: impl FnMut(Vec<i64>) -> W,
+    mut set_aside: impl FnMut(i64, StoreError) -> S,
+) -> Result<Vec<T>, StoreError>
+where
+    W: Future<Output = Result<Option<T>, StoreError>>,
+    S: Future<Output = Result<(), StoreError>>,
+{
+    let mut done = Vec::new();
+    let mut failed = vec![(ids, error)];
+    while let Some((ids, error)) = failed.pop() {
+        if let [id] = ids[..] {
+            set_aside(id, error).await?;
+            continue;
+        }
+        let (left, right) = ids.split_at(ids.len() / 2);
+        for half in [left, right] {
+            match work(half.to_vec()).await {
+                Ok(Some(result)) => done.push(result),
+                Ok(None) => return Ok(done),
+                Err(error) if error.is_about_rows() => failed.push((half.to_vec(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(done)
+}
+
 /// Begins a transaction of somebody else, whom its lines in the trail name.
 pub async fn begin_as(
     pool: &PgPool,
@@ -102,5 +134,53 @@ pub fn interval(duration: Duration) -> PgInterval {
         months: 0,
         days: 0,
         microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_bad_rows_of_a_batch_are_set_aside_one_by_one_and_the_others_are_worked_on() {
+        let bad = || {
+            StoreError::Database(sqlx::Error::ColumnDecode {
+                index: "a column".to_owned(),
+                source: "odd".into(),
+            })
+        };
+        let aside = Mutex::new(Vec::new());
+        let done = in_parts(
+            (1..=9).collect(),
+            bad(),
+            async |ids: Vec<i64>| match ids.iter().any(|id| [4, 9].contains(id)) {
+                true => Err(bad()),
+                false => Ok(Some(ids)),
+            },
+            async |id, _| {
+                aside.lock().unwrap().push(id);
+                Ok(())
+            },
+        );
+        let mut done = done.await.unwrap().concat();
+        done.sort_unstable();
+        assert_eq!(done, [1, 2, 3, 5, 6, 7, 8]);
+        let mut aside = aside.into_inner().unwrap();
+        aside.sort_unstable();
+        assert_eq!(aside, [4, 9]);
+    }
+
+    #[tokio::test]
+    async fn without_a_database_nothing_is_set_aside() {
+        let lost = || StoreError::Silent(Duration::from_secs(1));
+        let done = in_parts(
+            vec![1, 2],
+            lost(),
+            async |_| Err::<Option<()>, _>(lost()),
+            async |_, _| panic!("set aside"),
+        );
+        assert!(matches!(done.await, Err(StoreError::Silent(_))));
     }
 }

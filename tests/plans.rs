@@ -183,7 +183,6 @@ const TEXTS: &str = "(select array_agg('seen'::text) from generate_series(1, 100
 const LISTS: &str = "(select array_agg('{}'::text) from generate_series(1, 100))";
 const OPERATIONS: &str = "(select array_agg('remove'::text) from generate_series(1, 100))";
 const YES: &str = "(select array_agg(true) from generate_series(1, 100))";
-const NO: &str = "(select array_agg(false) from generate_series(1, 100))";
 const DETAILS: &str = "(select array_agg('{}'::jsonb) from generate_series(1, 100))";
 const WAITS: &str = "(select array_agg(interval '1 s') from generate_series(1, 100))";
 const TIMES: &str = "(select array_agg(now()) from generate_series(1, 100))";

@@ -16,7 +16,7 @@ use crate::manual_action::{self};
 use crate::member::store::{EndedAction, end_actions, give_turn};
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::pulse::Pulse;
-use crate::store::{StoreError, answered, begin, begin_exclusive};
+use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
 use crate::telemetry::chain;
 use crate::wakeup::Bells;
 use crate::{breaker, retry, sync};
@@ -68,40 +68,33 @@ pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
         Ok(()) => tx.commit().await?,
         Err(error) if error.is_about_rows() => {
             drop(tx);
-            take_up_in_parts(pool, &ids, error).await?;
+            let take_up = |part| take_up_part(pool, part);
+            let set_aside = |id, error| set_aside(pool, id, error);
+            in_parts(ids.clone(), error, take_up, set_aside).await?;
         }
         Err(error) => return Err(error),
     }
     Ok(ids.len())
 }
 
-/// Splits a batch that failed until the bad nudge is alone, and sets that aside.
-async fn take_up_in_parts(pool: &PgPool, ids: &[i64], error: StoreError) -> Result<(), StoreError> {
-    let mut parts = vec![(ids.to_vec(), error)];
-    while let Some((ids, error)) = parts.pop() {
-        if let [id] = ids[..] {
-            let mut tx = begin(pool).await?;
-            nudges::put_off(&mut tx, &[id], BAD_NUDGE_PAUSE).await?;
-            tx.commit().await?;
-            emit!(
-                NUDGE_SET_ASIDE,
-                nudge.id = id,
-                error = %chain(&error),
-                wait_s = BAD_NUDGE_PAUSE.as_secs(),
-                "What a person did cannot be taken up; all others go on"
-            );
-            continue;
-        }
-        let (left, right) = ids.split_at(ids.len() / 2);
-        for half in [left, right] {
-            let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(()) };
-            match take_up(&mut tx, half).await {
-                Ok(()) => tx.commit().await?,
-                Err(error) if error.is_about_rows() => parts.push((half.to_vec(), error)),
-                Err(error) => return Err(error),
-            }
-        }
-    }
+async fn take_up_part(pool: &PgPool, ids: Vec<i64>) -> Result<Option<()>, StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(None) };
+    take_up(&mut tx, &ids).await?;
+    tx.commit().await?;
+    Ok(Some(()))
+}
+
+async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
+    let mut tx = begin(pool).await?;
+    nudges::put_off(&mut tx, &[id], BAD_NUDGE_PAUSE).await?;
+    tx.commit().await?;
+    emit!(
+        NUDGE_SET_ASIDE,
+        nudge.id = id,
+        error = %chain(&error),
+        wait_s = BAD_NUDGE_PAUSE.as_secs(),
+        "What a person did cannot be taken up; all others go on"
+    );
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::pulse::Pulse;
 use crate::retry::Policy;
 use crate::retry::decide::{Arrival, first_due};
-use crate::store::{StoreError, answered, begin, begin_exclusive};
+use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
 use crate::telemetry::chain;
 use crate::wakeup::Bells;
 
@@ -110,49 +110,31 @@ async fn order_some(
         }
         Err(error) if error.is_about_rows() => {
             drop(tx);
-            order_in_parts(pool, policy, ids, error).await
+            let order = |part| order_part(pool, policy, part);
+            let parts = in_parts(ids, error, order, |id, error| set_aside(pool, id, error));
+            Ok(parts.await?.concat())
         }
         Err(error) => Err(error),
     }
 }
 
-/// Splits a batch that failed until the bad row is alone, and sets that aside.
-async fn order_in_parts(
+async fn order_part(
     pool: &PgPool,
     policy: &Policy,
     ids: Vec<i64>,
-    error: StoreError,
-) -> Result<Vec<i64>, StoreError> {
-    let mut done = Vec::new();
-    let mut parts = vec![(ids, error)];
-    while let Some((ids, error)) = parts.pop() {
-        if let [id] = ids[..] {
-            set_aside(pool, id, &error).await?;
-            done.push(id);
-            continue;
-        }
-        let (left, right) = ids.split_at(ids.len() / 2);
-        for half in [left, right] {
-            let Some(mut tx) = begin_exclusive(pool, "intake").await? else { return Ok(done) };
-            match order_batch(&mut tx, policy, half).await {
-                Ok(batch) => {
-                    tx.commit().await?;
-                    batch.log();
-                    done.extend(batch.ids);
-                }
-                Err(error) if error.is_about_rows() => parts.push((half.to_vec(), error)),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(done)
+) -> Result<Option<Vec<i64>>, StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, "intake").await? else { return Ok(None) };
+    let batch = order_batch(&mut tx, policy, &ids).await?;
+    tx.commit().await?;
+    batch.log();
+    Ok(Some(batch.ids))
 }
 
-async fn set_aside(pool: &PgPool, id: i64, error: &StoreError) -> Result<(), StoreError> {
+async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     store::set_aside(&mut tx, &[id], BAD_ROW_PAUSE).await?;
     tx.commit().await?;
-    log_set_aside(id, &chain(error).to_string());
+    log_set_aside(id, &chain(&error).to_string());
     Ok(())
 }
 
