@@ -170,7 +170,8 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                 union all
                 select workspace_id, integration_id, i.takes, true, i.is_probe, i.in_flight, a.probe_task_id,
                        a.status_since, a.snapshot_at, '-infinity', '-infinity', 1
-                from reconciler.admit($1, $3, $4, $5) i
+                from (select from awake where limited or not passes limit 1) one -- or there is nobody to admit
+                cross join lateral (select * from reconciler.admit($1, $3, $4, $5) offset 0) i
                 join awake a using (workspace_id, integration_id)
             ) every
             order by place, random() -- or a busy workspace would keep the others waiting
