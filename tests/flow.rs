@@ -4,10 +4,14 @@
 
 mod support;
 
-use cerby_reconciler::simulator::{Call, Fate, HttpFault, Injection, Member, Operation};
+use cerby_reconciler::membership::MemberKey;
+use cerby_reconciler::retry::record::escalate_again;
+use cerby_reconciler::simulator::{
+    Call, Fate, HttpFault, Injection, Invitation, Member, Operation,
+};
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
-use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
+use support::{APP, HUB, Task, WORKSPACE, World, a_failed, eventually};
 
 fn everyone_who_can_be(operation: &'static str, integration: &'static str) -> Task {
     a_failed(operation, integration, if operation == "invite" { "lee" } else { "jo" })
@@ -439,6 +443,126 @@ async fn an_invite_that_arrives_late_never_brings_back_who_was_removed(pool: PgP
     world.drive().await;
     assert_eq!(world.state(invite).await, "superseded");
     assert!(!world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_later_invite_that_automation_did_elsewhere_stands_when_an_older_one_ends_after_it(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    let invite = a_failed("invite", APP, "lee");
+    let older = world.insert(&invite.clone().requested_minutes_ago(9)).await;
+    while world.attempts(older).await == 0 {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    eventually("the job ends", async || world.is_in_app(APP, "lee")).await;
+    world.let_time_pass().await;
+    let claimed = world.tasks.claim(100).await.unwrap();
+    let later = world.insert(&invite.requested_minutes_ago(1)).await;
+    sqlx::query("update reconciler.automation_tasks set outcome = 'succeeded' where id = $1")
+        .bind(later)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.order().await;
+    assert_eq!(world.state(later).await, "succeeded");
+    for task in claimed {
+        world.tasks.work(task).await;
+    }
+    assert_eq!(world.state(older).await, "succeeded", "it was worked on before the later one came");
+    let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "superseded");
+    assert!(world.is_in_app(APP, "lee"));
+}
+
+/// Has an integration read, and the snapshot judged.
+async fn read(world: &World, integration: &str) {
+    sqlx::query("select reconciler.request_snapshot($1, $2)")
+        .bind(WORKSPACE)
+        .bind(integration)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.drive_syncs().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_invitation_that_did_not_last_and_may_still_take_effect_was_tried_before(pool: PgPool) {
+    let mut world = World::new(pool).await;
+    world.reconfigure(|config| config.retry.settle_s = 3600);
+    world.apps.inject(Injection { call: Call::Invite, nth: 0, fault: HttpFault::LostReply });
+    let invitation = a_failed("invite", HUB, "lee");
+    let task = world.insert(&invitation).await;
+    while world.state(task).await != "succeeded" {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    world.apps.set_invitation(WORKSPACE, HUB, "lee", Some(Invitation::Expired));
+    read(&world, HUB).await;
+    assert_eq!(world.state(task).await, "escalated");
+    let removal = a_failed("remove", HUB, "lee").code("NotEnoughSeats").requested_minutes_ago(5);
+    let removal = world.insert(&removal).await;
+    while world.state(removal).await != "escalated" {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    let later = world.insert(&invitation.requested_minutes_ago(1)).await;
+    world.order().await;
+    sqlx::query(
+        "update reconciler.manual_actions set status = 'dismissed', note = 'no' where id = $1",
+    )
+    .bind(world.action_of(removal).await)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    world.order().await;
+    world.let_time_pass().await;
+    let claimed = world.tasks.claim(100).await.unwrap();
+    assert_eq!(claimed[0].id, later);
+    assert!(claimed[0].touched_by_hand && claimed[0].tried_before);
+}
+
+/// The snapshot may have been read before a later request of the member was carried out.
+#[sqlx::test(migrations = false)]
+async fn whoever_is_watched_for_something_later_is_not_asked_for_again(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", HUB, "lee")).await;
+    world.drive().await;
+    world.insert(&a_failed("remove", HUB, "lee").requested_minutes_ago(1)).await;
+    world.drive().await;
+    assert!(!world.is_in_app(HUB, "lee"));
+    let key = MemberKey {
+        workspace: WORKSPACE.to_owned(),
+        integration: HUB.to_owned(),
+        member: "lee".to_owned(),
+    };
+    let mut connection = world.pool.acquire().await.unwrap();
+    let again = escalate_again(&mut connection, &key, invite, "it expired").await.unwrap();
+    assert!(again.is_none());
+    assert_eq!(world.state(invite).await, "succeeded");
+}
+
+/// Otherwise a task whose workers die again and again would never be too long under way.
+#[sqlx::test(migrations = false)]
+async fn the_time_before_a_claim_that_came_to_nothing_is_not_waited_for_twice(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    sqlx::query(
+        "update reconciler.members
+         set trying_since = now() - interval '60 min', next_attempt_at = now() - interval '10 min',
+             lease_until = now() - interval '1 min'",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(world.tasks.claim(1).await.unwrap().len(), 1);
+    let moved =
+        "select round(extract(epoch from trying_since - (now() - interval '60 min')) / 60)::bigint
+                 from reconciler.members";
+    assert_eq!(world.count(moved).await, 1, "the minute in which nobody had it");
 }
 
 #[sqlx::test(migrations = false)]

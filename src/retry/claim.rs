@@ -56,7 +56,7 @@ pub struct Claimed {
 /// the moment it is stored.
 ///
 /// Touches lease columns only, which no index holds. A lease that ended unreleased is claimable again, and the attempt
-/// behind it counts as one of unknown outcome. The time a request was due and nobody took it up is waiting and moves
+/// behind it counts as one of unknown outcome. The time a request was due and nobody had it is waiting and moves
 /// `trying_since`.
 pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Claimed, StoreError> {
     let ends = Instant::now() + lease;
@@ -242,7 +242,8 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
             set lease_until = now() + $2,
                 lease_token = nextval('reconciler.lease_tokens'),
                 unreleased_claims = m.unreleased_claims + 1,
-                trying_since = m.trying_since + greatest(now() - m.next_attempt_at, interval '0'),
+                trying_since = m.trying_since
+                               + greatest(now() - greatest(m.next_attempt_at, m.lease_until), interval '0'),
                 uncertain_since = case when m.lease_until is not null and m.running_job_id is null
                                        then coalesce(m.uncertain_since, now())
                                        else m.uncertain_since end

@@ -63,7 +63,7 @@ struct Knowledge {
     admission_tried: Vec<bool>,
     /// An attempt since then has proven what the app shows: doubts from before are settled.
     proven_since: Vec<Option<DateTime<Utc>>>,
-    /// The invite that took effect, and when it was asked for.
+    /// The invite that took effect, and when it was asked for: what took effect of a later one stays known.
     invites: Vec<Option<i64>>,
     /// The change of role that took effect.
     roles: Vec<Option<i64>>,
@@ -161,10 +161,14 @@ pub async fn succeed(
                                            else m.removal_tried_until end,
                 admission_tried_until = case when m.admission_tried_until < h.proven_since then null
                                              else m.admission_tried_until end,
-                invite_task_id = coalesce(h.invite, m.invite_task_id),
-                invite_requested_at = case when h.invite is null then m.invite_requested_at else h.requested_at end,
-                role_task_id = coalesce(h.role, m.role_task_id),
-                role_requested_at = case when h.role is null then m.role_requested_at else h.requested_at end,
+                invite_task_id = case when (m.invite_requested_at, m.invite_task_id) > (h.requested_at, h.id) then m.invite_task_id
+                                      else coalesce(h.invite, m.invite_task_id) end,
+                invite_requested_at = case when h.invite is null then m.invite_requested_at
+                                           else greatest(m.invite_requested_at, h.requested_at) end,
+                role_task_id = case when (m.role_requested_at, m.role_task_id) > (h.requested_at, h.id) then m.role_task_id
+                                    else coalesce(h.role, m.role_task_id) end,
+                role_requested_at = case when h.role is null then m.role_requested_at
+                                         else greatest(m.role_requested_at, h.requested_at) end,
                 watch_task_id = case when h.watch_after is null then m.watch_task_id else h.id end,
                 watch_operation = case when h.watch_after is null then m.watch_operation
                                        when m.ready_is_removal then 'remove' else 'invite' end,
@@ -465,10 +469,14 @@ pub async fn close(
                                               else m.admission_tried_until end,
                  removed_by_hand_at = case when m.removed_by_hand_at < $12 then null else m.removed_by_hand_at end,
                  admitted_by_hand_at = case when m.admitted_by_hand_at < $12 then null else m.admitted_by_hand_at end,
-                 invite_task_id = coalesce($13, m.invite_task_id),
-                 invite_requested_at = case when $13::bigint is null then m.invite_requested_at else $15 end,
-                 role_task_id = coalesce($14, m.role_task_id),
-                 role_requested_at = case when $14::bigint is null then m.role_requested_at else $15 end,
+                 invite_task_id = case when (m.invite_requested_at, m.invite_task_id) > ($15, $4) then m.invite_task_id
+                                       else coalesce($13, m.invite_task_id) end,
+                 invite_requested_at = case when $13::bigint is null then m.invite_requested_at
+                                            else greatest(m.invite_requested_at, $15) end,
+                 role_task_id = case when (m.role_requested_at, m.role_task_id) > ($15, $4) then m.role_task_id
+                                     else coalesce($14, m.role_task_id) end,
+                 role_requested_at = case when $14::bigint is null then m.role_requested_at
+                                          else greatest(m.role_requested_at, $15) end,
                  watch_task_id = case when $16::interval is null then m.watch_task_id else $4 end,
                  watch_operation = case when $16::interval is null then m.watch_operation
                                         when m.ready_is_removal then 'remove' else 'invite' end,
@@ -551,7 +559,8 @@ pub async fn face(
 }
 
 /// Escalates a task that has ended well, because it did not last; its trigger and attempts. `None` if it is gone, goes on
-/// again, or something else of the member does.
+/// again, the member is no longer watched for it, or something else of the member goes on. What it tried counts from now on
+/// as tried without success.
 pub async fn escalate_again(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -560,12 +569,21 @@ pub async fn escalate_again(
 ) -> Result<Option<(Trigger, u32)>, StoreError> {
     let row = sqlx::query!(
         "-- escalate_again
+         with idle as (
+             update reconciler.members m
+             set removal_tried_until = case when m.watch_operation = 'remove'
+                                            then greatest(m.removal_tried_until, m.effects_possible_until)
+                                            else m.removal_tried_until end,
+                 admission_tried_until = case when m.watch_operation <> 'remove'
+                                              then greatest(m.admission_tried_until, m.effects_possible_until)
+                                              else m.admission_tried_until end
+             where m.workspace_id = $1 and m.integration_id = $2 and m.member_id = $3 and m.watch_task_id = $4
+               and m.open_action_id is null and m.ready_task_id is null and m.blocked_task_ids = '{}'
+             returning 1
+         )
          update reconciler.automation_tasks t
          set state = 'escalated', closed_reason = $5, closed_at = clock_timestamp()
-         from (select from reconciler.members
-               where workspace_id = $1 and integration_id = $2 and member_id = $3
-                 and open_action_id is null and ready_task_id is null and blocked_task_ids = '{}'
-               for no key update) idle
+         from idle
          where t.id = $4 and t.workspace_id = $1 and t.state in ('succeeded', 'escalated')
          returning t.trigger, t.attempts",
         key.workspace,
