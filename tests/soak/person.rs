@@ -56,6 +56,7 @@ pub(super) struct Person {
     pub(super) deeds: Arc<Tally>,
     pub(super) seed: u64,
     pub(super) whims: StdRng,
+    pub(super) meddles_until: Instant,
     pub(super) forgotten: BTreeMap<i64, Instant>,
 }
 
@@ -95,6 +96,9 @@ impl Person {
         .execute(&self.world.operator)
         .await?;
         (0..resumed.rows_affected()).for_each(|_| self.deeds.count("resumes"));
+        if Instant::now() > self.meddles_until {
+            return Ok(());
+        }
         let (deed, statement) = match self.whims.random_range(0..100) {
             0..=2 => (
                 "pauses",

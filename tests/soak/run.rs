@@ -80,6 +80,7 @@ impl Run {
             deeds: Arc::clone(&self.deeds),
             seed: self.settings.seed,
             whims: StdRng::seed_from_u64(self.settings.seed),
+            meddles_until: (Instant::now() + self.settings.storm()).into(),
             forgotten: BTreeMap::new(),
         };
         self.tasks.spawn(person.work());

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use cerby_reconciler::simulator::Author;
 
+use super::checks::doubts::stricter;
+use super::record::Record;
 use super::run::Run;
 use super::settings::CONFIGURATION;
 use super::world::World;
@@ -74,6 +76,14 @@ pub(super) async fn print(run: &Run, took: Duration) {
         apps.starts().len(),
         apps.starts().iter().filter(|start| !start.is_heard).count()
     );
+    if let Ok(record) = Record::read(&run.world).await {
+        let (all, stricter) = (record.doubts.len(), stricter(&record));
+        println!(
+            "  claims with something in doubt: {all}, more than has to be: {}",
+            stricter.len()
+        );
+        stricter.iter().for_each(|at_claim| println!("    {at_claim:?}"));
+    }
     let events = run.replicas.events();
     println!("  stale writes refused: {}", events.get("lease.lost").copied().unwrap_or_default());
     println!("  log: {}", listed(&events));

@@ -42,7 +42,7 @@ create function soak.doubt(m reconciler.members) returns void
 $$
     insert into soak.doubts
     select m.ready_task_id, m.lease_token, t.operation, m.removed_by_hand_at, m.admitted_by_hand_at,
-           m.removal_tried_until, m.admission_tried_until, nullif(d.snapshot_at, '-infinity'), o.*
+           m.removal_tried_until, m.admission_tried_until, nullif(d.snapshot_at, '-infinity'), o.touched_by_hand, o.tried_before
     from reconciler.automation_tasks t
     join reconciler.integration_states d using (workspace_id, integration_id)
     cross join lateral soak.oracle(t.id) o

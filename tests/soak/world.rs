@@ -42,7 +42,7 @@ impl World {
         schema::migrate(&owner).await.unwrap();
         let oracle = format!(
             "create schema soak;
-             create function soak.oracle(bigint) returns table (touched_by_hand boolean, tried_before boolean)
+             create function soak.oracle(bigint) returns table (touched_by_hand boolean, tried_before boolean, has_worked_at_last boolean)
                  language sql security definer set search_path = pg_catalog, pg_temp as $${QUESTION}$$"
         );
         sqlx::raw_sql(AssertSqlSafe(oracle)).execute(&owner).await.unwrap();

@@ -1,7 +1,7 @@
 //! The rules, checked against everything that is known of a run.
 
 mod attempts;
-mod doubts;
+pub(super) mod doubts;
 mod endings;
 mod order;
 
