@@ -62,6 +62,13 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
     pool.begin_with("begin; set local reconciler.actor = 'daemon'").await
 }
 
+/// Begins a transaction of the daemon that writes a row which a person may have locked: it gives up soon, so that neither
+/// its connection nor its place is kept from others.
+pub async fn begin_briefly(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with("begin; set local reconciler.actor = 'daemon'; set local lock_timeout = '1s'")
+        .await
+}
+
 /// Begins a transaction of the daemon for work that one replica does at a time; `None` if another is at it. The lock is on
 /// a row that only the daemon may lock: advisory locks can be taken by any role.
 pub async fn begin_exclusive(

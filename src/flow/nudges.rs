@@ -43,7 +43,7 @@ pub async fn run(
         match answered(config.database.patience(), take_up_some(&pool)).await {
             Ok(taken) => {
                 pulse.well();
-                if taken >= usize::try_from(BATCH).unwrap_or(usize::MAX) {
+                if taken > 0 {
                     continue;
                 }
             }
@@ -60,7 +60,7 @@ pub async fn run(
 /// Takes up one batch; how many there were.
 pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(0) };
-    let ids = nudges::oldest(&mut tx, BATCH).await?;
+    let ids = nudges::shared_out(&mut tx, BATCH).await?;
     if ids.is_empty() {
         return Ok(0);
     }

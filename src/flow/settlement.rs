@@ -14,7 +14,7 @@ use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;
 use crate::member;
 use crate::membership::MemberKey;
-use crate::store::{StoreError, begin};
+use crate::store::{StoreError, begin, begin_briefly};
 use crate::sync::report::classify;
 use crate::sync::report::store::KnownMember;
 use crate::sync::store::{ActionToJudge, Doubt, VerdictToWrite};
@@ -71,7 +71,7 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
         watches::say(sync, watched);
     }
 
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     let finished =
         sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(report)).await?;
     if let Err(lost) = finished {

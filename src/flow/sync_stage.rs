@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;
-use crate::store::{StoreError, answered, begin};
+use crate::store::{StoreError, answered, begin_briefly};
 use crate::sync::report::classify;
 use crate::sync::store::VerdictToWrite;
 use crate::sync::verdict::Verdict;
@@ -126,7 +126,7 @@ fn say_lost(sync: &ClaimedSync) {
 
 /// The snapshot must be younger than every deed it judges, so its start is written before it is asked for.
 async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     let started = sync::store::start(&mut tx, sync).await?;
     if started.is_ok() {
         tx.commit().await?;
@@ -144,7 +144,7 @@ async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
 async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) -> Recorded {
     match next {
         sync::Next::Watch { job, after, started, applies } => {
-            let mut tx = begin(&stage.pool).await?;
+            let mut tx = begin_briefly(&stage.pool).await?;
             let recorded =
                 sync::store::watch(&mut tx, sync, &job, after, started, applies.as_ref()).await?;
             tx.commit().await?;
@@ -175,7 +175,7 @@ async fn hold(
     reason: String,
 ) -> Recorded {
     let held = Duration::from_secs(stage.policy.guard.held_s);
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     let held = sync::store::hold(&mut tx, sync, report_id, report, &reason, held).await?;
     if let Err(lost) = held {
         return Ok(Err(lost));
@@ -205,7 +205,7 @@ async fn again(
         return fail(stage, sync, &why, false).await;
     }
     let after = stage.policy.retry_after(sync.failures).max(quiet);
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
     tx.commit().await?;
     if recorded.is_ok() {
@@ -221,7 +221,7 @@ async fn anew(stage: &SyncStage, sync: &ClaimedSync, why: String) -> Recorded {
     if failures >= stage.policy.sync.max_failures {
         return fail(stage, sync, &why, false).await;
     }
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     let recorded = sync::store::anew(&mut tx, sync, &why).await?;
     tx.commit().await?;
     if recorded.is_ok() {
@@ -269,7 +269,7 @@ async fn fail(
         Ok(next) => next,
         Err(lost) => return Ok(Err(lost)),
     };
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     if let Err(lost) = sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
         return Ok(Err(lost));
     }
@@ -320,7 +320,7 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
         Ok(locked) => locked,
         Err(lost) => return Ok(Err(lost)),
     };
-    let mut tx = begin(&stage.pool).await?;
+    let mut tx = begin_briefly(&stage.pool).await?;
     if let Err(lost) = sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
         return Ok(Err(lost));
     }

@@ -415,7 +415,7 @@ pub(super) async fn take_off(
     Ok(())
 }
 
-/// Leaves rows for a later round; how often each was left before.
+/// Leaves rows for a later round, each time for longer, so that many of them do not keep those behind them waiting.
 pub(super) async fn set_aside(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -427,7 +427,7 @@ pub(super) async fn set_aside(
     sqlx::query!(
         "-- set_aside_arrivals
          update reconciler.arrivals a
-         set not_before = clock_timestamp() + $2, set_aside = a.set_aside + 1
+         set not_before = clock_timestamp() + $2::interval * (1 << least(a.set_aside, 3)), set_aside = a.set_aside + 1
          from unnest($1::bigint[]) p (task)
          where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)",
         tasks,

@@ -65,11 +65,32 @@ pub struct EndedRow {
     pub note: Option<String>,
 }
 
-/// The oldest nudges.
-pub async fn oldest(connection: &mut PgConnection, limit: i64) -> Result<Vec<i64>, StoreError> {
+/// The oldest nudges, as many of each integration.
+pub async fn shared_out(connection: &mut PgConnection, limit: i64) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar!(
-        "-- oldest_nudges
-         select id from reconciler.nudges where not_before <= now() order by id limit $1",
+        r#"-- nudges_shared_out
+        with recursive every as (
+            (select workspace_id, integration_id from reconciler.nudges order by workspace_id, integration_id limit 1)
+            union all
+            select n.* from every
+            cross join lateral (
+                select n.workspace_id, n.integration_id from reconciler.nudges n
+                where (n.workspace_id, n.integration_id) > (every.workspace_id, every.integration_id)
+                order by n.workspace_id, n.integration_id
+                limit 1) n
+        ), integrations as materialized (
+            select workspace_id, integration_id, ceil($1::bigint::numeric / count(*) over ())::bigint as share
+            from every
+        )
+        select n.id
+        from integrations i
+        cross join lateral (
+            select id from reconciler.nudges n
+            where n.workspace_id = i.workspace_id and n.integration_id = i.integration_id and n.not_before <= now()
+            order by n.workspace_id, n.integration_id, n.id
+            limit i.share
+        ) n
+        limit 2 * $1"#,
         limit,
     )
     .fetch_all(connection)

@@ -27,10 +27,10 @@ pub(crate) const VICTIM: &str = "victim";
 const ROUNDS: usize = 24;
 
 /// A machine on which others build may take this long for nothing.
-const FLOOR: Duration = Duration::from_secs(3);
+const FLOOR: Duration = Duration::from_secs(5);
 
 /// So many times the undisturbed time is still undisturbed.
-const FEW: u32 = 3;
+const FEW: u32 = 2;
 
 pub(crate) struct Ground {
     /// The owner's.
