@@ -341,18 +341,18 @@ impl Ground {
         Duration::from_secs_f64(seconds)
     }
 
+    /// Waits until a count is zero, as long as it becomes less.
+    pub(crate) async fn dwindles(&self, what: &str, query: &'static str) {
+        let mut left = self.count(query).await;
+        while left > 0 {
+            eventually(what, async || self.count(query).await < left).await;
+            left = self.count(query).await;
+        }
+    }
+
     /// Waits until the daemon has taken up what people did.
     pub(crate) async fn nudges_are_taken_up(&self) {
-        for _ in 0..4 {
-            let before = self.count("select count(*) from reconciler.nudges").await;
-            let is_less = "select count(*) <= $1 / 2 from reconciler.nudges";
-            eventually("half of the nudges are taken up", async || self.is(is_less, before).await)
-                .await;
-        }
-        eventually("the nudges are taken up", async || {
-            self.says("select not exists (select from reconciler.nudges)").await
-        })
-        .await;
+        self.dwindles("nudges are taken up", "select count(*) from reconciler.nudges").await;
     }
 
     /// Watches how long transactions of the daemon take.
