@@ -73,7 +73,8 @@ async fn a_task_that_came_long_ago_and_is_ordered_now_is_claimed_at_once(pool: P
     assert_eq!(world.tasks.claim(10).await.unwrap().len(), 1);
     let late = world.insert(&a_failed("remove", APP, "lee")).await;
     let long_ago =
-        "update reconciler.automation_tasks set received_at = now() - interval '1 h' where id = $1";
+        "update reconciler.automation_tasks
+         set received_at = now() - interval '1 h', requested_at = now() - interval '2 h' where id = $1";
     sqlx::query(long_ago).bind(late).execute(&world.pool).await.unwrap();
     world.order().await;
     let claimed = world.tasks.claim(10).await.unwrap();

@@ -775,3 +775,23 @@ async fn incomplete_and_failed_snapshots_in_a_row_are_counted_until_a_complete_o
     world.read(HUB).await;
     assert_eq!(world.count(doubtful).await, 0);
 }
+
+#[sqlx::test(migrations = false)]
+async fn nobody_is_asked_to_invite_again_whose_removal_was_asked_for_since(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = a_failed("invite", HUB, "lee").requested_minutes_ago(9);
+    let invite = world.insert(&invite).await;
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "succeeded");
+    let removal = a_failed("remove", HUB, "lee").code("NotEnoughSeats").requested_minutes_ago(5);
+    let removal = world.insert(&removal).await;
+    world.drive().await;
+    let dismiss = "update reconciler.manual_actions set status = 'dismissed', note = 'she stays' where id = $1";
+    sqlx::query(dismiss).bind(world.action_of(removal).await).execute(&world.pool).await.unwrap();
+    world.take_up().await;
+    assert!(world.apps.person_removes(WORKSPACE, HUB, "lee"));
+    world.watches_fall_due().await;
+    assert_eq!(world.watches().await, 0);
+    let open = "select count(*) from reconciler.manual_actions where status = 'open'";
+    assert_eq!(world.count(open).await, 0);
+}

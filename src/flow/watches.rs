@@ -76,6 +76,11 @@ impl Settling<'_> {
                 continue;
             };
             let moved_to = |next| Moved { member: &one.identity.member, watch, next };
+            // Nobody is invited again whose removal was asked for since.
+            if one.was_to_go {
+                moved.push(moved_to(None));
+                continue;
+            }
             // Only a later request that took effect ends a watch; while one is under way, nobody is surprised.
             if let Some(intent) = &one.intent
                 && intent.task != watch.task

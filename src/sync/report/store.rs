@@ -17,6 +17,8 @@ pub struct KnownMember {
     pub intent: Option<Intent>,
     /// Whether that took effect.
     pub took_effect: bool,
+    /// Whether they are watched for an invitation, and their removal was asked for later, whatever became of that.
+    pub was_to_go: bool,
     /// What they are watched for.
     pub watch: Option<Watch>,
     /// What the snapshot before showed of them.
@@ -33,6 +35,8 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
                coalesce(m.desired_task_id in (m.invite_task_id, m.role_task_id, m.removal_task_id)
                         and m.desired_task_id is distinct from m.ready_task_id and m.open_action_id is null, false)
                    as "took_effect!",
+               coalesce(m.watch_operation = 'invite' and m.watch_task_id = m.invite_task_id
+                        and m.removal_requested_at > m.invite_requested_at, false) as "was_to_go!",
                m.watch_task_id, m.watch_operation, m.watch_since, m.watch_checks, m.watch_due_at,
                m.observed_membership, m.observed_entitlements
         from reconciler.members m
@@ -73,6 +77,7 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
                     worked_at: row.worked_at,
                 }),
                 took_effect: row.took_effect,
+                was_to_go: row.was_to_go,
                 watch: watch.map(|((task, operation), (since, due_at))| Watch {
                     task,
                     operation,
