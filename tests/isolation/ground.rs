@@ -1,8 +1,8 @@
 //! Where the cases happen: a replica on a login of the daemon's role, logins of people, and the round of ordinary work
 //! that must go on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::schema;
@@ -25,6 +25,9 @@ pub(crate) const BY_HAND: &str = "by-hand";
 pub(crate) const VICTIM: &str = "victim";
 
 const ROUNDS: usize = 24;
+
+/// No transaction of the daemon takes longer, however much there is to do.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// A machine on which others build may take this long for nothing.
 const FLOOR: Duration = Duration::from_secs(5);
@@ -357,16 +360,25 @@ impl Ground {
 
     /// Watches how long transactions of the daemon take.
     pub(crate) fn watch_transactions(&self) -> Watch {
-        let longest = Arc::new(AtomicU64::new(0));
+        let longest = Arc::new(Mutex::new((Duration::ZERO, String::new())));
         let (pool, login) = (self.pool.clone(), format!("reconciler_daemon_{}", self.suffix));
         let seen = Arc::clone(&longest);
         let watching = tokio::spawn(async move {
-            let ages = "select coalesce(max(1000 * extract(epoch from clock_timestamp() - xact_start)), 0)::bigint
-                        from pg_stat_activity where usename = $1 and backend_type = 'client backend'";
+            let oldest =
+                "select (1000 * extract(epoch from clock_timestamp() - xact_start))::bigint,
+                                 concat_ws(' ', state, wait_event, left(query, 80))
+                          from pg_stat_activity where usename = $1 and xact_start is not null
+                          order by xact_start limit 1";
             loop {
-                let age: i64 =
-                    sqlx::query_scalar(ages).bind(&login).fetch_one(&pool).await.unwrap();
-                seen.fetch_max(u64::try_from(age).unwrap_or(0), Ordering::Relaxed);
+                let found: Option<(i64, String)> =
+                    sqlx::query_as(oldest).bind(&login).fetch_optional(&pool).await.unwrap();
+                if let Some((age, doing)) = found {
+                    let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+                    let mut longest = seen.lock().unwrap();
+                    if age > longest.0 {
+                        *longest = (age, doing);
+                    }
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -398,14 +410,16 @@ impl Ground {
 
 /// Looks at the transactions of the daemon until it is dropped.
 pub(crate) struct Watch {
-    longest: Arc<AtomicU64>,
+    longest: Arc<Mutex<(Duration, String)>>,
     watching: tokio::task::JoinHandle<()>,
 }
 
 impl Watch {
-    /// The longest that was seen.
-    pub(crate) fn longest(&self) -> Duration {
-        Duration::from_millis(self.longest.load(Ordering::Relaxed))
+    /// The longest that was seen, which is short enough.
+    pub(crate) fn assert_short(&self) -> Duration {
+        let (longest, doing) = self.longest.lock().unwrap().clone();
+        assert!(longest < LONGEST, "a transaction took {longest:?}: {doing}");
+        longest
     }
 }
 

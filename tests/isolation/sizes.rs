@@ -12,9 +12,6 @@ use super::support::{APP, World, a_failed, eventually};
 /// One at a time: they are to measure themselves and not each other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// No transaction of the daemon takes longer, however much there is to do.
-const LONGEST: Duration = Duration::from_secs(5);
-
 /// How many rows, as psql would say it.
 fn actions(integration: &str, count: usize, status: &str) -> String {
     format!(
@@ -105,14 +102,13 @@ async fn a_hundred_thousand_actions_marked_done_at_once_keep_nobody_else_waiting
     disturbed.assert_like(&undisturbed, "a hundred thousand are marked done");
     let began = Instant::now();
     ground.nudges_are_taken_up().await;
-    let longest = watch.longest();
+    let longest = watch.assert_short();
     println!(
         "update {update:?}, taken up in {:?}, longest transaction {longest:?}",
         began.elapsed()
     );
     // The driver's own words for it: a person waits for it, and it may take a while.
     assert!(update < Duration::from_secs(30), "{update:?}");
-    assert!(longest < LONGEST, "{longest:?}");
     drop(person);
     ground.leave().await;
 }
@@ -142,8 +138,7 @@ async fn twenty_thousand_actions_dismissed_at_once_keep_nobody_else_waiting(pool
         )
         .await;
     ground.round().await.assert_like(&undisturbed, "twenty thousand are dismissed");
-    let longest = watch.longest();
-    assert!(longest < LONGEST, "{longest:?}");
+    let longest = watch.assert_short();
     println!("longest transaction {longest:?}");
     drop(person);
     ground.leave().await;
@@ -170,9 +165,8 @@ async fn twenty_thousand_done_actions_are_settled_by_one_snapshot_in_small_trans
                 where integration_id = 'slow-0'";
     eventually("one snapshot was enough for all", async || ground.says(read).await).await;
     ground.nudges_are_taken_up().await;
-    let longest = watch.longest();
+    let longest = watch.assert_short();
     println!("settled in {:?}, longest transaction {longest:?}", began.elapsed());
-    assert!(longest < LONGEST, "{longest:?}");
     ground.leave().await;
 }
 
@@ -196,9 +190,8 @@ async fn twenty_thousand_actions_go_back_to_automation_in_small_transactions(poo
         "select exists (select from reconciler.returns where state = 'released' and sent = 19999)";
     eventually("the rest goes back", async || ground.says(released).await).await;
     ground.nudges_are_taken_up().await;
-    let longest = watch.longest();
+    let longest = watch.assert_short();
     println!("released in {:?}, longest transaction {longest:?}", began.elapsed());
-    assert!(longest < LONGEST, "{longest:?}");
     drop(person);
     ground.leave().await;
 }
@@ -264,10 +257,9 @@ async fn a_removal_in_another_workspace_overtakes_a_flood(pool: PgPool) {
     let usual = undisturbed.of("a removal in another workspace");
     println!(
         "removed in {took:?}, undisturbed {usual:?}, {unordered} of the flood without a place, longest transaction {:?}",
-        watch.longest()
+        watch.assert_short()
     );
     assert!(unordered > 20_000, "{unordered}");
     assert!(took <= 3 * usual + Duration::from_secs(3), "{took:?}, undisturbed {usual:?}");
-    assert!(watch.longest() < LONGEST, "{:?}", watch.longest());
     ground.leave().await;
 }
