@@ -38,8 +38,9 @@ begin
 end
 $$;
 
+-- Without a search path of its own, so that it is inlined: only functions that have one call it, once for each row.
 create function reconciler.is_daemon() returns boolean
-    language sql stable set search_path = pg_catalog, pg_temp as
+    language sql stable as
 $$
     select pg_has_role(session_user, 'reconciler_daemon', 'member')
        and coalesce(current_setting('reconciler.actor', true), '') = 'daemon'

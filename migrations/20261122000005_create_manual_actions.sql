@@ -63,6 +63,9 @@ create unique index one_unfinished_action_per_member
 -- Neither due times nor members are ever null; said here, it keeps whoever looks for something else out of these indexes.
 create index actions_by_due_time
     on reconciler.manual_actions (due_at) where status in ('open', 'in_progress', 'done') and due_at is not null;
+create index unfinished_actions_of_an_integration
+    on reconciler.manual_actions (workspace_id, integration_id, id)
+    where status in ('open', 'in_progress', 'done');
 create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
 create index actions_of_a_member
@@ -71,7 +74,7 @@ create index action_of_a_task on reconciler.manual_actions (task_id);
 
 -- Which status may follow which. People and the daemon have different arrows.
 create function reconciler.next_action_statuses(p_status text, p_daemon boolean) returns text[]
-    language sql immutable set search_path = pg_catalog, pg_temp as
+    language sql immutable as
 $$
     select case p_status
         when 'open' then case when p_daemon then array['not_needed', 'superseded', 'returned', 'dismissed']

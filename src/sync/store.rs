@@ -367,11 +367,10 @@ pub async fn lock_actions(
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
                 a.reopened_count as "reopened_count?"
-         from (select a.id, a.place
-               from (select ctid as place, * from reconciler.manual_actions
-                     where workspace_id = $1 and integration_id = $2 and status in ('open', 'in_progress', 'done')
-                     offset 0) a
-               where a.operation <> 'reconnect' and a.id > $4
+         from (select a.id, a.ctid as place
+               from reconciler.manual_actions a
+               where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
+                 and a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
                  and (a.status = 'done' and a.done_at < $3 or a.status <> 'done' and a.opened_at < $3)
                order by a.id
                limit $5) known
