@@ -84,9 +84,9 @@ async fn work_off(world: &World, most: usize) -> usize {
             world.tasks.work(claim).await;
         }
         // Before what has not begun, as it would be if looks at jobs were not so far apart.
-        let due = "update reconciler.members
-                   set next_attempt_at = (select least(now(), min(next_attempt_at)) from reconciler.members
-                                          where ready_task_id is not null)
+        let due = "update reconciler.members m
+                   set next_attempt_at = (select least(now(), min(o.next_attempt_at)) from reconciler.members o
+                                          where o.integration_id = m.integration_id and o.ready_task_id is not null)
                                          - interval '1 ms'
                    where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();

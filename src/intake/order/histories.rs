@@ -110,7 +110,7 @@ impl Member {
         self.promote(); // an action that ended gave the turn away by itself
     }
 
-    /// The oldest waiting task gets its turn, unless something unfinished is ahead, as `promote_waiting` does.
+    /// The oldest waiting task gets its turn, unless something unfinished is ahead, as `member::store::give_turn` does.
     fn promote(&mut self) {
         let blocked = self
             .rows
