@@ -333,14 +333,9 @@ pub(super) async fn place_first(
         ), awakened as (
             update reconciler.integration_states d
             set awake = true
+            -- By key: a row that was changed meanwhile is found where it is now.
             from (select distinct workspace_id, integration_id from placed order by 1, 2) p
-            cross join lateral (
-                select s.ctid as place from reconciler.integration_states s
-                where s.workspace_id = p.workspace_id and s.integration_id = p.integration_id and not s.awake
-                for no key update
-                offset 0
-            ) asleep
-            where d.ctid = asleep.place
+            where d.workspace_id = p.workspace_id and d.integration_id = p.integration_id and not d.awake
         )
         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb

@@ -268,14 +268,9 @@ pub async fn give_turn(
         ), awakened as (
             update reconciler.integration_states d
             set awake = true
+            -- By key: a row that was changed meanwhile is found where it is now.
             from (select distinct workspace_id, integration_id from given order by 1, 2) g
-            cross join lateral (
-                select s.ctid as place from reconciler.integration_states s
-                where s.workspace_id = g.workspace_id and s.integration_id = g.integration_id and not s.awake
-                for no key update
-                offset 0
-            ) asleep
-            where d.ctid = asleep.place
+            where d.workspace_id = g.workspace_id and d.integration_id = g.integration_id and not d.awake
         )
         update reconciler.automation_tasks t
         set next_attempt_at = g.due
