@@ -311,7 +311,7 @@ const HOT: &[Statement] = &[
     ),
     ("desire", &[TASKS], 3_000),
     ("work_due", &["0", "null"], 70),
-    ("oldest_nudges", &["100"], 350),
+    ("nudges_shared_out", &["100"], 700),
     ("read_nudges", &[NUDGES], 1_500),
     ("delete_nudges", &[NUDGES], 900),
     ("put_off_nudges", &[NUDGES, "'1 s'"], 2_000),

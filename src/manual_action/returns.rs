@@ -215,7 +215,7 @@ pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided
                                            where a.task_id = r.canary_task_id and a.workspace_id = r.workspace_id
                                            offset 0) a
                               cross join lateral (select from reconciler.nudges n
-                                                  where n.action_id = a.id and n.workspace_id = a.workspace_id
+                                                  where n.action_id = a.id -- and no more, or another index is read
                                                   offset 0) n)
         )
         select w.id, w.workspace_id, w.integration_id, w.state = 'releasing' as "is_releasing!", w.rest, w.reason,
