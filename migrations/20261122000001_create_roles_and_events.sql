@@ -117,7 +117,8 @@ create table reconciler.nudges (
 
 create index nudges_of_an_action on reconciler.nudges (action_id) where action_id is not null;
 -- To share them out between integrations: many of one do not delay another's.
-create index nudges_by_integration on reconciler.nudges (workspace_id, integration_id, id);
+-- Integrations are never null; said here, it keeps whoever looks for one nudge out of this index.
+create index nudges_by_integration on reconciler.nudges (workspace_id, integration_id, id) where integration_id is not null;
 
 comment on table reconciler.nudges is
     'What people did that the daemon has to act on: an action was marked done or has ended, an integration was paused '

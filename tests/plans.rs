@@ -314,7 +314,9 @@ const HOT: &[Statement] = &[
     ("nudges_shared_out", &["100"], 700),
     ("read_nudges", &[NUDGES], 1_500),
     ("delete_nudges", &[NUDGES], 900),
-    ("put_off_nudges", &[NUDGES, "'1 s'"], 2_000),
+    ("put_off_nudges", &[NUDGES, "'1 s'"], 3_000),
+    ("asleep_integrations", &[WORKSPACES, INTEGRATIONS], 30),
+    ("wake_integrations", &[WORKSPACES, INTEGRATIONS], 3_000),
     (
         "end_actions",
         &[
@@ -336,7 +338,7 @@ const HOT: &[Statement] = &[
         ],
         2_200,
     ),
-    ("reopen_tasks", &[ESCALATED, TEXTS], 1_100),
+    ("reopen_tasks", &[ESCALATED, TEXTS], 1_900),
     ("lock_breaker", &["'acme'", "'app-0'", "30050", "true", "true"], 20),
     ("face", &["30050", "'acme'"], 20),
     ("escalate_again", &["'acme'", "'app-0'", "'member-5'", "5", "'why'"], 30),

@@ -220,6 +220,8 @@ async fn order_batch(
         .map(|task| First { task: task.id, first_due: due_in(policy, task) })
         .collect();
     store::place_first(connection, &placed).await?;
+    let keys: MemberKeys = firsts.iter().map(|task| &task.key).collect();
+    member::store::wake(connection, &keys).await?;
     let firsts = firsts.iter().map(|task| task.id);
     batch.ids.extend(firsts.clone());
     batch.ordered.extend(firsts);

@@ -330,12 +330,6 @@ pub(super) async fn place_first(
                    requested_at, case when operation = 'remove' then id end,
                    case when operation = 'remove' then requested_at end, id, operation = 'remove', next_attempt_at
             from placed
-        ), awakened as (
-            update reconciler.integration_states d
-            set awake = true
-            -- By key: a row that was changed meanwhile is found where it is now.
-            from (select distinct workspace_id, integration_id from placed order by 1, 2) p
-            where d.workspace_id = p.workspace_id and d.integration_id = p.integration_id and not d.awake
         )
         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb

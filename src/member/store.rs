@@ -265,12 +265,6 @@ pub async fn give_turn(
                   ) d) n
             where m.workspace_id = n.workspace_id and m.integration_id = n.integration_id and m.member_id = n.member_id
             returning n.id, n.workspace_id, n.integration_id, n.due
-        ), awakened as (
-            update reconciler.integration_states d
-            set awake = true
-            -- By key: a row that was changed meanwhile is found where it is now.
-            from (select distinct workspace_id, integration_id from given order by 1, 2) g
-            where d.workspace_id = g.workspace_id and d.integration_id = g.integration_id and not d.awake
         )
         update reconciler.automation_tasks t
         set next_attempt_at = g.due
@@ -285,9 +279,52 @@ pub async fn give_turn(
     .await?;
     let any = !given.is_empty();
     if any {
+        wake(&mut *connection, keys).await?;
         sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
     }
     Ok(any)
+}
+
+/// Wakes the integrations of these members, who have a request that is ready. In two statements: a row that somebody has
+/// just changed is seen where it is now only by the next one.
+pub async fn wake(connection: &mut PgConnection, keys: &MemberKeys) -> Result<(), StoreError> {
+    let asleep = sqlx::query!(
+        "-- asleep_integrations
+         select s.workspace_id, s.integration_id
+         from (select distinct * from unnest($1::text[], $2::text[]) k (workspace_id, integration_id) order by 1, 2) k
+         cross join lateral (
+             select * from reconciler.integration_states s
+             where s.workspace_id = k.workspace_id and s.integration_id = k.integration_id and not s.awake
+             for no key update
+             offset 0
+         ) s",
+        &keys.workspaces,
+        &keys.integrations,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if asleep.is_empty() {
+        return Ok(());
+    }
+    let (workspaces, integrations): (Vec<_>, Vec<_>) =
+        asleep.into_iter().map(|row| (row.workspace_id, row.integration_id)).unzip();
+    sqlx::query!(
+        "-- wake_integrations
+         update reconciler.integration_states d
+         set awake = true
+         from unnest($1::text[], $2::text[]) k (workspace_id, integration_id)
+         cross join lateral (
+             select s.ctid as place from reconciler.integration_states s
+             where s.workspace_id = k.workspace_id and s.integration_id = k.integration_id
+             offset 0
+         ) s
+         where d.ctid = s.place",
+        &workspaces,
+        &integrations,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Makes the latest of these tasks what should be true of its member, where nothing later is.

@@ -618,7 +618,11 @@ pub async fn reopen(
              set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), trying_since = null,
                  closed_at = null, closed_reason = null, returned_at = clock_timestamp()
              from unnest($1::bigint[], $2::text[]) r (id, reason)
-             where t.id = r.id and t.state = 'escalated'
+             cross join lateral (
+                 select k.ctid as place from reconciler.automation_tasks k where k.id = r.id and k.state = 'escalated'
+                 offset 0
+             ) ended
+             where t.ctid = ended.place
              returning t.id, t.workspace_id, t.integration_id, t.member_id, r.reason
          ), placed as (
              update reconciler.members m
@@ -632,8 +636,13 @@ pub async fn reopen(
                  ) t
                  order by t.requested_at, b.id)
              from (select workspace_id, integration_id, member_id, array_agg(id) as ids from reopened group by 1, 2, 3) r
-             where m.workspace_id = r.workspace_id and m.integration_id = r.integration_id
-               and m.member_id = r.member_id
+             cross join lateral (
+                 select k.ctid as place from reconciler.members k
+                 where k.workspace_id = r.workspace_id and k.integration_id = r.integration_id
+                   and k.member_id = r.member_id
+                 offset 0
+             ) held
+             where m.ctid = held.place
          )
          insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
          select 'task.returned', workspace_id, 'task', id::text, jsonb_build_object('reason', reason)
