@@ -338,10 +338,10 @@ const HOT: &[Statement] = &[
         ],
         2_200,
     ),
-    ("reopen_tasks", &[ESCALATED, TEXTS], 1_900),
+    ("reopen_tasks", &[ESCALATED, TEXTS], 2_400),
     ("lock_breaker", &["'acme'", "'app-0'", "30050", "true", "true"], 20),
     ("face", &["30050", "'acme'"], 20),
-    ("escalate_again", &["'acme'", "'app-0'", "'member-5'", "5", "'why'"], 30),
+    ("escalate_again", &["'acme'", "'app-0'", "'member-5'", "5", "'why'"], 50),
     ("delete_finished_tasks", &["0", "100", "0"], 1_100),
 ];
 
