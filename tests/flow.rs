@@ -484,7 +484,7 @@ async fn read(world: &World, integration: &str) {
         .bind(integration)
         .execute(&world.pool)
         .await
-        .unwrap();
+        .expect("the database answers");
     world.drive_syncs().await;
 }
 
