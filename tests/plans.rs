@@ -499,7 +499,8 @@ async fn check(
         let plan = plan(connection, statement).await;
         let whole = read_whole(&plan["Plan"]);
         let (rows, touched) = (most_rows(&plan["Plan"]), touched(&plan));
-        let most = statement.most;
+        // How full pages are differs from run to run.
+        let most = statement.most * 4 / 3;
         if !whole.is_empty() || rows > most_rows_of_one || touched > most {
             let title = statement.title;
             eprintln!("{title}: {plan:#}");

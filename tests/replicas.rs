@@ -159,7 +159,9 @@ async fn the_probes_say_live_and_ready_and_nothing_else_is_there(pool: PgPool) {
     let apps = many_members().await;
     let replica = Replica::start(&url(&pool), &apps, &[]).await;
     assert_eq!(replica.get("/livez").await, "HTTP/1.1 200 OK");
-    assert_eq!(replica.get("/readyz").await, "HTTP/1.1 200 OK");
+    // On a loaded machine the database may not answer a probe in time at once.
+    let is_ready = async || replica.get("/readyz").await == "HTTP/1.1 200 OK";
+    eventually("it is ready", is_ready).await;
     assert_eq!(replica.get("/").await, "HTTP/1.1 404 Not Found");
 }
 
