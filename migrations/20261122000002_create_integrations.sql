@@ -34,8 +34,9 @@ create table reconciler.integration_states (
     workspace_id        text collate "C" not null,
     integration_id      text collate "C" not null,
 
-    -- Whether a member may have a request that is ready: claims and polls look at no other integration.
-    awake               boolean     not null default false,
+    -- No request of its members is due before this time; null while none is ready. Until then, claims and polls do not
+    -- look at the integration.
+    awake_from          timestamptz,
 
     -- The circuit breaker.
     status              text        not null default 'active',
@@ -79,10 +80,7 @@ comment on column reconciler.integration_states.inactive_until is
 comment on column reconciler.integration_states.admitted_task_ids is
     'Tasks that were let through while their number is limited; those no longer in flight are dropped from it.';
 
--- By the other column first: asked for in that order, they are looked up here and not in the primary key, whatever the
--- statistics say of it.
-create index awake_integrations
-    on reconciler.integration_states (integration_id, workspace_id) where awake;
+create index awake_integrations on reconciler.integration_states (awake_from) where awake_from is not null;
 create index inactive_integrations
     on reconciler.integration_states (inactive_since) where inactive_since is not null;
 create index snapshots_by_due_time
@@ -146,8 +144,8 @@ begin
                coalesce((s.of).starts_per_minute, p_starts_per_minute) as rate
         from (select a.ctid as place, a.workspace_id, a.integration_id
               from reconciler.integration_states a
-              where a.awake
-              order by a.integration_id, a.workspace_id
+              where a.awake_from <= clock_timestamp()
+              order by a.awake_from
               offset 0) a
         cross join lateral (
             select s as of from reconciler.integration_settings s
@@ -192,7 +190,7 @@ begin
                              - (count(*) filter (where m.running_since >= d.status_since))::integer) into takes
                 from reconciler.members m
                 where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id
-                  and m.running_job_id is not null;
+                  and m.ready_task_id is not null and m.running_job_id is not null;
             end if;
             if d.rate is not null then
                 -- One second's worth may be taken up at once.

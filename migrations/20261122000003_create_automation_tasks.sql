@@ -31,6 +31,7 @@ create table reconciler.automation_tasks (
     state                  text        not null default 'pending',
     received_at            timestamptz not null default clock_timestamp(),
     ordered_at             timestamptz,
+    for_a_person           boolean     not null default false,
     attempts               integer     not null default 0,
     next_attempt_at        timestamptz not null default now(),
     last_error             text,
@@ -126,6 +127,8 @@ comment on table reconciler.automation_tasks is
 comment on column reconciler.automation_tasks.outcome is
     'failed: automation did not do it; succeeded: it did, so that the request wins over older ones and nothing is tried.';
 comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among the requests of its member.';
+comment on column reconciler.automation_tasks.for_a_person is
+    'Automation cannot do it: the member is looked at, and a person is asked, whatever the status of the integration.';
 comment on column reconciler.automation_tasks.trying_since is
     'Of a task that ended, or that stepped back for an older one: when trying began.';
 comment on column reconciler.automation_tasks.returned_at is

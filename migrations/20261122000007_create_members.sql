@@ -30,6 +30,7 @@ create table reconciler.members (
     -- Whose turn it is, and who comes next, in order: at most one of each operation. An open action goes before both.
     ready_task_id    bigint,
     ready_is_removal boolean     not null default false,
+    ready_is_for_a_person boolean not null default false,
     next_attempt_at  timestamptz not null default now(),
     blocked_task_ids bigint[]    not null default '{}',
     open_action_id   bigint,
@@ -91,9 +92,11 @@ comment on column reconciler.members.effects_possible_until is
 create index ready_by_due_time
     on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at)
     where ready_task_id is not null and next_attempt_at is not null;
--- Jobs in flight are counted and polled whatever the status of their integration.
-create index running_by_due_time
-    on reconciler.members (workspace_id, integration_id, next_attempt_at) where running_job_id is not null;
+-- Jobs in flight are counted and polled whatever the status of their integration, and people are asked for what automation
+-- cannot do.
+create index unhindered_by_due_time
+    on reconciler.members (workspace_id, integration_id, next_attempt_at)
+    where ready_task_id is not null and (running_job_id is not null or ready_is_for_a_person);
 create index watches_by_due_time on reconciler.members (watch_due_at) where watch_due_at is not null;
 
 -- Where a request stands, for people.
@@ -122,8 +125,8 @@ begin
         exists (select from reconciler.arrivals a where a.task_id > p_arrived_after and a.not_before <= now()),
         exists (select from reconciler.nudges n where n.not_before <= now()),
         exists (select from (select a.workspace_id, a.integration_id from reconciler.integration_states a
-                             where a.awake
-                             order by a.integration_id, a.workspace_id
+                             where a.awake_from <= now()
+                             order by a.awake_from
                              offset 0) d
                 cross join lateral (
                     select from (values (true), (false)) lane (is_removal)

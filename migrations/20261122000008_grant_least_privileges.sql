@@ -36,7 +36,7 @@ grant execute on function reconciler.request_snapshot(text, text),
     to reconciler_operator, reconciler_daemon;
 
 -- What the backend asked for stays as it was asked.
-grant update (state, ordered_at, attempts, next_attempt_at, last_error, superseded_by, returned_at, trying_since,
+grant update (state, ordered_at, for_a_person, attempts, next_attempt_at, last_error, superseded_by, returned_at, trying_since,
               effects_possible_until, closed_at, closed_reason)
     on reconciler.automation_tasks to reconciler_daemon;
 grant insert, delete on reconciler.automation_tasks to reconciler_daemon;

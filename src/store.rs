@@ -69,21 +69,22 @@ pub async fn begin_briefly(pool: &PgPool) -> Result<Transaction<'static, Postgre
         .await
 }
 
-/// Begins a transaction of the daemon for work that one replica does at a time; `None` if another is at it. The lock is on
-/// a row that only the daemon may lock: advisory locks can be taken by any role.
+/// Begins a transaction of the daemon for works that one replica does at a time; `None` if another is at one of them. The
+/// locks are on rows that only the daemon may lock: advisory locks can be taken by any role.
 pub async fn begin_exclusive(
     pool: &PgPool,
-    work: &str,
+    works: &[&str],
 ) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+    let names: Vec<_> = works.iter().map(ToString::to_string).collect();
     let mut tx = begin(pool).await?;
     let ours = sqlx::query!(
         "-- begin_exclusive
-         select name from reconciler.exclusive_work where name = $1 for update skip locked",
-        work,
+         select name from reconciler.exclusive_work where name = any ($1) for update skip locked",
+        &names,
     )
-    .fetch_optional(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(ours.map(|_| tx))
+    Ok((ours.len() == works.len()).then_some(tx))
 }
 
 /// Works on rows again that failed together: in halves, and halves of these, until the bad one is alone, which is set aside.

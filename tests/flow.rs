@@ -5,7 +5,7 @@
 mod support;
 
 use cerby_reconciler::membership::MemberKey;
-use cerby_reconciler::retry::record::escalate_again;
+use cerby_reconciler::retry::again::escalate_again;
 use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Invitation, Member, Operation,
 };
@@ -551,7 +551,8 @@ async fn the_time_before_a_claim_that_came_to_nothing_is_not_waited_for_twice(po
     world.insert(&a_failed("invite", APP, "lee")).await;
     world.order().await;
     sqlx::query(
-        "update reconciler.members
+        "with woken as (update reconciler.integration_states set awake_from = now())
+                 update reconciler.members
          set trying_since = now() - interval '60 min', next_attempt_at = now() - interval '10 min',
              lease_until = now() - interval '1 min'",
     )

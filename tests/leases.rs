@@ -11,7 +11,9 @@ use std::time::Duration;
 use cerby_reconciler::lease::LeaseLost;
 use cerby_reconciler::retry::claim::{self, Quota};
 use cerby_reconciler::retry::floors::DueFrom;
-use cerby_reconciler::retry::record::{self, End, EndState, Success, Watching};
+use cerby_reconciler::retry::record::{
+    Breakers, End, EndState, GoesOn, Release, end, release, release_one,
+};
 use cerby_reconciler::retry::{ClaimedTask, Lost};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
@@ -36,7 +38,14 @@ async fn claim(pool: &PgPool) -> Vec<Arc<ClaimedTask>> {
 }
 
 fn succeeded<'a>(task: &'a ClaimedTask, reason: &'a str) -> End<'a> {
-    End { task, state: EndState::Succeeded, reason, effects_for: None }
+    End {
+        task,
+        state: EndState::Succeeded,
+        reason,
+        effects_for: None,
+        failed_attempt: false,
+        watch_after: None,
+    }
 }
 
 /// A world with one task whose attempt is due.
@@ -109,19 +118,34 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let owner = claim(&world.pool).await.remove(0);
 
     let mut tx = begin(&world.pool).await.unwrap();
-    let late = [
-        record::close(&mut tx, &succeeded(&stalled, "late"), false, None).await.unwrap().map(drop),
-        record::retry(&mut tx, &stalled, LEASE, "late", Lost::Nothing).await.unwrap(),
-        record::wait(&mut tx, &stalled, LEASE, "late", Lost::Answer).await.unwrap(),
-    ];
-    assert_eq!(late, [Err(LeaseLost); 3]);
-    let late_job = Watching { task: &stalled, job: "late-job", after: LEASE, started: true };
-    assert!(record::watch(&mut tx, &[late_job]).await.unwrap().is_empty());
+    for goes_on in every_way_to_go_on() {
+        let late = Release { task: &stalled, after: LEASE, goes_on };
+        assert_eq!(release_one(&mut tx, &late).await.unwrap(), Err(LeaseLost), "{goes_on:?}");
+        assert!(release(&mut tx, &[late]).await.unwrap().is_empty(), "{goes_on:?}");
+    }
+    assert!(is_not_ended(&mut tx, &succeeded(&stalled, "late")).await);
     tx.commit().await.unwrap();
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
 
     let mut tx = begin(&world.pool).await.unwrap();
-    assert!(record::close(&mut tx, &succeeded(&owner, "mine"), false, None).await.unwrap().is_ok());
+    assert!(!is_not_ended(&mut tx, &succeeded(&owner, "mine")).await);
+}
+
+fn every_way_to_go_on() -> [GoesOn<'static>; 4] {
+    [
+        GoesOn::Watch { job: "job", started: true },
+        GoesOn::Retry { error: "why", lost: Lost::Nothing },
+        GoesOn::Wait { why: "why", lost: Lost::Nothing },
+        GoesOn::Park { error: "why" },
+    ]
+}
+
+async fn is_not_ended(connection: &mut PgConnection, ended: &End<'_>) -> bool {
+    end(connection, &[*ended], Breakers::Nobody)
+        .await
+        .expect("the database answers")
+        .tasks
+        .is_empty()
 }
 
 #[sqlx::test(migrations = false)]
@@ -208,47 +232,27 @@ async fn a_paused_integration_is_left_alone_and_goes_on_when_it_is_resumed(pool:
 #[sqlx::test(migrations = false)]
 async fn an_outcome_is_recorded_although_intake_marks_its_task_meanwhile(pool: PgPool) {
     let (world, id) = with_a_due_task(pool).await;
-    for outcome in ["retry", "wait", "park", "close"] {
+    for goes_on in every_way_to_go_on() {
         world.let_time_pass().await;
         let task = claim(&world.pool).await.remove(0);
         let recorded = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
-            let lost = Lost::Nothing;
-            match outcome {
-                "retry" => record::retry(tx, &task, LEASE, "why", lost).await.unwrap(),
-                "wait" => record::wait(tx, &task, LEASE, "why", lost).await.unwrap(),
-                "park" => record::park(tx, &task, "why").await.unwrap(),
-                _ => record::close(tx, &succeeded(&task, "why"), false, None)
-                    .await
-                    .unwrap()
-                    .map(drop),
-            }
+            release_one(tx, &Release { task: &task, after: LEASE, goes_on }).await.unwrap()
         });
-        assert_eq!(recorded.await, Ok(()), "{outcome}");
-        let leased = "select count(*) from reconciler.members where lease_until is not null";
-        let leased: i64 = sqlx::query_scalar(leased).fetch_one(&world.pool).await.unwrap();
-        assert_eq!(leased, 0, "{outcome}");
+        assert_eq!(recorded.await, Ok(()), "{goes_on:?}");
+        assert_eq!(leased(&world).await, 0, "{goes_on:?}");
     }
+    world.let_time_pass().await;
+    let task = claim(&world.pool).await.remove(0);
+    let lost = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
+        is_not_ended(tx, &succeeded(&task, "seen")).await
+    });
+    assert!(!lost.await);
+    assert_eq!((leased(&world).await, world.state(id).await), (0, "succeeded".to_owned()));
 }
 
-/// A batch waits for nobody twice: it leaves out what moved under it, whole, and that is recorded by itself.
-#[sqlx::test(migrations = false)]
-async fn a_batch_leaves_out_what_intake_marks_meanwhile(pool: PgPool) {
-    let (world, id) = with_a_due_task(pool).await;
-    let task = claim(&world.pool).await.remove(0);
-    let closed = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
-        let end = succeeded(&task, "seen");
-        let success = Success { end, app_works: false, watch_after: None };
-        record::succeed(tx, &[success]).await.unwrap().tasks
-    });
-    assert!(closed.await.is_empty());
-    let held = while_intake_moves(&world, id, async |tx: &mut PgConnection| {
-        let watching = Watching { task: &task, job: "job", after: LEASE, started: true };
-        record::watch(tx, &[watching]).await.unwrap()
-    });
-    assert!(held.await.is_empty());
-    assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
-    let mut tx = begin(&world.pool).await.unwrap();
-    assert!(record::close(&mut tx, &succeeded(&task, "seen"), false, None).await.unwrap().is_ok());
+async fn leased(world: &World) -> i64 {
+    let leased = "select count(*) from reconciler.members where lease_until is not null";
+    sqlx::query_scalar(leased).fetch_one(&world.pool).await.expect("the database answers")
 }
 
 #[sqlx::test(migrations = false)]
@@ -258,11 +262,9 @@ async fn a_batch_leaves_out_what_another_claims_while_it_waits(pool: PgPool) {
     let taken_over =
         "update reconciler.members set lease_token = nextval('reconciler.lease_tokens')";
     let closed = while_another(&world, taken_over, async |tx: &mut PgConnection| {
-        let end = succeeded(&task, "seen");
-        let success = Success { end, app_works: false, watch_after: None };
-        record::succeed(tx, &[success]).await.unwrap().tasks
+        is_not_ended(tx, &succeeded(&task, "seen")).await
     });
-    assert!(closed.await.is_empty());
+    assert!(closed.await);
     assert_eq!(world.state(id).await, "pending");
 }
 

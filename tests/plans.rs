@@ -23,8 +23,8 @@ const FIRST: &str = "
     select 'acme', 'app-' || n % 5, 'first-' || n, 'jo@example.com', 1000000 + n from generate_series(1, 51) n;
     insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
     select 'acme', 'app-' || n, 'App', 'app', 'asana_tenant' from generate_series(0, 4) n;
-    insert into reconciler.integration_states (workspace_id, integration_id, awake)
-    select workspace_id, integration_id, true from reconciler.integration_settings";
+    insert into reconciler.integration_states (workspace_id, integration_id, awake_from)
+    select workspace_id, integration_id, now() from reconciler.integration_settings";
 
 /// What is kept: integrations, very many of which have nothing to do, finished tasks and actions, and idle members.
 const KEPT: &str = "
@@ -88,7 +88,7 @@ const QUEUED: &str = "
          desired_entitlements, desired_requested_at, worked_at, open_action_id)
     select workspace_id, integration_id, member_id, member_email, task_id, operation, '{}', now(), now(), id
     from reconciler.manual_actions where status = 'open';
-    update reconciler.integration_states set awake = true where workspace_id = 'acme';
+    update reconciler.integration_states set awake_from = now() where workspace_id = 'acme';
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     select 'acme', 'app-' || n % 5, 'ended', n from generate_series(1, 2000) n;
     set session_replication_role = origin;
@@ -192,6 +192,7 @@ const ASKED_OF_ONE: &str = "(select array_agg(id) from (select id from reconcile
 const MEMBERS_OF_ONE: &str =
     "(select array_agg(member_id) from (select member_id from reconciler.manual_actions
                                where integration_id = 'app-7' and status = 'open' limit 100) a)";
+const SUCCEEDED: &str = "(select array_agg('succeeded'::text) from generate_series(1, 100))";
 const SUPERSEDED: &str = "(select array_agg('superseded'::text) from generate_series(1, 100))";
 const CONFIRMED: &str = "(select array_agg('confirmed'::text) from generate_series(1, 100))";
 
@@ -202,68 +203,48 @@ const HOT: &[Statement] = &[
     ("hand_back_tasks", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS], 1_500),
     ("set_aside_members", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS, "'1 s'"], 2_200),
     (
-        "succeed",
+        "end_requests",
         &[
             WORKSPACES,
             INTEGRATIONS,
             MEMBERS,
             TASKS,
             TOKENS,
+            SUCCEEDED,
             TEXTS,
             YES,
+            YES,
+            TIMES,
             WAITS,
             WAITS,
+            YES,
+            YES,
             TIMES,
             TASKS,
             TASKS,
             TIMES,
+            "true",
         ],
         3_000,
     ),
-    ("watch_jobs", &[WORKSPACES, INTEGRATIONS, MEMBERS, TASKS, TOKENS, TEXTS, WAITS, YES], 4_700),
+    ("hold_member", &["'acme'", "'app-0'", "'member-30050'", "0"], 30),
     (
-        "retry",
-        &["'acme'", "'app-0'", "'member-30050'", "30050", "0", "'1 s'", "'code'", "true"],
-        60,
-    ),
-    (
-        "wait",
+        "release_requests",
         &[
-            "'acme'",
-            "'app-0'",
-            "'member-30050'",
-            "30050",
-            "0",
-            "'1 s'",
-            "'code'",
-            "true",
-            "true",
-            "true",
+            WORKSPACES,
+            INTEGRATIONS,
+            MEMBERS,
+            TASKS,
+            TOKENS,
+            WAITS,
+            TEXTS,
+            TEXTS,
+            NUMBERS,
+            YES,
+            YES,
+            YES,
         ],
-        60,
-    ),
-    ("park", &["'acme'", "'app-0'", "'member-30050'", "30050", "0", "'code'"], 60),
-    (
-        "close",
-        &[
-            "'acme'",
-            "'app-0'",
-            "'member-30050'",
-            "30050",
-            "0",
-            "'succeeded'",
-            "'seen'",
-            "false",
-            "'1 s'",
-            "true",
-            "true",
-            "now()",
-            "30050",
-            "30050",
-            "now()",
-            "'1 s'",
-        ],
-        50,
+        4_700,
     ),
     ("give_turn", &[WORKSPACES, INTEGRATIONS, NEXT], 4_800),
     ("append_events", &[TEXTS, WORKSPACES, TASKS, DETAILS], 1_400),
@@ -315,8 +296,8 @@ const HOT: &[Statement] = &[
     ("read_nudges", &[NUDGES], 1_500),
     ("delete_nudges", &[NUDGES], 900),
     ("put_off_nudges", &[NUDGES, "'1 s'"], 3_000),
-    ("asleep_integrations", &[WORKSPACES, INTEGRATIONS], 30),
-    ("wake_integrations", &[WORKSPACES, INTEGRATIONS], 3_000),
+    ("asleep_integrations", &[WORKSPACES, INTEGRATIONS, TIMES], 300),
+    ("wake_integrations", &[WORKSPACES, INTEGRATIONS, TIMES], 3_000),
     (
         "end_actions",
         &[

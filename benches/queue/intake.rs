@@ -60,7 +60,8 @@ async fn insert_and_order(place: &Place, tasks: usize, batch: usize) -> anyhow::
 }
 
 async fn drain(place: &Place) -> anyhow::Result<Duration> {
-    let due = "update reconciler.members set next_attempt_at = now()";
+    let due = "with woken as (update reconciler.integration_states set awake_from = now())
+                 update reconciler.members set next_attempt_at = now()";
     sqlx::query(due).execute(&place.pool).await?;
     place.drain(CONCURRENCY).await
 }

@@ -99,7 +99,7 @@ fn cycle() -> anyhow::Result<String> {
     let queries = queries()?;
     let claim = claim(&queries)?;
     let succeed = filled(
-        only(&queries, "succeed")?,
+        only(&queries, "end_requests")?,
         &[
             "v_workspaces",
             "v_integrations",

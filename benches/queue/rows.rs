@@ -67,7 +67,7 @@ impl<'a> Rows<'a> {
             tx.commit().await?;
         }
         if !matches!(self.standing, Standing::Finished | Standing::Expired) {
-            let awake = "update reconciler.integration_states set awake = true where not awake";
+            let awake = "update reconciler.integration_states set awake_from = now() where awake_from is null";
             sqlx::query(awake).execute(pool).await?;
         }
         Ok(())

@@ -89,7 +89,8 @@ pub(crate) async fn order(pool: &PgPool) -> anyhow::Result<()> {
     let policy = retry::Policy::new(&Config::from_sources(None, Some(unused()))?);
     while intake::order_arrivals(pool, &policy, 5000).await? > 0 {}
     sqlx::query(
-        "update reconciler.members set next_attempt_at = now() where ready_task_id is not null",
+        "with woken as (update reconciler.integration_states set awake_from = now())
+                 update reconciler.members set next_attempt_at = now() where ready_task_id is not null",
     )
     .execute(pool)
     .await?;

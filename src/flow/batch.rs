@@ -10,14 +10,13 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::inbox::{Inbox, LARGEST};
+use super::not_recorded;
 use super::outcome::{Recorder, say_succeeded, say_watched, started_line};
-use super::{not_recorded, watches};
-use crate::breaker::Sign;
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::member::store::give_turn;
-use crate::retry::record::{End, EndState, Success, Watching, succeed, watch};
-use crate::retry::{self, ClaimedTask, Next};
+use crate::retry::record::{Breakers, End, EndState, GoesOn, Release, end, release};
+use crate::retry::{ClaimedTask, Next};
 use crate::store::{StoreError, answered, begin};
 use crate::telemetry::chain;
 
@@ -146,9 +145,9 @@ async fn write_successes(
     if successes.is_empty() {
         return Ok(HashSet::new());
     }
-    let closed = succeed(connection, &successes).await?;
+    let closed = end(connection, &successes, Breakers::Nobody).await?;
     give_turn(connection, &closed.blocked).await?;
-    Ok(closed.tasks)
+    Ok(closed.tasks.into_keys().collect())
 }
 
 async fn write_watched(
@@ -159,11 +158,12 @@ async fn write_watched(
     if watched.is_empty() {
         return Ok(HashSet::new());
     }
-    let held = watch(connection, &watched).await?;
-    let trail: Vec<_> = watched
+    let held: HashSet<_> = release(connection, &watched).await?.into_iter().collect();
+    let trail: Vec<_> = entries
         .iter()
-        .filter(|watching| held.contains(&watching.task.id))
-        .filter_map(|Watching { task, job, started, .. }| {
+        .filter(|entry| held.contains(&entry.task.id))
+        .filter_map(|Entry { task, next, .. }| {
+            let Next::Watch { job, started, .. } = next else { return None };
             let (what, detail) = started_line(task, job, *started)?;
             Some(Happened { what, workspace: &task.key.workspace, task: task.id, detail })
         })
@@ -172,21 +172,20 @@ async fn write_watched(
     Ok(held)
 }
 
-fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<Success<'a>> {
-    let (task, next) = (entry.task.as_ref(), &entry.next);
-    let Next::Succeed { reason } = next else { return None };
-    let effects_for = retry::decide::effects_for(&recorder.retries, task, task.claimed_at);
-    Some(Success {
-        end: End { task, state: EndState::Succeeded, reason, effects_for },
-        app_works: retry::decide::sign(task, next) == Sign::Works,
-        watch_after: watches::after_success(&recorder.syncs, task),
-    })
+fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<End<'a>> {
+    match &entry.next {
+        Next::Succeed { reason } => {
+            Some(recorder.ends(&entry.task, EndState::Succeeded, reason, false))
+        }
+        _ => None,
+    }
 }
 
-fn watching(entry: &Entry) -> Option<Watching<'_>> {
+fn watching(entry: &Entry) -> Option<Release<'_>> {
     match &entry.next {
         Next::Watch { job, after, started } => {
-            Some(Watching { task: &entry.task, job, after: *after, started: *started })
+            let goes_on = GoesOn::Watch { job, started: *started };
+            Some(Release { task: &entry.task, after: *after, goes_on })
         }
         _ => None,
     }

@@ -59,7 +59,7 @@ pub async fn run(
 
 /// Takes up one batch; how many there were.
 pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
-    let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(0) };
+    let Some(mut tx) = begin_exclusive(pool, &["nudges"]).await? else { return Ok(0) };
     let ids = nudges::shared_out(&mut tx, BATCH).await?;
     if ids.is_empty() {
         return Ok(0);
@@ -78,7 +78,7 @@ pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
 }
 
 async fn take_up_part(pool: &PgPool, ids: Vec<i64>) -> Result<Option<()>, StoreError> {
-    let Some(mut tx) = begin_exclusive(pool, "nudges").await? else { return Ok(None) };
+    let Some(mut tx) = begin_exclusive(pool, &["nudges"]).await? else { return Ok(None) };
     take_up(&mut tx, &ids).await?;
     tx.commit().await?;
     Ok(Some(()))
@@ -205,7 +205,7 @@ async fn take_up_ends(connection: &mut PgConnection, nudges: &[Nudge]) -> Result
         round.sort_by_key(|ended| ended.key);
         end_actions(connection, round).await?;
     }
-    retry::record::reopen(connection, &returned).await?;
+    retry::again::reopen(connection, &returned).await?;
     let keys: MemberKeys = count.keys().copied().collect();
     give_turn(connection, &keys).await?;
     Ok(())

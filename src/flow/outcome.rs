@@ -17,7 +17,7 @@ use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
 use crate::member::store::{give_turn, open_action};
 use crate::membership::MemberKey;
 use crate::retry::decide::effects_for;
-use crate::retry::record::{ClosedRow, End, EndState, Watching, watch};
+use crate::retry::record::{Breakers, ClosedRow, End, EndState, GoesOn, Release, end, release_one};
 use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{StoreError, begin};
 use crate::sync;
@@ -59,6 +59,22 @@ impl Recorder {
                 outcome.escalate(&reason, failure, after_attempt).await
             }
         }
+    }
+
+    /// How a task ends, as it changes its member.
+    pub(super) fn ends<'a>(
+        &self,
+        task: &'a ClaimedTask,
+        state: EndState,
+        reason: &'a str,
+        failed_attempt: bool,
+    ) -> End<'a> {
+        let effects_for = effects_for(&self.retries, task, task.claimed_at);
+        let watch_after = match state {
+            EndState::Succeeded => watches::after_success(&self.syncs, task),
+            EndState::Escalated | EndState::Superseded => None,
+        };
+        End { task, state, reason, effects_for, failed_attempt, watch_after }
     }
 
     /// A task that a person sent back to automation has ended: it may have been a canary.
@@ -127,14 +143,17 @@ impl Outcome<'_> {
         reason: &str,
         failed_attempt: bool,
     ) -> Result<Result<ClosedRow, LeaseLost>, StoreError> {
-        let task = self.task;
-        let effects_for = effects_for(&self.recorder.retries, task, task.claimed_at);
-        let end = End { task, state, reason, effects_for };
-        let watch_after = match state {
-            EndState::Succeeded => watches::after_success(&self.recorder.syncs, task),
-            EndState::Escalated | EndState::Superseded => None,
-        };
-        retry::record::close(tx, &end, failed_attempt, watch_after).await
+        let end_of_it = self.recorder.ends(self.task, state, reason, failed_attempt);
+        Ok(end(tx, &[end_of_it], Breakers::Caller).await?.of(self.task))
+    }
+
+    async fn release(
+        &self,
+        tx: &mut Tx,
+        after: Duration,
+        goes_on: GoesOn<'_>,
+    ) -> Result<Result<(), LeaseLost>, StoreError> {
+        release_one(tx, &Release { task: self.task, after, goes_on }).await
     }
 
     async fn succeed(&self, reason: &'static str) -> Recorded {
@@ -143,7 +162,6 @@ impl Outcome<'_> {
         if let Err(lost) = self.close(&mut tx, EndState::Succeeded, reason, false).await? {
             return Ok(Err(lost));
         }
-        self.append(&mut tx, "task.succeeded", json!({"reason": reason})).await?;
         give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
         say_succeeded(task, reason);
@@ -176,9 +194,9 @@ impl Outcome<'_> {
     async fn watch(&self, job: &str, after: Duration, started: bool) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        let held = watch(&mut tx, &[Watching { task, job, after, started }]).await?;
-        if held.is_empty() {
-            return Ok(Err(LeaseLost));
+        let goes_on = GoesOn::Watch { job, started };
+        if let Err(lost) = self.release(&mut tx, after, goes_on).await? {
+            return Ok(Err(lost));
         }
         if let Some((what, detail)) = started_line(task, job, started) {
             self.append(&mut tx, what, detail).await?;
@@ -192,7 +210,8 @@ impl Outcome<'_> {
         let task = self.task;
         let code = failure.code.as_deref().unwrap_or("no code");
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::record::retry(&mut tx, task, after, code, lost).await? {
+        let goes_on = GoesOn::Retry { error: code, lost };
+        if let Err(lost) = self.release(&mut tx, after, goes_on).await? {
             return Ok(Err(lost));
         }
         let detail = json!({"failure_code": code, "retry_in_s": after.as_secs_f64()});
@@ -211,9 +230,8 @@ impl Outcome<'_> {
     }
 
     async fn wait(&self, after: Duration, why: String, lost: retry::Lost) -> Recorded {
-        let task = self.task;
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::record::wait(&mut tx, task, after, &why, lost).await? {
+        if let Err(lost) = self.release(&mut tx, after, GoesOn::Wait { why: &why, lost }).await? {
             return Ok(Err(lost));
         }
         if lost != retry::Lost::Nothing {
@@ -242,7 +260,8 @@ impl Outcome<'_> {
         let task = self.task;
         let code = failure.code.clone().unwrap_or_else(|| "no code".to_owned());
         let mut tx = self.begin().await?;
-        if let Err(lost) = retry::record::park(&mut tx, task, &code).await? {
+        let goes_on = GoesOn::Park { error: &code };
+        if let Err(lost) = self.release(&mut tx, Duration::ZERO, goes_on).await? {
             return Ok(Err(lost));
         }
         self.append(&mut tx, "task.parked", json!({"failure_code": code})).await?;

@@ -161,7 +161,7 @@ impl Settling<'_> {
             member: identity.member.clone(),
         };
         let task = watch.task;
-        let escalated = retry::record::escalate_again(connection, &key, task, reason).await?;
+        let escalated = retry::again::escalate_again(connection, &key, task, reason).await?;
         let Some((trigger, attempts)) = escalated else { return Ok(None) };
         let face = retry::record::face(connection, &key.workspace, task).await?;
         let opening = Opening {

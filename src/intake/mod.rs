@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::emit;
 use crate::manual_action;
-use crate::member::store::{Member, Ordered, Request};
-use crate::member::{self};
+use crate::member;
+use crate::member::store::{Member, Ordered, Request, let_sleep};
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::pulse::Pulse;
 use crate::retry::Policy;
-use crate::retry::decide::{Arrival, first_due};
+use crate::retry::decide::{Arrival, Begins, begins};
 use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
 use crate::telemetry::chain;
 use crate::wakeup::Bells;
@@ -41,6 +41,9 @@ const BAD_ROW_PAUSE: Duration = Duration::from_secs(60);
 /// A member whose action a person has locked is tried again after this long.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
+/// Integrations that arrivals woke are let sleep this often.
+const SLEEPLESS_AT_MOST: Duration = Duration::from_secs(1);
+
 /// Orders new rows as they come, until `stop`.
 pub async fn run(
     pool: PgPool,
@@ -52,6 +55,7 @@ pub async fn run(
     let policy = Policy::new(&config);
     let mut start = ScanStart::new(Instant::now());
     let full = usize::try_from(config.intake.batch).unwrap_or(usize::MAX);
+    let mut rest = Rest::default();
     while !stop.is_cancelled() {
         let after = start.at(Instant::now());
         let ordering = order_some(&pool, &policy, after, config.intake.batch);
@@ -64,8 +68,14 @@ pub async fn run(
                 let is_full = ids.len() >= full;
                 start.advance(ids.iter().max().copied(), is_full, Instant::now());
                 bells.ordered_up_to.store(start.settled(), Ordering::Relaxed);
+                rest.ordered |= !ids.is_empty();
                 if is_full {
                     continue;
+                }
+                if rest.is_due()
+                    && let Err(error) = answered(config.database.patience(), let_sleep(&pool)).await
+                {
+                    pulse.failed(&error);
                 }
             }
             Err(error) => pulse.failed(&error),
@@ -75,6 +85,24 @@ pub async fn run(
             () = bells.intake.notified() => {}
             () = tokio::time::sleep(pulse.next()) => {}
         }
+    }
+}
+
+/// When integrations are let sleep that arrivals woke: claims look at each that is awake.
+#[derive(Debug, Default)]
+struct Rest {
+    ordered: bool,
+    last: Option<Instant>,
+}
+
+impl Rest {
+    fn is_due(&mut self) -> bool {
+        let is_due =
+            self.ordered && self.last.is_none_or(|last| last.elapsed() >= SLEEPLESS_AT_MOST);
+        if is_due {
+            *self = Self { ordered: false, last: Some(Instant::now()) };
+        }
+        is_due
     }
 }
 
@@ -94,7 +122,7 @@ async fn order_some(
     after: Option<i64>,
     batch: i64,
 ) -> Result<Vec<i64>, StoreError> {
-    let Some(mut tx) = begin_exclusive(pool, "intake").await? else { return Ok(Vec::new()) };
+    let Some(mut tx) = begin_exclusive(pool, &["intake"]).await? else { return Ok(Vec::new()) };
     let ids = match after {
         Some(after) => store::oldest(&mut tx, after, batch).await?,
         None => store::shared_out(&mut tx, batch).await?,
@@ -123,7 +151,7 @@ async fn order_part(
     policy: &Policy,
     ids: Vec<i64>,
 ) -> Result<Option<Vec<i64>>, StoreError> {
-    let Some(mut tx) = begin_exclusive(pool, "intake").await? else { return Ok(None) };
+    let Some(mut tx) = begin_exclusive(pool, &["intake"]).await? else { return Ok(None) };
     let batch = order_batch(&mut tx, policy, &ids).await?;
     tx.commit().await?;
     batch.log();
@@ -217,11 +245,10 @@ async fn order_batch(
     order_known(connection, policy, &others, &mut batch).await?;
     let placed: Vec<_> = firsts
         .iter()
-        .map(|task| First { task: task.id, first_due: due_in(policy, task) })
+        .map(|task| First { task: task.id, begins: beginning(policy, task) })
         .collect();
-    store::place_first(connection, &placed).await?;
-    let keys: MemberKeys = firsts.iter().map(|task| &task.key).collect();
-    member::store::wake(connection, &keys).await?;
+    let due = store::place_first(connection, &placed).await?;
+    member::store::wake(connection, &due).await?;
     let firsts = firsts.iter().map(|task| task.id);
     batch.ids.extend(firsts.clone());
     batch.ordered.extend(firsts);
@@ -237,8 +264,8 @@ fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
     arrived.iter().partition(|task| !task.is_known && !task.has_succeeded && count[&task.key] == 1)
 }
 
-fn due_in(policy: &Policy, task: &Arrived) -> Duration {
-    first_due(
+fn beginning(policy: &Policy, task: &Arrived) -> Begins {
+    begins(
         policy,
         &Arrival {
             operation: task.operation,
@@ -428,7 +455,7 @@ impl Sorted<'_> {
         let placed = self.arrived.iter().filter(stays).map(|task| Placed {
             task: task.id,
             place: if self.order.head == Some(task.id) { "ready" } else { "blocked" },
-            first_due: due_in(policy, task),
+            begins: beginning(policy, task),
         });
         placed.collect()
     }

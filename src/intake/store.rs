@@ -9,7 +9,9 @@ use sqlx::PgConnection;
 use super::order::{Standing, Superseded};
 use crate::backend::Failure;
 use crate::manual_action::status::{ActionEnd, ActionStatus};
+use crate::member::store::Due;
 use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};
+use crate::retry::decide::Begins;
 use crate::store::{StoreError, interval};
 
 /// A new row, as far as intake needs it.
@@ -293,21 +295,23 @@ pub(super) async fn actions(
 #[derive(Debug)]
 pub(super) struct First {
     pub(super) task: i64,
-    /// When it is due first, counted from when it was received; never before now, for a claim does not look back.
-    pub(super) first_due: Duration,
+    /// When it is due first: never before now, for a claim does not look back.
+    pub(super) begins: Begins,
 }
 
-/// Adds rows of members for their first requests, whose turn it is at once.
+/// Adds rows of members for their first requests, whose turn it is at once; when those are due.
 pub(super) async fn place_first(
     connection: &mut PgConnection,
     firsts: &[First],
-) -> Result<(), StoreError> {
+) -> Result<Vec<Due>, StoreError> {
     if firsts.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let tasks: Vec<_> = firsts.iter().map(|first| first.task).collect();
-    let delays: Vec<_> = firsts.iter().map(|first| interval(first.first_due)).collect();
-    sqlx::query!(
+    let delays: Vec<_> = firsts.iter().map(|first| interval(first.begins.after)).collect();
+    let for_people: Vec<_> = firsts.iter().map(|first| first.begins.for_a_person).collect();
+    let due = sqlx::query_as!(
+        Due,
         r#"-- place_first
         with gone as (
             delete from reconciler.arrivals a
@@ -315,32 +319,36 @@ pub(super) async fn place_first(
             where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)
         ), placed as (
             update reconciler.automation_tasks t
-            set ordered_at = clock_timestamp(),
-                next_attempt_at = greatest(t.received_at + p.first_due, clock_timestamp())
-            from unnest($1::bigint[], $2::interval[]) p (task, first_due)
+            set ordered_at = clock_timestamp(), for_a_person = p.for_a_person,
+                next_attempt_at = greatest(t.received_at + p.after, clock_timestamp())
+            from unnest($1::bigint[], $2::interval[], $3::boolean[]) p (task, after, for_a_person)
             where t.id = p.task
             returning t.id, t.workspace_id, t.integration_id, t.member_id, t.member_email, t.member_username,
-                      t.operation, t.entitlements, t.requested_at, t.next_attempt_at
+                      t.operation, t.entitlements, t.requested_at, t.for_a_person, t.next_attempt_at
         ), added as (
             insert into reconciler.members
                 (workspace_id, integration_id, member_id, member_email, member_username, desired_task_id,
                  desired_operation, desired_entitlements, desired_requested_at, removal_task_id, removal_requested_at,
-                 ready_task_id, ready_is_removal, next_attempt_at)
+                 ready_task_id, ready_is_removal, ready_is_for_a_person, next_attempt_at)
             select workspace_id, integration_id, member_id, member_email, member_username, id, operation, entitlements,
                    requested_at, case when operation = 'remove' then id end,
-                   case when operation = 'remove' then requested_at end, id, operation = 'remove', next_attempt_at
+                   case when operation = 'remove' then requested_at end, id, operation = 'remove', for_a_person,
+                   next_attempt_at
             from placed
+        ), told as (
+            insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
+            select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb
+            from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
+                 placed p
         )
-        insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-        select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb
-        from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
-             placed p"#,
+        select workspace_id, integration_id, next_attempt_at as "from" from placed"#,
         &tasks,
         &delays,
+        &for_people,
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    Ok(due)
 }
 
 /// Where a new task of a known member goes.
@@ -349,8 +357,8 @@ pub(super) struct Placed {
     pub(super) task: i64,
     /// `ready` or `blocked`, for the trail.
     pub(super) place: &'static str,
-    /// When it is due first, counted from when it was received.
-    pub(super) first_due: Duration,
+    /// When it is due first.
+    pub(super) begins: Begins,
 }
 
 /// Says of new tasks that they are ordered, in the trail too, and when they are due first. Those that lost at once have
@@ -364,14 +372,15 @@ pub(super) async fn place(
     }
     let tasks: Vec<_> = placed.iter().map(|one| one.task).collect();
     let places: Vec<_> = placed.iter().map(|one| one.place.to_owned()).collect();
-    let delays: Vec<_> = placed.iter().map(|one| interval(one.first_due)).collect();
+    let delays: Vec<_> = placed.iter().map(|one| interval(one.begins.after)).collect();
+    let for_people: Vec<_> = placed.iter().map(|one| one.begins.for_a_person).collect();
     sqlx::query!(
         "-- place_tasks
          with placed as (
              update reconciler.automation_tasks t
-             set ordered_at = coalesce(t.ordered_at, clock_timestamp()),
-                 next_attempt_at = greatest(t.received_at + p.first_due, clock_timestamp())
-             from unnest($1::bigint[], $2::text[], $3::interval[]) p (task, place, first_due)
+             set ordered_at = coalesce(t.ordered_at, clock_timestamp()), for_a_person = p.for_a_person,
+                 next_attempt_at = greatest(t.received_at + p.after, clock_timestamp())
+             from unnest($1::bigint[], $2::text[], $3::interval[], $4::boolean[]) p (task, place, after, for_a_person)
              where t.id = p.task
              returning t.id, t.workspace_id, p.place
          )
@@ -381,6 +390,7 @@ pub(super) async fn place(
         &tasks,
         &places,
         &delays,
+        &for_people,
     )
     .execute(connection)
     .await?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use crate::membership::{MemberKey, MemberKeys, Observed};
-use crate::store::StoreError;
+use crate::store::{StoreError, begin_exclusive};
 
 /// A request by its task, and when it was asked for.
 pub type Request = (i64, DateTime<Utc>);
@@ -153,7 +153,7 @@ pub async fn write_order(
     };
     // Arrays of arrays have one length for all: as text.
     let blocked: Vec<_> = ordered.iter().map(|one| list(&one.blocked)).collect();
-    sqlx::query!(
+    let rows = sqlx::query!(
         "-- write_order
          update reconciler.members m
          set ready_task_id = case when o.keeps_turn then m.ready_task_id end,
@@ -182,7 +182,8 @@ pub async fn write_order(
               o (workspace_id, integration_id, member_id, keeps_turn, is_overtaken, blocked, ends_action,
                  removed_by_hand, admitted_by_hand, removal_tried, admission_tried, removal_task_id, removal_at,
                  invite_task_id, invite_at, role_task_id, role_at)
-         where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id and m.member_id = o.member_id",
+         where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id and m.member_id = o.member_id
+         returning m.workspace_id, m.integration_id, case when o.is_overtaken then m.next_attempt_at end as overtaken_at",
         &keys.workspaces,
         &keys.integrations,
         &keys.members,
@@ -201,9 +202,13 @@ pub async fn write_order(
         &tasks(|one| one.role) as _,
         &times(|one| one.role) as _,
     )
-    .execute(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(())
+    let overtaken = rows.into_iter().filter_map(|row| {
+        let (workspace_id, integration_id) = (row.workspace_id, row.integration_id);
+        row.overtaken_at.map(|from| Due { workspace_id, integration_id, from })
+    });
+    wake(connection, &overtaken.collect::<Vec<_>>()).await
 }
 
 fn list(ids: &[i64]) -> String {
@@ -211,24 +216,21 @@ fn list(ids: &[i64]) -> String {
     format!("{{{}}}", ids.join(","))
 }
 
-/// Gives the next request of these members its turn, where nobody else has it and no action goes first; whether any got
-/// one. The one place that says when a request is due that had to wait: never before now, nor before former attempts have
+/// Gives the next request of these members its turn, where nobody else has it and no action goes first. The one place that says when a request is due that had to wait: never before now, nor before former attempts have
 /// settled.
 ///
 /// A statement of its own after the one that ended a turn: only a new snapshot of the database sees what came to wait
 /// behind it meanwhile (solid_queue#456 was this lost wake-up).
-pub async fn give_turn(
-    connection: &mut PgConnection,
-    keys: &MemberKeys,
-) -> Result<bool, StoreError> {
+pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Result<(), StoreError> {
     if keys.members.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
-    let given = sqlx::query_scalar!(
+    let given = sqlx::query_as!(
+        Due,
         r#"-- give_turn
         with next as materialized (
             select m.workspace_id, m.integration_id, m.member_id, t.id, t.operation, t.entitlements, t.requested_at,
-                   t.member_email, t.member_username, t.trying_since,
+                   t.for_a_person, t.member_email, t.member_username, t.trying_since,
                    greatest(t.next_attempt_at, clock_timestamp(), m.effects_possible_until) as due
             from (select * from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
                   order by workspace_id, integration_id, member_id) k
@@ -247,7 +249,8 @@ pub async fn give_turn(
             ) t
         ), given as (
             update reconciler.members m
-            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove', next_attempt_at = n.due,
+            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove', ready_is_for_a_person = n.for_a_person,
+                next_attempt_at = n.due,
                 blocked_task_ids = m.blocked_task_ids[2:], trying_since = n.trying_since,
                 member_email = n.member_email, member_username = n.member_username,
                 desired_task_id = case when n.is_latest then n.id else m.desired_task_id end,
@@ -270,61 +273,124 @@ pub async fn give_turn(
         set next_attempt_at = g.due
         from given g
         where t.id = g.id and t.workspace_id = g.workspace_id
-        returning 1 as "one!""#,
+        returning g.workspace_id, g.integration_id, g.due as "from!""#,
         &keys.workspaces,
         &keys.integrations,
         &keys.members,
     )
     .fetch_all(&mut *connection)
     .await?;
-    let any = !given.is_empty();
-    if any {
-        wake(&mut *connection, keys).await?;
-        sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+    if given.is_empty() {
+        return Ok(());
     }
-    Ok(any)
+    wake(&mut *connection, &given).await?;
+    sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+    Ok(())
 }
 
-/// Wakes the integrations of these members, who have a request that is ready. In two statements: a row that somebody has
-/// just changed is seen where it is now only by the next one.
-pub async fn wake(connection: &mut PgConnection, keys: &MemberKeys) -> Result<(), StoreError> {
+/// An integration with a request that is due from a time on.
+#[derive(Debug)]
+pub struct Due {
+    /// The workspace.
+    pub workspace_id: String,
+    /// The integration.
+    pub integration_id: String,
+    /// The time.
+    pub from: DateTime<Utc>,
+}
+
+/// Has claims look at these integrations from those times on. In two statements: a row that somebody has just changed is
+/// seen where it is now only by the next one.
+pub async fn wake(connection: &mut PgConnection, due: &[Due]) -> Result<(), StoreError> {
+    if due.is_empty() {
+        return Ok(());
+    }
+    let mut earliest: BTreeMap<(&str, &str), DateTime<Utc>> = BTreeMap::new();
+    for Due { workspace_id, integration_id, from } in due {
+        let known = earliest.entry((workspace_id, integration_id)).or_insert(*from);
+        *known = (*known).min(*from);
+    }
+    let workspaces: Vec<_> =
+        earliest.keys().map(|(workspace, _)| (*workspace).to_owned()).collect();
+    let integrations: Vec<_> =
+        earliest.keys().map(|(_, integration)| (*integration).to_owned()).collect();
+    let times: Vec<_> = earliest.into_values().collect();
     let asleep = sqlx::query!(
         "-- asleep_integrations
-         select s.workspace_id, s.integration_id
-         from (select distinct * from unnest($1::text[], $2::text[]) k (workspace_id, integration_id) order by 1, 2) k
+         select s.workspace_id, s.integration_id, k.due_from
+         from (select * from unnest($1::text[], $2::text[], $3::timestamptz[])
+                             k (workspace_id, integration_id, due_from)
+               order by workspace_id, integration_id) k
          cross join lateral (
              select * from reconciler.integration_states s
-             where s.workspace_id = k.workspace_id and s.integration_id = k.integration_id and not s.awake
+             where s.workspace_id = k.workspace_id and s.integration_id = k.integration_id
+               and (s.awake_from is null or s.awake_from > k.due_from)
              for no key update
              offset 0
          ) s",
-        &keys.workspaces,
-        &keys.integrations,
+        &workspaces,
+        &integrations,
+        &times,
     )
     .fetch_all(&mut *connection)
     .await?;
     if asleep.is_empty() {
         return Ok(());
     }
-    let (workspaces, integrations): (Vec<_>, Vec<_>) =
-        asleep.into_iter().map(|row| (row.workspace_id, row.integration_id)).unzip();
+    let workspaces: Vec<_> = asleep.iter().map(|row| row.workspace_id.clone()).collect();
+    let integrations: Vec<_> = asleep.iter().map(|row| row.integration_id.clone()).collect();
+    let times: Vec<_> = asleep.iter().filter_map(|row| row.due_from).collect();
     sqlx::query!(
         "-- wake_integrations
          update reconciler.integration_states d
-         set awake = true
-         from unnest($1::text[], $2::text[]) k (workspace_id, integration_id)
-         cross join lateral (
-             select s.ctid as place from reconciler.integration_states s
-             where s.workspace_id = k.workspace_id and s.integration_id = k.integration_id
-             offset 0
-         ) s
+         set awake_from = s.due_from
+         from (select k.due_from, s.ctid as place
+               from unnest($1::text[], $2::text[], $3::timestamptz[]) k (workspace_id, integration_id, due_from)
+               cross join lateral (
+                   select s.ctid from reconciler.integration_states s
+                   where s.workspace_id = k.workspace_id and s.integration_id = k.integration_id
+                   offset 0
+               ) s) s
          where d.ctid = s.place",
         &workspaces,
         &integrations,
+        &times,
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Lets integrations sleep until their earliest request is due, and those with none until they are woken. Nothing is done
+/// while another replica gives turns to members without one, which would have it sleep through their requests.
+pub async fn let_sleep(pool: &PgPool) -> Result<(), StoreError> {
+    let works = ["intake", "nudges", "upkeep"];
+    let Some(mut tx) = begin_exclusive(pool, &works).await? else { return Ok(()) };
+    sqlx::query!(
+        "-- let_sleep
+         update reconciler.integration_states d
+         set awake_from = idle.due_from
+         from (select a.place, n.due_from
+               from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
+                     where awake_from <= now()
+                     order by awake_from
+                     limit 10000) a
+               cross join lateral (
+                   select min(lane.due_from) as due_from
+                   from (values (true), (false)) l (is_removal)
+                   cross join lateral (
+                       select m.next_attempt_at as due_from from reconciler.members m
+                       where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
+                         and m.ready_task_id is not null and m.next_attempt_at is not null
+                         and m.ready_is_removal = l.is_removal
+                       order by m.next_attempt_at
+                       limit 1) lane) n
+               where n.due_from is null or n.due_from > now()) idle
+         where d.ctid = idle.place"
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
 }
 
 /// Makes the latest of these tasks what should be true of its member, where nothing later is.

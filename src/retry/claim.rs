@@ -50,7 +50,8 @@ pub struct Claimed {
 }
 
 /// Claims requests that are due, shared out between workspaces and between the integrations that let them through, removals
-/// first in each; and requests whose job is to be polled, whatever the status of their integration.
+/// first in each; and, whatever the status of their integration, requests whose job is to be polled and those that
+/// automation cannot do.
 ///
 /// An invite or a change of role is not claimed while a removal of its member has no place yet: the later request wins from
 /// the moment it is stored.
@@ -127,8 +128,8 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                    coalesce(($6::jsonb -> d.workspace_id -> d.integration_id ->> 'others')::timestamptz, '-infinity')
                        as others_from
             from (select d.*, d as of from reconciler.integration_states d
-                  where d.awake
-                  order by d.integration_id, d.workspace_id -- as their own index has it
+                  where d.awake_from <= now()
+                  order by d.awake_from -- the order has it read by the index
                   offset 0) d
             cross join lateral (
                 select s as of from reconciler.integration_settings s
@@ -187,7 +188,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                       and m.ready_task_id is not null and m.ready_is_removal
                       and m.next_attempt_at between a.removals_from and now()
                       and (m.lease_until is null or m.lease_until <= now())
-                      and (not a.limited or m.running_job_id is null)
+                      and (not a.limited or m.running_job_id is null and not m.ready_is_for_a_person)
                     order by m.next_attempt_at
                     limit a.takes
                     for no key update skip locked
@@ -199,7 +200,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                       and m.ready_task_id is not null and not m.ready_is_removal
                       and m.next_attempt_at between a.others_from and now()
                       and (m.lease_until is null or m.lease_until <= now())
-                      and (not a.limited or m.running_job_id is null)
+                      and (not a.limited or m.running_job_id is null and not m.ready_is_for_a_person)
                       and (m.running_job_id is not null
                            or not exists (select from reconciler.arrivals r
                                           where r.workspace_id = m.workspace_id and r.integration_id = m.integration_id
@@ -213,15 +214,20 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
             ) m
             limit $1
         ),
-        polled as materialized (
+        unhindered as materialized (
             select m.place, a.probe_task_id, a.status_since, a.snapshot_at
             from awake a
             cross join lateral (
                 select m.ctid as place
                 from reconciler.members m
                 where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
-                  and m.running_job_id is not null and m.next_attempt_at <= now()
-                  and (m.lease_until is null or m.lease_until <= now())
+                  and m.ready_task_id is not null and (m.running_job_id is not null or m.ready_is_for_a_person)
+                  and m.next_attempt_at <= now() and (m.lease_until is null or m.lease_until <= now())
+                  and (m.running_job_id is not null or m.ready_is_removal
+                       or not exists (select from reconciler.arrivals r
+                                      where r.workspace_id = m.workspace_id and r.integration_id = m.integration_id
+                                        and r.member_id = m.member_id and r.is_removal
+                                      offset 0))
                 order by m.next_attempt_at
                 limit $1
                 for no key update skip locked
@@ -232,7 +238,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
         due as materialized (
             select place, false as limited, false as is_probe, '{}'::bigint[] as in_flight, probe_task_id, status_since,
                    snapshot_at, null::integer as takes
-            from polled
+            from unhindered
             union all
             select * from passing
             limit $1

@@ -16,6 +16,7 @@ use crate::config::{self, Backoff};
 use crate::lease::Lease;
 use crate::membership::{MemberKey, Operation, Trigger, Wanted};
 
+pub mod again;
 pub mod claim;
 pub mod decide;
 pub mod floors;

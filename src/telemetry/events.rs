@@ -87,8 +87,10 @@ events! {
         ["task.id, action.id, workspace.id, integration.id, operation, reason, failure.code, attempts"], "Work the action: `cerby-reconciler actions show ID`.";
     ACTION_SUPERSEDED = "action.superseded" WARN, "A newer request replaced this manual action. Stop working on it.",
         ["action.id, superseded_by"], "Stop: do not make this change in the app any more.";
-    ACTION_OVERDUE = "action.overdue" WARN, "A manual action is past its deadline. Logged once per action.",
-        ["action.id, workspace.id, integration.id, operation"], "Work the action, or dismiss it with a reason.";
+    ACTIONS_OVERDUE = "actions.overdue" WARN, "Manual actions of an integration are past their deadlines: `actions` of one operation since the last such line. Each has a line of its own, `action.overdue`.",
+        ["workspace.id, integration.id, operation, actions"], "Work the actions, or dismiss them with a reason: `cerby-reconciler actions list`.";
+    ACTION_OVERDUE = "action.overdue" INFO, "A manual action is past its deadline. Logged once per action.",
+        ["action.id, workspace.id, integration.id, operation"], "See `actions.overdue`.";
     ACTION_VERIFIED = "action.verified" INFO, "A snapshot that started after the change shows the member in the desired state.",
         ["action.id, sync.id"], "Nothing.";
     ACTION_NOT_NEEDED = "action.not_needed" INFO, "A complete snapshot shows the desired state although nobody marked the action done.",

@@ -1,6 +1,7 @@
 //! What nobody waits for: healing, reminders, retention. Any replica may do it; locks keep them apart. A step that fails
 //! does not keep the others from running.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
@@ -10,14 +11,13 @@ use crate::config::{Config, Retention};
 use crate::emit;
 use crate::flow::returns;
 use crate::manual_action;
-use crate::member::store::give_turn;
+use crate::manual_action::store::Overdue;
+use crate::member::store::{give_turn, let_sleep};
 use crate::pulse::Pulse;
 use crate::store::{StoreError, answered, begin_exclusive};
 use crate::telemetry::chain;
 
 mod store;
-
-const REMINDERS_PER_ROUND: i64 = 500;
 
 /// Few enough that what people wait for is not held up by what nobody waits for.
 const SNAPSHOTS_PER_ROUND: i64 = 100;
@@ -80,6 +80,7 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     let batch = config.upkeep.batch;
     let mut rest = Rest::Nothing;
     step("heal", patience, heal(pool)).await?;
+    step("let_sleep", patience, let_sleep(pool)).await?;
     step("sweep_members", patience, sweep_members(pool, retention, batch, &mut sweep.member))
         .await?;
     step("decide_returns", patience, returns::decide(pool)).await?;
@@ -114,14 +115,10 @@ async fn step<T>(
     }
 }
 
-/// Sets going again what a bug, a crash or a hand at the tables left without a next step, and lets integrations sleep
-/// whose members have nothing to do.
+/// Sets going again what a bug, a crash or a hand at the tables left without a next step.
 async fn heal(pool: &PgPool) -> Result<(), StoreError> {
-    let Some(mut tx) = begin_exclusive(pool, "upkeep").await? else { return Ok(()) };
+    let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
     let syncs = store::request_missing_syncs(&mut tx).await?;
-    if store::holds(&mut tx, &["intake", "nudges"]).await? {
-        store::let_sleep(&mut tx).await?;
-    }
     tx.commit().await?;
     if syncs > 0 {
         emit!(UPKEEP_HEALED, members = 0, syncs, "Set going again");
@@ -135,7 +132,7 @@ async fn sweep_members(
     batch: i32,
     cursor: &mut store::MemberCursor,
 ) -> Result<(), StoreError> {
-    let Some(mut tx) = begin_exclusive(pool, "upkeep").await? else { return Ok(()) };
+    let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
     let days = days(retention.finished_tasks_days);
     let swept = store::sweep_members(&mut tx, days, i64::from(batch), cursor).await?;
     let members = swept.stuck.members.len();
@@ -165,17 +162,39 @@ async fn remind(pool: &PgPool, every_s: u64) -> Result<(), StoreError> {
             "No task of it is tried"
         );
     }
-    for overdue in manual_action::store::remind(pool, REMINDERS_PER_ROUND).await? {
+    loop {
+        let overdue = manual_action::store::remind(pool, CHUNK).await?;
+        say_overdue(&overdue);
+        if (overdue.len() as i64) < CHUNK {
+            return Ok(());
+        }
+    }
+}
+
+/// One WARN for each integration and operation, however many actions are late.
+fn say_overdue(overdue: &[Overdue]) {
+    let mut count: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for Overdue { id, workspace, integration, operation } in overdue {
+        *count.entry((workspace, integration, operation)).or_default() += 1;
         emit!(
             ACTION_OVERDUE,
-            action.id = overdue.id,
-            workspace.id = overdue.workspace,
-            integration.id = overdue.integration,
-            operation = overdue.operation,
+            action.id = id,
+            workspace.id = workspace,
+            integration.id = integration,
+            operation,
             "Past its deadline"
         );
     }
-    Ok(())
+    for ((workspace, integration, operation), actions) in count {
+        emit!(
+            ACTIONS_OVERDUE,
+            workspace.id = workspace,
+            integration.id = integration,
+            operation,
+            actions,
+            "Past their deadlines"
+        );
+    }
 }
 
 fn days(days: u32) -> i32 {

@@ -46,45 +46,6 @@ pub(super) async fn request_missing_syncs(
     .await?)
 }
 
-/// Lets integrations whose members have nothing ready sleep. The caller holds the work of intake and of nudges, which give
-/// turns: nobody else wakes an integration.
-pub(super) async fn let_sleep(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!(
-        "-- let_sleep
-         update reconciler.integration_states d
-         set awake = false
-         from (select a.place
-               from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
-                     where awake
-                     order by integration_id, workspace_id
-                     limit 10000) a
-               where not exists (select from reconciler.members m
-                                 where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
-                                   and m.ready_task_id is not null and m.next_attempt_at is not null
-                                 offset 0)) idle
-         where d.ctid = idle.place"
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Whether the other work is ours too, until the transaction ends.
-pub(super) async fn holds(
-    connection: &mut PgConnection,
-    works: &[&str],
-) -> Result<bool, StoreError> {
-    let works: Vec<_> = works.iter().map(ToString::to_string).collect();
-    let held = sqlx::query_scalar!(
-        "-- hold_work
-         select name from reconciler.exclusive_work where name = any ($1) order by name for update skip locked",
-        &works,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(held.len() == works.len())
-}
-
 /// Ends held syncs that nobody decided on in time, and has the apps read anew.
 pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;

@@ -188,7 +188,8 @@ impl Mortal {
     /// Makes everything due that waits for a time, the end of a lease included.
     pub(crate) async fn let_time_pass(&self) {
         sqlx::raw_sql(
-            "update reconciler.members
+            "with woken as (update reconciler.integration_states set awake_from = now())
+                 update reconciler.members
              set next_attempt_at = now(), lease_until = case when lease_until is not null then now() end
              where ready_task_id is not null;
              update reconciler.syncs

@@ -205,15 +205,29 @@ pub fn after_unanswered_run(
     }
 }
 
-/// When a new task is due: at once if only a look is wanted before a person is asked, else after the first delay.
-pub fn first_due(policy: &Policy, arrival: &Arrival<'_>) -> Duration {
-    let retried = arrival.failure.class(arrival.operation) == FailureClass::Transient
-        && arrival.has_automation
-        && can_automate(arrival.application, arrival.operation);
-    if retried { backoff::delay(policy.of(arrival.operation), 0) } else { Duration::ZERO }
+/// How a new task begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begins {
+    /// The time until it is due, from when it was received: none if only a look is wanted.
+    pub after: Duration,
+    /// Whether automation cannot do it: after a look, a person is asked, whatever the status of the integration.
+    pub for_a_person: bool,
 }
 
-/// A new task, as far as its first due time depends on it.
+/// How a new task begins: with a look at once, or with an attempt after the first delay.
+pub fn begins(policy: &Policy, arrival: &Arrival<'_>) -> Begins {
+    let class = arrival.failure.class(arrival.operation);
+    let for_a_person = !arrival.has_automation
+        || !can_automate(arrival.application, arrival.operation)
+        || matches!(class, FailureClass::Person(_) | FailureClass::NoAutomation);
+    let after = match class {
+        FailureClass::Transient if !for_a_person => backoff::delay(policy.of(arrival.operation), 0),
+        _ => Duration::ZERO,
+    };
+    Begins { after, for_a_person }
+}
+
+/// A new task, as far as its beginning depends on it.
 #[derive(Debug)]
 pub struct Arrival<'a> {
     /// The operation.

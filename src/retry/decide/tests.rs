@@ -345,20 +345,21 @@ fn looks_at_a_job_grow_apart_until_it_is_given_up() {
 
 #[test]
 fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
-    let due = |failure: &Failure, has_automation, application| {
+    let begun = |failure: &Failure, has_automation, application| {
         let arrival =
             Arrival { operation: Operation::Invite, application, has_automation, failure };
-        first_due(&policy(), &arrival).as_secs()
+        let Begins { after, for_a_person } = begins(&policy(), &arrival);
+        (after.as_secs(), for_a_person)
     };
-    let transient = Failure::ours("LoginTimeout");
-    assert!((48..=72).contains(&due(&transient, true, "an_app_nobody_catalogued")));
-    assert_eq!(due(&Failure::ours("NotEnoughSeats"), true, "an_app_nobody_catalogued"), 0);
-    assert_eq!(due(&transient, false, "an_app_nobody_catalogued"), 0);
-    assert_eq!(
-        due(&transient, true, "6sense_tenant"),
-        0,
-        "the catalogue knows no way to invite there"
-    );
+    let (transient, app) = (Failure::ours("LoginTimeout"), "an_app_nobody_catalogued");
+    let (after, for_a_person) = begun(&transient, true, app);
+    assert!((48..=72).contains(&after) && !for_a_person);
+    assert_eq!(begun(&Failure::ours("NotEnoughSeats"), true, app), (0, true));
+    assert_eq!(begun(&transient, false, app), (0, true));
+    let no_way_to_invite = "6sense_tenant";
+    assert_eq!(begun(&transient, true, no_way_to_invite), (0, true));
+    let waits_for_the_login = Failure::ours("BadCredentials");
+    assert_eq!(begun(&waits_for_the_login, true, app), (0, false));
 }
 
 #[test]
