@@ -6,8 +6,10 @@ mod support;
 
 use std::time::Duration;
 
+use cerby_reconciler::member::store::let_sleep;
 use cerby_reconciler::simulator::{Call, Fate, Member, Operation, Place};
 use cerby_reconciler::worker::Stage;
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use support::{APP, WORKSPACE, World, a_failed, eventually};
 
@@ -254,4 +256,57 @@ async fn a_success_that_is_older_than_what_is_wanted_changes_nothing(pool: PgPoo
     assert_eq!(world.state(invite).await, "succeeded");
     assert_eq!(world.state(removal).await, "succeeded");
     assert!(!world.is_in_app(APP, "jo"));
+}
+
+/// Claims and polls do not look at an integration before something of it is due, however much waits there.
+#[sqlx::test(migrations = false)]
+async fn an_integration_sleeps_until_its_next_request_is_due(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.insert(&a_failed("remove", APP, "jo")).await;
+    world.order().await;
+    assert_eq!(
+        looked_at_from(&world).await,
+        Some(due(&world, "jo").await),
+        "not before the first attempt"
+    );
+    world.insert(&a_failed("remove", APP, "kim").deprovisioned().without_job()).await;
+    world.order().await;
+    assert_eq!(looked_at_from(&world).await, Some(due(&world, "kim").await), "the earliest counts");
+    world.step().await;
+    let_sleep(&world.pool).await.unwrap();
+    assert_eq!(
+        looked_at_from(&world).await,
+        Some(due(&world, "jo").await),
+        "kim has gone to a person"
+    );
+    world.drive().await;
+    let_sleep(&world.pool).await.unwrap();
+    assert_eq!(looked_at_from(&world).await, None, "nothing is left");
+}
+
+/// Whoever is overtaken while an attempt of theirs waits is looked at now.
+#[sqlx::test(migrations = false)]
+async fn an_integration_that_sleeps_is_woken_for_an_overtaken_attempt(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, Fate::NeverEnds);
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(invite).await, "running");
+    let_sleep(&world.pool).await.unwrap();
+    let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(0)).await;
+    world.order().await;
+    assert_eq!(looked_at_from(&world).await, Some(due(&world, "lee").await));
+    assert_eq!(world.tasks.claim(10).await.unwrap()[0].superseded_by, Some(removal));
+}
+
+async fn looked_at_from(world: &World) -> Option<DateTime<Utc>> {
+    let awake = "select awake_from from reconciler.integration_states where integration_id = $1";
+    sqlx::query_scalar(awake).bind(APP).fetch_one(&world.pool).await.expect("the database answers")
+}
+
+async fn due(world: &World, member: &str) -> DateTime<Utc> {
+    let due = "select next_attempt_at from reconciler.members where member_id = $1";
+    sqlx::query_scalar(due).bind(member).fetch_one(&world.pool).await.expect("the database answers")
 }

@@ -617,3 +617,53 @@ async fn jobs_that_hang_since_before_the_recovery_do_not_hold_the_ramp_back(pool
     let passed = world.tasks.claim(10).await.unwrap();
     assert_eq!(passed.iter().filter(|claim| claim.running.is_none()).count(), 1);
 }
+
+/// Neither a pause nor a broken app is a reason to wait for what automation cannot do.
+#[sqlx::test(migrations = false)]
+async fn what_only_a_person_can_do_waits_for_no_integration(pool: PgPool) {
+    let world = World::new(pool).await;
+    let not_active = [
+        "update reconciler.integrations set status = 'paused', status_reason = 'maintenance'",
+        "update reconciler.integration_states
+         set status = 'tripped', status_cause = 'failures', status_reason = 'it fails', status_since = now(),
+             status_until = now() + interval '1 hour'",
+    ];
+    let known = world.insert(&a_failed("invite", APP, "lee").code("LoginTimeout")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    let people = [("jo", "max"), ("kim", "ida")];
+    for ((member, stranger), change) in people.into_iter().zip(not_active) {
+        sqlx::query(change).execute(&world.pool).await.unwrap();
+        let deprovisioned = a_failed("remove", APP, member).deprovisioned().without_job();
+        let removal = world.insert(&deprovisioned).await;
+        let no_seat = a_failed("invite", APP, stranger).code("NotEnoughSeats");
+        let invite = world.insert(&no_seat).await;
+        world.step().await;
+        assert_eq!(world.state(removal).await, "escalated", "{change}");
+        assert_eq!(world.state(invite).await, "escalated", "{change}");
+        let resumed =
+            "update reconciler.integrations set status = 'active' where status = 'paused'";
+        sqlx::query(resumed).execute(&world.pool).await.unwrap();
+        world.take_up().await;
+    }
+    assert_eq!(world.state(known).await, "pending", "automation can do it once the app works");
+    let asked = [Call::Invite, Call::Remove].map(|call| world.apps.counters().requests(call));
+    assert_eq!(asked, [0, 0]);
+}
+
+/// An invite that only a person can make is not asked for while a removal of the member is stored.
+#[sqlx::test(migrations = false)]
+async fn nobody_is_asked_to_invite_whose_removal_is_stored(pool: PgPool) {
+    let world = World::new(pool).await;
+    let pause =
+        "update reconciler.integrations set status = 'paused', status_reason = 'maintenance'";
+    let invite = world.insert(&a_failed("invite", APP, "lee").code("NotEnoughSeats")).await;
+    world.order().await;
+    sqlx::query(pause).execute(&world.pool).await.unwrap();
+    world.take_up().await;
+    world.let_time_pass().await;
+    world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(0)).await;
+    assert!(world.tasks.claim(10).await.unwrap().is_empty());
+    world.order().await;
+    assert_eq!(world.state(invite).await, "superseded");
+}
