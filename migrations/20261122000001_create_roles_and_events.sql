@@ -108,11 +108,15 @@ create table reconciler.nudges (
     integration_id text collate "C" not null,
     what           text        not null,
     action_id      bigint,
+    task_id        bigint,
+    reason         text,
     at             timestamptz not null default clock_timestamp(),
     not_before     timestamptz not null default '-infinity',
     primary key (id, workspace_id),
-    constraint what_is_known check (what in ('done', 'ended', 'paused', 'unpaused', 'reset', 'snapshot')),
-    constraint nudges_of_actions_name_one check ((what in ('done', 'ended')) = (action_id is not null))
+    constraint what_is_known check (what in ('done', 'ended', 'paused', 'unpaused', 'reset', 'snapshot', 'cancelled')),
+    constraint nudges_of_actions_name_one check ((what in ('done', 'ended')) = (action_id is not null)),
+    constraint cancellations_say_what_and_why
+        check ((what = 'cancelled') = (task_id is not null) and (what = 'cancelled') = (reason is not null))
 );
 
 create index nudges_of_an_action on reconciler.nudges (action_id) where action_id is not null;
@@ -122,7 +126,7 @@ create index nudges_by_integration on reconciler.nudges (workspace_id, integrati
 
 comment on table reconciler.nudges is
     'What people did that the daemon has to act on: an action was marked done or has ended, an integration was paused '
-    'or resumed, a snapshot was asked for.';
+    'or resumed, a snapshot was asked for, a task was cancelled.';
 
 -- What one replica does at a time. A row that only the daemon may lock: any role can take any advisory lock.
 create table reconciler.exclusive_work (name text primary key);

@@ -31,11 +31,12 @@ create table reconciler.automation_tasks (
     state                  text        not null default 'pending',
     received_at            timestamptz not null default clock_timestamp(),
     ordered_at             timestamptz,
-    for_a_person           boolean     not null default false,
+    needs_no_automation           boolean     not null default false,
     attempts               integer     not null default 0,
     next_attempt_at        timestamptz not null default now(),
     last_error             text,
     superseded_by          bigint,
+    cancel_reason          text,
     returned_at            timestamptz,
     trying_since           timestamptz,
     effects_possible_until timestamptz,
@@ -127,7 +128,7 @@ comment on table reconciler.automation_tasks is
 comment on column reconciler.automation_tasks.outcome is
     'failed: automation did not do it; succeeded: it did, so that the request wins over older ones and nothing is tried.';
 comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among the requests of its member.';
-comment on column reconciler.automation_tasks.for_a_person is
+comment on column reconciler.automation_tasks.needs_no_automation is
     'Automation cannot do it: the member is looked at, and a person is asked, whatever the status of the integration.';
 comment on column reconciler.automation_tasks.trying_since is
     'Of a task that ended, or that stepped back for an older one: when trying began.';
@@ -176,3 +177,35 @@ create trigger arrivals_are_noted
     after insert on reconciler.automation_tasks
     referencing new table as arrived
     for each statement execute function reconciler.note_arrivals();
+
+-- A person decides that a task is not to be tried any more. The statement appends, and locks nothing: the daemon ends the
+-- task, one in flight once nothing of it is on its way.
+create function reconciler.cancel_task(p_task_id bigint, p_reason text) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    t reconciler.automation_tasks;
+begin
+    if btrim(coalesce(p_reason, '')) = '' or char_length(p_reason) > 2000 then
+        raise exception 'to cancel a task, give a reason of 1 to 2000 characters'
+            using errcode = 'check_violation',
+                  hint = format('select reconciler.cancel_task(%s, ''...'')', p_task_id);
+    end if;
+    select * into t from reconciler.automation_tasks a where a.id = p_task_id;
+    if not found then
+        raise exception 'there is no task %', p_task_id using errcode = 'no_data_found';
+    end if;
+    if t.closed_at is not null then
+        raise exception 'task % has ended as % and cannot be cancelled', t.id, t.state
+            using errcode = 'check_violation',
+                  hint = case when t.state = 'escalated'
+                              then 'A person was asked: dismiss its manual action, with a note.'
+                              else 'Nothing is tried for it any more.' end;
+    end if;
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    values ('task.cancel_requested', t.workspace_id, 'task', t.id::text, jsonb_build_object('reason', p_reason));
+    insert into reconciler.nudges (workspace_id, integration_id, what, task_id, reason)
+    values (t.workspace_id, t.integration_id, 'cancelled', t.id, p_reason);
+    perform pg_notify('reconciler', 'nudges');
+end
+$$;

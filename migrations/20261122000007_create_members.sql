@@ -30,7 +30,7 @@ create table reconciler.members (
     -- Whose turn it is, and who comes next, in order: at most one of each operation. An open action goes before both.
     ready_task_id    bigint,
     ready_is_removal boolean     not null default false,
-    ready_is_for_a_person boolean not null default false,
+    ready_needs_no_automation boolean not null default false,
     next_attempt_at  timestamptz not null default now(),
     blocked_task_ids bigint[]    not null default '{}',
     open_action_id   bigint,
@@ -96,7 +96,7 @@ create index ready_by_due_time
 -- cannot do.
 create index unhindered_by_due_time
     on reconciler.members (workspace_id, integration_id, next_attempt_at)
-    where ready_task_id is not null and (running_job_id is not null or ready_is_for_a_person);
+    where ready_task_id is not null and (running_job_id is not null or ready_needs_no_automation);
 create index watches_by_due_time on reconciler.members (watch_due_at) where watch_due_at is not null;
 
 -- Where a request stands, for people.

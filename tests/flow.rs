@@ -750,7 +750,7 @@ async fn an_open_action_whose_wanted_state_is_already_true_is_not_needed(pool: P
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_report_that_removes_more_than_was_asked_for_waits_for_a_person(pool: PgPool) {
+async fn a_report_that_removes_more_than_was_asked_for_waits_needs_no_automation(pool: PgPool) {
     let world = World::new(pool).await;
     let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let id = world.insert(&task).await;
@@ -857,4 +857,76 @@ async fn an_app_that_always_changes_while_it_is_read_ends_the_sync(pool: PgPool)
     );
     assert_eq!(world.status(jo).await, "done");
     assert_eq!(world.verdict(jo).await, "unverifiable");
+}
+
+/// Cancels a task as an operator does in psql.
+async fn cancel(world: &World, task: i64) -> Result<(), String> {
+    let cancelled =
+        sqlx::query("select reconciler.cancel_task($1, 'the person has left')").bind(task);
+    cancelled.execute(&world.pool).await.map(drop).map_err(|error| error.to_string())
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_cancelled_task_is_not_tried_any_more_and_the_next_has_its_turn(pool: PgPool) {
+    let world = World::new(pool).await;
+    let role = world.insert(&a_failed("change_role", APP, "jo").requested_minutes_ago(9)).await;
+    let removal = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(8)).await;
+    cancel(&world, role).await.unwrap();
+    world.take_up().await;
+    assert_eq!(world.state(role).await, "pending", "it has no place yet");
+    world.order().await;
+    let pause =
+        "update reconciler.integrations set status = 'paused', status_reason = 'maintenance'";
+    sqlx::query(pause).execute(&world.pool).await.unwrap();
+    let now = "update reconciler.nudges set not_before = now()";
+    sqlx::query(now).execute(&world.pool).await.unwrap();
+    world.take_up().await;
+    assert_eq!(world.state(role).await, "cancelled", "although the integration is paused");
+    let why = "select closed_reason from reconciler.automation_tasks where id = $1";
+    assert_eq!(world.text(why, role).await, "Cancelled by a person: the person has left");
+    let trail =
+        "select string_agg(what || ' by ' || actor, ', ' order by id) from reconciler.events
+                 where subject = 'task' and what like '%cancel%' and subject_id = $1::text";
+    let person = world.text("select current_user::text where $1 > 0", role).await;
+    let told = format!("task.cancel_requested by {person}, task.cancelled by daemon");
+    assert_eq!(world.text(trail, role).await, told);
+    let place = "select place from reconciler.task_places where task_id = $1";
+    assert_eq!(world.text(place, removal).await, "ready");
+    assert_eq!(world.apps.counters().requests(Call::ChangeRole), 0);
+    let ended = cancel(&world, role).await.unwrap_err();
+    assert!(ended.contains("has ended as cancelled and cannot be cancelled"), "{ended}");
+    let unknown = cancel(&world, 999_999).await.unwrap_err();
+    assert!(unknown.contains("there is no task 999999"), "{unknown}");
+    let blank = sqlx::query("select reconciler.cancel_task($1, ' ')").bind(removal);
+    let blank = blank.execute(&world.pool).await.unwrap_err().to_string();
+    assert!(blank.contains("give a reason"), "{blank}");
+}
+
+/// What is on its way is waited for: the job that runs may still let somebody in.
+#[sqlx::test(migrations = false)]
+async fn a_task_cancelled_in_flight_ends_once_its_job_has(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    world.step().await;
+    assert_eq!(world.state(invite).await, "running");
+    cancel(&world, invite).await.unwrap();
+    let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(0)).await;
+    world.order().await;
+    assert_eq!(world.state(invite).await, "running", "its job runs");
+    world.drive().await;
+    assert_eq!(world.state(invite).await, "superseded", "the later request says so too");
+    assert_eq!(world.state(removal).await, "succeeded");
+    assert!(!world.is_in_app(APP, "lee"));
+
+    let role = world.insert(&a_failed("change_role", APP, "kim").code("LoginTimeout")).await;
+    world.order().await;
+    world.let_time_pass().await;
+    let claimed = world.tasks.claim(1).await.unwrap().remove(0);
+    cancel(&world, role).await.unwrap();
+    world.take_up().await;
+    world.tasks.work(claimed).await;
+    world.drive().await;
+    assert_eq!(world.state(role).await, "cancelled", "cancelled while a worker had it");
 }

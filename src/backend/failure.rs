@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_codes_are_ordinary_failures_unless_the_backend_asks_for_a_person() {
+    fn unknown_codes_are_ordinary_failures_unless_the_backend_asks_needs_no_automation() {
         let table = [
             (None, None, FailureClass::Transient),
             (Some(true), Some(false), FailureClass::Transient),

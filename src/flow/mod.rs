@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::telemetry::chain;
 
 mod batch;
+mod cancellation;
 mod inbox;
 pub mod nudges;
 mod outcome;

@@ -21,6 +21,7 @@ use crate::telemetry::chain;
 use crate::wakeup::Bells;
 use crate::{breaker, retry, sync};
 
+use super::cancellation;
 use manual_action::nudges::{self, Nudge, What};
 
 const BATCH: i64 = 500;
@@ -103,6 +104,7 @@ async fn take_up(connection: &mut PgConnection, ids: &[i64]) -> Result<(), Store
     let mut late = request_syncs(connection, &nudges).await?;
     late.extend(ask_breakers(connection, &nudges).await?);
     take_up_ends(connection, &nudges).await?;
+    late.extend(cancellation::take_up(connection, &nudges).await?);
     let done: Vec<_> = ids.iter().filter(|id| !late.contains(id)).copied().collect();
     let late: Vec<_> = late.into_iter().collect();
     nudges::put_off(connection, &late, LOCKED_PAUSE).await?;
@@ -145,7 +147,7 @@ async fn ask_breakers(
             What::Paused => Asked::Paused,
             What::Unpaused => Asked::Unpaused,
             What::Reset => Asked::Reset,
-            What::Done | What::Ended | What::Snapshot => continue,
+            What::Done | What::Ended | What::Snapshot | What::Cancelled => continue,
         };
         let (workspace, integration) = (&nudge.workspace, &nudge.integration);
         let action =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::{Recorded, not_recorded, watches};
+use super::{Recorded, cancellation, not_recorded, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
 use crate::breaker::{self, Attempt, Cause, Move, Sign};
@@ -48,7 +48,7 @@ impl Recorder {
         let outcome = Outcome { recorder: self, task, sign: retry::decide::sign(task, &next) };
         match next {
             retry::Next::Succeed { reason } => outcome.succeed(reason).await,
-            retry::Next::Supersede => outcome.supersede().await,
+            retry::Next::CallOff => outcome.call_off().await,
             retry::Next::Watch { job, after, started } => outcome.watch(&job, after, started).await,
             retry::Next::Retry { after, failure, lost } => {
                 outcome.retry(after, &failure, lost).await
@@ -72,7 +72,7 @@ impl Recorder {
         let effects_for = effects_for(&self.retries, task, task.claimed_at);
         let watch_after = match state {
             EndState::Succeeded => watches::after_success(&self.syncs, task),
-            EndState::Escalated | EndState::Superseded => None,
+            EndState::Escalated | EndState::Superseded | EndState::Cancelled => None,
         };
         End { task, state, reason, effects_for, failed_attempt, watch_after }
     }
@@ -165,6 +165,28 @@ impl Outcome<'_> {
         give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
         say_succeeded(task, reason);
+        self.recorder.decide_returns(task).await;
+        Ok(Ok(()))
+    }
+
+    async fn call_off(&self) -> Recorded {
+        match &self.task.cancel_reason {
+            Some(reason) if self.task.superseded_by.is_none() => self.cancel(reason).await,
+            _ => self.supersede().await,
+        }
+    }
+
+    async fn cancel(&self, why: &str) -> Recorded {
+        let task = self.task;
+        let mut tx = self.begin().await?;
+        let reason = cancellation::closed_reason(why);
+        if let Err(lost) = self.close(&mut tx, EndState::Cancelled, &reason, false).await? {
+            return Ok(Err(lost));
+        }
+        self.append(&mut tx, "task.cancelled", json!({"reason": why})).await?;
+        give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
+        self.commit(tx).await?;
+        cancellation::say(task.id, &task.key.integration);
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
     }
@@ -310,7 +332,7 @@ impl Outcome<'_> {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
         };
-        if closed.superseded_by.is_some() {
+        if closed.superseded_by.is_some() || closed.is_cancelled {
             tx.rollback().await?;
             return self.look_again().await;
         }
@@ -341,13 +363,13 @@ impl Outcome<'_> {
         Ok(Ok(()))
     }
 
-    /// A later intent arrived while this task was worked on: nobody is to be asked for it any more. The next claim
+    /// This task was called off while it was worked on: nobody is to be asked for it any more. The next claim
     /// sees the mark, and ends the task once nothing of it is on its way.
     async fn look_again(&self) -> Recorded {
         match &self.task.running {
             Some((job, _)) => self.watch(job, Duration::ZERO, false).await,
             None => {
-                let why = "a later intent arrived meanwhile".to_owned();
+                let why = "it was called off meanwhile".to_owned();
                 self.wait(Duration::ZERO, why, retry::Lost::Nothing).await
             }
         }

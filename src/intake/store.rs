@@ -309,7 +309,7 @@ pub(super) async fn place_first(
     }
     let tasks: Vec<_> = firsts.iter().map(|first| first.task).collect();
     let delays: Vec<_> = firsts.iter().map(|first| interval(first.begins.after)).collect();
-    let for_people: Vec<_> = firsts.iter().map(|first| first.begins.for_a_person).collect();
+    let for_people: Vec<_> = firsts.iter().map(|first| first.begins.needs_no_automation).collect();
     let due = sqlx::query_as!(
         Due,
         r#"-- place_first
@@ -319,20 +319,20 @@ pub(super) async fn place_first(
             where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)
         ), placed as (
             update reconciler.automation_tasks t
-            set ordered_at = clock_timestamp(), for_a_person = p.for_a_person,
+            set ordered_at = clock_timestamp(), needs_no_automation = p.needs_no_automation,
                 next_attempt_at = greatest(t.received_at + p.after, clock_timestamp())
-            from unnest($1::bigint[], $2::interval[], $3::boolean[]) p (task, after, for_a_person)
+            from unnest($1::bigint[], $2::interval[], $3::boolean[]) p (task, after, needs_no_automation)
             where t.id = p.task
             returning t.id, t.workspace_id, t.integration_id, t.member_id, t.member_email, t.member_username,
-                      t.operation, t.entitlements, t.requested_at, t.for_a_person, t.next_attempt_at
+                      t.operation, t.entitlements, t.requested_at, t.needs_no_automation, t.next_attempt_at
         ), added as (
             insert into reconciler.members
                 (workspace_id, integration_id, member_id, member_email, member_username, desired_task_id,
                  desired_operation, desired_entitlements, desired_requested_at, removal_task_id, removal_requested_at,
-                 ready_task_id, ready_is_removal, ready_is_for_a_person, next_attempt_at)
+                 ready_task_id, ready_is_removal, ready_needs_no_automation, next_attempt_at)
             select workspace_id, integration_id, member_id, member_email, member_username, id, operation, entitlements,
                    requested_at, case when operation = 'remove' then id end,
-                   case when operation = 'remove' then requested_at end, id, operation = 'remove', for_a_person,
+                   case when operation = 'remove' then requested_at end, id, operation = 'remove', needs_no_automation,
                    next_attempt_at
             from placed
         ), told as (
@@ -373,14 +373,14 @@ pub(super) async fn place(
     let tasks: Vec<_> = placed.iter().map(|one| one.task).collect();
     let places: Vec<_> = placed.iter().map(|one| one.place.to_owned()).collect();
     let delays: Vec<_> = placed.iter().map(|one| interval(one.begins.after)).collect();
-    let for_people: Vec<_> = placed.iter().map(|one| one.begins.for_a_person).collect();
+    let for_people: Vec<_> = placed.iter().map(|one| one.begins.needs_no_automation).collect();
     sqlx::query!(
         "-- place_tasks
          with placed as (
              update reconciler.automation_tasks t
-             set ordered_at = coalesce(t.ordered_at, clock_timestamp()), for_a_person = p.for_a_person,
+             set ordered_at = coalesce(t.ordered_at, clock_timestamp()), needs_no_automation = p.needs_no_automation,
                  next_attempt_at = greatest(t.received_at + p.after, clock_timestamp())
-             from unnest($1::bigint[], $2::text[], $3::interval[], $4::boolean[]) p (task, place, after, for_a_person)
+             from unnest($1::bigint[], $2::text[], $3::interval[], $4::boolean[]) p (task, place, after, needs_no_automation)
              where t.id = p.task
              returning t.id, t.workspace_id, p.place
          )

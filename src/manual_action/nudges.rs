@@ -24,6 +24,8 @@ words! {
         Reset = "reset",
         /// A snapshot was asked for.
         Snapshot = "snapshot",
+        /// A task was cancelled.
+        Cancelled = "cancelled",
     }
 }
 
@@ -40,6 +42,8 @@ pub struct Nudge {
     pub integration: String,
     /// The action, as it is now.
     pub action: Option<EndedRow>,
+    /// The task that was cancelled, and why.
+    pub cancelled: Option<(i64, String)>,
 }
 
 /// An action as its row is.
@@ -104,7 +108,7 @@ pub async fn shared_out(connection: &mut PgConnection, limit: i64) -> Result<Vec
 pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudge>, StoreError> {
     let rows = sqlx::query!(
         r#"-- read_nudges
-        select n.id, n.workspace_id, n.integration_id, n.what, a.id as "action_id?", a.status as "status?",
+        select n.id, n.workspace_id, n.integration_id, n.what, n.task_id as cancelled, n.reason, a.id as "action_id?", a.status as "status?",
                a.operation as "operation?", a.member_id as "member_id?", a.task_id as "task_id?", a.closed_at,
                a.done_at, a.note, coalesce(t.requested_at, a.opened_at, now()) as "requested_at!", now() as "now!"
         from unnest($1::bigint[]) k (id)
@@ -147,6 +151,7 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
             workspace: row.workspace_id,
             integration: row.integration_id,
             action,
+            cancelled: row.cancelled.zip(row.reason),
         })
     });
     nudges.collect()

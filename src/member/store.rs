@@ -230,7 +230,7 @@ pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Resu
         r#"-- give_turn
         with next as materialized (
             select m.workspace_id, m.integration_id, m.member_id, t.id, t.operation, t.entitlements, t.requested_at,
-                   t.for_a_person, t.member_email, t.member_username, t.trying_since,
+                   t.needs_no_automation, t.member_email, t.member_username, t.trying_since,
                    greatest(t.next_attempt_at, clock_timestamp(), m.effects_possible_until) as due
             from (select * from unnest($1::text[], $2::text[], $3::text[]) k (workspace_id, integration_id, member_id)
                   order by workspace_id, integration_id, member_id) k
@@ -249,7 +249,7 @@ pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Resu
             ) t
         ), given as (
             update reconciler.members m
-            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove', ready_is_for_a_person = n.for_a_person,
+            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove', ready_needs_no_automation = n.needs_no_automation,
                 next_attempt_at = n.due,
                 blocked_task_ids = m.blocked_task_ids[2:], trying_since = n.trying_since,
                 member_email = n.member_email, member_username = n.member_username,
@@ -414,6 +414,26 @@ pub async fn desire(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), 
            and (m.desired_task_id is null
                 or (t.requested_at, t.id) >= (m.desired_requested_at, m.desired_task_id))",
         tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A cancelled request is no longer what should be true of its member.
+pub async fn forget_desire(
+    connection: &mut PgConnection,
+    key: &MemberKey,
+    task: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- forget_desire
+         update reconciler.members set desired_task_id = null
+         where workspace_id = $1 and integration_id = $2 and member_id = $3 and desired_task_id = $4",
+        key.workspace,
+        key.integration,
+        key.member,
+        task,
     )
     .execute(connection)
     .await?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use super::{actions, check, import, integrations, syncs};
+use super::{actions, check, import, integrations, syncs, tasks};
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::daemon::Daemon;
 use crate::emit;
@@ -61,6 +61,9 @@ enum Command {
     /// List, show and work manual actions, or send them back to automation
     #[command(subcommand)]
     Actions(actions::Command),
+    /// Cancel automation tasks
+    #[command(subcommand)]
+    Tasks(tasks::Command),
     /// List, show and request syncs, and decide on held reports
     #[command(subcommand)]
     Syncs(syncs::Command),
@@ -91,6 +94,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
         Command::Import { file } => import::run(config, &file).await,
         Command::Actions(command) => actions::run(config, command).await,
+        Command::Tasks(command) => tasks::run(config, command).await,
         Command::Syncs(command) => syncs::run(config, command).await,
         Command::Integrations(command) => integrations::run(config, command).await,
         Command::Config => show_config(config),

@@ -8,6 +8,7 @@ pub mod integrations;
 mod refusal;
 pub mod returns;
 pub mod syncs;
+pub mod tasks;
 mod terminal;
 
 use std::path::Path;

@@ -64,7 +64,7 @@ pub async fn reopen(
         "-- reopen_tasks
          with reopened as (
              update reconciler.automation_tasks t
-             set state = 'pending', for_a_person = false, attempts = 0, next_attempt_at = clock_timestamp(), trying_since = null,
+             set state = 'pending', needs_no_automation = false, attempts = 0, next_attempt_at = clock_timestamp(), trying_since = null,
                  closed_at = null, closed_reason = null, returned_at = clock_timestamp()
              from unnest($1::bigint[], $2::text[]) r (id, reason)
              cross join lateral (

@@ -100,6 +100,7 @@ struct Row {
     running_since: Option<DateTime<Utc>>,
     uncertain_since: Option<DateTime<Utc>>,
     superseded_by: Option<i64>,
+    cancel_reason: Option<String>,
     unreleased_claims: i32,
     lease_token: i64,
     claimed_at: DateTime<Utc>,
@@ -188,7 +189,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                       and m.ready_task_id is not null and m.ready_is_removal
                       and m.next_attempt_at between a.removals_from and now()
                       and (m.lease_until is null or m.lease_until <= now())
-                      and (not a.limited or m.running_job_id is null and not m.ready_is_for_a_person)
+                      and (not a.limited or m.running_job_id is null and not m.ready_needs_no_automation)
                     order by m.next_attempt_at
                     limit a.takes
                     for no key update skip locked
@@ -200,7 +201,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                       and m.ready_task_id is not null and not m.ready_is_removal
                       and m.next_attempt_at between a.others_from and now()
                       and (m.lease_until is null or m.lease_until <= now())
-                      and (not a.limited or m.running_job_id is null and not m.ready_is_for_a_person)
+                      and (not a.limited or m.running_job_id is null and not m.ready_needs_no_automation)
                       and (m.running_job_id is not null
                            or not exists (select from reconciler.arrivals r
                                           where r.workspace_id = m.workspace_id and r.integration_id = m.integration_id
@@ -221,7 +222,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                 select m.ctid as place
                 from reconciler.members m
                 where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
-                  and m.ready_task_id is not null and (m.running_job_id is not null or m.ready_is_for_a_person)
+                  and m.ready_task_id is not null and (m.running_job_id is not null or m.ready_needs_no_automation)
                   and m.next_attempt_at <= now() and (m.lease_until is null or m.lease_until <= now())
                   and (m.running_job_id is not null or m.ready_is_removal
                        or not exists (select from reconciler.arrivals r
@@ -281,7 +282,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger as "trigger?", t.job_id,
                case when isfinite(t.requested_at) then t.requested_at end as "requested_at?", t.failure_code,
                t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
-               c.running_since, c.uncertain_since, t.superseded_by, c.unreleased_claims, c.lease_token,
+               c.running_since, c.uncertain_since, t.superseded_by, t.cancel_reason, c.unreleased_claims, c.lease_token,
                now() as "claimed_at!",
                (c.probes or coalesce(c.probe_task_id = c.ready_task_id, false)) as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.status_since > t.received_at, false) as "reopened!",
@@ -384,6 +385,7 @@ impl Row {
             running: self.running_job_id.zip(self.running_since),
             uncertain_since: self.uncertain_since,
             superseded_by: self.superseded_by,
+            cancel_reason: self.cancel_reason,
             unreleased_claims: self.unreleased_claims,
             claimed_at: self.claimed_at,
             touched_by_hand,

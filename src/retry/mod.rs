@@ -17,6 +17,7 @@ use crate::lease::Lease;
 use crate::membership::{MemberKey, Operation, Trigger, Wanted};
 
 pub mod again;
+pub mod cancel;
 pub mod claim;
 pub mod decide;
 pub mod floors;
@@ -67,6 +68,8 @@ pub struct ClaimedTask {
     pub uncertain_since: Option<DateTime<Utc>>,
     /// The later intent that made it pointless while it was in flight.
     pub superseded_by: Option<i64>,
+    /// Why a person cancelled it while it was in flight.
+    pub cancel_reason: Option<String>,
     /// Claims in a row, this one included, that ended without a word.
     pub unreleased_claims: i32,
     /// The database's time when it was claimed.
@@ -79,6 +82,13 @@ pub struct ClaimedTask {
     pub tried_before: bool,
     /// When it was due, if its claim took the tasks of its integration in the order of these times.
     pub taken_in_order: Option<DateTime<Utc>>,
+}
+
+impl ClaimedTask {
+    /// Whether it was overtaken or cancelled while it was in flight: it ends once nothing of it is on its way.
+    pub fn is_called_off(&self) -> bool {
+        self.superseded_by.is_some() || self.cancel_reason.is_some()
+    }
 }
 
 /// The numbers that decisions need.
@@ -214,8 +224,8 @@ pub enum Next {
         /// Whether the last attempt failed just now, which counts it.
         after_attempt: bool,
     },
-    /// A later intent made it pointless and nothing is in flight any more.
-    Supersede,
+    /// A later intent made it pointless, or a person cancelled it, and nothing is in flight any more.
+    CallOff,
 }
 
 /// What was lost sight of, and so may take effect without our knowing.

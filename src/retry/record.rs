@@ -43,6 +43,8 @@ pub enum EndState {
     Escalated,
     /// A later request made it pointless.
     Superseded,
+    /// A person decided that it is not to be tried any more.
+    Cancelled,
 }
 
 impl EndState {
@@ -51,6 +53,7 @@ impl EndState {
             Self::Succeeded => "succeeded",
             Self::Escalated => "escalated",
             Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -133,6 +136,8 @@ pub struct ClosedRow {
     pub attempts: u32,
     /// The later request that superseded it while it was worked on.
     pub superseded_by: Option<i64>,
+    /// Whether a person cancelled it while it was worked on.
+    pub is_cancelled: bool,
 }
 
 /// The requests that were closed, and which of their members have another that waits for its turn.
@@ -189,6 +194,8 @@ pub async fn end(
                                     else coalesce(s.role, m.role_task_id) end,
                 role_requested_at = case when s.role is null then m.role_requested_at
                                          else greatest(m.role_requested_at, s.requested_at) end,
+                desired_task_id = case when s.state = 'cancelled' and m.desired_task_id = s.id then null
+                                       else m.desired_task_id end,
                 watch_task_id = case when s.watch_after is null then m.watch_task_id else s.id end,
                 watch_operation = case when s.watch_after is null then m.watch_operation
                                        when m.ready_is_removal then 'remove' else 'invite' end,
@@ -230,7 +237,7 @@ pub async fn end(
         from ended e
         where t.id = e.id and t.workspace_id = e.workspace_id
         returning t.id, t.workspace_id, t.integration_id, t.member_id, e.has_blocked as "has_blocked!", t.attempts,
-                  t.superseded_by"#,
+                  t.superseded_by, t.cancel_reason is not null as "is_cancelled!""#,
         &keys.workspaces,
         &keys.integrations,
         &keys.members,
@@ -256,7 +263,8 @@ pub async fn end(
     let mut closed = Closed::default();
     for row in rows {
         let attempts = u32::try_from(row.attempts).unwrap_or(0);
-        closed.tasks.insert(row.id, ClosedRow { attempts, superseded_by: row.superseded_by });
+        let (superseded_by, is_cancelled) = (row.superseded_by, row.is_cancelled);
+        closed.tasks.insert(row.id, ClosedRow { attempts, superseded_by, is_cancelled });
         if row.has_blocked {
             closed.blocked.push(row.workspace_id, row.integration_id, row.member_id);
         }
@@ -343,12 +351,12 @@ impl Release<'_> {
         }
     }
 
-    /// Whether a later request that marked the task meanwhile has it looked at now, to be closed.
+    /// Whether a later request or a person that called the task off meanwhile has it looked at now, to be closed.
     fn yields(&self) -> bool {
         match self.goes_on {
             GoesOn::Watch { .. } | GoesOn::Park { .. } => false,
             GoesOn::Retry { .. } => true,
-            GoesOn::Wait { .. } => self.task.superseded_by.is_none(),
+            GoesOn::Wait { .. } => !self.task.is_called_off(),
         }
     }
 
@@ -416,7 +424,8 @@ pub async fn release(
                                   + case when s.yields
                                               and exists (select from reconciler.automation_tasks t
                                                           where t.id = s.id and t.workspace_id = s.workspace_id
-                                                            and t.superseded_by is not null)
+                                                            and (t.superseded_by is not null
+                                                                 or t.cancel_reason is not null))
                                          then interval '0' else s.after end,
                 lease_until = null, unreleased_claims = 0
             from (select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::interval[],

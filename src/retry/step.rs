@@ -139,9 +139,7 @@ async fn watch(
         }
     };
     match look(backend, task).await {
-        Ok(Observation::AsWanted)
-            if task.superseded_by.is_none() && decide::is_believed(task, &ended) =>
-        {
+        Ok(Observation::AsWanted) if !task.is_called_off() && decide::is_believed(task, &ended) => {
             Next::Succeed { reason: "Confirmed in the app after an attempt" }
         }
         Ok(_) | Err(BackendError::NotFound { .. }) if lost => {

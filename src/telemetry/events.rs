@@ -87,6 +87,8 @@ events! {
         ["task.id, action.id, workspace.id, integration.id, operation, reason, failure.code, attempts"], "Work the action: `cerby-reconciler actions show ID`.";
     ACTION_SUPERSEDED = "action.superseded" WARN, "A newer request replaced this manual action. Stop working on it.",
         ["action.id, superseded_by"], "Stop: do not make this change in the app any more.";
+    TASK_CANCELLED = "task.cancelled" INFO, "A person decided that the task is not to be tried any more.",
+        ["task.id, integration.id"], "Nothing.";
     ACTIONS_OVERDUE = "actions.overdue" WARN, "Manual actions of an integration are past their deadlines: `actions` of one operation since the last such line. Each has a line of its own, `action.overdue`.",
         ["workspace.id, integration.id, operation, actions"], "Work the actions, or dismiss them with a reason: `cerby-reconciler actions list`.";
     ACTION_OVERDUE = "action.overdue" INFO, "A manual action is past its deadline. Logged once per action.",

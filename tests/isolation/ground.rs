@@ -66,7 +66,7 @@ impl<'a> Row<'a> {
     }
 
     /// What only a person can do.
-    pub(crate) fn for_a_person(self) -> Self {
+    pub(crate) fn needs_no_automation(self) -> Self {
         Self { code: "NotEnoughSeats", ..self }
     }
 }
@@ -163,7 +163,7 @@ impl Ground {
             apps,
             replica,
         };
-        let row = Row { workspace: ELSEWHERE, ..Row::removal(DESK, "quiet").for_a_person() };
+        let row = Row { workspace: ELSEWHERE, ..Row::removal(DESK, "quiet").needs_no_automation() };
         ground.reminder = ground.with_action(row).await;
         ground
     }
@@ -301,7 +301,7 @@ impl Ground {
 
     async fn done_by_hand(&self, member: &str) -> Duration {
         let began = Instant::now();
-        let action = self.with_action(Row::removal(BY_HAND, member).for_a_person()).await;
+        let action = self.with_action(Row::removal(BY_HAND, member).needs_no_automation()).await;
         assert!(self.apps.person_removes(HERE, BY_HAND, member));
         self.say_done(action).await;
         eventually("it is verified", async || self.is_verified(action).await).await;

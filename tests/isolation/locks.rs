@@ -115,7 +115,7 @@ const SYNCS: &str = "
 
 async fn with_a_victim(pool: PgPool) -> Ground {
     let ground = Ground::new(pool).await;
-    ground.with_action(Row::removal(DESK, VICTIM).for_a_person()).await;
+    ground.with_action(Row::removal(DESK, VICTIM).needs_no_automation()).await;
     ground.own(SYNCS).await;
     ground
 }
@@ -229,7 +229,7 @@ async fn nobody_can_lock_the_daemons_row_through_the_view_of_integrations(pool: 
 async fn an_invite_is_never_sent_while_a_later_removal_of_its_member_is_stored(pool: PgPool) {
     let ground = Ground::new(pool).await;
     // An open action, and an invite that waits behind it.
-    let action = ground.with_action(Row::removal(DESK, VICTIM).for_a_person()).await;
+    let action = ground.with_action(Row::removal(DESK, VICTIM).needs_no_automation()).await;
     let invite = ground.insert(Row { operation: "invite", ..Row::removal(DESK, VICTIM) }).await;
     let blocked = "select exists (select from reconciler.task_places where task_id = $1 and place = 'blocked')";
     eventually("the invite waits", async || ground.is(blocked, invite).await).await;
@@ -262,7 +262,7 @@ async fn an_invite_whose_turn_it_is_waits_for_a_removal_that_has_no_place_yet(po
     let ground = Ground::new(pool).await;
     let pause = "update reconciler.integrations set status = 'paused', status_reason = 'x'
                  where workspace_id = 'acme' and integration_id = 'desk'";
-    ground.with_action(Row::removal(DESK, "quiet").for_a_person()).await;
+    ground.with_action(Row::removal(DESK, "quiet").needs_no_automation()).await;
     ground.own(pause).await;
     let invite = ground.insert(Row { operation: "invite", ..Row::removal(DESK, VICTIM) }).await;
     let ready = "select exists (select from reconciler.members where ready_task_id = $1)";
@@ -289,8 +289,8 @@ async fn an_invite_whose_turn_it_is_waits_for_a_removal_that_has_no_place_yet(po
 #[sqlx::test(migrations = false)]
 async fn two_people_who_say_done_in_one_app_do_not_wait_for_each_other(pool: PgPool) {
     let ground = Ground::new(pool).await;
-    let first = ground.with_action(Row::removal(DESK, "m0").for_a_person()).await;
-    let second = ground.with_action(Row::removal(DESK, "m1").for_a_person()).await;
+    let first = ground.with_action(Row::removal(DESK, "m0").needs_no_automation()).await;
+    let second = ground.with_action(Row::removal(DESK, "m1").needs_no_automation()).await;
     for member in ["m0", "m1"] {
         assert!(ground.apps.person_removes(HERE, DESK, member));
     }

@@ -153,7 +153,7 @@ async fn odd_settings_of_an_app_keep_no_other_app_from_being_read(pool: PgPool) 
 #[sqlx::test(migrations = false)]
 async fn a_number_that_a_claim_would_divide_by_is_refused(pool: PgPool) {
     let ground = Ground::new(pool).await;
-    ground.with_action(Row::removal(DESK, "quiet").for_a_person()).await;
+    ground.with_action(Row::removal(DESK, "quiet").needs_no_automation()).await;
     let mut person = ground.session("reconciler_operator").await;
     for number in ["2147483647", "100001", "0", "-1"] {
         for column in ["starts_per_minute", "max_in_flight"] {

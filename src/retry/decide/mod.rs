@@ -48,9 +48,9 @@ pub enum AfterLook {
 
 /// What to do with a task whose workers die even while they look: nothing is asked for it any more.
 pub fn before_look(policy: &Policy, task: &ClaimedTask) -> Option<Next> {
-    is_deadly(policy, task).then(|| match task.superseded_by {
-        Some(_) => Next::Supersede,
-        None => escalate(EscalationReason::WorkersDied, &task.first_failure),
+    is_deadly(policy, task).then(|| match task.is_called_off() {
+        true => Next::CallOff,
+        false => escalate(EscalationReason::WorkersDied, &task.first_failure),
     })
 }
 
@@ -62,8 +62,8 @@ pub fn after_look(
     now: DateTime<Utc>,
 ) -> AfterLook {
     let unsettled = unsettled_for(policy, task, now);
-    if task.superseded_by.is_some() {
-        return AfterLook::Record(unsettled.map_or(Next::Supersede, settle));
+    if task.is_called_off() {
+        return AfterLook::Record(unsettled.map_or(Next::CallOff, settle));
     }
     if *seen == Observation::AsWanted && !is_doubtful(task) {
         return AfterLook::Record(Next::Succeed { reason: already(task) });
@@ -133,8 +133,8 @@ pub fn after_failure(
     failure: Failure,
     now: DateTime<Utc>,
 ) -> Next {
-    if task.superseded_by.is_some() {
-        return Next::Supersede;
+    if task.is_called_off() {
+        return Next::CallOff;
     }
     let reason = match failure.class(task.wanted.operation) {
         FailureClass::Credential(remedy) => return Next::Park { failure, remedy },
@@ -159,7 +159,7 @@ pub fn after_lost_job(
     failure: Failure,
     now: DateTime<Utc>,
 ) -> Next {
-    if task.superseded_by.is_some() {
+    if task.is_called_off() {
         return unsettled(policy.settle(), Lost::Job);
     }
     match after_failure(policy, task, failure, now) {
@@ -174,8 +174,8 @@ pub fn after_unanswered_look(policy: &Policy, task: &ClaimedTask, error: &Backen
     match error {
         // The look asks for the integration before it says that a member is absent.
         BackendError::NotFound { .. } => {
-            if task.superseded_by.is_some() {
-                return Next::Supersede;
+            if task.is_called_off() {
+                return Next::CallOff;
             }
             escalate(EscalationReason::IntegrationGone, &task.first_failure)
         }
@@ -211,20 +211,22 @@ pub struct Begins {
     /// The time until it is due, from when it was received: none if only a look is wanted.
     pub after: Duration,
     /// Whether automation cannot do it: after a look, a person is asked, whatever the status of the integration.
-    pub for_a_person: bool,
+    pub needs_no_automation: bool,
 }
 
 /// How a new task begins: with a look at once, or with an attempt after the first delay.
 pub fn begins(policy: &Policy, arrival: &Arrival<'_>) -> Begins {
     let class = arrival.failure.class(arrival.operation);
-    let for_a_person = !arrival.has_automation
+    let needs_no_automation = !arrival.has_automation
         || !can_automate(arrival.application, arrival.operation)
         || matches!(class, FailureClass::Person(_) | FailureClass::NoAutomation);
     let after = match class {
-        FailureClass::Transient if !for_a_person => backoff::delay(policy.of(arrival.operation), 0),
+        FailureClass::Transient if !needs_no_automation => {
+            backoff::delay(policy.of(arrival.operation), 0)
+        }
         _ => Duration::ZERO,
     };
-    Begins { after, for_a_person }
+    Begins { after, needs_no_automation }
 }
 
 /// A new task, as far as its beginning depends on it.
@@ -325,7 +327,7 @@ pub fn sign(task: &ClaimedTask, next: &Next) -> Sign {
                 _ => Sign::Works,
             }
         }
-        Next::Wait { .. } | Next::Park { .. } | Next::Escalate { .. } | Next::Supersede => {
+        Next::Wait { .. } | Next::Park { .. } | Next::Escalate { .. } | Next::CallOff => {
             Sign::Nothing
         }
     }

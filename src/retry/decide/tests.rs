@@ -44,6 +44,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         running: None,
         uncertain_since: None,
         superseded_by: None,
+        cancel_reason: None,
         unreleased_claims: 1,
         claimed_at: now(),
         touched_by_hand: false,
@@ -63,7 +64,7 @@ fn a_task_whose_workers_die_while_they_look_is_not_looked_at_for_ever() {
     assert_eq!(after(6, None), None);
     assert_eq!(after(7, None).as_deref(), Some("escalate WorkersDied"));
     assert_eq!(after(6, Some(2)), None);
-    assert_eq!(after(7, Some(2)).as_deref(), Some("supersede"));
+    assert_eq!(after(7, Some(2)).as_deref(), Some("call off"));
     let running = Some(("job".to_owned(), now()));
     let watched = ClaimedTask { unreleased_claims: 7, running, ..task(Operation::Invite) };
     let next = before_look(&policy(), &watched).map(|next| word_of(&next));
@@ -87,7 +88,7 @@ fn word_of(next: &Next) -> String {
         Next::Wait { lost, .. } => format!("wait, lost {lost:?}"),
         Next::Park { .. } => "park".to_owned(),
         Next::Escalate { reason, .. } => format!("escalate {reason:?}"),
-        Next::Supersede => "supersede".to_owned(),
+        Next::CallOff => "call off".to_owned(),
     }
 }
 
@@ -118,8 +119,8 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             &gone,
             "escalate Deprovisioned",
         ),
-        ("superseded", ClaimedTask { superseded_by: Some(2), ..of() }, &THERE, "supersede"),
-        ("superseded and gone", ClaimedTask { superseded_by: Some(2), ..of() }, &gone, "supersede"),
+        ("superseded", ClaimedTask { superseded_by: Some(2), ..of() }, &THERE, "call off"),
+        ("superseded and gone", ClaimedTask { superseded_by: Some(2), ..of() }, &gone, "call off"),
         (
             "superseded with something on its way",
             ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(1), ..of() },
@@ -130,7 +131,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             "superseded and settled",
             ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(121), ..of() },
             &gone,
-            "supersede",
+            "call off",
         ),
         ("unsettled", ClaimedTask { uncertain_since: seconds_ago(1), ..of() }, &THERE, "wait"),
         ("settled", ClaimedTask { uncertain_since: seconds_ago(121), ..of() }, &THERE, "run"),
@@ -348,12 +349,12 @@ fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
     let begun = |failure: &Failure, has_automation, application| {
         let arrival =
             Arrival { operation: Operation::Invite, application, has_automation, failure };
-        let Begins { after, for_a_person } = begins(&policy(), &arrival);
-        (after.as_secs(), for_a_person)
+        let Begins { after, needs_no_automation } = begins(&policy(), &arrival);
+        (after.as_secs(), needs_no_automation)
     };
     let (transient, app) = (Failure::ours("LoginTimeout"), "an_app_nobody_catalogued");
-    let (after, for_a_person) = begun(&transient, true, app);
-    assert!((48..=72).contains(&after) && !for_a_person);
+    let (after, needs_no_automation) = begun(&transient, true, app);
+    assert!((48..=72).contains(&after) && !needs_no_automation);
     assert_eq!(begun(&Failure::ours("NotEnoughSeats"), true, app), (0, true));
     assert_eq!(begun(&transient, false, app), (0, true));
     let no_way_to_invite = "6sense_tenant";
@@ -405,7 +406,7 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
         (&idle, escalate("PageChanged"), Sign::Nothing),
         (&at_work, waits(false), Sign::Nothing),
         (&idle, waits(true), Sign::LimitsRate(Duration::from_secs(9))),
-        (&at_work, Next::Supersede, Sign::Nothing),
+        (&at_work, Next::CallOff, Sign::Nothing),
     ];
     for (task, next, expected) in table {
         assert_eq!(sign(task, &next), expected, "{next:?}");

@@ -1,0 +1,85 @@
+//! Tasks that a person cancelled: what is not in flight ends at once, without a word from the backend; what is in flight
+//! is marked, and its worker ends it once nothing of it is on its way, as what a later request overtook.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+
+use crate::emit;
+use crate::manual_action::nudges::Nudge;
+use crate::member::store::{Member, Ordered, forget_desire, give_turn, lock, write_order};
+use crate::membership::Operation;
+use crate::retry::cancel::{self, Cancelled};
+use crate::store::StoreError;
+
+/// Takes up cancellations; those that are too early, as their tasks have no place yet.
+pub(super) async fn take_up(
+    connection: &mut PgConnection,
+    nudges: &[Nudge],
+) -> Result<BTreeSet<i64>, StoreError> {
+    let mut late = BTreeSet::new();
+    for nudge in nudges {
+        let Some((task, reason)) = &nudge.cancelled else { continue };
+        let Some(cancelled) = cancel::find(connection, &nudge.workspace, *task).await? else {
+            continue; // it has ended meanwhile
+        };
+        if cancelled.has_place {
+            cancel_one(connection, &cancelled, reason).await?;
+        } else {
+            late.insert(nudge.id);
+        }
+    }
+    Ok(late)
+}
+
+async fn cancel_one(
+    connection: &mut PgConnection,
+    cancelled: &Cancelled,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let key = &cancelled.key;
+    let Some(member) = lock(connection, [key].into_iter()).await?.remove(key) else {
+        return Ok(());
+    };
+    let is_in_flight = member.ready == Some(cancelled.task) && member.in_flight;
+    write_order(connection, &[without(cancelled, &member, is_in_flight)]).await?;
+    if is_in_flight {
+        return cancel::mark(connection, cancelled, reason).await;
+    }
+    cancel::close(connection, cancelled, reason, &closed_reason(reason)).await?;
+    forget_desire(connection, key, cancelled.task).await?;
+    give_turn(connection, &[key].into_iter().collect()).await?;
+    say(cancelled.task, &key.integration);
+    Ok(())
+}
+
+/// The requests of the member as they are, without the one that is cancelled unless it is in flight.
+fn without<'a>(cancelled: &'a Cancelled, member: &Member, is_in_flight: bool) -> Ordered<'a> {
+    let is_ready = member.ready == Some(cancelled.task);
+    let was_tried =
+        !is_in_flight && (cancelled.was_tried || is_ready && member.trying_since.is_some());
+    let is_removal = cancelled.operation == Operation::Remove;
+    Ordered {
+        key: &cancelled.key,
+        keeps_turn: is_in_flight || !is_ready,
+        is_overtaken: is_in_flight,
+        blocked: member.blocked.iter().copied().filter(|task| *task != cancelled.task).collect(),
+        ends_action: false,
+        removed_by_hand: false,
+        admitted_by_hand: false,
+        removal_tried: was_tried && is_removal,
+        admission_tried: was_tried && !is_removal,
+        removal: None,
+        invite: None,
+        role: None,
+    }
+}
+
+/// What the row of a cancelled task says.
+pub(super) fn closed_reason(reason: &str) -> String {
+    format!("Cancelled by a person: {reason}")
+}
+
+pub(super) fn say(task: i64, integration: &str) {
+    emit!(TASK_CANCELLED, task.id = task, integration.id = integration, "Not to be tried any more");
+}
