@@ -70,6 +70,7 @@ create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
 create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at) where member_id is not null;
+create index ended_actions on reconciler.manual_actions (closed_at) where closed_at is not null;
 create index action_of_a_task on reconciler.manual_actions (task_id);
 
 -- Which status may follow which. People and the daemon have different arrows.
@@ -219,3 +220,33 @@ create trigger action_changes_are_recorded
     after update on reconciler.manual_actions
     referencing old table as old_rows new table as new_rows
     for each statement execute function reconciler.record_action_changes();
+
+-- Retention is the one way to delete an action, and it says what it deleted. What is told of it in the trail stays: that
+-- names nobody.
+create function reconciler.delete_ended_actions(p_older_than interval, p_limit integer) returns bigint
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_deleted bigint;
+begin
+    if p_older_than < interval '1 day' then
+        raise exception 'ended actions are kept for at least a day, not %', p_older_than
+            using errcode = 'check_violation';
+    end if;
+    with old as materialized (
+        select ctid as place from reconciler.manual_actions
+        where closed_at < clock_timestamp() - p_older_than
+        order by closed_at
+        limit p_limit
+        for update skip locked
+    ), deleted as (
+        delete from reconciler.manual_actions a using old where a.ctid = old.place
+        returning a.id, a.workspace_id, a.status
+    ), told as (
+        insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+        select 'action.deleted', workspace_id, 'action', id::text, jsonb_build_object('status', status) from deleted
+    )
+    select count(*) into v_deleted from deleted;
+    return v_deleted;
+end
+$$;

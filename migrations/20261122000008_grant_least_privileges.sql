@@ -55,4 +55,5 @@ grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.is_limited(reconciler.integration_settings, reconciler.integration_states,
                                                 integer, integer),
                           reconciler.admit(integer, integer, integer, text[]),
-                          reconciler.delete_old_events(interval, integer) to reconciler_daemon;
+                          reconciler.delete_old_events(interval, integer),
+                          reconciler.delete_ended_actions(interval, integer) to reconciler_daemon;

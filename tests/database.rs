@@ -363,6 +363,36 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
     assert_eq!(left.len(), 2, "the task of the unfinished action stays");
 }
 
+/// Personal data does not stay for ever, and what happened is told for longer, without it.
+#[sqlx::test(migrations = false)]
+async fn retention_deletes_ended_actions_and_leaves_the_evidence(pool: PgPool) {
+    let (world, dismissed) = with_an_action(pool).await;
+    sqlx::query("update reconciler.manual_actions set status = 'dismissed', note = 'wanted'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.take_up().await;
+    world.upkeep().await;
+    let left = "select count(*) from reconciler.manual_actions";
+    assert_eq!(world.count(left).await, 1, "it has just ended");
+    let age = "set session_replication_role = replica;
+               update reconciler.manual_actions set closed_at = now() - interval '91 days'";
+    sqlx::raw_sql(age).execute(&world.pool).await.unwrap();
+    world.upkeep().await;
+    assert_eq!(world.count(left).await, 0);
+    let trail = "select string_agg(what, ' ' order by id) from reconciler.events
+                 where subject = 'action' and subject_id = $1::text";
+    let trail = world.text(trail, dismissed).await;
+    assert_eq!(trail, "action.opened action.dismissed action.deleted");
+    let named =
+        "select count(*) from reconciler.events where detail::text like '%@%' or actor like '%@%'";
+    assert_eq!(world.count(named).await, 0, "no address outlives the action");
+    let mut tx = world.pool.begin().await.unwrap();
+    sqlx::query("set local role reconciler_daemon").execute(&mut *tx).await.unwrap();
+    let message = refusal(&mut tx, "delete from reconciler.manual_actions").await;
+    assert!(message.contains("permission denied"), "{message}");
+}
+
 #[sqlx::test(migrations = false)]
 async fn an_overdue_action_is_told_once(pool: PgPool) {
     let (world, _) = with_an_action(pool).await;

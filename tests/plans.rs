@@ -339,6 +339,7 @@ const NOW_AND_THEN: &[Statement] = &[
     ("request_watch_snapshots", &["10", "'1 h'"], 150),
     ("delete_finished_syncs", &["90", "100"], 20),
     ("delete_old_events", &["90", "100"], 50),
+    ("delete_ended_actions", &["90", "100"], 1_000),
     ("claim_syncs", &["10", "'45 s'"], 30),
     ("finish_sync", &["20002", "'acme'", "0", "'finished'", "'read'", "'{}'"], 40),
     ("members_of_an_integration", &["'acme'", "'app-7'"], 3_200),

@@ -49,6 +49,7 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("upkeep.batch", i64::from(config.upkeep.batch)),
         ("wakeup.poll_ms", config.wakeup.poll_ms as i64),
         ("retention.finished_tasks_days", i64::from(config.retention.finished_tasks_days)),
+        ("retention.ended_actions_days", i64::from(config.retention.ended_actions_days)),
     ];
     for (key, value) in at_least_one {
         must(value >= 1, format!("{key} = {value}: must be at least 1"));

@@ -163,7 +163,7 @@ tables! {
         held_s: u64,
     }
     /// How long finished work is kept.
-    Retention { finished_tasks_days: u32, events_days: u32, }
+    Retention { finished_tasks_days: u32, ended_actions_days: u32, events_days: u32, }
     /// Healing, reminders and retention.
     Upkeep { every_s: u64, batch: i32, }
     /// The listener of the probes.

@@ -146,7 +146,7 @@ events! {
     UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN, "The database refused a step of upkeep; the other steps go on, and the step is tried again in the next round.",
         ["step, error"], "Report it with its error.";
     UPKEEP_DELETED = "upkeep.deleted" INFO, "Rows past their retention were deleted.",
-        ["tasks, events"], "Nothing.";
+        ["tasks, actions, events"], "Nothing.";
 }
 
 /// Writes one line of the closed set: `emit!(TASK_SUCCEEDED, task.id = 7, "message")`.

@@ -212,9 +212,11 @@ async fn delete(
     let swept = store::delete_finished_tasks(pool, kept, batch, sweep.after).await?;
     sweep.after = swept.up_to.unwrap_or_default();
     store::delete_finished_syncs(pool, kept, batch).await?;
+    let kept = days(retention.ended_actions_days);
+    let actions = store::delete_ended_actions(pool, kept, batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
-    if swept.deleted > 0 || events > 0 {
-        emit!(UPKEEP_DELETED, tasks = swept.deleted, events, "Past their retention");
+    if swept.deleted > 0 || actions > 0 || events > 0 {
+        emit!(UPKEEP_DELETED, tasks = swept.deleted, actions, events, "Past their retention");
     }
-    Ok(swept.up_to.is_some() || events >= i64::from(batch))
+    Ok(swept.up_to.is_some() || actions.max(events) >= i64::from(batch))
 }

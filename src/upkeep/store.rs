@@ -425,6 +425,25 @@ pub(super) async fn delete_old_events(
     .await?)
 }
 
+/// Deletes manual actions that ended more than `days` ago, at most `limit`.
+pub(super) async fn delete_ended_actions(
+    pool: &PgPool,
+    days: i32,
+    limit: i32,
+) -> Result<i64, StoreError> {
+    let mut tx = begin(pool).await?;
+    let deleted = sqlx::query_scalar!(
+        r#"-- delete_ended_actions
+        select reconciler.delete_ended_actions(make_interval(days => $1), $2) as "deleted!""#,
+        days,
+        limit,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
+
 /// Members whose check is due, as integrations to be read; how many were asked for, once an hour until one has been read.
 pub(super) async fn request_watch_snapshots(
     pool: &PgPool,
