@@ -129,7 +129,7 @@ $$;
 -- them until the caller's statement ends, and skips those that another replica has locked: limits hold for all replicas
 -- together, and nobody waits for anybody. Each statement here has a fresh snapshot, so it counts what others took before.
 create function reconciler.admit(p_limit integer, p_max_in_flight integer, p_starts_per_minute integer,
-                                 p_silent_workspaces text[])
+                                 p_resting text[])
     returns table (workspace_id text, integration_id text, takes integer, is_probe boolean, in_flight bigint[])
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -160,7 +160,7 @@ begin
             for no key update skip locked
             offset 0
         ) b
-        where a.workspace_id <> all (p_silent_workspaces)
+        where a.workspace_id <> all (p_resting) and a.workspace_id || '/' || a.integration_id <> all (p_resting)
         order by random()
     loop
         workspace_id := d.workspace_id;

@@ -39,6 +39,7 @@ create table reconciler.automation_tasks (
     cancel_reason          text,
     returned_at            timestamptz,
     trying_since           timestamptz,
+    unanswered_since       timestamptz,
     effects_possible_until timestamptz,
     closed_at              timestamptz,
     closed_reason          text,
@@ -132,6 +133,8 @@ comment on column reconciler.automation_tasks.needs_no_automation is
     'Automation cannot do it: the member is looked at, and a person is asked, whatever the status of the integration.';
 comment on column reconciler.automation_tasks.trying_since is
     'Of a task that ended, or that stepped back for an older one: when trying began.';
+comment on column reconciler.automation_tasks.unanswered_since is
+    'Since when the backend gives no usable answer about its member while it answers about others.';
 comment on column reconciler.automation_tasks.returned_at is
     'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
 

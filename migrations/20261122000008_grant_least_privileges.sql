@@ -37,7 +37,7 @@ grant execute on function reconciler.request_snapshot(text, text), reconciler.ca
 
 -- What the backend asked for stays as it was asked.
 grant update (state, ordered_at, needs_no_automation, attempts, next_attempt_at, last_error, superseded_by, cancel_reason, returned_at, trying_since,
-              effects_possible_until, closed_at, closed_reason)
+              unanswered_since, effects_possible_until, closed_at, closed_reason)
     on reconciler.automation_tasks to reconciler_daemon;
 grant insert, delete on reconciler.automation_tasks to reconciler_daemon;
 grant select, insert, update, delete

@@ -1,7 +1,8 @@
 //! The right to write a row: a token that grows with every claim, and the time it lasts.
 //!
 //! Every write by a worker names its token; after another claim it matches nothing, so a late worker
-//! changes nothing. No heartbeat: a step is shorter than its lease by construction.
+//! changes nothing. No heartbeat: a step of a task is shorter than its lease by construction. A sync may read many thousands
+//! of members, and renews its lease while it does.
 
 use std::time::{Duration, Instant};
 

@@ -434,6 +434,66 @@ async fn pages_that_never_end_are_read_as_often_as_allowed() {
     assert_eq!(lines.len(), 5);
 }
 
+/// A list of so many members, each with a photo of so many KiB, in pages as large as asked for up to a largest size.
+fn with_photos(count: usize, kib: usize, largest: usize) -> impl Fn(&Heard) -> Reply {
+    let photo = "x".repeat(kib * 1024);
+    move |heard| {
+        let size = heard.target.split("page%5Bsize%5D=").nth(1).and_then(|size| size.parse().ok());
+        let size = largest.min(size.expect("a size in the query"));
+        let first = (heard.page() - 1) * size;
+        let members: Vec<_> = (first..count.min(first + size))
+            .map(|number| {
+                let mut member = member(&format!("m{number}"));
+                member["attributes"]["photo"] = json!(photo);
+                member
+            })
+            .collect();
+        page(&members, first + size < count, json!(count))
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_is_asked_for_again_in_smaller_ones() {
+    for (largest, sizes) in [(100, vec![100, 50]), (30, vec![100, 50, 25, 12])] {
+        let server = Server::start(with_photos(99, 50, largest)).await;
+        let limit = if largest == 100 { "4096" } else { "700" };
+        let client = client(server.address, &[("MAX_RESPONSE_KIB", limit)]);
+        let read = client.members("acme", "app-1").await.expect("a snapshot");
+        assert!(read.is_complete(), "{:?}", read.gaps);
+        assert_eq!(read.members.len(), 99);
+        let mut asked: Vec<usize> = server
+            .lines()
+            .iter()
+            .filter_map(|line| line.split("page%5Bsize%5D=").nth(1)?.parse().ok())
+            .collect();
+        asked.dedup();
+        assert_eq!(asked, sizes);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_is_too_large_names_the_key_to_raise() {
+    let server = Server::start(with_photos(3, 50, 100)).await;
+    let small = [("MAX_RESPONSE_KIB", "40")];
+    let error = refused(client(server.address, &small).members("acme", "app-1").await);
+    assert!(error.to_string().contains("backend.max_response_kib = 40"), "{error}");
+    assert_eq!(server.lines().len(), 7, "100, 50, 25, 12, 6, 3, 1");
+}
+
+#[tokio::test]
+async fn a_report_has_a_limit_of_its_own() {
+    let people: Vec<_> = (0..2000).map(|n| json!({"id": format!("m{n}")})).collect();
+    let attributes = json!({"status": "ready", "newUsers": people, "removedUsers": [],
+        "updatedRoles": []});
+    let server = Server::always(ok(&json!({"data": {"id": "r1", "attributes": attributes}}))).await;
+    let limited =
+        |kib| client(server.address, &[("MAX_RESPONSE_KIB", "1"), ("MAX_REPORT_KIB", kib)]);
+    let report = limited("64").report("acme", "app-1").await.expect("an answer");
+    assert_eq!(report.map(|report| report.new_members.len()), Some(2000));
+    let error = refused(limited("8").report("acme", "app-1").await);
+    assert!(error.to_string().contains("backend.max_report_kib = 8"), "{error}");
+}
+
 #[tokio::test]
 async fn an_empty_page_with_a_next_one_is_no_end() {
     let (read, lines) = snapshot(|heard| match heard.page() {

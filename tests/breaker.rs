@@ -318,6 +318,23 @@ async fn a_rate_limit_holds_the_integration_for_as_long_as_it_asks(pool: PgPool)
     );
 }
 
+#[sqlx::test(migrations = false)]
+async fn a_rate_limit_without_a_time_to_come_holds_for_twice_as_long_each_time(pool: PgPool) {
+    let world = with_a_dozen_removals(pool).await;
+    let odd = [RetryAfter::Seconds(0), RetryAfter::Past, RetryAfter::Absent];
+    for ((nth, retry_after), expected) in (0..).zip(odd).zip([300, 600, 1200]) {
+        let fault = HttpFault::RateLimited(retry_after);
+        world.apps.inject(Injection { call: Call::Remove, nth, fault });
+        world.let_time_pass().await;
+        work_off(&world, 1).await;
+        let seconds = "select extract(epoch from status_until - status_since)::bigint
+                       from reconciler.integration_states where status = 'tripped'";
+        let seconds = number(&world, seconds).await;
+        assert!((expected - 2..=expected).contains(&seconds), "{seconds} s");
+        assert_eq!(world.apps.counters().requests(Call::Remove), nth + 1);
+    }
+}
+
 /// Every removal of the app is refused with the same credential code, as is the check for updates.
 fn refuse_login(world: &World) {
     let code = || Fate::Permanent("BadCredentials".to_owned());
@@ -543,7 +560,8 @@ async fn limits_leave_no_trace_on_tasks_that_do_not_pass(pool: PgPool) {
         tasks: 100,
         max_in_flight: None,
         starts_per_minute: None,
-        silent_workspaces: Vec::new(),
+        resting: Vec::new(),
+        only: None,
         due_from: DueFrom::default(),
     };
     for _ in 0..3 {

@@ -14,7 +14,7 @@ use cerby_reconciler::retry::floors::DueFrom;
 use cerby_reconciler::retry::record::{
     Breakers, End, EndState, GoesOn, Release, end, release, release_one,
 };
-use cerby_reconciler::retry::{ClaimedTask, Lost};
+use cerby_reconciler::retry::{ClaimedTask, Lost, WaitCause};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
@@ -28,7 +28,8 @@ fn ten() -> Quota {
         tasks: 10,
         max_in_flight: None,
         starts_per_minute: None,
-        silent_workspaces: Vec::new(),
+        resting: Vec::new(),
+        only: None,
         due_from: DueFrom::default(),
     }
 }
@@ -135,7 +136,7 @@ fn every_way_to_go_on() -> [GoesOn<'static>; 4] {
     [
         GoesOn::Watch { job: "job", started: true },
         GoesOn::Retry { error: "why", lost: Lost::Nothing },
-        GoesOn::Wait { why: "why", lost: Lost::Nothing },
+        GoesOn::Wait { why: "why", lost: Lost::Nothing, cause: WaitCause::Outage },
         GoesOn::Park { error: "why" },
     ]
 }

@@ -637,6 +637,58 @@ async fn a_failed_job_stays_one_whatever_its_details_are() {
 }
 
 #[tokio::test]
+async fn a_broken_character_hides_no_more_than_itself() {
+    let parrot = Parrot::start().await;
+    let broken = [
+        &br"\ud83d"[..],
+        br"\ude00 \ud83d",
+        br"\ud83d\n",
+        br"\u12",
+        br"\x",
+        b"\x01 \t",
+        b"\xff\xf0\x9f",
+    ];
+    let fields = [
+        // In a job, what its failure says: a word that matters beside a text that is broken.
+        (Job, "message", br#"{"data": {"id": "j1", "attributes": {"status": "error", "errorDetails":
+            {"errorType": "NotEnoughSeats", "message": "BROKEN", "more": 1e999}, "more": NaN}}}"#.to_vec()),
+        (Member, "an unused field", br#"{"data": {"id": "jo", "attributes": {"entitlements": [],
+            "email": "jo@example.com", "photo": "BROKEN", "score": 1e999, "more": -Infinity}}}"#.to_vec()),
+        (Members, "an unused field", br#"{"data": [{"id": "jo", "attributes": {"entitlements": [],
+            "photo": "BROKEN", "score": 1e999}}], "meta": {"page": {"total": 1}}, "more": "BROKEN"}"#.to_vec()),
+        (Integration, "an unused field", br#"{"data": {"id": "app-1", "name": "BROKEN"}}"#.to_vec()),
+        (Invite, "an unused field", br#"{"data": {"id": "j1", "name": "BROKEN"}}"#.to_vec()),
+    ];
+    for (call, field, body) in fields {
+        for broken in broken {
+            let text = body.as_slice();
+            let mut whole = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+            for part in text.split(|byte| *byte == b'B').enumerate() {
+                match part {
+                    (0, part) => whole.extend_from_slice(part),
+                    (_, part) => {
+                        whole.extend_from_slice(broken);
+                        whole.extend_from_slice(&part["ROKEN".len()..]);
+                    }
+                }
+            }
+            let answer = parrot.call(call, Reply::Raw(whole)).await;
+            let is_read = match &answer {
+                Ok(Answer::Job(Progress::Failed(failure))) => {
+                    failure.code.as_deref() == Some("NotEnoughSeats") && failure.message.is_some()
+                }
+                Ok(Answer::Members(snapshot)) => {
+                    snapshot.is_complete() && snapshot.members.len() == 1
+                }
+                Ok(_) => true,
+                Err(_) => false,
+            };
+            assert!(is_read, "{call:?}, {field}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn words_that_nobody_knows_are_a_job_that_still_runs() {
     let parrot = Parrot::start().await;
     for status in

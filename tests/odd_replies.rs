@@ -12,7 +12,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::lease::Lease;
 use cerby_reconciler::membership::{Operation, Trigger, Wanted};
 use cerby_reconciler::retry::{
-    ClaimedTask, Lost, Next, Policy,
+    ClaimedTask, EscalationReason, Lost, Next, Policy, WaitCause,
     step::{ByBackend, Steps},
 };
 use cerby_reconciler::simulator::{self, Call, HttpFault, Injection, Place, RetryAfter, Settings};
@@ -56,7 +56,9 @@ fn claimed(operation: Operation) -> ClaimedTask {
         trying_since: None,
         running: None,
         uncertain_since: None,
+        unanswered_since: None,
         superseded_by: None,
+        cancel_reason: None,
         unreleased_claims: 1,
         claimed_at: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
         touched_by_hand: false,
@@ -193,8 +195,58 @@ async fn a_job_of_which_nothing_sensible_is_ever_said_is_given_up_like_one_that_
             let next = next_with(&odd, Part::Job, &watching(operation, 60)).await;
             let is_given_up = matches!(&next, Next::Retry { lost: Lost::Job, failure, .. }
                 if failure.code.as_deref() == Some("JobNeverEnded"));
-            assert_eq!(is_given_up, !PASSING.contains(&name), "{operation:?}, {name}: {next:?}");
+            assert!(is_given_up, "{operation:?}, {name}: {next:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_not_given_up_while_the_backend_answers_nothing_at_all() {
+    for operation in OPERATIONS {
+        for (name, odd) in odd_replies() {
+            let server = Server::always(odd).await;
+            let step = ByBackend { backend: server.client(), policy: policy() };
+            let next = step.step(&watching(operation, 60)).await;
+            let watches = matches!(&next, Next::Watch { started: false, .. });
+            assert!(watches, "{operation:?}, {name}: {next:?}");
+        }
+    }
+}
+
+/// The next thing to record of a member whose look is answered oddly, after so many minutes without a usable answer.
+async fn next_unanswered(odd: &Reply, is_all: bool, task: &ClaimedTask, minutes: i64) -> Next {
+    let odd = odd.clone();
+    let script = move |heard: &Heard| match heard.target.ends_with("/app-1") {
+        true if !is_all => ok(&json!({"data": {"id": "app-1"}})),
+        _ => odd.clone(),
+    };
+    let server = Server::start(script).await;
+    let unanswered_since = Some(task.claimed_at - TimeDelta::minutes(minutes));
+    let task = ClaimedTask { unanswered_since, ..task.clone() };
+    ByBackend { backend: server.client(), policy: policy() }.step(&task).await
+}
+
+#[tokio::test]
+async fn a_member_of_whom_alone_nothing_usable_is_ever_said_goes_to_a_person() {
+    let deprovisioned = ClaimedTask { has_automation: false, ..claimed(Operation::Remove) };
+    let replaced = ClaimedTask { superseded_by: Some(2), ..claimed(Operation::Remove) };
+    let refused = ("a refusal", error(400, "bad_request", json!(400)));
+    for (name, odd) in odd_replies().into_iter().chain([refused]) {
+        for task in [claimed(Operation::Remove), deprovisioned.clone()] {
+            let next = next_unanswered(&odd, false, &task, 10).await;
+            let waits = matches!(&next, Next::Wait { cause: WaitCause::Member, after, .. }
+                if after.as_secs() == 300);
+            assert!(waits, "it waits for longer and longer, {name}: {next:?}");
+            let next = next_unanswered(&odd, false, &task, 60).await;
+            let is_told = matches!(&next, Next::Escalate { reason, after_attempt: false, .. }
+                if *reason == EscalationReason::Unanswered);
+            assert!(is_told, "{name}: {next:?}");
+            let next = next_unanswered(&odd, true, &task, 60).await;
+            let waits = matches!(&next, Next::Wait { cause: WaitCause::Outage, .. });
+            assert!(waits, "an outage escalates nothing, {name}: {next:?}");
+        }
+        let next = next_unanswered(&odd, false, &replaced, 1).await;
+        assert_eq!(next, Next::CallOff, "{name}");
     }
 }
 
@@ -226,9 +278,17 @@ async fn a_failed_job_of_which_nothing_sensible_is_ever_said_keeps_nobody_waitin
                 let requested_at = task.claimed_at - TimeDelta::minutes(minutes);
                 let task = ClaimedTask { job: Some("j1".into()), requested_at, ..task };
                 let next = next_with(&odd, Part::Job, &task).await;
-                let runs = matches!(&next, Next::Watch { started: true, .. });
+                let runs = |next: &Next| matches!(next, Next::Watch { started: true, .. });
                 let is_none = !PASSING.contains(&name);
-                assert_eq!(runs, is_none && minutes == 60, "{operation:?}, {name}: {next:?}");
+                assert_eq!(
+                    runs(&next),
+                    is_none && minutes == 60,
+                    "{operation:?}, {name}: {next:?}"
+                );
+                let unanswered_since = Some(requested_at);
+                let next =
+                    next_with(&odd, Part::Job, &ClaimedTask { unanswered_since, ..task }).await;
+                assert_eq!(runs(&next), minutes == 60, "{operation:?}, {name}: {next:?}");
             }
         }
         let task = ClaimedTask { job: Some("j1".into()), ..claimed(operation) };
@@ -245,9 +305,13 @@ async fn next_of_sync_with(odd: &Reply, minutes: i64) -> sync::Next {
 }
 
 async fn next_of_sync(server: &Server, minutes: i64) -> sync::Next {
-    let config = Config::from_sources(None, Some(Default::default())).expect("the defaults");
+    next_of(server, &claimed_sync(minutes)).await
+}
+
+/// A sync whose check for updates was started so many minutes ago.
+fn claimed_sync(minutes: i64) -> ClaimedSync {
     let (key, claimed_at) = (somebody(), claimed(Operation::Remove).claimed_at);
-    let sync = ClaimedSync {
+    ClaimedSync {
         id: 1,
         lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(600) },
         workspace: key.workspace,
@@ -267,12 +331,16 @@ async fn next_of_sync(server: &Server, minutes: i64) -> sync::Next {
         decision: None,
         unreleased_claims: 1,
         claimed_at,
-    };
+    }
+}
+
+async fn next_of(server: &Server, sync: &ClaimedSync) -> sync::Next {
+    let config = Config::from_sources(None, Some(Default::default())).expect("the defaults");
     let step = sync::step::Step {
         backend: &server.client(),
         policy: &sync::Policy::new(&config),
         pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL"),
-        sync: &sync,
+        sync,
     };
     step.run().await.expect("no question to the database")
 }
@@ -309,8 +377,44 @@ async fn a_snapshot_that_began_before_it_was_asked_for_proves_nothing() {
         .await;
         let next = next_of_sync(&server, 1).await;
         assert_eq!(matches!(&next, sync::Next::Judge { .. }), is_ours, "{made}: {next:?}");
-        let waits = matches!(&next, sync::Next::Again { waits: true, .. });
-        assert_eq!(waits, !is_ours, "{made}: {next:?}");
+        let is_counted = matches!(&next, sync::Next::Again { waits: false, .. });
+        assert_eq!(is_counted, !is_ours, "{made}: {next:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sync_whose_jobs_all_seem_to_begin_too_early_fails_with_that_reason() {
+    let attributes = json!({"status": "finished", "createdAt": "2024-08-29T19:00:00Z"});
+    let date = "date: Thu, 29 Aug 2024 19:32:21 GMT\r\n";
+    let job = json!({"data": {"id": "j1", "attributes": attributes}}).to_string();
+    let server = Server::always(Reply::Whole(200, date, job)).await;
+    for failures in 0..4 {
+        let sync = ClaimedSync { failures, ..claimed_sync(1) };
+        let next = next_of(&server, &sync).await;
+        match &next {
+            sync::Next::Again { waits: false, .. } => assert!(failures < 2, "{failures}"),
+            sync::Next::Fail { reason } if reason.contains("begun before") => {
+                assert!(failures >= 2, "{failures}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_alone_gets_no_usable_answer_is_counted_and_an_outage_is_not() {
+    for (name, odd) in odd_replies().into_iter().filter(|(name, _)| PASSING.contains(name)) {
+        for is_all in [false, true] {
+            let odd = odd.clone();
+            let server = Server::start(move |heard| match heard.target.ends_with("/app-1") {
+                true if !is_all => ok(&json!({"data": {"id": "app-1"}})),
+                _ => odd.clone(),
+            })
+            .await;
+            let next = next_of(&server, &claimed_sync(60)).await;
+            let is_counted = matches!(&next, sync::Next::Again { waits: false, .. });
+            assert_eq!(is_counted, !is_all, "{name}: {next:?}");
+        }
     }
 }
 

@@ -198,8 +198,8 @@ const CONFIRMED: &str = "(select array_agg('confirmed'::text) from generate_seri
 
 /// What tasks need all the time.
 const HOT: &[Statement] = &[
-    ("claim_tasks", &["100", "'45 s'", "null", "null", "'{}'", "'{}'"], 2_400),
-    ("claim_tasks", &["100", "'45 s'", "20", "600", "'{}'", "'{}'"], 2_400),
+    ("claim_tasks", &["100", "'45 s'", "null", "null", "'{}'", "'{}'", "null"], 2_400),
+    ("claim_tasks", &["100", "'45 s'", "20", "600", "'{}'", "'{}'", "null"], 2_400),
     ("hand_back_tasks", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS], 1_500),
     ("set_aside_members", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS, "'1 s'"], 2_200),
     (
@@ -243,6 +243,7 @@ const HOT: &[Statement] = &[
             YES,
             YES,
             YES,
+            TIMES,
         ],
         4_700,
     ),
@@ -340,7 +341,8 @@ const NOW_AND_THEN: &[Statement] = &[
     ("delete_finished_syncs", &["90", "100"], 20),
     ("delete_old_events", &["90", "100"], 50),
     ("delete_ended_actions", &["90", "100"], 1_000),
-    ("claim_syncs", &["10", "'45 s'"], 30),
+    ("claim_syncs", &["10", "'45 s'", "'{}'", "null"], 30),
+    ("renew_sync", &["20001", "'acme'", "0", "'1 s'"], 20),
     ("finish_sync", &["20002", "'acme'", "0", "'finished'", "'read'", "'{}'"], 40),
     ("members_of_an_integration", &["'acme'", "'app-7'"], 3_200),
     ("lock_actions", &["'acme'", "'app-7'", "now()", "0", "100"], 1_300),
@@ -575,7 +577,7 @@ const UP_TO: &str = "(select min(task_id) - 1 from reconciler.arrivals)";
 const LOOKS: [(&str, &[&str], &[&str]); 3] = [
     (
         "claim_tasks",
-        &["50", "'45 s'", "null", "null", "'{}'", "'{}'"],
+        &["50", "'45 s'", "null", "null", "'{}'", "'{}'", "null"],
         &[
             "50",
             "'45 s'",
@@ -584,6 +586,7 @@ const LOOKS: [(&str, &[&str], &[&str]); 3] = [
             "'{}'",
             "jsonb_build_object('acme', jsonb_build_object('app-0', jsonb_build_object(
                  'removals', now() - interval '1 s', 'others', now() - interval '1 s')))",
+            "null",
         ],
     ),
     ("oldest_arrivals", &["0", "50"], &[UP_TO, "50"]),

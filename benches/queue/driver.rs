@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
+use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::RetryStage;
 use cerby_reconciler::pulse::Pulse;
@@ -49,8 +50,8 @@ impl Steps for Idle {
         Next::Succeed { reason: "Confirmed in the app after an attempt" }
     }
 
-    fn silent_workspaces(&self) -> Vec<String> {
-        Vec::new()
+    fn silence(&self) -> Option<&Client> {
+        None
     }
 }
 

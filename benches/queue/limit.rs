@@ -143,7 +143,15 @@ fn cycle() -> anyhow::Result<String> {
 fn claim(queries: &[String]) -> anyhow::Result<String> {
     let claim = filled(
         only(queries, "claim_tasks")?,
-        &["p_limit", "interval '45 s'", "null::integer", "null::integer", "'{}'::text[]", "'{}'"],
+        &[
+            "p_limit",
+            "interval '45 s'",
+            "null::integer",
+            "null::integer",
+            "'{}'::text[]",
+            "'{}'",
+            "null::text",
+        ],
     );
     let last = claim.rfind("select c.ready_task_id as").context("the claim ends in a select")?;
     let (before, select) = claim.split_at(last);

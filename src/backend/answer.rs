@@ -8,26 +8,65 @@ use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::BackendError;
 use super::wire::{Errors, Object};
+use super::{BackendError, text};
+
+/// The code of a refusal that names none.
+pub(super) const NO_CODE: &str = "no code";
+
+/// An answer, and the time by the backend's clock.
+pub(super) type Dated<T> = (T, Option<DateTime<Utc>>);
+
+/// How large an answer may be, and the key that says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) key: &'static str,
+    pub(super) kib: u64,
+}
+
+/// Why a response brought no answer.
+pub(super) enum Unread {
+    /// It is larger than this.
+    TooLarge(Limit),
+    /// Anything else.
+    Error(BackendError),
+}
+
+impl From<BackendError> for Unread {
+    fn from(error: BackendError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Unread> for BackendError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Error(error) => error,
+            Unread::TooLarge(Limit { key, kib }) => Self::Nonsense(format!(
+                "more than {} bytes, which is what {key} = {kib} allows",
+                kib.saturating_mul(1024)
+            )),
+        }
+    }
+}
 
 /// Reads the answer's JSON and the backend's time, or says what came instead.
 pub(super) async fn read<T: DeserializeOwned>(
     response: Response,
-    max_bytes: usize,
-) -> Result<(T, Option<DateTime<Utc>>), BackendError> {
+    largest: Limit,
+) -> Result<Dated<T>, Unread> {
     let status = response.status();
     let retry_after = retry_after(response.headers());
     let at = date(response.headers());
-    let body = body(response, max_bytes).await;
+    let body = body(response, largest).await.map(text::readable);
     if !status.is_success() {
         // The status stands, whatever became of the body.
-        return Err(refusal(status, retry_after, &body.unwrap_or_default()));
+        return Err(refusal(status, retry_after, &body.unwrap_or_default()).into());
     }
     let body = body?;
     match errors(&body).map_err(|error| not_understood(&error))?.first() {
-        Some(first) => Err(refusal_in_a_success(status, retry_after, &body, first)),
-        None => object(&body).map(|answer| (answer, at)).map_err(|error| not_understood(&error)),
+        Some(first) => Err(refusal_in_a_success(status, retry_after, &body, first).into()),
+        None => Ok((object(&body).map_err(|error| not_understood(&error))?, at)),
     }
 }
 
@@ -37,12 +76,12 @@ fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
 }
 
-fn object<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice::<Object<T>>(body).map(|object| object.0)
+fn object<T: DeserializeOwned>(body: &str) -> serde_json::Result<T> {
+    serde_json::from_str::<Object<T>>(body).map(|object| object.0)
 }
 
 /// The errors that a body tells of: none if it has no such list.
-fn errors(body: &[u8]) -> serde_json::Result<Vec<Value>> {
+fn errors(body: &str) -> serde_json::Result<Vec<Value>> {
     object::<Errors>(body).map(|body| body.errors.unwrap_or_default())
 }
 
@@ -56,11 +95,12 @@ fn not_understood(error: &serde_json::Error) -> BackendError {
     ))
 }
 
-async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, BackendError> {
+async fn body(mut response: Response, largest: Limit) -> Result<Vec<u8>, Unread> {
+    let max_bytes = usize::try_from(largest.kib.saturating_mul(1024)).unwrap_or(usize::MAX);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(from_reqwest)? {
         if body.len() + chunk.len() > max_bytes {
-            return Err(BackendError::Nonsense(format!("more than {max_bytes} bytes")));
+            return Err(Unread::TooLarge(largest));
         }
         body.extend_from_slice(&chunk);
     }
@@ -71,7 +111,7 @@ async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Backe
 fn refusal_in_a_success(
     status: StatusCode,
     retry_after: Option<Duration>,
-    body: &[u8],
+    body: &str,
     first: &Value,
 ) -> BackendError {
     let inner = match &first["status"] {
@@ -85,7 +125,7 @@ fn refusal_in_a_success(
     }
 }
 
-fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> BackendError {
+fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &str) -> BackendError {
     let code = errors(body).unwrap_or_default().first().map(code);
     match (status.as_u16(), code) {
         (429, _) => BackendError::RateLimited { retry_after },
@@ -110,7 +150,7 @@ fn code(error: &Value) -> String {
 }
 
 fn no_code() -> String {
-    "no code".to_owned()
+    NO_CODE.to_owned()
 }
 
 /// A code fit for logs and rows: short, and of letters, digits, blanks and `_-.` only.

@@ -1,23 +1,22 @@
 //! The client: one method per call of `docs/backend-api.yaml`.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer;
+use super::answer::{self, Dated, Limit, Unread};
 use super::change::{self, Change, encoded};
-use super::silence::Silences;
+use super::silence::{Ended, Opening, Scope, Silences, Subject};
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
-use crate::emit;
 use crate::membership::{Entitlements, MemberKey, SeenMember};
 
 /// Speaks to the backend with bounded time and bounded bodies, over reused connections.
@@ -28,10 +27,9 @@ pub struct Client {
     paths: Paths,
     page_size: u32,
     max_pages: u32,
-    max_bytes: usize,
+    largest_answer: Limit,
+    largest_report: Limit,
     request_timeout: Duration,
-    /// Workspaces whose refusal of our key was told: once each, since only a restart brings another key.
-    key_refusals: Arc<Mutex<HashSet<(String, u16)>>>,
     silences: Arc<Silences>,
 }
 
@@ -65,13 +63,16 @@ impl Client {
             paths: backend.paths.clone(),
             page_size: backend.page_size,
             max_pages: backend.max_pages,
-            max_bytes: usize::try_from(backend.max_response_kib.saturating_mul(1024))
-                .unwrap_or(usize::MAX),
+            largest_answer: Limit {
+                key: "backend.max_response_kib",
+                kib: backend.max_response_kib,
+            },
+            largest_report: Limit { key: "backend.max_report_kib", kib: backend.max_report_kib },
             request_timeout: backend.request_timeout(),
-            key_refusals: Arc::default(),
             silences: Arc::new(Silences::new(
                 backend.silent_after,
                 Duration::from_secs_f64(backend.silent_max_s),
+                Duration::from_secs(backend.remind_s),
             )),
         })
     }
@@ -81,9 +82,30 @@ impl Client {
         self.request_timeout
     }
 
-    /// The workspaces whose backend does not answer, and whose tasks are better left alone for now.
-    pub fn silent_workspaces(&self) -> Vec<String> {
-        self.silences.workspaces(Instant::now())
+    /// The workspaces and apps of which no usable answer comes, and for which nothing is begun for now.
+    pub fn resting(&self) -> Vec<Scope> {
+        self.silences.resting()
+    }
+
+    /// Those of them for which a few steps may begin, to find out whether it is over.
+    pub fn openings(&self) -> Vec<Opening> {
+        self.silences.openings(Instant::now())
+    }
+
+    /// Takes note of how many steps begin for one of them.
+    pub fn let_through(&self, scope: &Scope, steps: usize) {
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        self.silences.let_through(scope, steps, Instant::now());
+    }
+
+    /// Whether what was claimed for an app is better given back: it was claimed before a rest began.
+    pub fn pauses(&self, workspace: &str, integration: &str) -> bool {
+        self.silences.pauses(workspace, integration, Instant::now())
+    }
+
+    /// Whether the backend answers for an app, as far as is known without asking.
+    pub fn is_silent(&self, workspace: &str, integration: &str) -> bool {
+        self.silences.is_silent(workspace, integration)
     }
 
     /// Starts an invitation with `hub_role` and `entitlements`; answers with the job's id.
@@ -111,14 +133,13 @@ impl Client {
     }
 
     async fn start_change(&self, key: &MemberKey, change: Change) -> Result<String, BackendError> {
-        self.start_job(change.method, &key.workspace, &change.path, change.body).await
+        self.start_job(change.method, Subject::change(key), &change.path, change.body).await
     }
 
     /// One member as the backend knows them; `None` only if the integration exists and they do not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
-        let answer =
-            self.get::<One<User>>(&key.workspace, &change::of_member(&self.paths, key)).await;
-        match answer {
+        let path = change::of_member(&self.paths, key);
+        match self.get::<One<User>>(Subject::member(key), &path).await {
             Ok(one) => match one.data.0.seen() {
                 Ok(seen) => {
                     as_asked(seen.member.as_deref(), &key.member, "member").map(|()| Some(seen))
@@ -143,7 +164,8 @@ impl Client {
         integration: &str,
     ) -> Result<(), BackendError> {
         let path = self.paths.integration.replace("{integration}", &encoded(integration));
-        let found = self.get::<One<Identified>>(workspace, &path).await?;
+        let of = Subject::existence(workspace, integration);
+        let found = self.get::<One<Identified>>(of, &path).await?;
         as_asked(Some(&found.data.0.id), integration, "integration")
     }
 
@@ -154,10 +176,32 @@ impl Client {
         integration: &str,
     ) -> Result<Snapshot, BackendError> {
         let path = self.paths.users.replace("{integration}", &encoded(integration));
+        let mut size = self.page_size;
+        loop {
+            match self.members_in_pages(Subject::app(workspace, integration), &path, size).await {
+                // From the first page on: not every server counts pages by the size that it is asked for.
+                Err(Unread::TooLarge(_)) if size > 1 => size /= 2,
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    async fn members_in_pages(
+        &self,
+        of: Subject<'_>,
+        path: &str,
+        size: u32,
+    ) -> Result<Snapshot, Unread> {
         let mut snapshot = Snapshot::default();
         let mut known = HashSet::new();
-        for number in 1..=self.max_pages {
-            let page = self.page(workspace, &path, number).await?;
+        for number in 1..=self.max_pages.saturating_mul(self.page_size / size) {
+            let request = self
+                .request(Method::GET, of, path)
+                .query(&[("page[number]", number), ("page[size]", size)]);
+            let (page, _) = self.send_up_to::<Page>(of, request, self.largest_answer).await?;
+            if page.is_of_something_else() {
+                return Err(BackendError::Nonsense("a list of something else".to_owned()).into());
+            }
             let more = page.has_next();
             let empty = page.data.is_empty();
             let repeats = take(&mut snapshot, &mut known, page);
@@ -177,18 +221,12 @@ impl Client {
         Ok(closed(snapshot))
     }
 
-    async fn page(&self, workspace: &str, path: &str, number: u32) -> Result<Page, BackendError> {
-        let request = self
-            .request(Method::GET, workspace, path)
-            .query(&[("page[number]", number), ("page[size]", self.page_size)]);
-        self.send(workspace, request).await
-    }
-
     /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
-        let request = self.request(Method::GET, workspace, &path);
-        let (found, now) = self.send_dated::<One<JobObject>>(workspace, request).await?;
+        let of = Subject::job(workspace, job);
+        let request = self.request(Method::GET, of, &path);
+        let (found, now) = self.send_dated::<One<JobObject>>(of, request).await?;
         let found = found.data.0;
         as_asked(found.id.as_deref(), job, "job")?;
         Ok(found.job(now))
@@ -201,7 +239,7 @@ impl Client {
         integration: &str,
     ) -> Result<String, BackendError> {
         let path = self.paths.sync.replace("{integration}", &encoded(integration));
-        self.start_job(Method::POST, workspace, &path, None).await
+        self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
     }
 
     /// Starts a check for updates; answers with the job's id.
@@ -211,7 +249,7 @@ impl Client {
         integration: &str,
     ) -> Result<String, BackendError> {
         let path = self.paths.update_checks.replace("{integration}", &encoded(integration));
-        self.start_job(Method::POST, workspace, &path, None).await
+        self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
     }
 
     /// The latest report of a check for updates; `None` if there is none.
@@ -221,8 +259,11 @@ impl Client {
         integration: &str,
     ) -> Result<Option<UpdateReport>, BackendError> {
         let path = self.paths.update_report.replace("{integration}", &encoded(integration));
-        match self.get::<One<ReportObject>>(workspace, &path).await {
-            Ok(one) => {
+        let of = Subject::app(workspace, integration);
+        let request = self.request(Method::GET, of, &path);
+        let answer = self.send_up_to::<One<ReportObject>>(of, request, self.largest_report).await;
+        match answer.map_err(BackendError::from) {
+            Ok((one, _)) => {
                 let report = UpdateReport::from(one.data.0);
                 as_segment(&report.id, "report")?;
                 Ok(Some(report))
@@ -244,21 +285,21 @@ impl Client {
     ) -> Result<String, BackendError> {
         let path = self.paths.apply_report.replace("{integration}", &encoded(integration));
         let path = path.replace("{report}", &encoded(report));
-        self.start_job(Method::POST, workspace, &path, None).await
+        self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
     }
 
     async fn start_job(
         &self,
         method: Method,
-        workspace: &str,
+        of: Subject<'_>,
         path: &str,
         body: Option<Value>,
     ) -> Result<String, BackendError> {
-        let mut request = self.request(method, workspace, path);
+        let mut request = self.request(method, of, path);
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let job: One<Identified> = self.send(workspace, request).await?;
+        let job: One<Identified> = self.send(of, request).await?;
         let id = job.data.0.id;
         as_segment(&id, "job")?;
         Ok(id)
@@ -266,53 +307,63 @@ impl Client {
 
     async fn get<T: DeserializeOwned>(
         &self,
-        workspace: &str,
+        of: Subject<'_>,
         path: &str,
     ) -> Result<T, BackendError> {
-        self.send(workspace, self.request(Method::GET, workspace, path)).await
+        self.send(of, self.request(Method::GET, of, path)).await
     }
 
-    fn request(&self, method: Method, workspace: &str, path: &str) -> RequestBuilder {
-        let base = self.base_url.replace("{workspace}", &encoded(workspace));
+    fn request(&self, method: Method, of: Subject<'_>, path: &str) -> RequestBuilder {
+        let base = self.base_url.replace("{workspace}", &encoded(of.workspace));
         self.http.request(method, format!("{base}{path}"))
     }
 
     async fn send<T: DeserializeOwned>(
         &self,
-        workspace: &str,
+        of: Subject<'_>,
         request: RequestBuilder,
     ) -> Result<T, BackendError> {
-        self.send_dated(workspace, request).await.map(|(answer, _)| answer)
+        self.send_dated(of, request).await.map(|(answer, _)| answer)
     }
 
-    /// The answer, and the time by the backend's clock.
     async fn send_dated<T: DeserializeOwned>(
         &self,
-        workspace: &str,
+        of: Subject<'_>,
         request: RequestBuilder,
-    ) -> Result<(T, Option<DateTime<Utc>>), BackendError> {
-        let answer = match request.send().await {
-            Ok(response) => answer::read(response, self.max_bytes).await,
-            Err(error) => Err(answer::from_reqwest(error)),
-        };
-        self.silences.note(workspace, answer.as_ref().err(), Instant::now());
-        if let Err(BackendError::KeyRefused { status }) = &answer {
-            self.tell_refusal(workspace, *status);
-        }
-        answer
+    ) -> Result<Dated<T>, BackendError> {
+        Ok(self.send_up_to(of, request, self.largest_answer).await?)
     }
 
-    fn tell_refusal(&self, workspace: &str, status: u16) {
-        let mut told = self.key_refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert((workspace.to_owned(), status)) {
-            emit!(
-                BACKEND_REFUSES_KEY,
-                workspace.id = workspace,
-                status,
-                "The backend rejected the API key ({status}); tasks are on hold"
-            );
-        }
+    async fn send_up_to<T: DeserializeOwned>(
+        &self,
+        of: Subject<'_>,
+        request: RequestBuilder,
+        largest: Limit,
+    ) -> Result<Dated<T>, Unread> {
+        let (http, request) = request.build_split();
+        let request = request.map_err(answer::from_reqwest)?;
+        let host = host(request.url());
+        let (status, answer) = match http.execute(request).await {
+            Ok(response) => {
+                (Some(response.status().as_u16()), answer::read(response, largest).await)
+            }
+            Err(error) => (None, Err(answer::from_reqwest(error).into())),
+        };
+        // That it is too large is for our configuration to say: the backend has answered.
+        let error = match &answer {
+            Err(Unread::Error(error)) => Some(error),
+            Ok(_) | Err(Unread::TooLarge(_)) => None,
+        };
+        let ended = Ended { of, host: &host, status, error };
+        self.silences.note(&ended, Instant::now());
+        answer
     }
+}
+
+/// Where a request goes, for a line that says that nothing usable comes from there.
+fn host(url: &reqwest::Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
 /// Adds a page; whether it repeated somebody of an earlier page. Two alike on one page are no fault of paging.
@@ -325,12 +376,9 @@ fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<Identity>, page: Page) ->
     snapshot.total = total;
     let mut listed = HashSet::new();
     for entry in page.data {
-        match wire::listed(entry) {
+        match entry.seen {
             Ok(seen) => {
-                listed.insert(match &seen.member {
-                    Some(id) => (Some(id.clone()), None, None),
-                    None => (None, seen.email.clone(), seen.username.clone()),
-                });
+                listed.insert(identity(&seen));
                 snapshot.members.push(seen);
             }
             Err(gap) => snapshot.gaps.push(gap),
@@ -344,8 +392,17 @@ fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<Identity>, page: Page) ->
     repeats
 }
 
-/// Id, or else email and name in the app.
-type Identity = (Option<String>, Option<String>, Option<String>);
+/// A hash of the id, or else of email and name in the app: of many thousands of members, it is small.
+type Identity = u64;
+
+fn identity(seen: &SeenMember) -> Identity {
+    let mut hasher = DefaultHasher::new();
+    match &seen.member {
+        Some(id) => (true, id).hash(&mut hasher),
+        None => (&seen.email, &seen.username).hash(&mut hasher),
+    }
+    hasher.finish()
+}
 
 /// The last look at a snapshot: do the counts agree?
 fn closed(mut snapshot: Snapshot) -> Snapshot {
@@ -365,7 +422,7 @@ fn as_asked(answered: Option<&str>, asked: &str, kind: &str) -> Result<(), Backe
 
 /// Refuses an id that no path or row can carry: dots alone would be a path, not a segment.
 fn as_segment(id: &str, kind: &str) -> Result<(), BackendError> {
-    let is_visible = id.chars().all(|c| !c.is_whitespace() && !c.is_control());
+    let is_visible = id.chars().all(|c| !c.is_whitespace()) && wire::is_storable(id);
     if matches!(id, "" | "." | "..") || id.len() > 200 || !is_visible {
         return Err(BackendError::Nonsense(format!("a {kind} id that cannot be one")));
     }

@@ -15,12 +15,14 @@ mod change;
 pub mod failure;
 mod http;
 mod silence;
+mod text;
 mod wire;
 
 pub use answer::plain as plain_code;
 pub use change::describe;
 pub use failure::Failure;
 pub use http::Client;
+pub use silence::{Opening, Scope};
 
 /// Why a call brought no usable answer. Texts carry statuses and codes, never bodies.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +94,26 @@ impl BackendError {
         }
     }
 
+    /// Whether the backend itself has spoken, if only to say no. Anything else says nothing of what was asked for.
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::NotFound { .. } => true,
+            // Without a word of its own it may be anything before the backend that refused.
+            Self::Refused { code, .. } => code != answer::NO_CODE,
+            Self::Unreachable(_)
+            | Self::NoAnswer(_)
+            | Self::Nonsense(_)
+            | Self::KeyRefused { .. }
+            | Self::Unavailable { .. }
+            | Self::Broken { .. } => false,
+        }
+    }
+
+    /// Whether it cannot be about one app alone: there is no way to the backend, or the key is none of its keys.
+    pub fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::KeyRefused { status: 401 })
+    }
+
     /// How long the backend asked to wait, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -105,11 +127,16 @@ impl BackendError {
     /// How long the backend is to be left alone after this, within what `limits` allow; nothing unless it asked.
     pub fn quiet(&self, limits: &Retry) -> Duration {
         let longest = Duration::from_secs(limits.max_retry_after_s);
-        match (self.retry_after(), self) {
+        match (self.asked(), self) {
             (Some(asked), _) => asked.min(longest),
             (None, Self::RateLimited { .. }) => Duration::from_secs(limits.rate_limit_s),
             (None, _) => Duration::ZERO,
         }
+    }
+
+    /// The same, if it is a time to come: now, or a time that is over, is no answer to how long a limit lasts.
+    pub fn asked(&self) -> Option<Duration> {
+        self.retry_after().filter(|asked| !asked.is_zero())
     }
 }
 

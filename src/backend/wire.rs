@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 
 use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::answer;
 use super::{Failure, Gap, Job, Progress, Reported, UpdateReport};
@@ -46,14 +47,48 @@ pub(super) struct One<T> {
 /// The envelope of a page.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    pub(super) data: Vec<Object<Map<String, Value>>>,
+    pub(super) data: Vec<Entry>,
     #[serde(default)]
     links: Option<Object<Links>>,
     #[serde(default)]
     meta: Option<Object<Meta>>,
 }
 
+/// One entry of a page. One that cannot be read is a gap in the snapshot and does not hide the others.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) seen: Result<SeenMember, Gap>,
+    is_object: bool,
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let user = serde_json::from_str::<Object<User>>(text.get());
+        Ok(Self {
+            seen: user.map_err(|_| Gap::UnreadableMember).and_then(|user| user.0.seen()),
+            is_object: text.get().starts_with('{'),
+        })
+    }
+}
+
+/// What can be read of a value; whatever is wrong in it, it hides nothing beside it.
+#[derive(Debug, Default)]
+struct Readable<T>(T);
+
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Readable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(text.get()).unwrap_or_default()))
+    }
+}
+
 impl Page {
+    /// Whether not one of its entries could be a member.
+    pub(super) fn is_of_something_else(&self) -> bool {
+        !self.data.is_empty() && !self.data.iter().any(|entry| entry.is_object)
+    }
+
     /// Whether it says that another page follows.
     pub(super) fn has_next(&self) -> bool {
         self.links.as_ref().is_some_and(|links| links.0.next.is_some())
@@ -109,13 +144,13 @@ struct UserAttributes {
     #[serde(default)]
     invitation: Option<String>,
     #[serde(default)]
-    is_member: Value,
+    is_member: Readable<Value>,
     #[serde(default)]
-    is_guest: Value,
+    is_guest: Readable<Value>,
     #[serde(default)]
-    is_exempt: Value,
+    is_exempt: Readable<Value>,
     #[serde(default)]
-    role: Value,
+    role: Readable<Value>,
 }
 
 impl User {
@@ -136,24 +171,19 @@ impl User {
             email,
             username,
             entitlements: entitlements.into_iter().map(|role| role.0.id).collect(),
-            membership: match (attributes.invitation.as_deref(), flag(&attributes.is_member)) {
+            membership: match (attributes.invitation.as_deref(), flag(&attributes.is_member.0)) {
                 (None | Some("accepted"), Some(false)) => Membership::AssetsOnly,
                 (None | Some("accepted"), _) => Membership::Joined,
                 (Some("expired"), _) => Membership::InvitationExpired,
                 (Some(_), _) => Membership::Invited,
             },
             marks: Marks {
-                is_guest: flag(&attributes.is_guest) == Some(true),
-                is_exempt: flag(&attributes.is_exempt) == Some(true),
-                is_owner: attributes.role.as_str() == Some("owner"),
+                is_guest: flag(&attributes.is_guest.0) == Some(true),
+                is_exempt: flag(&attributes.is_exempt.0) == Some(true),
+                is_owner: attributes.role.0.as_str() == Some("owner"),
             },
         })
     }
-}
-
-/// One entry of a page. One that cannot be read is a gap in the snapshot and does not hide the others.
-pub(super) fn listed(entry: Object<Map<String, Value>>) -> Result<SeenMember, Gap> {
-    User::deserialize(Value::Object(entry.0)).map_err(|_| Gap::UnreadableMember)?.seen()
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,11 +198,24 @@ pub(super) struct JobObject {
 struct JobAttributes {
     status: String,
     #[serde(default)]
-    can_retry: Value,
+    can_retry: Readable<Value>,
     #[serde(default)]
-    created_at: Value,
+    created_at: Readable<Value>,
     #[serde(default)]
-    error_details: Value,
+    error_details: Readable<Option<Object<ErrorDetails>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorDetails {
+    #[serde(default)]
+    error_type: Readable<Value>,
+    #[serde(default)]
+    message: Readable<Value>,
+    #[serde(default)]
+    screenshot_url: Readable<Value>,
+    #[serde(default)]
+    user_required: Readable<Value>,
 }
 
 impl JobObject {
@@ -180,19 +223,19 @@ impl JobObject {
     /// counts as far as it can be read.
     pub(super) fn job(self, now: Option<DateTime<Utc>>) -> Job {
         let attributes = self.attributes.0;
-        let details = &attributes.error_details;
+        let details = attributes.error_details.0.map(|details| details.0).unwrap_or_default();
         let progress = match attributes.status.as_str() {
             "finished" => Progress::Finished,
             "error" => Progress::Failed(Failure {
-                code: details["errorType"].as_str().map(answer::plain).filter(|it| !it.is_empty()),
-                message: details["message"].as_str().map(readable),
-                screenshot_url: details["screenshotUrl"].as_str().and_then(link),
-                can_retry: flag(&attributes.can_retry),
-                user_required: flag(&details["userRequired"]),
+                code: details.error_type.0.as_str().map(answer::plain).filter(|it| !it.is_empty()),
+                message: details.message.0.as_str().map(readable),
+                screenshot_url: details.screenshot_url.0.as_str().and_then(link),
+                can_retry: flag(&attributes.can_retry.0),
+                user_required: flag(&details.user_required.0),
             }),
             _ => Progress::Running,
         };
-        let age = now.zip(time(&attributes.created_at)).map(|(now, made)| now - made);
+        let age = now.zip(time(&attributes.created_at.0)).map(|(now, made)| now - made);
         Job { age: age.map(|age| age.to_std().unwrap_or_default()), progress }
     }
 }
@@ -208,7 +251,7 @@ pub(super) struct ReportObject {
 struct ReportAttributes {
     status: ReportStatus,
     #[serde(default)]
-    created_at: Value,
+    created_at: Readable<Value>,
     #[serde(default)]
     members_read: Option<u64>,
     #[serde(default)]
@@ -232,7 +275,7 @@ impl From<ReportObject> for UpdateReport {
         let people = |list: Vec<Object<Reported>>| list.into_iter().map(|one| one.0).collect();
         Self {
             id: report.id,
-            created_at: time(&attributes.created_at),
+            created_at: time(&attributes.created_at.0),
             members_read: attributes.members_read,
             members_total: attributes.members_total,
             applied: attributes.status == ReportStatus::Applied,
@@ -250,9 +293,9 @@ pub(super) struct Errors {
     pub(super) errors: Option<Vec<Value>>,
 }
 
-/// Whether a row can hold this id.
+/// Whether a row can hold this id, and nothing of it was broken.
 pub(super) fn is_storable(id: &str) -> bool {
-    !id.chars().any(char::is_control)
+    !id.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
 }
 
 /// An id that a row can hold.

@@ -1,5 +1,7 @@
 //! How a breaker moves: a pure function of the breaker and of what an attempt showed.
 
+use std::time::Duration;
+
 use super::{Attempt, Breaker, Cause, Move, Policy, Sign, Status};
 
 /// How the breaker moves; `None` if it stays as it is.
@@ -23,7 +25,7 @@ fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move>
         Sign::Works => Some(Move::Forget { ramp: raised(policy, breaker.ramp) }),
         Sign::Fails if breaker.failures + 1 < policy.breaker.failures => Some(Move::Count),
         Sign::Fails => Some(trip_for_failures(policy, breaker)),
-        Sign::LimitsRate(wait) => Some(limit_rate(breaker, wait)),
+        Sign::LimitsRate(wait) => Some(limit_rate(policy, breaker, wait)),
     }
 }
 
@@ -35,7 +37,7 @@ fn after_probe(policy: &Policy, breaker: &Breaker, sign: Sign) -> Move {
         Sign::Runs => Move::Await(policy.longest_job),
         Sign::Works => Move::Recover,
         Sign::Fails => trip_for_failures(policy, breaker),
-        Sign::LimitsRate(wait) => limit_rate(breaker, wait),
+        Sign::LimitsRate(wait) => limit_rate(policy, breaker, wait),
     }
 }
 
@@ -51,14 +53,20 @@ fn trip_for_failures(policy: &Policy, breaker: &Breaker) -> Move {
     }
 }
 
-fn limit_rate(breaker: &Breaker, wait: std::time::Duration) -> Move {
-    Move::Trip { cause: Cause::RateLimit, wait, trips: breaker.trips }
+/// For as long as the backend asks; if it does not tell, for twice as long each time in a row.
+fn limit_rate(policy: &Policy, breaker: &Breaker, asked: Option<Duration>) -> Move {
+    let cause = Cause::RateLimit;
+    let Some(wait) = asked else {
+        let before = if breaker.cause == Some(cause) { breaker.trips.min(16) } else { 0 };
+        let longest = policy.longest_rate_limit.max(policy.rate_limit);
+        let wait = policy.rate_limit.saturating_mul(1 << before).min(longest);
+        return Move::Trip { cause, wait, trips: breaker.trips.saturating_add(1) };
+    };
+    Move::Trip { cause, wait, trips: breaker.trips }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use chrono::{DateTime, TimeDelta, Utc};
     use proptest::prelude::*;
 
@@ -151,8 +159,23 @@ mod tests {
         let wait = Duration::from_secs(300);
         for status in [Status::Active, Status::Probing] {
             let breaker = Breaker { trips: 2, ..breaker(status) };
-            let moved = after(&policy(), &breaker, &shows(Sign::LimitsRate(wait)));
+            let moved = after(&policy(), &breaker, &shows(Sign::LimitsRate(Some(wait))));
             assert_eq!(moved, Some(Move::Trip { cause: Cause::RateLimit, wait, trips: 2 }));
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_without_a_time_trips_for_twice_as_long_each_time_in_a_row() {
+        let mut breaker = breaker(Status::Active);
+        for expected in [300, 600, 1200, 2400, 3600, 3600] {
+            let Some(Move::Trip { cause: Cause::RateLimit, wait, trips }) =
+                after(&policy(), &breaker, &shows(Sign::LimitsRate(None)))
+            else {
+                panic!("not tripped");
+            };
+            assert_eq!(wait, Duration::from_secs(expected));
+            let (status, cause, probe) = (Status::Probing, Some(Cause::RateLimit), Some(TASK));
+            breaker = Breaker { status, cause, probe, trips, ..breaker };
         }
     }
 
@@ -199,7 +222,7 @@ mod tests {
             ],
             failures in 0_u32..10, early in 1_i64..1000,
             sign in prop_oneof![
-                Just(Sign::Works), Just(Sign::Fails), Just(Sign::LimitsRate(Duration::from_secs(9)))
+                Just(Sign::Works), Just(Sign::Fails), Just(Sign::LimitsRate(Some(Duration::from_secs(9))))
             ],
         ) {
             let breaker = Breaker { failures, ..breaker(status) };

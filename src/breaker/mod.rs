@@ -61,7 +61,7 @@ pub struct Breaker {
     pub since: Option<DateTime<Utc>>,
     /// Failures of the app in a row.
     pub failures: u32,
-    /// How often it tripped in a row for failures, without a complete ramp in between.
+    /// How often it tripped in a row for failures or for limits without a time, without a complete ramp in between.
     pub trips: u32,
     /// After a recovery: tasks in flight at a time.
     pub ramp: Option<u32>,
@@ -80,8 +80,8 @@ pub enum Sign {
     Works,
     /// A job failed as the app's own trouble makes jobs fail.
     Fails,
-    /// The backend asked for fewer requests, and to wait so long.
-    LimitsRate(Duration),
+    /// The backend asked for fewer requests, and to wait so long if it told.
+    LimitsRate(Option<Duration>),
 }
 
 /// A sign, and whose it is.
@@ -111,7 +111,7 @@ pub enum Move {
         cause: Cause,
         /// For how long.
         wait: Duration,
-        /// How often in a row for failures, this time included.
+        /// How often in a row, this time included; limits that tell their time are not counted.
         trips: u32,
     },
     /// The probe worked.
@@ -129,6 +129,10 @@ pub struct Policy {
     pub breaker: config::Breaker,
     /// How long a probe's job may run.
     pub longest_job: Duration,
+    /// How long the backend is left alone that limits the rate and does not say for how long.
+    rate_limit: Duration,
+    /// However often in a row it does that.
+    longest_rate_limit: Duration,
 }
 
 impl Policy {
@@ -137,6 +141,8 @@ impl Policy {
         Self {
             breaker: config.breaker.clone(),
             longest_job: Duration::from_secs(config.job.within_s) + config.job.longest_look(),
+            rate_limit: Duration::from_secs(config.retry.rate_limit_s),
+            longest_rate_limit: Duration::from_secs(config.retry.max_retry_after_s),
         }
     }
 

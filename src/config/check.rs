@@ -32,6 +32,7 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("worker.max_syncs_in_flight", config.worker.max_syncs_in_flight as i64),
         ("worker.max_unreleased_claims", i64::from(config.worker.max_unreleased_claims)),
         ("intake.batch", config.intake.batch),
+        ("backend.remind_s", config.backend.remind_s as i64),
         ("backend.silent_after", i64::from(config.backend.silent_after)),
         ("breaker.failures", i64::from(config.breaker.failures)),
         ("breaker.ramp_end", i64::from(config.breaker.ramp_end)),
@@ -40,6 +41,7 @@ fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
         ("database.answer_timeout_s", config.database.answer_timeout_s as i64),
         ("backend.max_pages", i64::from(config.backend.max_pages)),
         ("backend.max_response_kib", config.backend.max_response_kib as i64),
+        ("backend.max_report_kib", config.backend.max_report_kib as i64),
         ("backend.request_timeout_s", config.backend.request_timeout_s as i64),
         ("backend.connect_timeout_s", config.backend.connect_timeout_s as i64),
         ("sync.max_failures", i64::from(config.sync.max_failures)),
@@ -136,6 +138,13 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
             "worker.sync_lease_s = {sync_lease}: must be longer than three requests \
              (3 × backend.request_timeout_s = {})",
             request.saturating_mul(3)
+        ),
+    );
+    let sync_step = config.worker.sync_step_s;
+    must(
+        sync_step >= sync_lease,
+        format!(
+            "worker.sync_step_s = {sync_step}: must be at least worker.sync_lease_s = {sync_lease}"
         ),
     );
     let connect = config.backend.connect_timeout_s;

@@ -71,10 +71,12 @@ tables! {
         connect_timeout_s: u64,
         request_timeout_s: u64,
         max_response_kib: u64,
+        max_report_kib: u64,
         page_size: u32,
         max_pages: u32,
         silent_after: u32,
         silent_max_s: f64,
+        remind_s: u64,
         paths: Paths,
     }
     /// Path templates below the base URL.
@@ -95,6 +97,7 @@ tables! {
         max_syncs_in_flight: usize,
         lease_s: u64,
         sync_lease_s: u64,
+        sync_step_s: u64,
         max_unreleased_claims: i32,
     }
     /// How new work is noticed.

@@ -53,7 +53,9 @@ impl Recorder {
             retry::Next::Retry { after, failure, lost } => {
                 outcome.retry(after, &failure, lost).await
             }
-            retry::Next::Wait { after, why, lost, .. } => outcome.wait(after, why, lost).await,
+            retry::Next::Wait { after, why, lost, cause } => {
+                outcome.wait(after, why, lost, cause).await
+            }
             retry::Next::Park { failure, remedy } => outcome.park(failure, remedy).await,
             retry::Next::Escalate { reason, failure, after_attempt } => {
                 outcome.escalate(&reason, failure, after_attempt).await
@@ -251,9 +253,16 @@ impl Outcome<'_> {
         Ok(Ok(()))
     }
 
-    async fn wait(&self, after: Duration, why: String, lost: retry::Lost) -> Recorded {
+    async fn wait(
+        &self,
+        after: Duration,
+        why: String,
+        lost: retry::Lost,
+        cause: retry::WaitCause,
+    ) -> Recorded {
         let mut tx = self.begin().await?;
-        if let Err(lost) = self.release(&mut tx, after, GoesOn::Wait { why: &why, lost }).await? {
+        let goes_on = GoesOn::Wait { why: &why, lost, cause };
+        if let Err(lost) = self.release(&mut tx, after, goes_on).await? {
             return Ok(Err(lost));
         }
         if lost != retry::Lost::Nothing {
@@ -370,7 +379,8 @@ impl Outcome<'_> {
             Some((job, _)) => self.watch(job, Duration::ZERO, false).await,
             None => {
                 let why = "it was called off meanwhile".to_owned();
-                self.wait(Duration::ZERO, why, retry::Lost::Nothing).await
+                self.wait(Duration::ZERO, why, retry::Lost::Nothing, retry::WaitCause::Ourselves)
+                    .await
             }
         }
     }
@@ -378,7 +388,8 @@ impl Outcome<'_> {
     /// An unfinished action of this member is in the way: the task keeps its turn and asks again.
     async fn wait_for_the_other_action(&self) -> Recorded {
         let why = "another manual action of this member is unfinished".to_owned();
-        self.wait(Duration::from_secs(60), why, retry::Lost::Nothing).await
+        self.wait(Duration::from_secs(60), why, retry::Lost::Nothing, retry::WaitCause::Ourselves)
+            .await
     }
 }
 

@@ -8,12 +8,12 @@ use sqlx::PgPool;
 use super::batch::{Batches, Fate};
 use super::outcome::Recorder;
 use super::{RECORDING, not_recorded};
-use crate::backend::Client;
+use crate::backend::{Client, Opening, Scope};
 use crate::config::Config;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::retry::claim::Quota;
-use crate::retry::floors::Floors;
+use crate::retry::floors::{DueFrom, Floors};
 use crate::retry::step::{ByBackend, Steps};
 use crate::retry::{self, ClaimedTask};
 use crate::store::{StoreError, answered};
@@ -51,6 +51,31 @@ impl<S: Steps> RetryStage<S> {
         })
     }
 
+    /// Claims a few tasks for what rests and may be over: what they find out lets others through.
+    async fn claim_openings(
+        &self,
+        quota: Quota,
+        limit: usize,
+        tasks: &mut Vec<Arc<ClaimedTask>>,
+    ) -> Result<(), StoreError> {
+        let Some(backend) = self.steps.silence() else { return Ok(()) };
+        for Opening { scope, room } in backend.openings() {
+            let room = i64::from(room).min(i64::try_from(limit - tasks.len()).unwrap_or(0));
+            if room == 0 {
+                return Ok(());
+            }
+            let key = scope.key();
+            let resting = quota.resting.iter().filter(|one| **one != key).cloned().collect();
+            let due_from = DueFrom::default();
+            let quota = Quota { tasks: room, resting, only: Some(key), due_from, ..quota };
+            let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
+            let claimed = answered(self.patience, claiming).await?.tasks;
+            backend.let_through(&scope, claimed.len());
+            tasks.extend(claimed);
+        }
+        Ok(())
+    }
+
     fn floors(&self) -> MutexGuard<'_, Floors> {
         self.floors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,22 +88,33 @@ impl<S: Steps> Stage for RetryStage<S> {
 
     async fn claim(&self, limit: usize) -> Result<Vec<Arc<ClaimedTask>>, StoreError> {
         let began = Instant::now();
+        let resting = self.steps.silence().map(Client::resting).unwrap_or_default();
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
             max_in_flight: self.recorder.breaker.max_in_flight(),
             starts_per_minute: self.recorder.breaker.starts_per_minute(),
-            silent_workspaces: self.steps.silent_workspaces(),
+            resting: resting.iter().map(Scope::key).collect(),
+            only: None,
             due_from: self.floors().at(began),
         };
         let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
         let claimed = answered(self.patience, claiming).await?;
         let may_be_more = claimed.may_be_more || claimed.tasks.len() >= limit;
         self.floors().learn(&claimed.tasks, may_be_more, began);
-        Ok(claimed.tasks)
+        let mut tasks = claimed.tasks;
+        if !resting.is_empty() {
+            self.claim_openings(quota, limit, &mut tasks).await?;
+        }
+        Ok(tasks)
     }
 
     /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
     async fn step(&self, task: &Arc<ClaimedTask>) -> Option<retry::Next> {
+        let (workspace, integration) = (&task.key.workspace, &task.key.integration);
+        if self.steps.silence().is_some_and(|backend| backend.pauses(workspace, integration)) {
+            self.hand_back(vec![Arc::clone(task)]).await;
+            return None;
+        }
         let left = task.lease.left().saturating_sub(RECORDING);
         within(left, self.steps.step(task)).await
     }

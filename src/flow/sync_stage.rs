@@ -1,5 +1,6 @@
 //! What is recorded of a sync after a step.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,15 +8,15 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::settlement::{LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, settle};
-use super::{RECORDING, Recorded, not_recorded};
-use crate::backend::Client;
+use super::{Recorded, not_recorded};
+use crate::backend::{Client, Opening, Scope};
 use crate::config::{self, Config};
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;
-use crate::store::{StoreError, answered, begin_briefly};
+use crate::store::{StoreError, answered, begin_briefly, elapsed};
 use crate::sync::report::classify;
-use crate::sync::store::VerdictToWrite;
+use crate::sync::store::{Quota, VerdictToWrite};
 use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
@@ -30,8 +31,10 @@ pub struct SyncStage {
     pub policy: sync::Policy,
     /// When manual actions are due.
     pub deadlines: config::ManualAction,
-    /// How long a claim is ours.
+    /// How long a claim is ours, unless it is renewed.
     pub lease: Duration,
+    /// How long one step may take.
+    pub longest_step: Duration,
     /// How long the database may take to answer.
     pub patience: Duration,
 }
@@ -45,8 +48,30 @@ impl SyncStage {
             policy: sync::Policy::new(config),
             deadlines: config.manual_action.clone(),
             lease: Duration::from_secs(config.worker.sync_lease_s),
+            longest_step: Duration::from_secs(config.worker.sync_step_s),
             patience: config.database.patience(),
         })
+    }
+
+    /// Claims a sync for what rests and may be over, as tasks are claimed for it.
+    async fn claim_openings(
+        &self,
+        quota: &Quota,
+        syncs: &mut Vec<ClaimedSync>,
+    ) -> Result<(), StoreError> {
+        for Opening { scope, .. } in self.backend.openings() {
+            if usize::try_from(quota.syncs).is_ok_and(|most| syncs.len() >= most) {
+                return Ok(());
+            }
+            let key = scope.key();
+            let resting = quota.resting.iter().filter(|one| **one != key).cloned().collect();
+            let quota = Quota { syncs: 1, resting, only: Some(key) };
+            let claiming = sync::store::claim(&self.pool, &quota, self.lease);
+            let claimed = answered(self.patience, claiming).await?;
+            self.backend.let_through(&scope, claimed.len());
+            syncs.extend(claimed);
+        }
+        Ok(())
     }
 
     /// Starts a request, then makes a step of it.
@@ -65,14 +90,32 @@ impl SyncStage {
             pool: &self.pool,
             sync,
         };
-        let left = sync.lease.left().saturating_sub(RECORDING);
-        match within(left, step.run()).await {
-            Some(next) => Ok(Ok(next?)),
+        match within(self.longest_step, self.run_and_renew(step)).await {
+            Some(next) => next,
             None => Ok(Ok(sync::Next::Again {
-                why: "the snapshot took longer than worker.sync_lease_s".to_owned(),
+                why: "the snapshot took longer than worker.sync_step_s".to_owned(),
                 waits: false,
                 quiet: Duration::ZERO,
             })),
+        }
+    }
+
+    /// Makes a step, and keeps the lease meanwhile: many thousands of members are read in more time than another worker
+    /// should wait for a sync whose worker died.
+    async fn run_and_renew(
+        &self,
+        step: sync::step::Step<'_>,
+    ) -> Result<Result<sync::Next, LeaseLost>, StoreError> {
+        let sync = step.sync;
+        let mut run = pin!(step.run());
+        loop {
+            if let Some(next) = within(self.lease / 3, &mut run).await {
+                return Ok(Ok(next?));
+            }
+            let renewing = sync::store::renew(&self.pool, sync, self.lease);
+            if let Err(lost) = answered(self.patience, renewing).await? {
+                return Ok(Err(lost));
+            }
         }
     }
 }
@@ -82,11 +125,25 @@ impl Stage for SyncStage {
     type Outcome = sync::Next;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        answered(self.patience, sync::store::claim(&self.pool, limit, self.lease)).await
+        let resting = self.backend.resting();
+        let quota = Quota {
+            syncs: i64::try_from(limit).unwrap_or(i64::MAX),
+            resting: resting.iter().map(Scope::key).collect(),
+            only: None,
+        };
+        let claiming = sync::store::claim(&self.pool, &quota, self.lease);
+        let mut syncs = answered(self.patience, claiming).await?;
+        if !resting.is_empty() {
+            self.claim_openings(&quota, &mut syncs).await?;
+        }
+        Ok(syncs)
     }
 
     async fn step(&self, sync: &ClaimedSync) -> Option<sync::Next> {
+        if self.backend.pauses(&sync.workspace, &sync.integration) {
+            self.hand_back(vec![sync.clone()]).await;
+            return None;
+        }
         match self.start_and_step(sync).await {
             Ok(Ok(next)) => Some(next),
             Ok(Err(LeaseLost)) => {
@@ -204,7 +261,11 @@ async fn again(
     if !waits && failures >= stage.policy.sync.max_failures {
         return fail(stage, sync, &why, false).await;
     }
-    let after = stage.policy.retry_after(sync.failures).max(quiet);
+    let after = match sync.started_at.filter(|_| waits) {
+        Some(since) => stage.policy.wait_after(elapsed(since, sync.claimed_at)),
+        None => stage.policy.retry_after(sync.failures),
+    };
+    let after = after.max(quiet);
     let mut tx = begin_briefly(&stage.pool).await?;
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
     tx.commit().await?;

@@ -34,8 +34,10 @@ pub struct Quota {
     pub max_in_flight: Option<i32>,
     /// Tasks of one integration taken up per minute, where its row does not say.
     pub starts_per_minute: Option<i32>,
-    /// Workspaces whose backend does not answer: left alone.
-    pub silent_workspaces: Vec<String>,
+    /// Workspaces and apps that the backend gives no usable answer for: left alone.
+    pub resting: Vec<String>,
+    /// The only workspace or app to claim for, if it is not all.
+    pub only: Option<String>,
     /// From where on to scan in integrations whose oldest requests are known to be gone.
     pub due_from: DueFrom,
 }
@@ -101,6 +103,7 @@ struct Row {
     uncertain_since: Option<DateTime<Utc>>,
     superseded_by: Option<i64>,
     cancel_reason: Option<String>,
+    unanswered_since: Option<DateTime<Utc>>,
     unreleased_claims: i32,
     lease_token: i64,
     claimed_at: DateTime<Utc>,
@@ -137,7 +140,8 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                 where s.workspace_id = d.workspace_id and s.integration_id = d.integration_id
                 offset 0
             ) s
-            where d.workspace_id <> all ($5)
+            where d.workspace_id <> all ($5) and d.workspace_id || '/' || d.integration_id <> all ($5)
+              and ($7::text is null or $7 in (d.workspace_id, d.workspace_id || '/' || d.integration_id))
         ),
         busy as materialized (
             select a.*, r.any as has_removals
@@ -282,7 +286,11 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger as "trigger?", t.job_id,
                case when isfinite(t.requested_at) then t.requested_at end as "requested_at?", t.failure_code,
                t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
-               c.running_since, c.uncertain_since, t.superseded_by, t.cancel_reason, c.unreleased_claims, c.lease_token,
+               c.running_since, c.uncertain_since, t.superseded_by, t.cancel_reason,
+               -- The time it was due and nobody had it is no time without an answer.
+               case when t.returned_at is null or t.unanswered_since > t.returned_at
+                    then t.unanswered_since + greatest(now() - c.next_attempt_at, interval '0') end as unanswered_since,
+               c.unreleased_claims, c.lease_token,
                now() as "claimed_at!",
                (c.probes or coalesce(c.probe_task_id = c.ready_task_id, false)) as "is_probe!", t.returned_at is not null as "returned!",
                coalesce(c.status_since > t.received_at, false) as "reopened!",
@@ -299,8 +307,9 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
         interval(lease),
         quota.max_in_flight,
         quota.starts_per_minute,
-        &quota.silent_workspaces,
+        &quota.resting,
         Json(&quota.due_from) as _,
+        quota.only,
     )
     .fetch_all(pool)
     .await?)
@@ -386,6 +395,7 @@ impl Row {
             uncertain_since: self.uncertain_since,
             superseded_by: self.superseded_by,
             cancel_reason: self.cancel_reason,
+            unanswered_since: self.unanswered_since,
             unreleased_claims: self.unreleased_claims,
             claimed_at: self.claimed_at,
             touched_by_hand,

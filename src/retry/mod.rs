@@ -66,6 +66,8 @@ pub struct ClaimedTask {
     pub running: Option<(String, DateTime<Utc>)>,
     /// Since when an attempt's outcome is unknown.
     pub uncertain_since: Option<DateTime<Utc>>,
+    /// Since when the backend gives no usable answer about this member while it answers about others.
+    pub unanswered_since: Option<DateTime<Utc>>,
     /// The later intent that made it pointless while it was in flight.
     pub superseded_by: Option<i64>,
     /// Why a person cancelled it while it was in flight.
@@ -140,6 +142,8 @@ pub enum EscalationReason {
     Deprovisioned,
     /// The backend does not know the integration any more.
     IntegrationGone,
+    /// The backend gave no usable answer about the member for as long as trying may take, and answers otherwise.
+    Unanswered,
     /// Workers that took the task ended without a word.
     WorkersDied,
     /// An attempt may have worked, and what the backend knows of the member is older than a change by hand.
@@ -160,6 +164,7 @@ impl EscalationReason {
                 "Deprovisioned by the identity provider, with no automation behind it"
             }
             Self::IntegrationGone => "The backend no longer knows the integration",
+            Self::Unanswered => "The backend gives no usable answer about this member",
             Self::WorkersDied => "The worker crashed repeatedly on this task",
             Self::CannotTell => {
                 "An attempt may have worked, and the member was changed by hand since the app was read"
@@ -205,8 +210,8 @@ pub enum Next {
         why: String,
         /// Whether something was sent that may still take effect.
         lost: Lost,
-        /// Whether the backend limits the rate: everything of the integration waits.
-        limits_rate: bool,
+        /// For what.
+        cause: WaitCause,
     },
     /// The app rejects the login that the backend has stored: everything of the integration waits for a person.
     Park {
@@ -226,6 +231,22 @@ pub enum Next {
     },
     /// A later intent made it pointless, or a person cancelled it, and nothing is in flight any more.
     CallOff,
+}
+
+/// For what a task waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitCause {
+    /// For something of our own: an attempt to settle, or a longer lease.
+    Ourselves,
+    /// The backend limits the rate: everything of the integration waits, for as long as it asked if it did.
+    RateLimit {
+        /// The time it asked for.
+        asked: Option<Duration>,
+    },
+    /// The backend gives no usable answer, and nothing says that it would give one about anything else.
+    Outage,
+    /// The backend gives no usable answer about this member alone: that has an end.
+    Member,
 }
 
 /// What was lost sight of, and so may take effect without our knowing.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
-use super::{ClaimedTask, EscalationReason, Lost};
+use super::{ClaimedTask, EscalationReason, Lost, WaitCause};
 use crate::backend::Failure;
 use crate::lease::{LeaseLost, fenced};
 use crate::membership::{IntegrationKind, MemberKeys, Operation};
@@ -295,6 +295,8 @@ pub enum GoesOn<'a> {
         why: &'a str,
         /// What of the attempt nobody knows.
         lost: Lost,
+        /// What that is about.
+        cause: WaitCause,
     },
     /// The app rejected the stored login: it is due as soon as the integration is active, and an attempt that failed for
     /// it is not counted.
@@ -360,6 +362,17 @@ impl Release<'_> {
         }
     }
 
+    /// Since when the backend gives no usable answer about its member alone.
+    fn unanswered_since(&self) -> Option<DateTime<Utc>> {
+        let GoesOn::Wait { cause, .. } = self.goes_on else { return None };
+        match cause {
+            WaitCause::Member => self.task.unanswered_since.or(Some(self.task.claimed_at)),
+            // It may be this member or all of them: the next answer shows, and the time until then does not count.
+            WaitCause::Outage => Some(self.task.claimed_at + self.after),
+            WaitCause::Ourselves | WaitCause::RateLimit { .. } => None,
+        }
+    }
+
     /// Whether it counts as tried from now on. What only waits has its age limit moved instead.
     fn is_tried(&self) -> bool {
         matches!(self.goes_on, GoesOn::Watch { .. } | GoesOn::Retry { .. })
@@ -408,6 +421,7 @@ pub async fn release(
     let uncertain: Vec<_> = released.iter().map(Release::is_uncertain).collect();
     let yields: Vec<_> = released.iter().map(Release::yields).collect();
     let tried: Vec<_> = released.iter().map(Release::is_tried).collect();
+    let unanswered: Vec<_> = released.iter().map(Release::unanswered_since).collect();
     let written = sqlx::query_scalar!(
         r#"-- release_requests
         with released as (
@@ -430,18 +444,18 @@ pub async fn release(
                 lease_until = null, unreleased_claims = 0
             from (select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::interval[],
                                        $7::text[], $8::text[], $9::integer[], $10::boolean[], $11::boolean[],
-                                       $12::boolean[])
+                                       $12::boolean[], $13::timestamptz[])
                            s (workspace_id, integration_id, member_id, id, token, after, job, error, attempts,
-                              is_uncertain, yields, is_tried)
+                              is_uncertain, yields, is_tried, unanswered_since)
                   order by workspace_id, integration_id, member_id) s
             where m.workspace_id = s.workspace_id and m.integration_id = s.integration_id
               and m.member_id = s.member_id and m.lease_token = s.token and m.ready_task_id = s.id
-            returning s.id, m.workspace_id, m.next_attempt_at, s.job, s.error, s.attempts
+            returning s.id, m.workspace_id, m.next_attempt_at, s.job, s.error, s.attempts, s.unanswered_since
         )
         update reconciler.automation_tasks t
         set state = case when r.job is null then 'pending' else 'running' end,
             attempts = greatest(0, t.attempts + r.attempts), next_attempt_at = r.next_attempt_at,
-            last_error = coalesce(r.error, t.last_error)
+            last_error = coalesce(r.error, t.last_error), unanswered_since = r.unanswered_since
         from released r
         where t.id = r.id and t.workspace_id = r.workspace_id
         returning t.id"#,
@@ -457,6 +471,7 @@ pub async fn release(
         &uncertain as _,
         &yields,
         &tried,
+        &unanswered as _,
     )
     .fetch_all(connection)
     .await?;

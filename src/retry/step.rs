@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::decide::{self, AfterLook, JOB_UNKNOWN};
-use super::{ClaimedTask, Lost, Next, Policy};
+use super::{ClaimedTask, Lost, Next, Policy, WaitCause};
 use crate::backend::{BackendError, Client, Failure, Progress};
 use crate::membership::{Observation, Operation};
 use crate::store::elapsed;
@@ -16,8 +16,8 @@ pub trait Steps: Send + Sync + 'static {
     /// Works on a task for one step. Changes nothing in the database.
     fn step(&self, task: &ClaimedTask) -> impl Future<Output = Next> + Send;
 
-    /// Workspaces for which no step is worth beginning now.
-    fn silent_workspaces(&self) -> Vec<String>;
+    /// What the backend gives no usable answer for; `None` if nothing ever is.
+    fn silence(&self) -> Option<&Client>;
 }
 
 /// Steps by the backend's automation.
@@ -41,15 +41,20 @@ impl Steps for ByBackend {
         }
     }
 
-    fn silent_workspaces(&self) -> Vec<String> {
-        self.backend.silent_workspaces()
+    fn silence(&self) -> Option<&Client> {
+        Some(&self.backend)
     }
 }
 
 async fn look_and_run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
     let seen = match look(backend, task).await {
         Ok(seen) => seen,
-        Err(error) => return decide::after_unanswered_look(policy, task, &error),
+        Err(error) => {
+            // A first time may be anything; asking more would double what an outage costs.
+            let otherwise =
+                task.unanswered_since.is_some() && answers_otherwise(backend, task, &error).await;
+            return decide::after_unanswered_look(policy, task, &error, otherwise, task.claimed_at);
+        }
     };
     match decide::after_look(policy, task, &seen, task.claimed_at) {
         AfterLook::Record(next) => return next,
@@ -65,6 +70,7 @@ async fn look_and_run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> 
 /// watched instead of starting another beside it, and is no attempt of ours.
 async fn restarted(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Option<Next> {
     let job = task.job.as_ref().filter(|_| task.attempts == 0)?;
+    let now = task.claimed_at;
     match backend.job(&task.key.workspace, job).await {
         Ok(answer) if answer.progress == Progress::Running => Some(Next::Watch {
             job: job.clone(),
@@ -74,12 +80,22 @@ async fn restarted(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Opt
         Ok(_) | Err(BackendError::NotFound { .. } | BackendError::Refused { .. }) => None,
         // An answer that is none, for as long as a job may take: waiting brings no other.
         Err(BackendError::Nonsense(_))
-            if policy.job.next_look(elapsed(task.requested_at, task.claimed_at)).is_none() =>
+            if policy.job.next_look(elapsed(task.requested_at, now)).is_none() =>
         {
             None
         }
-        Err(error) => Some(decide::after_unanswered_look(policy, task, &error)),
+        Err(error) if !error.is_usable() && decide::is_job_unanswered(policy, task, now) => None,
+        // The look was answered a moment ago.
+        Err(error) => Some(decide::after_unanswered_look(policy, task, &error, true, now)),
     }
+}
+
+/// Whether the backend gives a usable answer about the app of a member of whom it gives none.
+async fn answers_otherwise(backend: &Client, task: &ClaimedTask, error: &BackendError) -> bool {
+    let (workspace, integration) = (&task.key.workspace, &task.key.integration);
+    !error.is_of_the_way()
+        && !backend.is_silent(workspace, integration)
+        && backend.integration(workspace, integration).await.is_ok()
 }
 
 async fn run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
@@ -89,7 +105,7 @@ async fn run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
             after: Duration::ZERO,
             why: "too little of the lease was left".to_owned(),
             lost: Lost::Nothing,
-            limits_rate: false,
+            cause: WaitCause::Ourselves,
         };
     }
     let (key, wanted) = (&task.key, &task.wanted);
@@ -104,7 +120,11 @@ async fn run(backend: &Client, policy: &Policy, task: &ClaimedTask) -> Next {
             after: policy.job.next_look(Duration::ZERO).unwrap_or_default(),
             started: true,
         },
-        Err(error) => decide::after_unanswered_run(policy, task, &error, task.claimed_at),
+        Err(error) => {
+            // The look was answered a moment ago.
+            let otherwise = !backend.is_silent(&key.workspace, &key.integration);
+            decide::after_unanswered_run(policy, task, &error, otherwise, task.claimed_at)
+        }
     }
 }
 
@@ -120,10 +140,8 @@ async fn watch(
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
-        // An answer that is none, for as long as a job may take: waiting brings no other.
-        Err(BackendError::Nonsense(_) | BackendError::Refused { .. })
-            if policy.job.next_look(age).is_none() =>
-        {
+        // No usable answer for as long as a job may take. Whether the backend answers otherwise shows the look.
+        Err(error) if is_about_it(&error) && policy.job.next_look(age).is_none() => {
             Progress::Running
         }
         Err(error) => return still(decide::next_look_after(policy, &error)),
@@ -148,8 +166,20 @@ async fn watch(
         Ok(_) | Err(BackendError::NotFound { .. }) => {
             decide::after_failure(policy, task, failure, task.claimed_at)
         }
+        Err(error)
+            if policy.job.next_look(age).is_none()
+                && is_about_it(&error)
+                && answers_otherwise(backend, task, &error).await =>
+        {
+            decide::after_lost_job(policy, task, failure, task.claimed_at)
+        }
         Err(error) => still(decide::next_look_after(policy, &error)),
     }
+}
+
+/// Whether an error may be about what was asked for, and stay for ever.
+fn is_about_it(error: &BackendError) -> bool {
+    !matches!(error, BackendError::Unreachable(_) | BackendError::RateLimited { .. })
 }
 
 async fn look(backend: &Client, task: &ClaimedTask) -> Result<Observation, BackendError> {

@@ -111,6 +111,8 @@ pub struct Policy {
     pub guard: config::Guard,
     /// How long a backend is left alone that asks for it.
     pub retry: config::Retry,
+    /// How long a claim of a sync is renewed for.
+    lease: Duration,
     max_unreleased_claims: i32,
 }
 
@@ -122,6 +124,7 @@ impl Policy {
             job: config.job.clone(),
             guard: config.guard.clone(),
             retry: config.retry.clone(),
+            lease: Duration::from_secs(config.worker.sync_lease_s),
             max_unreleased_claims: config.worker.max_unreleased_claims,
         }
     }
@@ -132,6 +135,13 @@ impl Policy {
         Duration::from_secs(
             self.sync.retry_first_s.saturating_mul(doubled).min(self.sync.retry_max_s),
         )
+    }
+
+    /// How long a sync waits for the backend that has waited for so long: what failed is not counted, and the pauses grow
+    /// all the same.
+    pub fn wait_after(&self, waited: Duration) -> Duration {
+        let first = Duration::from_secs(self.sync.retry_first_s);
+        (waited / 2).clamp(first, Duration::from_secs(self.sync.retry_max_s).max(first))
     }
 
     /// When a sync's job is looked at again that has run for `age`; `None` when it is given up.

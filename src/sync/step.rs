@@ -16,6 +16,9 @@ use crate::telemetry::chain;
 /// Servers tell their time in whole seconds, and a request takes a while.
 const CLOCK_STEP: Duration = Duration::from_secs(2);
 
+/// Jobs in a row that seem to have begun too early, after which the age of a snapshot is unknown.
+const JOBS_TOO_EARLY: i32 = 3;
+
 /// What a step may ask the database; no transaction is open across its HTTP calls.
 pub struct Step<'a> {
     /// The backend.
@@ -59,7 +62,7 @@ impl Step<'_> {
         };
         match started {
             Ok(job) => Next::Watch { job, after: self.first_look(), started: true, applies: None },
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error).await,
         }
     }
 
@@ -80,7 +83,7 @@ impl Step<'_> {
                     Ok(again(&format!("the backend's job failed: {}", code)))
                 }
                 Progress::Finished if self.began_too_early(answer.age, asked.elapsed()) => {
-                    Ok(waits("the backend's job began before it was asked for"))
+                    Ok(self.of_unknown_age())
                 }
                 Progress::Finished => self.after_job().await,
             },
@@ -90,6 +93,12 @@ impl Step<'_> {
             // An answer that is none, for as long as a job may take: waiting brings no other.
             Err(error @ (BackendError::Nonsense(_) | BackendError::Refused { .. }))
                 if self.policy.next_look(age).is_none() =>
+            {
+                Ok(again(&chain(&error).to_string()))
+            }
+            // The same of a job alone, while the backend answers about its app.
+            Err(error)
+                if self.policy.next_look(age).is_none() && self.answers_otherwise(&error).await =>
             {
                 Ok(again(&chain(&error).to_string()))
             }
@@ -109,6 +118,25 @@ impl Step<'_> {
         self.sync.state == SyncState::Started && age > ours
     }
 
+    /// A job that was running already ends, and another begins. Where that happens again and again, it is the times that
+    /// are wrong: then nothing tells how old a snapshot is, and nothing is proven by it.
+    fn of_unknown_age(&self) -> Next {
+        let why = "the backend's job seems to have begun before it was asked for";
+        match self.sync.failures + 1 < JOBS_TOO_EARLY {
+            true => again(why),
+            false => fails(&format!("{why}, again and again: the age of what it read is unknown")),
+        }
+    }
+
+    /// Whether the backend gives a usable answer about the app, although not about what was asked for.
+    async fn answers_otherwise(&self, error: &BackendError) -> bool {
+        let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
+        !error.is_usable()
+            && !error.is_of_the_way()
+            && !self.backend.is_silent(workspace, integration)
+            && self.backend.integration(workspace, integration).await.is_ok()
+    }
+
     async fn after_job(&self) -> Result<Next, StoreError> {
         match (self.sync.procedure, self.sync.state) {
             (Procedure::CheckAndApply, SyncState::Started) => self.report().await,
@@ -123,7 +151,7 @@ impl Step<'_> {
         }
         let found = match self.backend.report(&self.sync.workspace, &self.sync.integration).await {
             Ok(found) => found,
-            Err(error) => return Ok(self.failed(&error)),
+            Err(error) => return Ok(self.failed(&error).await),
         };
         match found {
             Some(update) if approved && self.sync.report.as_ref() != Some(&update.id) => {
@@ -147,7 +175,7 @@ impl Step<'_> {
         if facts.removed > 0 {
             known = match self.backend.members(workspace, integration).await {
                 Ok(known) => known,
-                Err(error) => return Ok(self.failed(&error)),
+                Err(error) => return Ok(self.failed(&error).await),
             };
             intents = super::report::store::intents(self.pool, self.sync).await?;
             facts.unexpected_before =
@@ -197,8 +225,9 @@ impl Step<'_> {
 
     /// Whatever becomes of the answer, the guard remembers what it let pass.
     async fn apply(&self, report: UpdateReport, unexpected: u32) -> Result<Next, StoreError> {
-        if self.sync.lease.left() <= self.backend.request_timeout() {
-            return Ok(waits("too little of the lease was left to apply"));
+        // An answer must come within the lease, however long it took to get here.
+        if super::store::renew(self.pool, self.sync, self.policy.lease).await?.is_err() {
+            return Ok(waits("the sync was claimed again before the apply"));
         }
         let unexpected = i64::from(unexpected);
         if self.count_unexpected(unexpected).await?.is_err() {
@@ -226,7 +255,7 @@ impl Step<'_> {
             BackendError::Refused { status: 409, .. } => {
                 Next::Anew { why: "the app changed after the report".to_owned() }
             }
-            error => self.failed(&error),
+            error => self.failed(&error).await,
         })
     }
 
@@ -240,23 +269,24 @@ impl Step<'_> {
     async fn read(&self) -> Next {
         match self.backend.members(&self.sync.workspace, &self.sync.integration).await {
             Ok(snapshot) => Next::Judge { snapshot },
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error).await,
         }
     }
 
-    /// An integration that is gone cannot be read; a backend that does not answer is waited for.
-    fn failed(&self, error: &BackendError) -> Next {
-        let answered = match error {
+    /// An integration that is gone cannot be read; a backend that does not answer is waited for, unless it answers about
+    /// the same app otherwise.
+    async fn failed(&self, error: &BackendError) -> Next {
+        let is_failure = match error {
             BackendError::NotFound { .. } => {
                 return fails("the backend does not know the integration");
             }
             BackendError::Refused { .. }
             | BackendError::Nonsense(_)
             | BackendError::Broken { .. } => true,
-            _ => false,
+            error => self.answers_otherwise(error).await,
         };
         let quiet = error.quiet(&self.policy.retry);
-        Next::Again { why: chain(error).to_string(), waits: !answered, quiet }
+        Next::Again { why: chain(error).to_string(), waits: !is_failure, quiet }
     }
 
     fn still(&self, job: &str, after: Duration) -> Next {

@@ -18,10 +18,21 @@ use crate::store::{StoreError, interval};
 /// A sync that cannot be read is tried again after this long: somebody has to look at it.
 const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// Claims up to `limit` syncs with a step due. A request waits until the integration's running sync has ended.
+/// What a claim may take.
+#[derive(Debug, Clone, Default)]
+pub struct Quota {
+    /// Syncs at most.
+    pub syncs: i64,
+    /// Workspaces and apps that the backend gives no usable answer for: left alone.
+    pub resting: Vec<String>,
+    /// The only workspace or app to claim for, if it is not all.
+    pub only: Option<String>,
+}
+
+/// Claims syncs with a step due. A request waits until the integration's running sync has ended.
 pub async fn claim(
     pool: &PgPool,
-    limit: i64,
+    quota: &Quota,
     lease: Duration,
 ) -> Result<Vec<ClaimedSync>, StoreError> {
     let ends = Instant::now() + lease;
@@ -33,6 +44,8 @@ pub async fn claim(
             where s.state in ('requested', 'started', 'report_ready', 'applying')
               and s.next_step_at <= now()
               and (s.lease_until is null or s.lease_until <= now())
+              and s.workspace_id <> all ($3) and s.workspace_id || '/' || s.integration_id <> all ($3)
+              and ($4::text is null or $4 in (s.workspace_id, s.workspace_id || '/' || s.integration_id))
               and (s.state <> 'requested' or not exists (
                   select from reconciler.syncs a
                   where a.workspace_id = s.workspace_id and a.integration_id = s.integration_id
@@ -58,8 +71,10 @@ pub async fn claim(
                        then array(select r from unnest(i.administrator_roles) r where r is not null) end
                       as administrator_roles
         "#,
-        limit,
+        quota.syncs,
         interval(lease),
+        &quota.resting,
+        quota.only,
     )
     .fetch_all(pool)
     .await?;
@@ -145,6 +160,26 @@ pub async fn start(
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(LeaseLost)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Keeps the claim for another while.
+pub async fn renew(
+    pool: &PgPool,
+    sync: &ClaimedSync,
+    lease: Duration,
+) -> Result<Result<(), LeaseLost>, StoreError> {
+    let written = sqlx::query!(
+        "-- renew_sync
+         update reconciler.syncs set lease_until = clock_timestamp() + $4
+         where id = $1 and workspace_id = $2 and lease_token = $3 and lease_until is not null",
+        sync.id,
+        sync.workspace,
+        sync.lease.token,
+        interval(lease),
+    )
+    .execute(pool)
+    .await?;
+    Ok(fenced(written.rows_affected()))
 }
 
 /// Records a job to look at again; `applies` when it was started just now to apply a report.

@@ -51,6 +51,12 @@ impl Replica {
         self.lines.lock().unwrap().iter().filter(|line| line["event"] == event).count()
     }
 
+    /// The lines of an event.
+    pub(crate) fn lines(&self, event: &str) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter(|line| line["event"] == event).cloned().collect()
+    }
+
     /// Whether an event was logged that has this number in this field.
     pub(crate) fn has_said(&self, event: &str, field: &str, number: i64) -> bool {
         let lines = self.lines.lock().unwrap();

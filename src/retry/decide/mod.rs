@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{ClaimedTask, EscalationReason, Lost, Next, Policy};
+use super::{ClaimedTask, EscalationReason, Lost, Next, Policy, WaitCause};
 use crate::backend::failure::FailureClass;
 use crate::backend::{BackendError, Failure, Progress};
 use crate::backoff;
@@ -169,8 +169,15 @@ pub fn after_lost_job(
     }
 }
 
-/// What to do when a call that changes nothing brought no answer: nothing was tried.
-pub fn after_unanswered_look(policy: &Policy, task: &ClaimedTask, error: &BackendError) -> Next {
+/// What to do when a call that changes nothing brought no answer: nothing was tried. `answers_otherwise` tells whether the
+/// backend was seen to answer about the same app meanwhile: then it is this member, and has an end.
+pub fn after_unanswered_look(
+    policy: &Policy,
+    task: &ClaimedTask,
+    error: &BackendError,
+    answers_otherwise: bool,
+    now: DateTime<Utc>,
+) -> Next {
     match error {
         // The look asks for the integration before it says that a member is absent.
         BackendError::NotFound { .. } => {
@@ -179,15 +186,51 @@ pub fn after_unanswered_look(policy: &Policy, task: &ClaimedTask, error: &Backen
             }
             escalate(EscalationReason::IntegrationGone, &task.first_failure)
         }
-        _ => wait(policy, task, error, Lost::Nothing),
+        BackendError::RateLimited { .. } => wait(policy, task, error, Lost::Nothing),
+        error if answers_otherwise => unanswered(policy, task, error, now),
+        error => wait(policy, task, error, Lost::Nothing),
     }
 }
 
-/// What to do when the backend did not accept the operation, or its answer was lost.
+/// What to do with a member of whom the backend alone gives no usable answer.
+fn unanswered(
+    policy: &Policy,
+    task: &ClaimedTask,
+    error: &BackendError,
+    now: DateTime<Utc>,
+) -> Next {
+    let limits = policy.of(task.wanted.operation);
+    let so_far = task.unanswered_since.map_or(Duration::ZERO, |since| elapsed(since, now));
+    if task.is_called_off() {
+        return unsettled_for(policy, task, now).map_or(Next::CallOff, settle);
+    }
+    if so_far >= Duration::from_secs(limits.within_s) {
+        let unsettled = unsettled_for(policy, task, now).map(settle);
+        return unsettled
+            .unwrap_or_else(|| escalate(EscalationReason::Unanswered, &task.first_failure));
+    }
+    let first = backoff::delay(limits, 0).max(error.quiet(&policy.retry));
+    let longest = Duration::from_secs_f64(limits.max_s).max(first);
+    Next::Wait {
+        after: (so_far / 2).clamp(first, longest),
+        why: crate::telemetry::chain(error).to_string(),
+        lost: Lost::Nothing,
+        cause: WaitCause::Member,
+    }
+}
+
+/// Whether a member has been without a usable answer for as long as a job may take, while the backend answers otherwise.
+pub fn is_job_unanswered(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> bool {
+    let since = task.unanswered_since;
+    since.is_some_and(|since| policy.job.next_look(elapsed(since, now)).is_none())
+}
+
+/// What to do when the backend did not accept the operation, or its answer was lost. `answers_otherwise` as for a look.
 pub fn after_unanswered_run(
     policy: &Policy,
     task: &ClaimedTask,
     error: &BackendError,
+    answers_otherwise: bool,
     now: DateTime<Utc>,
 ) -> Next {
     match error {
@@ -201,6 +244,10 @@ pub fn after_unanswered_run(
         // The look found the integration a moment ago, so it is the member that went: look again.
         BackendError::NotFound { code } => after_failure(policy, task, Failure::ours(code), now),
         error if error.is_uncertain() => wait(policy, task, error, Lost::Answer),
+        // Surely nothing happened, and so no attempt ends it.
+        BackendError::KeyRefused { .. } | BackendError::Unavailable { .. } if answers_otherwise => {
+            unanswered(policy, task, error, now)
+        }
         error => wait(policy, task, error, Lost::Nothing),
     }
 }
@@ -294,15 +341,21 @@ fn settle(after: Duration) -> Next {
 }
 
 fn unsettled(after: Duration, lost: Lost) -> Next {
-    Next::Wait { after, why: UNSETTLED.to_owned(), lost, limits_rate: false }
+    Next::Wait { after, why: UNSETTLED.to_owned(), lost, cause: WaitCause::Ourselves }
 }
 
 fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -> Next {
-    let limits_rate = matches!(error, BackendError::RateLimited { .. });
     let quiet = error.quiet(&policy.retry);
     let usual = backoff::delay(policy.of(task.wanted.operation), 0);
-    let after = if limits_rate { quiet } else { usual.max(quiet) };
-    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, limits_rate }
+    let (cause, after) = match error {
+        BackendError::RateLimited { .. } => {
+            let longest = Duration::from_secs(policy.retry.max_retry_after_s);
+            let asked = error.asked().map(|asked| asked.min(longest));
+            (WaitCause::RateLimit { asked }, quiet)
+        }
+        _ => (WaitCause::Outage, usual.max(quiet)),
+    };
+    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, cause }
 }
 
 /// When a job is looked at again that the backend would not speak of: it is what we know, and it stays.
@@ -314,7 +367,7 @@ pub fn next_look_after(policy: &Policy, error: &BackendError) -> Duration {
 pub fn sign(task: &ClaimedTask, next: &Next) -> Sign {
     let class = |failure: &Failure| failure.class(task.wanted.operation);
     match next {
-        Next::Wait { limits_rate: true, after, .. } => Sign::LimitsRate(*after),
+        Next::Wait { cause: WaitCause::RateLimit { asked }, .. } => Sign::LimitsRate(*asked),
         Next::Watch { .. } => Sign::Runs,
         _ if task.running.is_none() => Sign::Nothing,
         Next::Succeed { .. } => Sign::Works,

@@ -45,6 +45,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         uncertain_since: None,
         superseded_by: None,
         cancel_reason: None,
+        unanswered_since: None,
         unreleased_claims: 1,
         claimed_at: now(),
         touched_by_hand: false,
@@ -274,9 +275,13 @@ fn a_backend_that_does_not_answer_uses_no_attempt() {
     };
     let task = task(Operation::Remove);
     for error in unanswered() {
-        assert_eq!(word_of(&after_unanswered_look(&policy(), &task, &error)), "wait", "{error}");
         assert_eq!(
-            word_of(&after_unanswered_run(&policy(), &task, &error, now())),
+            word_of(&after_unanswered_look(&policy(), &task, &error, false, now())),
+            "wait",
+            "{error}"
+        );
+        assert_eq!(
+            word_of(&after_unanswered_run(&policy(), &task, &error, false, now())),
             "wait",
             "{error}"
         );
@@ -291,7 +296,7 @@ fn an_operation_whose_answer_was_lost_counts_and_leaves_the_outcome_open() {
         BackendError::Broken { status: 500 },
         BackendError::Unavailable { status: 504, retry_after: None },
     ] {
-        let next = after_unanswered_run(&policy(), &task, &error, now());
+        let next = after_unanswered_run(&policy(), &task, &error, false, now());
         assert_eq!(word_of(&next), "wait, lost Answer", "{error}");
     }
 }
@@ -306,8 +311,24 @@ fn what_the_backend_refuses_is_decided_by_this_table() {
         (BackendError::NotFound { code: "Not found".to_owned() }, "retry"),
     ];
     for (error, expected) in table {
-        let next = after_unanswered_run(&policy(), &task(Operation::Invite), &error, now());
+        let next = after_unanswered_run(&policy(), &task(Operation::Invite), &error, false, now());
         assert_eq!(word_of(&next), expected, "{error}");
+    }
+}
+
+#[test]
+fn an_operation_that_is_refused_for_one_member_alone_has_an_end() {
+    let refused = BackendError::KeyRefused { status: 403 };
+    let table = [
+        (true, seconds_ago(3600), "escalate Unanswered"),
+        (true, seconds_ago(60), "wait"),
+        (true, None, "wait"),
+        (false, seconds_ago(3600), "wait"),
+    ];
+    for (answers_otherwise, unanswered_since, expected) in table {
+        let task = ClaimedTask { unanswered_since, ..task(Operation::Remove) };
+        let next = after_unanswered_run(&policy(), &task, &refused, answers_otherwise, now());
+        assert_eq!(word_of(&next), expected, "{unanswered_since:?}");
     }
 }
 
@@ -317,6 +338,8 @@ fn retry_after_is_honoured_up_to_an_hour_and_never_shortens_the_usual_wait() {
         &policy(),
         &task(Operation::Remove),
         &error,
+        false,
+        now(),
     ) {
         Next::Wait { after, .. } => after.as_secs(),
         next => panic!("{next:?}"),
@@ -325,6 +348,7 @@ fn retry_after_is_honoured_up_to_an_hour_and_never_shortens_the_usual_wait() {
         retry_after: seconds.map(Duration::from_secs),
     };
     assert_eq!(wait(limited(None)), 300);
+    assert_eq!(wait(limited(Some(0))), 300, "a time that is over is no time");
     assert_eq!(wait(limited(Some(7))), 7);
     assert_eq!(wait(limited(Some(10 * 365 * 86_400))), 3600);
     let unavailable = |seconds| BackendError::Unavailable {
@@ -387,12 +411,13 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
         failure: Failure::ours(code),
         after_attempt: true,
     };
-    let waits = |limits_rate| Next::Wait {
+    let waits = |cause| Next::Wait {
         after: Duration::from_secs(9),
         why: String::new(),
         lost: Lost::Nothing,
-        limits_rate,
+        cause,
     };
+    let asked = Some(Duration::from_secs(9));
     let table = [
         (&at_work, Next::Succeed { reason: "" }, Sign::Works),
         (&idle, Next::Succeed { reason: "" }, Sign::Nothing),
@@ -404,8 +429,9 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
         (&at_work, escalate("PageChanged"), Sign::Fails),
         (&at_work, escalate("NotEnoughSeats"), Sign::Works),
         (&idle, escalate("PageChanged"), Sign::Nothing),
-        (&at_work, waits(false), Sign::Nothing),
-        (&idle, waits(true), Sign::LimitsRate(Duration::from_secs(9))),
+        (&at_work, waits(WaitCause::Ourselves), Sign::Nothing),
+        (&idle, waits(WaitCause::Member), Sign::Nothing),
+        (&idle, waits(WaitCause::RateLimit { asked }), Sign::LimitsRate(asked)),
         (&at_work, Next::CallOff, Sign::Nothing),
     ];
     for (task, next, expected) in table {

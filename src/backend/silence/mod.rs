@@ -1,0 +1,464 @@
+//! Workspaces and apps of which the backend gives no usable answer: they rest for a while, twice as long each time, so that
+//! an outage costs a handful of requests and lines however many tasks wait. When a rest is over, one step probes; each
+//! usable answer then lets two more through. Each replica finds out for itself; nothing is lost with what it found.
+//!
+//! What is wrong is told by whom the answers were about: requests of two apps in a row, or what only the way to the
+//! backend can cause, are the workspace; requests of one app about itself or about many of its rows are that app; one row
+//! alone is neither, and is bounded by the one who asks about it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::BackendError;
+use crate::emit;
+use crate::membership::MemberKey;
+use crate::telemetry::chain;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A probe that led to no request is followed by another after this long.
+const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Usable answers after a rest until everything is let through again.
+const SLOPE_END: u32 = 32;
+
+/// Usable answers are worth this many steps each while a rest ends.
+const SLOPE: u32 = 2;
+
+/// Workspaces and apps whose rest ends, probed in one round at most.
+const PROBES_AT_ONCE: usize = 4;
+
+/// A workspace, or one of its apps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope {
+    /// The tenant.
+    pub workspace: String,
+    /// The app; all of them if none is named.
+    pub integration: Option<String>,
+}
+
+impl Scope {
+    /// Its name in statements: no workspace's name has a slash.
+    pub fn key(&self) -> String {
+        match &self.integration {
+            Some(app) => format!("{}/{app}", self.workspace),
+            None => self.workspace.clone(),
+        }
+    }
+}
+
+/// A rest that ends: how many steps may begin for it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// What rested.
+    pub scope: Scope,
+    /// Steps that may begin.
+    pub room: u32,
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About<'a> {
+    /// One member of an app.
+    Row(&'a str),
+    /// A change of one member: an app may answer every look and no change.
+    Change(&'a str),
+    /// The app itself, or all of its members.
+    App,
+    /// Whether the app is known at all: an answer says nothing of what else works there.
+    Existence,
+    /// A job, which is asked for without its app.
+    Job(&'a str),
+}
+
+/// Whose request it is, and what it is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) workspace: &'a str,
+    pub(super) integration: Option<&'a str>,
+    pub(super) about: About<'a>,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn app(workspace: &'a str, integration: &'a str) -> Self {
+        Self { workspace, integration: Some(integration), about: About::App }
+    }
+
+    pub(super) fn existence(workspace: &'a str, integration: &'a str) -> Self {
+        Self { about: About::Existence, ..Self::app(workspace, integration) }
+    }
+
+    pub(super) fn member(key: &'a MemberKey) -> Self {
+        Self { about: About::Row(&key.member), ..Self::app(&key.workspace, &key.integration) }
+    }
+
+    pub(super) fn change(key: &'a MemberKey) -> Self {
+        Self { about: About::Change(&key.member), ..Self::app(&key.workspace, &key.integration) }
+    }
+
+    pub(super) fn job(workspace: &'a str, job: &'a str) -> Self {
+        Self { workspace, integration: None, about: About::Job(job) }
+    }
+}
+
+/// A request that ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended<'a> {
+    pub(super) of: Subject<'a>,
+    pub(super) host: &'a str,
+    /// The status of the answer, if one came.
+    pub(super) status: Option<u16>,
+    pub(super) error: Option<&'a BackendError>,
+}
+
+/// Requests in a row without a usable answer.
+#[derive(Debug, Default)]
+struct Streak {
+    count: u32,
+    /// Rows that they were about, as far as it matters how many.
+    rows: BTreeSet<String>,
+    /// Whether one was about more than a row.
+    is_of_all: bool,
+}
+
+impl Streak {
+    fn add(&mut self, about: About<'_>, after: u32) {
+        self.count = self.count.saturating_add(1);
+        match about {
+            About::Row(row) | About::Change(row) | About::Job(row) => {
+                if self.rows.len() < after as usize {
+                    self.rows.insert(row.to_owned());
+                }
+            }
+            About::App | About::Existence => self.is_of_all = true,
+        }
+    }
+
+    /// Whether it is long, and about more than a few rows.
+    fn is_silence(&self, after: u32) -> bool {
+        self.count >= after && (self.is_of_all || self.rows.len() >= after as usize)
+    }
+}
+
+/// A workspace or an app that rests, or whose rest ends.
+#[derive(Debug)]
+struct Rest {
+    pause: Duration,
+    since: Instant,
+    /// Nothing begins until then, unless there is room.
+    until: Instant,
+    /// Whether a probe was let through and has not failed.
+    is_probing: bool,
+    /// Steps that may begin.
+    room: u32,
+    /// Usable answers since the last one that was none.
+    answers: u32,
+    told_at: Instant,
+}
+
+impl Rest {
+    fn begin(now: Instant, longest: Duration) -> Self {
+        let pause = FIRST_PAUSE.min(longest);
+        let (since, until) = (now, now + pause);
+        Self { pause, since, until, is_probing: false, room: 0, answers: 0, told_at: now }
+    }
+
+    fn room(&self, now: Instant) -> u32 {
+        if self.until <= now { self.room.max(1) } else { self.room }
+    }
+
+    fn let_through(&mut self, steps: u32, now: Instant, longest: Duration) {
+        if steps == 0 {
+            return;
+        }
+        self.room = self.room(now).saturating_sub(steps);
+        self.is_probing = true;
+        self.until = now + PROBE_PATIENCE.min(longest);
+    }
+
+    /// Pauses again. Answers to what was sent before the pause began do not make it longer.
+    fn fail(&mut self, is_streak: bool, now: Instant, longest: Duration) {
+        let probes = self.is_probing && self.answers == 0;
+        if probes || self.answers > 0 && is_streak {
+            self.pause = (self.pause * 2).min(longest);
+            self.until = now + self.pause;
+            (self.is_probing, self.room, self.answers) = (false, 0, 0);
+        }
+    }
+
+    /// One more usable answer; whether the rest is over.
+    fn succeed(&mut self) -> bool {
+        self.answers += 1;
+        self.room = self.room.saturating_add(SLOPE);
+        self.answers >= SLOPE_END
+    }
+}
+
+#[derive(Debug, Default)]
+struct App {
+    streak: Streak,
+    /// The same of changes alone: an answer to a look does not end it.
+    changes: Streak,
+    rest: Option<Rest>,
+    /// Whether its refusal of our key was told since it last answered.
+    told_refusal: bool,
+}
+
+#[derive(Debug, Default)]
+struct Workspace {
+    streak: Streak,
+    /// The apps that the streak is about, two at most.
+    failing: BTreeSet<String>,
+    rest: Option<Rest>,
+    apps: HashMap<String, App>,
+}
+
+/// What is known of every workspace that did not answer usably.
+#[derive(Debug)]
+pub(super) struct Silences {
+    after: u32,
+    longest: Duration,
+    remind: Duration,
+    by_workspace: Mutex<HashMap<String, Workspace>>,
+    /// Whose turn it is to be probed, where many rests end at a time: not all of them have something to do.
+    turn: AtomicUsize,
+}
+
+impl Silences {
+    pub(super) fn new(after: u32, longest: Duration, remind: Duration) -> Self {
+        let (by_workspace, turn) = (Mutex::default(), AtomicUsize::new(0));
+        Self { after, longest, remind, by_workspace, turn }
+    }
+
+    /// Takes note of how a request ended.
+    pub(super) fn note(&self, ended: &Ended<'_>, now: Instant) {
+        let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended.error.filter(|error| !error.is_usable()) {
+            None => {
+                let Some(workspace) = all.get_mut(ended.of.workspace) else { return };
+                workspace.succeed(ended, now);
+                if workspace.is_well() {
+                    all.remove(ended.of.workspace);
+                }
+            }
+            Some(error) => {
+                all.entry(ended.of.workspace.to_owned()).or_default().fail(self, ended, error, now);
+            }
+        }
+    }
+
+    /// What nothing may begin for, unless it is let through as the end of its rest.
+    pub(super) fn resting(&self) -> Vec<Scope> {
+        self.rests(Instant::now()).into_iter().map(|opening| opening.scope).collect()
+    }
+
+    /// Rests that end now; of many, others each time.
+    pub(super) fn openings(&self, now: Instant) -> Vec<Opening> {
+        let rests = self.rests(now).into_iter();
+        let mut open: Vec<_> = rests.filter(|opening| opening.room > 0).collect();
+        if open.len() > PROBES_AT_ONCE {
+            open.sort_by(|one, other| one.scope.cmp(&other.scope));
+            let turn = self.turn.fetch_add(PROBES_AT_ONCE, Ordering::Relaxed) % open.len();
+            open.rotate_left(turn);
+            open.truncate(PROBES_AT_ONCE);
+        }
+        open
+    }
+
+    /// Takes note of how many steps begin for a rest that ends.
+    pub(super) fn let_through(&self, scope: &Scope, steps: u32, now: Instant) {
+        let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(workspace) = all.get_mut(&scope.workspace) else { return };
+        let rest = match &scope.integration {
+            None => workspace.rest.as_mut(),
+            Some(app) => workspace.apps.get_mut(app).and_then(|app| app.rest.as_mut()),
+        };
+        if let Some(rest) = rest {
+            rest.let_through(steps, now, self.longest);
+        }
+    }
+
+    /// Whether it is the time of a pause for an app: what was claimed before it began is better given back.
+    pub(super) fn pauses(&self, workspace: &str, integration: &str, now: Instant) -> bool {
+        let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(workspace) = all.get(workspace) else { return false };
+        let app = workspace.apps.get(integration).and_then(|app| app.rest.as_ref());
+        let mut rests = workspace.rest.iter().chain(app);
+        rests.any(|rest| !rest.is_probing && rest.until > now)
+    }
+
+    /// Whether an app or its workspace rests, or its rest has not ended yet.
+    pub(super) fn is_silent(&self, workspace: &str, integration: &str) -> bool {
+        let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(workspace) = all.get(workspace) else { return false };
+        let app = workspace.apps.get(integration).and_then(|app| app.rest.as_ref());
+        workspace.rest.iter().chain(app).any(|rest| rest.answers == 0)
+    }
+
+    fn rests(&self, now: Instant) -> Vec<Opening> {
+        let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(name, workspace): (&String, &Workspace)| {
+            let apps = workspace.apps.iter().map(|(app, known)| (Some(app.clone()), &known.rest));
+            let rests = apps.chain([(None, &workspace.rest)]).filter_map(|(integration, rest)| {
+                let scope = Scope { workspace: name.clone(), integration };
+                rest.as_ref().map(|rest| Opening { scope, room: rest.room(now) })
+            });
+            rests.collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of).collect()
+    }
+}
+
+impl Workspace {
+    fn is_well(&self) -> bool {
+        self.rest.is_none() && self.apps.is_empty()
+    }
+
+    fn succeed(&mut self, ended: &Ended<'_>, now: Instant) {
+        self.streak = Streak::default();
+        self.failing.clear();
+        if let Some(rest) = &mut self.rest {
+            say_answer(ended.of.workspace, None, rest, now);
+            if rest.succeed() {
+                self.rest = None;
+            }
+        }
+        if matches!(ended.of.about, About::Existence | About::Job(_)) {
+            return;
+        }
+        let Some(name) = ended.of.integration else { return };
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.streak = Streak::default();
+        if matches!(ended.of.about, About::Change(_)) || app.changes.count == 0 {
+            (app.changes, app.told_refusal) = (Streak::default(), false);
+        }
+        if let Some(rest) = &mut app.rest {
+            say_answer(ended.of.workspace, Some(name), rest, now);
+            if rest.succeed() {
+                app.rest = None;
+            }
+        }
+        if app.rest.is_none() && app.changes.count == 0 {
+            self.apps.remove(name);
+        }
+    }
+
+    fn fail(&mut self, of: &Silences, ended: &Ended<'_>, error: &BackendError, now: Instant) {
+        self.streak.add(ended.of.about, of.after);
+        if let Some(name) = ended.of.integration {
+            self.fail_app(of, name, ended, error, now);
+            if self.failing.len() < 2 {
+                self.failing.insert(name.to_owned());
+            }
+        }
+        let is_long = self.streak.count >= of.after;
+        let is_all = match self.failing.len() {
+            0 => self.streak.is_silence(of.after),
+            1 => is_long && error.is_of_the_way(),
+            _ => is_long,
+        };
+        let told = Told { ended, error, app: None, unanswered: self.streak.count };
+        rest(&mut self.rest, is_all, of, &told, now);
+        if self.rest.is_some() {
+            // All of it rests now, and none of its apps by itself.
+            self.apps.values_mut().for_each(|app| app.rest = None);
+        }
+    }
+
+    fn fail_app(
+        &mut self,
+        of: &Silences,
+        name: &str,
+        ended: &Ended<'_>,
+        error: &BackendError,
+        now: Instant,
+    ) {
+        let app = self.apps.entry(name.to_owned()).or_default();
+        match ended.of.about {
+            About::Change(_) => app.changes.add(ended.of.about, of.after),
+            about => app.streak.add(about, of.after),
+        }
+        let streaks = [&app.streak, &app.changes];
+        let is_silence = streaks.iter().any(|streak| streak.is_silence(of.after));
+        let unanswered = streaks.map(|streak| streak.count).into_iter().max().unwrap_or_default();
+        if let BackendError::KeyRefused { status } = error
+            && !app.told_refusal
+            && self.rest.is_none()
+        {
+            app.told_refusal = true;
+            emit!(
+                BACKEND_REFUSES_KEY,
+                workspace.id = ended.of.workspace,
+                integration.id = name,
+                status,
+                host = ended.host,
+                "The backend rejected the API key ({status})"
+            );
+        }
+        // Rather all of the workspace than each of its apps.
+        let other = self.failing.iter().any(|one| one != name);
+        let is_all = self.rest.is_some() || other || error.is_of_the_way();
+        if is_silence && !is_all || app.rest.is_some() {
+            let told = Told { ended, error, app: Some(name), unanswered };
+            rest(&mut app.rest, is_silence, of, &told, now);
+        }
+    }
+}
+
+/// What a line says of a silence.
+struct Told<'a> {
+    ended: &'a Ended<'a>,
+    error: &'a BackendError,
+    app: Option<&'a str>,
+    unanswered: u32,
+}
+
+/// Begins a rest or makes it longer, and says so: at its beginning, and every so often while it goes on.
+fn rest(rest: &mut Option<Rest>, is_silence: bool, of: &Silences, told: &Told<'_>, now: Instant) {
+    match rest {
+        None if is_silence => {
+            let begun = rest.insert(Rest::begin(now, of.longest));
+            say_silence(told, begun);
+        }
+        None => {}
+        Some(known) => {
+            known.fail(is_silence, now, of.longest);
+            if now.saturating_duration_since(known.told_at) >= of.remind {
+                known.told_at = now;
+                say_silence(told, known);
+            }
+        }
+    }
+}
+
+fn say_silence(told: &Told<'_>, rest: &Rest) {
+    let of = if told.app.is_some() { "for the app" } else { "for the workspace" };
+    emit!(
+        BACKEND_SILENT,
+        workspace.id = told.ended.of.workspace,
+        integration.id = told.app,
+        unanswered = told.unanswered,
+        status = told.ended.status,
+        host = told.ended.host,
+        cause = %chain(told.error),
+        silent_s = rest.told_at.saturating_duration_since(rest.since).as_secs(),
+        "The backend gives no usable answer {of}; its tasks are on hold"
+    );
+}
+
+fn say_answer(workspace: &str, app: Option<&str>, rest: &Rest, now: Instant) {
+    if rest.answers == 0 {
+        emit!(
+            BACKEND_ANSWERS,
+            workspace.id = workspace,
+            integration.id = app,
+            silent_s = now.saturating_duration_since(rest.since).as_secs(),
+            "The backend answers again; tasks go on little by little"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

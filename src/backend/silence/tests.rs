@@ -1,0 +1,237 @@
+use super::*;
+
+const BROKEN: BackendError = BackendError::Broken { status: 500 };
+const BAD_KEY: BackendError = BackendError::KeyRefused { status: 401 };
+const NO_OWNER: BackendError = BackendError::KeyRefused { status: 403 };
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn silences() -> Silences {
+    Silences::new(5, MINUTE, Duration::from_secs(900))
+}
+
+fn subject<'a>(app: &'a str, about: About<'a>) -> Subject<'a> {
+    Subject { about, ..Subject::app("acme", app) }
+}
+
+fn ended<'a>(of: Subject<'a>, error: Option<&'a BackendError>) -> Ended<'a> {
+    Ended { of, host: "backend", status: Some(500), error }
+}
+
+/// What rests after these requests, one after the other.
+fn resting_after(requests: &[(Subject<'_>, Option<&BackendError>)]) -> Vec<String> {
+    let silences = silences();
+    for (of, error) in requests {
+        silences.note(&ended(*of, *error), Instant::now());
+    }
+    silences.resting().iter().map(Scope::key).collect()
+}
+
+#[test]
+fn who_rests_is_told_by_whom_the_answers_in_a_row_were_about() {
+    use About::{App, Change, Existence, Row};
+    const ROWS: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let many = |app, error| ROWS.map(|row| (subject(app, Row(row)), Some(error))).to_vec();
+    let one = |app, error| vec![(subject(app, Row("a")), Some(error)); 5];
+    let then = |mut first: Vec<_>, more: &[_]| {
+        first.extend_from_slice(more);
+        first
+    };
+    let jobs = ROWS.map(|job| (Subject::job("acme", job), Some(&BROKEN))).to_vec();
+    let looks_and_changes = ROWS.into_iter().flat_map(|row| {
+        [(subject("x", Row(row)), None), (subject("x", Change(row)), Some(&BROKEN))]
+    });
+    let works = |app, about| (subject(app, about), None);
+    let table = [
+        ("four in a row", many("x", &BROKEN)[..4].to_vec(), &[][..]),
+        ("five rows of one app", many("x", &BROKEN), &["acme/x"]),
+        ("one row again and again", one("x", &BROKEN), &[]),
+        (
+            "one row, and the app itself",
+            then(one("x", &BROKEN), &[(subject("x", Existence), Some(&BROKEN))]),
+            &["acme/x"],
+        ),
+        ("the list of an app", vec![(subject("x", App), Some(&BROKEN)); 5], &["acme/x"]),
+        (
+            "rows of two apps",
+            then(many("x", &BROKEN)[..3].to_vec(), &many("y", &BROKEN)[..2]),
+            &["acme"],
+        ),
+        ("a key that is none, for one row", one("x", &BAD_KEY), &["acme"]),
+        ("a key without the role for one app", many("x", &NO_OWNER), &["acme/x"]),
+        ("jobs, whose app nobody names", jobs, &["acme"]),
+        ("one job", vec![(Subject::job("acme", "1"), Some(&BROKEN)); 9], &[]),
+        (
+            "an answer of the app between",
+            then(
+                then(many("x", &BROKEN)[..4].to_vec(), &[works("x", Row("f"))]),
+                &many("x", &BROKEN)[..4],
+            ),
+            &[],
+        ),
+        (
+            "an answer of another app between",
+            then(
+                then(many("x", &BROKEN)[..4].to_vec(), &[works("y", Row("f"))]),
+                &many("x", &BROKEN)[4..],
+            ),
+            &["acme/x"],
+        ),
+        (
+            "looks that are answered, and changes that are not",
+            looks_and_changes.collect(),
+            &["acme/x"],
+        ),
+        (
+            "an answered change between",
+            then(
+                ROWS[..4].iter().map(|row| (subject("x", Change(row)), Some(&BROKEN))).collect(),
+                &[works("x", Change("f")), (subject("x", Change("e")), Some(&BROKEN))],
+            ),
+            &[],
+        ),
+        (
+            "an app that exists, and answers for none of its rows",
+            ROWS.into_iter()
+                .flat_map(|row| [(subject("x", Row(row)), Some(&BROKEN)), works("x", Existence)])
+                .collect(),
+            &["acme/x"],
+        ),
+    ];
+    for (name, requests, expected) in table {
+        assert_eq!(resting_after(&requests), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_the_backend_says_itself_is_an_answer_and_what_another_says_is_none() {
+    let text = |code: &str| code.to_owned();
+    let table = [
+        (BackendError::RateLimited { retry_after: None }, false),
+        (BackendError::NotFound { code: text("user_not_found") }, false),
+        (BackendError::Refused { status: 400, code: text("bad_request") }, false),
+        (BackendError::Refused { status: 400, code: text(crate::backend::answer::NO_CODE) }, true),
+        (BackendError::Nonsense(text("status 404 without an error body")), true),
+        (BackendError::Unavailable { status: 503, retry_after: None }, true),
+    ];
+    for (error, rests) in table {
+        let requests = [(Subject::app("acme", "x"), Some(&error)); 5];
+        assert_eq!(!resting_after(&requests).is_empty(), rests, "{error}");
+    }
+}
+
+/// An app that just began to rest.
+fn at_rest(now: Instant) -> (Silences, Scope) {
+    let silences = silences();
+    fail(&silences, now, 5);
+    let integration = Some("x".to_owned());
+    (silences, Scope { workspace: "acme".to_owned(), integration })
+}
+
+fn fail(silences: &Silences, now: Instant, times: u32) {
+    for _ in 0..times {
+        silences.note(&ended(Subject::app("acme", "x"), Some(&BROKEN)), now);
+    }
+}
+
+fn succeed(silences: &Silences, now: Instant) {
+    silences.note(&ended(Subject::app("acme", "x"), None), now);
+}
+
+fn room(silences: &Silences, now: Instant) -> u32 {
+    silences.openings(now).iter().map(|opening| opening.room).sum()
+}
+
+#[test]
+fn a_rest_lets_one_through_at_its_end_and_doubles_when_that_fails() {
+    let mut now = Instant::now();
+    let (silences, scope) = at_rest(now);
+    fail(&silences, now, 30); // answers to what was sent before
+    for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let just_before = now + Duration::from_secs(pause) - Duration::from_millis(1);
+        assert_eq!(room(&silences, just_before), 0);
+        assert!(silences.pauses("acme", "x", just_before));
+        now += Duration::from_secs(pause);
+        assert_eq!(room(&silences, now), 1, "after {pause} s");
+        assert!(!silences.pauses("acme", "x", now));
+        silences.let_through(&scope, 1, now);
+        assert_eq!(room(&silences, now + Duration::from_secs(29)), 0, "one goes first");
+        fail(&silences, now, 3);
+    }
+}
+
+#[test]
+fn a_probe_that_asked_for_nothing_is_followed_by_another() {
+    let now = Instant::now() + Duration::from_secs(1);
+    let (silences, scope) = at_rest(Instant::now());
+    silences.let_through(&scope, 1, now);
+    assert_eq!(room(&silences, now + PROBE_PATIENCE), 1);
+}
+
+#[test]
+fn each_answer_lets_two_more_through_until_the_rest_is_over() {
+    let now = Instant::now() + Duration::from_secs(1);
+    let (silences, scope) = at_rest(Instant::now());
+    silences.let_through(&scope, 1, now);
+    let mut widths = Vec::new();
+    let mut in_flight = 1;
+    while !silences.resting().is_empty() {
+        for _ in 0..in_flight {
+            succeed(&silences, now);
+        }
+        in_flight = room(&silences, now);
+        silences.let_through(&scope, in_flight, now);
+        widths.push(in_flight);
+    }
+    assert_eq!(widths, [2, 4, 8, 16, 32, 0]);
+}
+
+#[test]
+fn an_app_that_fails_again_while_its_rest_ends_rests_for_longer() {
+    let now = Instant::now() + Duration::from_secs(1);
+    let (silences, scope) = at_rest(Instant::now());
+    silences.let_through(&scope, 1, now);
+    succeed(&silences, now);
+    fail(&silences, now, 4);
+    assert_eq!(room(&silences, now), 2, "a few are no silence");
+    fail(&silences, now, 1);
+    assert_eq!(room(&silences, now + Duration::from_millis(1999)), 0);
+    assert_eq!(room(&silences, now + Duration::from_secs(2)), 1);
+}
+
+#[test]
+fn a_rest_for_which_nothing_is_to_do_keeps_no_other_from_its_probe() {
+    let silences = silences();
+    let names: Vec<_> = (0..9).map(|number| format!("w{number}")).collect();
+    for name in &names {
+        for _ in 0..5 {
+            let of = Subject::app(name, "x");
+            silences.note(&ended(of, Some(&BROKEN)), Instant::now());
+        }
+    }
+    let later = Instant::now() + MINUTE;
+    let mut asked = BTreeSet::new();
+    for _ in 0..9 {
+        for Opening { scope, .. } in silences.openings(later) {
+            silences.let_through(&scope, 0, later);
+            asked.insert(scope.workspace);
+        }
+    }
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn a_workspace_rests_as_a_whole_or_app_by_app() {
+    let (silences, _) = at_rest(Instant::now());
+    for _ in 0..2 {
+        silences.note(&ended(Subject::app("acme", "y"), Some(&BROKEN)), Instant::now());
+    }
+    assert_eq!(silences.resting().iter().map(Scope::key).collect::<Vec<_>>(), ["acme"]);
+}
+
+#[test]
+fn an_app_rests_by_itself_and_its_workspace_goes_on() {
+    let (silences, _) = at_rest(Instant::now());
+    assert!(silences.pauses("acme", "x", Instant::now()));
+    assert!(!silences.pauses("acme", "y", Instant::now()));
+    assert!(!silences.pauses("globex", "x", Instant::now()));
+}
