@@ -1,6 +1,8 @@
-//! What one replica costs at rest: time from start to ready, and resident memory while idle.
+//! What one replica costs: time from start to ready and resident memory while idle, and then the time and the most memory
+//! that a snapshot of a very large app takes.
 //!
-//! Run with `cargo bench --bench footprint`. Prints each run, the medians and the settings; asserts nothing.
+//! Run with `cargo bench --bench footprint`; FOOTPRINT_MEMBERS may say how many members the app has, and FOOTPRINT_RUNS how
+//! often the replica is started. Prints each run, the medians and the settings. Fails if the snapshot is not complete.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,9 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use cerby_reconciler::private_postgres::{Options, PrivatePostgres};
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::{Settings, Simulator, World};
+use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World};
+use sqlx::PgPool;
 
 const RUNS: usize = 7;
+const MEMBERS: usize = 250_000;
+const SNAPSHOT_AT_MOST: Duration = Duration::from_secs(1800);
 const IDLE: Duration = Duration::from_secs(10);
 
 struct Run {
@@ -23,47 +28,130 @@ struct Run {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let postgres = PrivatePostgres::start(Options { durable: true }).await?;
-    let pool = sqlx::PgPool::connect(&postgres.url()).await?;
+    let pool = PgPool::connect(&postgres.url()).await?;
     schema::migrate(&pool).await?;
     let apps = Simulator::start(World::new(), Settings::default()).await?;
     println!("serve, release build, default settings, empty queue, idle for {} s", IDLE.as_secs());
     println!("{:>4}  {:>12}  {:>14}", "run", "ready in ms", "resident MiB");
     let mut runs = Vec::new();
-    for number in 1..=RUNS {
+    let count = set("FOOTPRINT_RUNS", RUNS)?.max(1);
+    for number in 1..=count {
         let run = measure(&postgres.url(), &apps)?;
         println!("{number:>4}  {:>12}  {:>14.1}", run.ready.as_millis(), mib(run.resident_kib));
         runs.push(run);
     }
     runs.sort_by_key(|run| run.ready);
-    let ready = runs[RUNS / 2].ready.as_millis();
+    let ready = runs[count / 2].ready.as_millis();
     runs.sort_by_key(|run| run.resident_kib);
-    let (median, most) = (mib(runs[RUNS / 2].resident_kib), mib(runs[RUNS - 1].resident_kib));
+    let (median, most) = (mib(runs[count / 2].resident_kib), mib(runs[count - 1].resident_kib));
     println!("median: ready in {ready} ms, {median:.1} MiB resident (most {most:.1})");
-    pool.close().await;
     apps.stop().await?;
+    read_large_app(&postgres.url(), &pool, set("FOOTPRINT_MEMBERS", MEMBERS)?).await?;
+    pool.close().await;
     postgres.stop().await
+}
+
+fn set(name: &str, otherwise: usize) -> anyhow::Result<usize> {
+    std::env::var(name).map_or(Ok(otherwise), |text| text.parse()).context(name.to_owned())
+}
+
+/// One snapshot of an app with so many members, a few of whom somebody wants gone.
+async fn read_large_app(database_url: &str, pool: &PgPool, members: usize) -> anyhow::Result<()> {
+    let hub = Integration::new("acme", "large", "Large", Kind::BusinessHub, "asana_tenant");
+    let person = |number| {
+        let id = format!("member-{number:07}");
+        Member::new(&id, &format!("{id}@example.com")).with(&["VIEWER"])
+    };
+    let world = (0..members)
+        .fold(World::new().integration(hub), |world, n| world.member("acme", "large", person(n)));
+    let apps = Simulator::start(world, Settings::default()).await?;
+    sqlx::query(
+        "insert into reconciler.automation_tasks
+             (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
+              member_email, operation, trigger, requested_at, failure_code)
+         select 'acme', n::text, 'large', 'business_hub', 'Large', 'asana_tenant', 'member-' || lpad(n::text, 7, '0'),
+                'member-' || lpad(n::text, 7, '0') || '@example.com', 'remove', 'manual', now(), 'NotEnoughSeats'
+         from generate_series(0, 99) n",
+    )
+    .execute(pool)
+    .await?;
+    let mut replica = serve(database_url, &apps)?;
+    let read = snapshot(pool, &mut replica).await;
+    replica.kill()?;
+    replica.wait()?;
+    apps.stop().await?;
+    let (took, resident, most) = read?;
+    println!(
+        "a snapshot of {members} members: {:.1} s; {:.1} MiB resident before, {:.1} MiB at most",
+        took.as_secs_f64(),
+        mib(resident),
+        mib(most)
+    );
+    Ok(())
+}
+
+/// How long a snapshot takes that is asked for now, and the memory before it and at most.
+async fn snapshot(pool: &PgPool, replica: &mut Child) -> anyhow::Result<(Duration, u64, u64)> {
+    let address = listen_address(replica)?;
+    while !is_ready(&address) {}
+    let open = "select count(*) = 100 from reconciler.manual_actions where status = 'open'";
+    until(pool, open).await?;
+    let resident = memory(replica.id(), "VmRSS:")?;
+    sqlx::query("select reconciler.request_snapshot('acme', 'large')").execute(pool).await?;
+    let began = Instant::now();
+    until(
+        pool,
+        "select exists (select from reconciler.syncs where state in ('finished', 'failed'))",
+    )
+    .await?;
+    let took = began.elapsed();
+    let is_whole: bool = sqlx::query_scalar(
+        "select coalesce(bool_and(report @> '{\"snapshot\": {\"complete\": true}}'), false) from reconciler.syncs
+         where state = 'finished'",
+    )
+    .fetch_one(pool)
+    .await?;
+    if !is_whole {
+        bail!("the snapshot is not complete");
+    }
+    Ok((took, resident, memory(replica.id(), "VmHWM:")?))
+}
+
+async fn until(pool: &PgPool, question: &'static str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + SNAPSHOT_AT_MOST;
+    while !sqlx::query_scalar::<_, bool>(question).fetch_one(pool).await? {
+        if Instant::now() > deadline {
+            bail!("after {SNAPSHOT_AT_MOST:?} not yet: {question}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn measure(database_url: &str, apps: &Simulator) -> anyhow::Result<Run> {
     let began = Instant::now();
-    let mut replica = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"))
+    let mut replica = serve(database_url, apps)?;
+    let outcome = (|| {
+        let address = listen_address(&mut replica)?;
+        while !is_ready(&address) {}
+        let ready = began.elapsed();
+        std::thread::sleep(IDLE);
+        Ok(Run { ready, resident_kib: memory(replica.id(), "VmRSS:")? })
+    })();
+    replica.kill()?;
+    replica.wait()?;
+    outcome
+}
+
+fn serve(database_url: &str, apps: &Simulator) -> std::io::Result<Child> {
+    Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"))
         .arg("serve")
         .env("RECONCILER__DATABASE__URL", database_url)
         .env("RECONCILER__BACKEND__BASE_URL", apps.base_url())
         .env("RECONCILER__BACKEND__API_KEY", apps.api_key())
         .env("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
         .stdout(Stdio::piped())
-        .spawn()?;
-    let outcome = (|| {
-        let address = listen_address(&mut replica)?;
-        while !is_ready(&address) {}
-        let ready = began.elapsed();
-        std::thread::sleep(IDLE);
-        Ok(Run { ready, resident_kib: resident_kib(replica.id())? })
-    })();
-    replica.kill()?;
-    replica.wait()?;
-    outcome
+        .spawn()
 }
 
 fn listen_address(replica: &mut Child) -> anyhow::Result<String> {
@@ -86,9 +174,10 @@ fn is_ready(address: &str) -> bool {
         && answer.contains(" 200 ")
 }
 
-fn resident_kib(process: u32) -> anyhow::Result<u64> {
+/// A figure of a process's memory in KiB, as Linux tells it.
+fn memory(process: u32, figure: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("Linux tells it")?;
+    let line = status.lines().find(|line| line.starts_with(figure)).context("Linux tells it")?;
     Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
 }
 

@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 use crate::backend::{Gap, Reported, Snapshot, UpdateReport};
 use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
 
+/// People whom a stored report names at most, the weightiest classes first; its counts are of all.
+const MOST_DIFFERENCES: usize = 10_000;
+
 /// How somebody differs from what is wanted, the weightiest first: who fits several classes has the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,7 +161,7 @@ pub fn stored(snapshot: &Snapshot, found: &Report, update: Option<&UpdateReport>
             "complete": snapshot.is_complete(), "gaps": snapshot.gaps, "hash": found.hash,
         },
         "counts": found.counts,
-        "differences": found.differences,
+        "differences": &found.differences[..found.differences.len().min(MOST_DIFFERENCES)],
     })
 }
 
@@ -229,19 +232,34 @@ fn missing(intent: &Intent) -> Option<Difference> {
 /// The latest wishes, by member id.
 pub(super) struct Wishes<'a> {
     by_id: HashMap<&'a str, &'a Intent>,
-    all: &'a [Intent],
+    /// By email and by name in the app, in lower case; with their place among all.
+    by_name: HashMap<String, Vec<(usize, &'a Intent)>>,
 }
 
 impl<'a> Wishes<'a> {
     pub(super) fn new(all: &'a [Intent]) -> Self {
         let by_id = all.iter().map(|intent| (intent.wanted.member.as_str(), intent)).collect();
-        Self { by_id, all }
+        let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for (place, intent) in all.iter().enumerate() {
+            let names = [Some(&intent.wanted.email), intent.wanted.username.as_ref()];
+            for name in names.into_iter().flatten() {
+                by_name.entry(name.to_ascii_lowercase()).or_default().push((place, intent));
+            }
+        }
+        Self { by_id, by_name }
     }
 
     pub(super) fn of(&self, seen: &SeenMember) -> Option<&'a Intent> {
         match &seen.member {
             Some(id) => self.by_id.get(id.as_str()).copied(),
-            None => self.all.iter().find(|intent| intent.wanted.is_about(seen)),
+            None => [&seen.email, &seen.username]
+                .into_iter()
+                .flatten()
+                .filter_map(|name| self.by_name.get(&name.to_ascii_lowercase()))
+                .flatten()
+                .filter(|(_, intent)| intent.wanted.is_about(seen))
+                .min_by_key(|(place, _)| *place)
+                .map(|(_, intent)| *intent),
         }
     }
 }
@@ -318,9 +336,10 @@ fn shared(snapshot: &Snapshot, key: impl Fn(&SeenMember) -> Option<String>) -> H
 
 /// A hash of everybody seen that does not depend on their order.
 pub fn hash(members: &[SeenMember]) -> String {
-    let mut lines: Vec<String> = members.iter().map(|seen| json!(seen).to_string()).collect();
-    lines.sort_unstable();
-    let digest = Sha256::digest(lines.join("\n"));
+    let mut digests: Vec<[u8; 32]> =
+        members.iter().map(|seen| Sha256::digest(json!(seen).to_string()).into()).collect();
+    digests.sort_unstable();
+    let digest = Sha256::digest(digests.as_flattened());
     digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
