@@ -154,6 +154,7 @@ async fn the_help_tells_what_there_is() {
       check         Check configuration, database, schema and backend
       import        Insert failed tasks from a file of JSON lines, all or none
       actions       List, show and work manual actions, or send them back to automation
+      tasks         Cancel automation tasks
       syncs         List, show and request syncs, and decide on held reports
       integrations  List, pause, resume, limit and protect integrations
       config        Print the configuration in force, secrets redacted
@@ -653,6 +654,26 @@ async fn done_on_an_action_that_has_ended_is_refused_in_the_databases_words(pool
     assert_names(&told, &[&words, "This action has ended."]);
     let told = program.run(&["actions", "done", "4711"]).await.refusal();
     assert_names(&told, &["there is no manual action 4711"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_task_is_cancelled_with_a_reason_once_and_by_somebody(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let task = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    let id = task.to_string();
+    let cancel = ["tasks", "cancel", &id, "--as", "sam", "--reason"];
+    let said = program.run(&[&cancel[..], &["left"]].concat()).await.ok();
+    assert_names(&said, &[&format!("Task {id} is not tried any more.")]);
+    world.take_up().await;
+    assert_eq!(world.state(task).await, "cancelled");
+    let actor = "select actor from reconciler.events
+                 where what = 'task.cancel_requested' and subject_id = $1::text";
+    assert_eq!(world.text(actor, task).await, "cli:sam");
+    let told = program.run(&[&cancel[..], &["again"]].concat()).await.refusal();
+    assert_names(&told, &[&format!("task {id} has ended as cancelled")]);
+    let told = program.run(&["tasks", "cancel", "4711", "--reason", "left"]).await.refusal();
+    assert_names(&told, &["there is no task 4711"]);
 }
 
 #[sqlx::test(migrations = false)]

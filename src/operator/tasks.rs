@@ -29,7 +29,9 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let (_, pool) = connected(file).await?;
     match command {
         Command::Cancel { id, reason, name } => {
-            cancel::request(&pool, &name, id, &reason).await.map_err(refusal::of)?;
+            cancel::request(&pool, &format!("cli:{name}"), id, &reason)
+                .await
+                .map_err(refusal::of)?;
             print(&format!(
                 "Task {id} is not tried any more. It ends once nothing of it is on its way.\n"
             ))

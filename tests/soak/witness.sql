@@ -105,8 +105,8 @@ create trigger soak_witness_of_deletes
     for each row when (old.ready_task_id is not null)
     execute function soak.witness_turn();
 
--- Whoever records an outcome holds the task, or held it last. Only intake closes what nobody holds, and what a person sent
--- back to automation nobody holds.
+-- Whoever records an outcome holds the task, or held it last. Only intake closes what nobody holds; what a person sent
+-- back to automation, and what did not last, nobody holds.
 create function soak.witness_outcome() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -125,6 +125,12 @@ begin
             perform soak.note(new.id, 'superseded by intake while it was held');
         end if;
         return null;
+    end if;
+    if old.closed_at is not null
+       and exists (select from reconciler.events e
+                   where e.subject = 'task' and e.subject_id = new.id::text and e.at >= now()
+                     and e.what in ('task.member_returned', 'task.invitation_expired')) then
+        return null; -- what did not last is nobody's: the snapshot showed it
     end if;
     select c.login into holder from soak.claims c where c.task_id = new.id order by c.token desc limit 1;
     if holder is distinct from session_user then

@@ -57,14 +57,26 @@ pub(super) fn waited_its_turn(record: &Record, task: &Task, found: &mut Found) {
     let is_later = |at: Option<DateTime<Utc>>| at.is_none_or(|at| at > first.at);
     for older in record.of_member(&task.key).take_while(|older| older.age() < task.age()) {
         let known = record.ordered_at(older.id).is_some_and(|at| at < first.at);
-        let with_a_person = record.actions.get(&older.id).into_iter().flatten();
-        let unfinished = is_later(older.closed_at)
-            || with_a_person.into_iter().any(|action| is_later(action.closed_at));
+        let actions = record.actions.get(&older.id).into_iter().flatten();
+        let with_a_person =
+            actions.into_iter().any(|one| one.opened_at < first.at && is_later(one.closed_at));
+        let unfinished = is_later(older.closed_at) && !had_ended(record, older, first.at);
+        let unfinished = unfinished || with_a_person;
         if known && unfinished {
             let what = format!("it was begun before {}, which is older, had ended", older.id);
             found.of(LATER_WINS, task, what);
         }
     }
+}
+
+/// Whether a task had ended by then, although it went on later: what it made true did not last, and a person was asked.
+fn had_ended(record: &Record, task: &Task, by: DateTime<Utc>) -> bool {
+    const ENDS: [&str; 3] = ["task.succeeded", "task.escalated", "task.superseded"];
+    let lines = record.lines.get(&task.id).into_iter().flatten();
+    let known = lines.filter(|line| line.at < by);
+    let last =
+        known.filter(|line| line.what == "task.returned" || ENDS.contains(&line.what.as_str()));
+    last.max_by_key(|line| line.at).is_some_and(|line| line.what != "task.returned")
 }
 
 fn younger_removals<'a>(record: &'a Record, task: &Task) -> impl Iterator<Item = &'a Task> {
