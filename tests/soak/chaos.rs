@@ -8,13 +8,20 @@ use cerby_reconciler::simulator::FaultPlan;
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::replicas::{Place, Replicas};
+use super::replicas::{Place, Replicas, login};
 use super::settings::Settings;
 use super::tally::Tally;
 use super::world::{World, usual_faults};
+
+const ODD_ROWS: &str = "
+    insert into reconciler.arrivals (task_id, workspace_id, integration_id, member_id, is_removal)
+    values (nextval('reconciler.lease_tokens') + 1000000000, 'odd', 'odd', 'odd', true);
+    insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
+    values ('odd', 'odd', 'done', 1000000000), ('odd', 'odd', 'ended', 1000000000)";
 
 /// So often something new goes wrong.
 const EVERY: Duration = Duration::from_millis(600);
@@ -34,6 +41,12 @@ enum Trouble {
     Restart(Shutdown),
     /// Some of the database's connections are cut.
     Cut { connections: i64 },
+    /// The person leaves a transaction open that has rows locked.
+    HoldLocks { lasts: Duration },
+    /// New sessions of the replicas may not write, as after a failover, and old ones are cut.
+    ReadOnly { lasts: Duration },
+    /// Rows of the daemon's own tables that speak of nothing that is there.
+    OddRows,
     /// Every request is answered with 503.
     Outage { lasts: Duration },
     /// Much of one kind goes wrong with requests.
@@ -76,8 +89,11 @@ impl Trouble {
             45..=54 => Self::Terminate { replica },
             55..=58 => Self::Restart(Shutdown::Fast),
             59..=62 => Self::Restart(Shutdown::Immediate),
-            63..=74 => Self::Cut { connections: rng.random_range(1..6) },
-            75..=79 => Self::Outage { lasts: short * 2 },
+            63..=67 => Self::Cut { connections: rng.random_range(1..6) },
+            68..=72 => Self::HoldLocks { lasts: long },
+            73..=74 => Self::ReadOnly { lasts: short },
+            75..=76 => Self::OddRows,
+            77..=79 => Self::Outage { lasts: short * 2 },
             _ => Self::Storm { kind: rng.random_range(0..STORMS), lasts: long },
         }
     }
@@ -147,6 +163,21 @@ async fn make(trouble: Trouble, world: &World, replicas: &Replicas, dealt: &Tall
                 dealt.count("cut connections");
             }
         }
+        Trouble::HoldLocks { lasts } => {
+            if hold_locks(world, lasts).await.is_ok() {
+                dealt.count("transaction left open");
+            }
+        }
+        Trouble::ReadOnly { lasts } => {
+            if read_only(world, lasts).await {
+                dealt.count("sessions that may not write");
+            }
+        }
+        Trouble::OddRows => {
+            if sqlx::raw_sql(ODD_ROWS).execute(&world.owner).await.is_ok() {
+                dealt.count("odd rows");
+            }
+        }
         Trouble::Outage { lasts } => {
             dealt.count("backend outage");
             world.apps.set_outage(true);
@@ -183,6 +214,40 @@ async fn holds_a_task(world: &World, login: String) -> sqlx::Result<bool> {
     .bind(login)
     .fetch_one(&world.owner)
     .await
+}
+
+/// What people may lock, as psql does with `begin` and no end.
+async fn hold_locks(world: &World, lasts: Duration) -> sqlx::Result<()> {
+    let mut psql = PgConnection::connect_with(&world.operator.connect_options()).await?;
+    for lock in [
+        "begin",
+        "select from reconciler.manual_actions where closed_at is null limit 20 for update skip locked",
+        "select from reconciler.syncs where finished_at is null limit 3 for update skip locked",
+    ] {
+        sqlx::query(lock).execute(&mut psql).await?;
+    }
+    tokio::time::sleep(lasts).await;
+    psql.close().await
+}
+
+/// Whether it could be done; in the end, all may write again, however often the database goes down meanwhile.
+async fn read_only(world: &World, lasts: Duration) -> bool {
+    let logins: Vec<_> = (0..world.daemons.len()).map(login).collect();
+    for name in &logins {
+        let refuse = format!("alter role {name} set default_transaction_read_only = on");
+        if sqlx::raw_sql(AssertSqlSafe(refuse)).execute(&world.owner).await.is_err() {
+            break;
+        }
+    }
+    let is_cut = cut(world, 10).await.is_ok();
+    tokio::time::sleep(lasts).await;
+    for name in &logins {
+        let allow = format!("alter role {name} reset default_transaction_read_only");
+        while sqlx::raw_sql(AssertSqlSafe(allow.as_str())).execute(&world.owner).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    is_cut
 }
 
 async fn cut(world: &World, connections: i64) -> sqlx::Result<()> {
