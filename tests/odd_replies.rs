@@ -57,6 +57,7 @@ fn claimed(operation: Operation) -> ClaimedTask {
         running: None,
         uncertain_since: None,
         superseded_by: None,
+        cancel_reason: None,
         unreleased_claims: 1,
         claimed_at: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
         touched_by_hand: false,
@@ -271,7 +272,7 @@ async fn next_of_sync(server: &Server, minutes: i64) -> sync::Next {
     let step = sync::step::Step {
         backend: &server.client(),
         policy: &sync::Policy::new(&config),
-        pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL"),
+        pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL").clone().into(),
         sync: &sync,
     };
     step.run().await.expect("no question to the database")

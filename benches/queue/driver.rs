@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use cerby_reconciler::config::Config;
+use cerby_reconciler::database::PgPool;
 use cerby_reconciler::flow::RetryStage;
 use cerby_reconciler::pulse::Pulse;
 use cerby_reconciler::retry::step::Steps;
@@ -15,7 +16,6 @@ use cerby_reconciler::retry::{ClaimedTask, Next};
 use cerby_reconciler::wakeup::{Bells, listen, look};
 use cerby_reconciler::worker::Worker;
 use cerby_reconciler::{intake, schema};
-use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::settlement::{LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, settle};
 use super::{RECORDING, Recorded, not_recorded};
 use crate::backend::Client;
 use crate::config::{self, Config};
+use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;
