@@ -108,15 +108,14 @@ const PARAMETERS: [&str; 13] = [
 ];
 
 /// How sessions are, whatever the database's or the role's defaults are.
-const SESSION: [(&str, &str); 6] = [
+const SESSION: [(&str, &str); 5] = [
     // Statements judge rows by locks and by what is committed; an outcome that was recorded must stay recorded.
     ("default_transaction_isolation", "read committed"),
     ("synchronous_commit", "on"),
-    // A host that went without a word must not keep its sessions for hours, nor its statements after its sockets.
+    // A host that went without a word must not keep its sessions for hours.
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
-    ("client_connection_check_interval", "5s"),
 ];
 
 /// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
@@ -194,16 +193,8 @@ impl SchemaError {
 
 /// On a connection of its own, which tells why there is none. A pool says only that its time is over.
 async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<(), SchemaError> {
-    let lost = |error| unreachable(options, error);
-    let mut session = database::connect(options, within).await.map_err(lost)?;
-    let (number, text, encoding): (i32, String, String) = sqlx::query_as(
-        "select current_setting('server_version_num')::int, current_setting('server_version'),
-                current_setting('server_encoding')",
-    )
-    .fetch_one(&mut session)
-    .await
-    .map_err(lost)?;
-    session.close().await.map_err(lost)?;
+    let looking = look_at_server(options, within);
+    let (number, text, encoding) = looking.await.map_err(|error| unreachable(options, error))?;
     if number < 140_000 {
         return Err(SchemaError::ServerTooOld(text));
     }
@@ -211,6 +202,21 @@ async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<()
         return Err(SchemaError::Encoding(encoding));
     }
     Ok(())
+}
+
+/// Version, as a number and as text, and encoding.
+async fn look_at_server(
+    options: &PgConnectOptions,
+    within: Duration,
+) -> sqlx::Result<(i32, String, String)> {
+    let mut session = database::connect(options, within).await?;
+    let query = sqlx::query_as(
+        "select current_setting('server_version_num')::int, current_setting('server_version'),
+                current_setting('server_encoding')",
+    );
+    let answer = database::in_time("the server", within, query.fetch_one(&mut session)).await?;
+    database::in_time("the server", within, session.close()).await?;
+    Ok(answer)
 }
 
 /// Whether the login may do the daemon's work; without a schema there is no such work yet.

@@ -57,8 +57,8 @@ impl StoreError {
     }
 }
 
-/// Gives the database so long to answer. The driver itself would wait for a host that is gone until the operating
-/// system gives up, and with it a whole loop.
+/// Gives work that is made of several statements so long altogether. Each of them has a time of its own (`database`); a
+/// server that is slow at every one must not keep a loop for ever.
 pub async fn answered<T>(
     patience: Duration,
     statements: impl Future<Output = Result<T, StoreError>>,

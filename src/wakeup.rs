@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::PgPool;
+use crate::database::{PgPool, in_time};
 use crate::emit;
 use crate::pulse::Pulse;
 use crate::store::{StoreError, answered, interval};
@@ -135,7 +135,7 @@ async fn listen_once(
     lost: &mut bool,
 ) -> Result<Infallible, sqlx::Error> {
     let apart = pool.beside();
-    let mut listener = in_time("LISTEN", PgListener::connect_with(&apart)).await?;
+    let mut listener = in_time("LISTEN", ANSWERS_WITHIN, PgListener::connect_with(&apart)).await?;
     listener.eager_reconnect(false);
     let Err(error) = hear_until_lost(&mut listener, bells, lost).await;
     let_go(listener, &apart).await;
@@ -148,11 +148,11 @@ async fn hear_until_lost(
     bells: &Bells,
     lost: &mut bool,
 ) -> Result<Infallible, sqlx::Error> {
-    in_time("LISTEN", listener.listen(CHANNEL)).await?;
+    in_time("LISTEN", ANSWERS_WITHIN, listener.listen(CHANNEL)).await?;
     bells.ring_all(); // what was sent while nobody listened is lost
     let echo = format!("{ECHO}{:x}", rand::random::<u64>());
     loop {
-        in_time("its own NOTIFY", async {
+        in_time("its own NOTIFY", ANSWERS_WITHIN, async {
             let call = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&echo);
             call.execute(&mut *listener).await?;
             hear(listener, bells, &echo).await
@@ -179,17 +179,6 @@ async fn hear(listener: &mut PgListener, bells: &Bells, last: &str) -> Result<()
     Err(sqlx::Error::Io(ErrorKind::ConnectionAborted.into()))
 }
 
-async fn in_time<T>(
-    what: &str,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let silent = |_| {
-        let text = format!("{what} was not heard within {} s", ANSWERS_WITHIN.as_secs());
-        Err(sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, text)))
-    };
-    timeout(ANSWERS_WITHIN, answer).await.unwrap_or_else(silent)
-}
-
 /// The driver would say goodbye on the deaf connection and wait for the answer for ever. It is given another to say it on.
 async fn let_go(mut listener: PgListener, pool: &sqlx::PgPool) {
     let exchange = async {
@@ -197,5 +186,5 @@ async fn let_go(mut listener: PgListener, pool: &sqlx::PgPool) {
         *listener.acquire().await? = other;
         Ok(())
     };
-    let _ = in_time("another connection", exchange).await;
+    let _ = in_time("another connection", ANSWERS_WITHIN, exchange).await;
 }

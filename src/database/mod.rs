@@ -81,24 +81,17 @@ impl Shared {
         idle_for: Duration,
     ) -> sqlx::Result<bool> {
         if !self.trusts(age) {
-            return Err(silent("an older connection"));
+            return Err(sqlx::Error::PoolClosed);
         }
         if idle_for > BELIEVED_ALIVE {
             let alive = timeout(ALIVE_WITHIN, connection.ping()).await;
             alive.unwrap_or_else(|_| {
                 self.distrust_all();
-                Err(silent("a connection that was idle"))
+                Err(sqlx::Error::PoolClosed)
             })?;
         }
         Ok(true)
     }
-}
-
-fn silent(who: &str) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(
-        std::io::ErrorKind::TimedOut,
-        format!("{who} did not answer"),
-    ))
 }
 
 /// A session that cannot write: of a standby, or of a database that was made read-only.
@@ -192,11 +185,8 @@ impl PgPool {
             refuse_read_only(&mut connection).await?;
             connection.close().await
         };
-        match timeout(AT_MOST, attempt).await {
-            Ok(Ok(())) => sqlx::Error::PoolTimedOut,
-            Ok(Err(error)) => error,
-            Err(_) => silent("the server"),
-        }
+        let ended = in_time("the server", AT_MOST, attempt).await;
+        ended.err().unwrap_or(sqlx::Error::PoolTimedOut)
     }
 }
 
@@ -206,8 +196,23 @@ pub async fn connect(
     within: Duration,
 ) -> sqlx::Result<sqlx::PgConnection> {
     let connecting = sqlx::PgConnection::connect_with(options);
-    let connected = timeout(within, connecting).await.unwrap_or_else(|_| Err(silent("the server")));
-    connected.map_err(statement::plain)
+    in_time("the server", within, connecting).await.map_err(statement::plain)
+}
+
+/// What `who` says in this time.
+pub async fn in_time<T>(
+    who: &str,
+    within: Duration,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(within, answer).await.unwrap_or_else(|_| Err(silent(who, within)))
+}
+
+fn silent(who: &str, within: Duration) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("{who} did not answer within {} s", within.as_secs_f64()),
+    ))
 }
 
 impl fmt::Debug for PgPool {
