@@ -29,7 +29,7 @@ struct Run {
 async fn main() -> anyhow::Result<()> {
     let postgres = PrivatePostgres::start(Options { durable: true }).await?;
     let pool = PgPool::connect(&postgres.url()).await?;
-    schema::migrate(&pool).await?;
+    schema::migrate(&pool.clone().into()).await?;
     let apps = Simulator::start(World::new(), Settings::default()).await?;
     println!("serve, release build, default settings, empty queue, idle for {} s", IDLE.as_secs());
     println!("{:>4}  {:>12}  {:>14}", "run", "ready in ms", "resident MiB");

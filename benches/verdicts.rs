@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let places = places(&mut StdRng::seed_from_u64(seed));
     let postgres = PrivatePostgres::start(Options { durable: true }).await?;
     let pool = PgPool::connect(&postgres.url()).await?;
-    schema::migrate(&pool).await?;
+    schema::migrate(&pool.clone().into()).await?;
     let settings = Settings { seed, sync_ms: SYNC_MS..=SYNC_MS, ..Settings::default() };
     let apps = Simulator::start(world(&places), settings).await?;
     let mut replica = serve(&postgres.url(), &apps)?;

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
 
+use crate::database::{PgConnection, PgPool};
 use crate::store::StoreError;
 
 /// What happened to a task.

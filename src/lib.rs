@@ -36,6 +36,7 @@ pub mod operator;
 // Mechanics that know nothing of the flow
 pub mod backoff;
 pub mod config;
+pub mod database;
 pub mod history;
 pub mod lease;
 pub mod pulse;

@@ -1,6 +1,8 @@
 //! The time between two looks of a loop, jittered so that replicas do not look in step, and longer while the
 //! database does not answer. Says once that a loop fails and once that it works again.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,7 +11,25 @@ use crate::emit;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A loop whose usual rhythm is slow tries again soon all the same, and none longer than a few seconds after the database
+/// is back.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The loops whose work has failed since it last worked.
+#[derive(Debug, Clone, Default)]
+pub struct Failing(Arc<Mutex<BTreeSet<&'static str>>>);
+
+impl Failing {
+    /// Whether there are any.
+    pub fn are_some(&self) -> bool {
+        !self.names().is_empty()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The rhythm of one loop.
 #[derive(Debug)]
@@ -17,25 +37,31 @@ pub struct Pulse {
     name: &'static str,
     usual: Duration,
     failures: u32,
+    failing: Failing,
 }
 
 impl Pulse {
     /// A rhythm of `usual` for the loop `name`.
     pub fn new(name: &'static str, usual: Duration) -> Self {
-        Self { name, usual, failures: 0 }
+        Self { name, usual, failures: 0, failing: Failing::default() }
     }
 
-    /// The next pause: the usual one ± 10 %, doubled by every failure in a row.
+    /// Tells of its failures there.
+    pub fn among(self, failing: &Failing) -> Self {
+        Self { failing: failing.clone(), ..self }
+    }
+
+    /// The next pause: the usual one ± 10 %; after a failure a short one, doubled by every failure in a row.
     pub fn next(&self) -> Duration {
-        let grown = self.usual.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
-        let pause =
-            if self.failures == 0 { self.usual } else { grown.min(LONGEST_PAUSE.max(self.usual)) };
+        let grown = FIRST_PAUSE.min(self.usual) * 2_u32.pow(self.failures.min(16));
+        let pause = if self.failures == 0 { self.usual } else { grown.min(LONGEST_PAUSE) };
         pause.mul_f64(rand::rng().random_range(0.9..1.1))
     }
 
     /// The loop's statement worked.
     pub fn well(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
+            self.failing.names().remove(self.name);
             emit!(DATABASE_RECOVERED, r#loop = self.name, "Database queries work again");
         }
     }
@@ -43,6 +69,7 @@ impl Pulse {
     /// The loop's statement failed.
     pub fn failed(&mut self, error: &StoreError) {
         if self.failures == 0 {
+            self.failing.names().insert(self.name);
             emit!(DATABASE_UNREACHABLE, r#loop = self.name, error = %chain(error), "Database query failed; retrying");
         }
         self.failures = self.failures.saturating_add(1);
@@ -60,7 +87,7 @@ mod tests {
         for _ in 0..20 {
             pulse.failed(&StoreError::Database(sqlx::Error::PoolTimedOut));
         }
-        assert!((13.5..16.5).contains(&pulse.next().as_secs_f64()));
+        assert!((4.5..5.5).contains(&pulse.next().as_secs_f64()));
         pulse.well();
         assert!((0.9..1.1).contains(&pulse.next().as_secs_f64()));
     }

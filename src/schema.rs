@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 
 use crate::config::{ConfigError, Database};
+use crate::database::{self, Limits, PgPool};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -21,9 +22,24 @@ pub enum SchemaError {
     /// The URL is not one. The source is left out: it could quote the password.
     #[error("database.url is not a PostgreSQL URL such as postgres://user:password@host:5432/name")]
     Url,
+    /// The URL has a parameter that is not known. Only its name is told: its value may be a secret.
+    #[error("database.url has the parameter {0}, which is not known: known are {known}", known = PARAMETERS.join(", "))]
+    Parameter(String),
     /// No connection.
-    #[error("PostgreSQL is not reachable")]
-    Unreachable(#[source] sqlx::Error),
+    #[error("PostgreSQL is not reachable at {host}")]
+    Unreachable {
+        /// Where it was looked for: host, port and database.
+        host: String,
+        /// Why there is no connection.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database's encoding cannot hold all text.
+    #[error("the database is encoded in {0}: create it with encoding 'UTF8', or messages are lost")]
+    Encoding(String),
+    /// The login may not do the daemon's work.
+    #[error("the login {0} is not a member of reconciler_daemon: `serve` needs one that is")]
+    NotTheDaemon(String),
     /// A statement failed.
     #[error("the schema's version cannot be read")]
     Unreadable(#[source] sqlx::Error),
@@ -74,59 +90,145 @@ pub const PLANNING: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 
-/// So long after a connection answered, it is used without being asked.
-const BELIEVED_ALIVE: Duration = Duration::from_secs(1);
+/// The parameters that a URL may have. The driver itself would write any other into the log, with its value.
+const PARAMETERS: [&str; 13] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "statement-cache-capacity",
+];
 
-/// Connects as configured; fails at once if PostgreSQL does not answer or is too old.
+/// How sessions are, whatever the database's or the role's defaults are.
+const SESSION: [(&str, &str); 5] = [
+    // Statements judge rows by locks and by what is committed; an outcome that was recorded must stay recorded.
+    ("default_transaction_isolation", "read committed"),
+    ("synchronous_commit", "on"),
+    // A host that went without a word must not keep its sessions for hours.
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
 pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
+    let options = options(database)?;
+    let within = Duration::from_secs(database.acquire_timeout_s);
+    check_server(&options, within).await?;
+    let limits = Limits {
+        // One is the listener's.
+        connections: database.max_connections.saturating_sub(1).max(1),
+        acquire_within: within,
+        answer_within: database.answer_within(),
+    };
+    Ok(PgPool::lazy(options, limits))
+}
+
+fn options(database: &Database) -> Result<PgConnectOptions, SchemaError> {
     let url = database.url()?.expose_secret();
     // The driver itself takes any scheme.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(SchemaError::Url);
     }
+    check_parameters(&reqwest::Url::parse(url).map_err(|_| SchemaError::Url)?)?;
     let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
+    // The server says that a statement takes too long, or waits too long for a lock, before we take it for gone.
+    let part =
+        |percent: u64| format!("{}ms", database.answer_timeout_s.saturating_mul(10 * percent));
     let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
-    let options = options.application_name("cerby-reconciler").options(PLANNING).options([
-        ("statement_timeout", "30s"),
+    Ok(options.application_name("cerby-reconciler").options(PLANNING).options(SESSION).options([
+        ("statement_timeout", &part(80)),
+        ("lock_timeout", &part(40)),
         ("idle_in_transaction_session_timeout", &idle_in_transaction),
-        ("lock_timeout", "10s"),
-        // A host that went without a word must not keep its sessions for hours.
-        ("tcp_keepalives_idle", "30"),
-        ("tcp_keepalives_interval", "10"),
-        ("tcp_keepalives_count", "3"),
-    ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(database.max_connections)
-        .acquire_timeout(Duration::from_secs(database.acquire_timeout_s))
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
-        .connect_with(options)
-        .await
-        .map_err(SchemaError::Unreachable)?;
-    check_server(&pool).await?;
-    Ok(pool)
+    ]))
 }
 
-/// Whether a connection answers. The driver asks it whenever it is given back, and that is believed for a moment, so that
-/// work does not wait for a second trip to the server and back.
-async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
-    if idle_for > BELIEVED_ALIVE {
-        connection.ping().await?;
+/// A password with a `?` in it looks like parameters: then not even a name is told.
+fn check_parameters(url: &reqwest::Url) -> Result<(), SchemaError> {
+    let is_ordinary = !url.query().unwrap_or_default().contains('@');
+    let unknown = url.query_pairs().find(|(name, _)| !PARAMETERS.contains(&name.as_ref()));
+    unknown.map_or(Ok(()), |(name, _)| {
+        let is_name =
+            is_ordinary && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let told = if is_name { format!("{name:?}") } else { "after ? or &".to_owned() };
+        Err(SchemaError::Parameter(told))
+    })
+}
+
+fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> SchemaError {
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let database = options.get_database().unwrap_or(options.get_username());
+    SchemaError::Unreachable { host: format!("{host}/{database}"), source }
+}
+
+impl SchemaError {
+    /// Whether the same may work later, without another configuration: the server starts, or the network comes back. A
+    /// login that is refused is not waited for: its password was read at the start, and a new one is read at the next.
+    pub fn may_pass(&self) -> bool {
+        let source = match self {
+            Self::Unreachable { source, .. } | Self::Unreadable(source) => source,
+            _ => return false,
+        };
+        match source {
+            sqlx::Error::Configuration(_) => false,
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                !code.starts_with("28") && !code.starts_with("42")
+            }
+            _ => true,
+        }
     }
-    Ok(true)
 }
 
-async fn check_server(pool: &PgPool) -> Result<(), SchemaError> {
-    let (number, text): (i32, String) = sqlx::query_as(
-        "select current_setting('server_version_num')::int, current_setting('server_version')",
-    )
-    .fetch_one(pool)
-    .await
-    .map_err(SchemaError::Unreachable)?;
+/// On a connection of its own, which tells why there is none. A pool says only that its time is over.
+async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<(), SchemaError> {
+    let looking = look_at_server(options, within);
+    let (number, text, encoding) = looking.await.map_err(|error| unreachable(options, error))?;
     if number < 140_000 {
         return Err(SchemaError::ServerTooOld(text));
     }
+    if encoding != "UTF8" {
+        return Err(SchemaError::Encoding(encoding));
+    }
     Ok(())
+}
+
+/// Version, as a number and as text, and encoding.
+async fn look_at_server(
+    options: &PgConnectOptions,
+    within: Duration,
+) -> sqlx::Result<(i32, String, String)> {
+    let mut session = database::connect(options, within).await?;
+    let query = sqlx::query_as(
+        "select current_setting('server_version_num')::int, current_setting('server_version'),
+                current_setting('server_encoding')",
+    );
+    let answer = database::in_time("the server", within, query.fetch_one(&mut session)).await?;
+    database::in_time("the server", within, session.close()).await?;
+    Ok(answer)
+}
+
+/// Whether the login may do the daemon's work; without a schema there is no such work yet.
+pub async fn check_login(pool: &PgPool) -> Result<(), SchemaError> {
+    let (login, is_daemon): (String, bool) = sqlx::query_as(
+        "select current_user::text,
+                coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = 'reconciler_daemon'), true)",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(SchemaError::Unreadable)?;
+    if is_daemon { Ok(()) } else { Err(SchemaError::NotTheDaemon(login)) }
 }
 
 /// Runs the outstanding migrations. A second run at the same time waits for the first.
@@ -141,7 +243,8 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
         ..Migrator::DEFAULT
     };
     // A session of its own: dropped with whatever it holds, however this ends.
-    let mut session = pool.acquire().await.map_err(SchemaError::Unreachable)?.detach();
+    let acquired = pool.acquire().await.and_then(|connection| connection.detach());
+    let mut session = acquired.map_err(SchemaError::Unreadable)?;
     wait_for_other_runs(&mut session).await.map_err(SchemaError::Unreadable)?;
     migrator.run(&mut session).await.map_err(SchemaError::Migration)?;
     // The table is the migrator's own, so no migration can speak of it; everybody who starts checks it.

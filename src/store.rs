@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
-use sqlx::{PgPool, Postgres, Transaction};
 
+use crate::database::{PgPool, Transaction};
 use crate::membership::UnknownWord;
 
 /// Why rows could not be read or written.
@@ -45,10 +45,20 @@ impl StoreError {
         ["22", "23", "40", "P0"].contains(&code.get(..2).unwrap_or_default())
             || ["55P03", "57014", "54000"].contains(&code.as_ref())
     }
+
+    /// Whether the server answered, and refused these statements: others may well work. A server that ends, or that
+    /// cannot write at all, refuses everything.
+    pub fn is_refusal(&self) -> bool {
+        let code = match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().unwrap_or_default(),
+            _ => return self.is_about_rows(),
+        };
+        !["57P01", "57P02", "57P03", "25006"].contains(&code.as_ref())
+    }
 }
 
-/// Gives the database so long to answer. The driver itself would wait for a host that is gone until the operating
-/// system gives up, and with it a whole loop.
+/// Gives work that is made of several statements so long altogether. Each of them has a time of its own (`database`); a
+/// server that is slow at every one must not keep a loop for ever.
 pub async fn answered<T>(
     patience: Duration,
     statements: impl Future<Output = Result<T, StoreError>>,
@@ -58,13 +68,13 @@ pub async fn answered<T>(
 
 /// Begins a transaction of the daemon: its lines in the trail name it. In one trip to the server and back, for every
 /// step makes one.
-pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+pub async fn begin(pool: &PgPool) -> Result<Transaction, sqlx::Error> {
     pool.begin_with("begin; set local reconciler.actor = 'daemon'").await
 }
 
 /// Begins a transaction of the daemon that writes a row which a person may have locked: it gives up soon, so that neither
 /// its connection nor its place is kept from others.
-pub async fn begin_briefly(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+pub async fn begin_briefly(pool: &PgPool) -> Result<Transaction, sqlx::Error> {
     pool.begin_with("begin; set local reconciler.actor = 'daemon'; set local lock_timeout = '1s'")
         .await
 }
@@ -74,7 +84,7 @@ pub async fn begin_briefly(pool: &PgPool) -> Result<Transaction<'static, Postgre
 pub async fn begin_exclusive(
     pool: &PgPool,
     works: &[&str],
-) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+) -> Result<Option<Transaction>, StoreError> {
     let names: Vec<_> = works.iter().map(ToString::to_string).collect();
     let mut tx = begin(pool).await?;
     let ours = sqlx::query!(
@@ -120,10 +130,7 @@ where
 }
 
 /// Begins a transaction of somebody else, whom its lines in the trail name.
-pub async fn begin_as(
-    pool: &PgPool,
-    actor: &str,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction, sqlx::Error> {
     let mut tx = pool.begin().await?;
     sqlx::query!("select set_config('reconciler.actor', $1, true)", actor)
         .fetch_one(&mut *tx)

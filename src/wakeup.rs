@@ -1,14 +1,18 @@
 //! Wakes loops: by NOTIFY, which is a hint and no more, and by a look at what is due, which finds whatever that missed.
 
+use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use sqlx::{Acquire, Connection};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::{PgPool, in_time};
 use crate::emit;
 use crate::pulse::Pulse;
 use crate::store::{StoreError, answered, interval};
@@ -16,6 +20,11 @@ use crate::telemetry::chain;
 
 const CHANNEL: &str = "reconciler";
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// What the listener says to itself begins so, and ends with a number that is its own.
+const ECHO: &str = "echo ";
+const HEARS_ITSELF_EVERY: Duration = Duration::from_secs(10);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The bells of the loops.
 #[derive(Debug, Clone, Default)]
@@ -107,32 +116,75 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
     Ok(())
 }
 
-/// Listens until `stop`, and listens again whenever the connection breaks.
+/// Listens until `stop`, and listens again whenever the connection breaks or turns out to be deaf.
 pub async fn listen(pool: PgPool, bells: Bells, stop: CancellationToken) {
     let mut lost = false;
     while !stop.is_cancelled() {
         let listening = listen_once(&pool, &bells, &mut lost);
-        match stop.run_until_cancelled(listening).await {
-            None | Some(Ok(())) => {}
-            Some(Err(error)) => {
-                if !std::mem::replace(&mut lost, true) {
-                    emit!(WAKEUP_LOST, error = %chain(&error), "The LISTEN connection broke; polling finds work meanwhile");
-                }
-                stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
-            }
+        let Some(Err(error)) = stop.run_until_cancelled(listening).await else { return };
+        if !std::mem::replace(&mut lost, true) {
+            emit!(WAKEUP_LOST, error = %chain(&error), "The LISTEN connection broke; polling finds work meanwhile");
+        }
+        stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+async fn listen_once(
+    pool: &PgPool,
+    bells: &Bells,
+    lost: &mut bool,
+) -> Result<Infallible, sqlx::Error> {
+    let apart = pool.beside();
+    let mut listener = in_time("LISTEN", ANSWERS_WITHIN, PgListener::connect_with(&apart)).await?;
+    listener.eager_reconnect(false);
+    let Err(error) = hear_until_lost(&mut listener, bells, lost).await;
+    let_go(listener, &apart).await;
+    Err(error)
+}
+
+/// Hears others, and now and then itself: a connection that is frozen breaks for nobody, and only says nothing any more.
+async fn hear_until_lost(
+    listener: &mut PgListener,
+    bells: &Bells,
+    lost: &mut bool,
+) -> Result<Infallible, sqlx::Error> {
+    in_time("LISTEN", ANSWERS_WITHIN, listener.listen(CHANNEL)).await?;
+    bells.ring_all(); // what was sent while nobody listened is lost
+    let echo = format!("{ECHO}{:x}", rand::random::<u64>());
+    loop {
+        in_time("its own NOTIFY", ANSWERS_WITHIN, async {
+            let call = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&echo);
+            call.execute(&mut *listener).await?;
+            hear(listener, bells, &echo).await
+        })
+        .await?;
+        if std::mem::take(lost) {
+            emit!(WAKEUP_RESTORED, "LISTEN works again");
+        }
+        if let Ok(ended) = timeout(HEARS_ITSELF_EVERY, hear(listener, bells, "")).await {
+            ended?;
         }
     }
 }
 
-async fn listen_once(pool: &PgPool, bells: &Bells, lost: &mut bool) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
-    if std::mem::take(lost) {
-        emit!(WAKEUP_RESTORED, "LISTEN works again");
+/// Rings for what others say, until somebody says `last`.
+async fn hear(listener: &mut PgListener, bells: &Bells, last: &str) -> Result<(), sqlx::Error> {
+    while let Some(heard) = listener.try_recv().await? {
+        match heard.payload() {
+            word if word == last => return Ok(()),
+            word if word.starts_with(ECHO) => {}
+            word => bells.ring(word),
+        }
     }
-    bells.ring_all(); // what was sent while nobody listened is lost
-    while let Some(notification) = listener.try_recv().await? {
-        bells.ring(notification.payload());
-    }
-    Err(sqlx::Error::PoolClosed)
+    Err(sqlx::Error::Io(ErrorKind::ConnectionAborted.into()))
+}
+
+/// The driver would say goodbye on the deaf connection and wait for the answer for ever. It is given another to say it on.
+async fn let_go(mut listener: PgListener, pool: &sqlx::PgPool) {
+    let exchange = async {
+        let other = sqlx::PgConnection::connect_with(&pool.connect_options()).await?;
+        *listener.acquire().await? = other;
+        Ok(())
+    };
+    let _ = in_time("another connection", ANSWERS_WITHIN, exchange).await;
 }

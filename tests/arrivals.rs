@@ -273,14 +273,14 @@ async fn an_integration_sleeps_until_its_next_request_is_due(pool: PgPool) {
     world.order().await;
     assert_eq!(looked_at_from(&world).await, Some(due(&world, "kim").await), "the earliest counts");
     world.step().await;
-    let_sleep(&world.pool).await.unwrap();
+    let_sleep(&world.pool.clone().into()).await.unwrap();
     assert_eq!(
         looked_at_from(&world).await,
         Some(due(&world, "jo").await),
         "kim has gone to a person"
     );
     world.drive().await;
-    let_sleep(&world.pool).await.unwrap();
+    let_sleep(&world.pool.clone().into()).await.unwrap();
     assert_eq!(looked_at_from(&world).await, None, "nothing is left");
 }
 
@@ -294,7 +294,7 @@ async fn an_integration_that_sleeps_is_woken_for_an_overtaken_attempt(pool: PgPo
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(invite).await, "running");
-    let_sleep(&world.pool).await.unwrap();
+    let_sleep(&world.pool.clone().into()).await.unwrap();
     let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(0)).await;
     world.order().await;
     assert_eq!(looked_at_from(&world).await, Some(due(&world, "lee").await));

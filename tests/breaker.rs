@@ -565,7 +565,7 @@ async fn limits_leave_no_trace_on_tasks_that_do_not_pass(pool: PgPool) {
         due_from: DueFrom::default(),
     };
     for _ in 0..3 {
-        tasks::claim(&world.pool, &quota, Duration::from_secs(45)).await.unwrap();
+        tasks::claim(&world.pool.clone().into(), &quota, Duration::from_secs(45)).await.unwrap();
     }
     let after = versions(&world).await;
     assert_eq!(after.iter().filter(|row| before.contains(row)).count(), 11);

@@ -119,7 +119,7 @@ fn assert_names(text: &str, words: &[&str]) {
 }
 
 async fn migrated(pool: &PgPool) -> Program {
-    schema::migrate(pool).await.expect("a schema");
+    schema::migrate(&pool.clone().into()).await.expect("a schema");
     Program::on(pool)
 }
 
@@ -270,13 +270,6 @@ async fn serve_refuses_a_schema_that_is_newer_or_older_than_the_program(pool: Pg
     assert_names(&program.run(&["serve"]).await.refusal(), &["cerby-reconciler migrate"]);
 }
 
-#[tokio::test]
-async fn serve_says_that_the_database_cannot_be_reached() {
-    let ended = nowhere().run(&["serve"]).await;
-    assert_eq!(ended.line()["event"], "service.failed");
-    assert_names(&ended.refusal(), &["PostgreSQL is not reachable"]);
-}
-
 #[sqlx::test(migrations = false)]
 async fn a_login_that_postgresql_refuses_is_told_without_the_password(pool: PgPool) {
     let mut url: reqwest::Url = pool.connect_options().to_url_lossy();
@@ -301,10 +294,23 @@ async fn an_address_that_is_no_database_is_told_without_quoting_it() {
     }
 }
 
+#[sqlx::test(migrations = false)]
+async fn a_parameter_that_is_not_known_is_told_by_name_alone(pool: PgPool) {
+    for command in [["serve"], ["migrate"], ["check"]] {
+        let url = format!("{}&sslpassword={PASSWORD}", pool.connect_options().to_url_lossy());
+        let told = Program::at(url).run(&command).await.refusal();
+        assert_names(&told, &["database.url", "sslpassword", "sslrootcert"]);
+    }
+    // A password with a question mark, whose rest looks like a name.
+    let url = format!("postgres://h:1?{PASSWORD}@h/d");
+    let told = Program::at(url).run(&["migrate"]).await.refusal();
+    assert_names(&told, &["database.url has the parameter after ? or &"]);
+}
+
 // ---- migrate ----
 
 async fn schema_version(pool: &PgPool) -> i64 {
-    schema::check(pool).await.expect("a schema")
+    schema::check(&pool.clone().into()).await.expect("a schema")
 }
 
 #[sqlx::test(migrations = false)]
@@ -326,6 +332,7 @@ async fn several_migrations_at_the_same_time_all_end_well(pool: PgPool) {
     }
     // Again, where nothing is left to do and nothing keeps them apart.
     for _ in 0..10 {
+        let pool = pool.clone().into();
         let run = || schema::migrate(&pool);
         let (a, b, c, d) = tokio::join!(run(), run(), run(), run());
         for ended in [a, b, c, d] {
@@ -376,7 +383,7 @@ async fn check_tells_a_schema_that_is_missing_or_newer(pool: PgPool) {
     let program = Program::on(&pool);
     let told = program.run(&["check"]).await.refusal();
     assert_names(&told, &["ok       database", "FAILED   schema", "cerby-reconciler migrate"]);
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     make_newer(&pool).await;
     assert_names(&program.run(&["check"]).await.refusal(), &["FAILED   schema", "newer"]);
 }

@@ -130,6 +130,7 @@ fn another(key: &str, value: &Value) -> (String, Value) {
         ("guard.administrator_roles", _) => ("BOSS, CHIEF".to_owned(), json!(["BOSS", "CHIEF"])),
         (_, Value::Array(_)) => ("60,3600".to_owned(), json!([60, 3600])),
         (_, Value::Bool(value)) => ((!value).to_string(), json!(!value)),
+        ("telemetry.filter", _) => ("debug".to_owned(), json!("debug")),
         (_, Value::String(text)) => (format!("{text}/x"), json!(format!("{text}/x"))),
         (_, Value::Number(number)) if key.ends_with(".jitter") => {
             assert_eq!(number.as_f64(), Some(0.2));
@@ -281,6 +282,119 @@ fn contradictions_say_what_would_be_right() {
     }
 }
 
+/// All numbers of the defaults, those of lists too, by key.
+fn numbers() -> Vec<String> {
+    let is_number = |value: &Value| {
+        value.is_number() || value.as_array().is_some_and(|list| list.iter().all(Value::is_number))
+    };
+    keys_of(DEFAULTS)
+        .into_iter()
+        .filter(|(_, value)| is_number(value))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+#[test]
+fn every_number_has_a_range() {
+    let keys = numbers();
+    assert!(keys.len() > 60, "{}", keys.len());
+    for key in keys {
+        for value in ["-1", "1e15", "100000000000000", "18446744073709551615", "nan", "inf", "-inf"]
+        {
+            assert_names(&refusal(load(&[(&key, value)])), &[&key]);
+        }
+    }
+}
+
+#[test]
+fn a_value_out_of_its_range_is_told_with_the_range() {
+    for (key, value, words) in [
+        ("backend.silent_max_s", "-1", ["= -1", "at least 0"]),
+        ("backend.silent_max_s", "nan", ["not a number", "from 0"]),
+        ("breaker.cooldown_max_s", "inf", ["not a number", "30 days"]),
+        ("manual_action.due_remove_s", "100000000000000", ["= 100000000000000", "366 days"]),
+        ("worker.lease_s", "18446744073709551615", ["1 to 86400", "1 days"]),
+        ("intake.batch", "100001", ["= 100001", "1 to 100000"]),
+    ] {
+        assert_names(&refusal(load(&[(key, value)])), &[key, words[0], words[1]]);
+    }
+    let text = refusal(load(&[("breaker.cooldown_first_s", "4000")]));
+    assert_names(&text, &["breaker.cooldown_first_s = 4000", "breaker.cooldown_max_s = 3600"]);
+}
+
+#[test]
+fn a_filter_of_logs_that_would_silence_errors_is_refused() {
+    for filter in [
+        "inof",
+        "",
+        "off",
+        "debug,inof",
+        "info,warn",
+        "sqlx=debug",
+        "info,cerby_reconciler=off",
+        "info,cerby=off",
+        "info,=debug",
+        "info,sqlx=loud",
+        "12345",
+        "info,[span]=debug",
+    ] {
+        assert_names(
+            &refusal(load(&[("telemetry.filter", filter)])),
+            &["telemetry.filter", "info"],
+        );
+    }
+    for filter in [
+        "info",
+        "WARN",
+        "cerby_reconciler=debug,info",
+        "info, sqlx=off",
+        "error,cerby_reconciler::flow=trace",
+    ] {
+        load(&[("telemetry.filter", filter)]).unwrap();
+    }
+}
+
+#[test]
+fn a_key_in_clear_over_the_network_is_sent_only_on_demand() {
+    for url in
+        ["http://{workspace}.example/api", "http://10.0.0.1/api", "http://localhost.example/api"]
+    {
+        let text = refusal(load(&[("backend.base_url", url)]));
+        assert_names(&text, &["backend.base_url", "plain http", "backend.allow_plain_http = true"]);
+        load(&[("backend.base_url", url), ("backend.allow_plain_http", "true")]).unwrap();
+    }
+    for url in [
+        "http://127.0.0.1:1/{workspace}",
+        "http://[::1]:1/",
+        "http://localhost/",
+        "https://x.example",
+    ] {
+        load(&[("backend.base_url", url)]).unwrap();
+    }
+    let proxy = ("backend.proxy", "http://proxy.example:3128");
+    load(&[("backend.base_url", "https://x.example"), proxy]).unwrap();
+    assert_names(
+        &refusal(load(&[("backend.base_url", "http://localhost/"), proxy])),
+        &["plain http"],
+    );
+    for proxy in ["proxy.example", "http://u:hunter2@proxy.example", "ftp://proxy.example"] {
+        assert_names(&refusal(load(&[("backend.proxy", proxy)])), &["backend.proxy"]);
+    }
+}
+
+#[test]
+fn a_file_of_a_secret_holds_one_line() {
+    for text in ["first\nhunter2\n", "hunter2\rsecond", "", " \n", "hunter2\u{0}"] {
+        for key in ["database.url", "backend.api_key"] {
+            let path = file("lines", text);
+            let told = refusal(load(&[(&format!("{key}_file"), path.to_str().unwrap())]));
+            fs::remove_file(&path).unwrap();
+            assert_names(&told, &[key, path.to_str().unwrap(), "exactly one line"]);
+            assert!(!told.contains("first"), "{told}");
+        }
+    }
+}
+
 #[test]
 fn a_listener_beyond_loopback_is_allowed_by_a_second_key() {
     for (listen, expose) in [("0.0.0.0:1", "true"), ("[::1]:1", "false")] {
@@ -381,12 +495,9 @@ fn text_that_looks_like_something_else_is_taken_as_it_is() {
         "12345", "007", "true", "TRUE", "1e5", "1.50", "0x1f", "NaN", "inf", "a,b", "-0", "+5",
         "1_0",
     ] {
-        let config =
-            load(&[("backend.api_key", text), ("database.url", text), ("telemetry.filter", text)])
-                .unwrap();
+        let config = load(&[("backend.api_key", text), ("database.url", text)]).unwrap();
         assert_eq!(config.backend.api_key().unwrap().expose_secret(), text);
         assert_eq!(config.database.url().unwrap().expose_secret(), text);
-        assert_eq!(config.telemetry.filter, text);
     }
 }
 

@@ -29,7 +29,7 @@ async fn refusal(tx: &mut Transaction<'static, Postgres>, statement: &str) -> St
 }
 
 async fn migrated(pool: PgPool) -> PgPool {
-    schema::migrate(&pool).await.expect("migrations run");
+    schema::migrate(&pool.clone().into()).await.expect("migrations run");
     pool
 }
 
@@ -298,7 +298,7 @@ async fn an_operator_pauses_with_a_reason_and_cannot_set_what_the_daemon_finds(p
 
 #[sqlx::test(migrations = false)]
 async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let login = format!("daemon_{}", std::process::id());
     let create = format!("create role {login} login password 'secret' in role reconciler_daemon");
     sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&pool).await.unwrap();
@@ -401,11 +401,17 @@ async fn an_overdue_action_is_told_once(pool: PgPool) {
         .await
         .unwrap();
     assert_eq!(
-        cerby_reconciler::manual_action::store::remind(&world.pool, 10).await.unwrap().len(),
+        cerby_reconciler::manual_action::store::remind(&world.pool.clone().into(), 10)
+            .await
+            .unwrap()
+            .len(),
         1
     );
     assert_eq!(
-        cerby_reconciler::manual_action::store::remind(&world.pool, 10).await.unwrap().len(),
+        cerby_reconciler::manual_action::store::remind(&world.pool.clone().into(), 10)
+            .await
+            .unwrap()
+            .len(),
         0
     );
 }

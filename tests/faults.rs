@@ -155,7 +155,7 @@ async fn a_proof_by_sync_survives_every_fault(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn the_guard_forgets_what_was_surely_not_applied(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = Simulator::start(apps(), Settings::default()).await.unwrap();
     let unavailable = HttpFault::Status(503);
     apps.inject(Injection { call: Call::ApplyReport, nth: 0, fault: unavailable });

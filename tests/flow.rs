@@ -4,6 +4,7 @@
 
 mod support;
 
+use cerby_reconciler::database;
 use cerby_reconciler::membership::MemberKey;
 use cerby_reconciler::retry::again::escalate_again;
 use cerby_reconciler::simulator::{
@@ -538,7 +539,7 @@ async fn whoever_is_watched_for_something_later_is_not_asked_for_again(pool: PgP
         integration: HUB.to_owned(),
         member: "lee".to_owned(),
     };
-    let mut connection = world.pool.acquire().await.unwrap();
+    let mut connection = database::PgPool::from(world.pool.clone()).acquire().await.unwrap();
     let again = escalate_again(&mut connection, &key, invite, "it expired").await.unwrap();
     assert!(again.is_none());
     assert_eq!(world.state(invite).await, "succeeded");

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cerby_reconciler::database::PgConnection;
 use cerby_reconciler::lease::LeaseLost;
 use cerby_reconciler::retry::claim::{self, Quota};
 use cerby_reconciler::retry::floors::DueFrom;
@@ -18,7 +19,7 @@ use cerby_reconciler::retry::{ClaimedTask, Lost, WaitCause};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgPool};
 use support::{APP, World, a_failed};
 
 const LEASE: Duration = Duration::from_secs(45);
@@ -35,7 +36,7 @@ fn ten() -> Quota {
 }
 
 async fn claim(pool: &PgPool) -> Vec<Arc<ClaimedTask>> {
-    claim::claim(pool, &ten(), LEASE).await.expect("the database answers").tasks
+    claim::claim(&pool.clone().into(), &ten(), LEASE).await.expect("the database answers").tasks
 }
 
 fn succeeded<'a>(task: &'a ClaimedTask, reason: &'a str) -> End<'a> {
@@ -118,7 +119,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     let_leases_end(&world).await;
     let owner = claim(&world.pool).await.remove(0);
 
-    let mut tx = begin(&world.pool).await.unwrap();
+    let mut tx = begin(&world.pool.clone().into()).await.unwrap();
     for goes_on in every_way_to_go_on() {
         let late = Release { task: &stalled, after: LEASE, goes_on };
         assert_eq!(release_one(&mut tx, &late).await.unwrap(), Err(LeaseLost), "{goes_on:?}");
@@ -128,7 +129,7 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
     tx.commit().await.unwrap();
     assert_eq!((world.state(id).await, world.attempts(id).await), ("pending".to_owned(), 0));
 
-    let mut tx = begin(&world.pool).await.unwrap();
+    let mut tx = begin(&world.pool.clone().into()).await.unwrap();
     assert!(!is_not_ended(&mut tx, &succeeded(&owner, "mine")).await);
 }
 
@@ -195,10 +196,11 @@ async fn claimers_at_the_same_time_never_share_a_task_and_leave_none(pool: PgPoo
         tokio::spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let claims = claim::claim(&pool, &Quota { tasks: 7, ..ten() }, LEASE)
-                    .await
-                    .expect("the database answers")
-                    .tasks;
+                let claims =
+                    claim::claim(&pool.clone().into(), &Quota { tasks: 7, ..ten() }, LEASE)
+                        .await
+                        .expect("the database answers")
+                        .tasks;
                 if claims.is_empty() {
                     return mine;
                 }
@@ -287,10 +289,10 @@ async fn while_another<T>(
     change: &str,
     record: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> T {
-    let mut other = begin(&world.pool).await.expect("the database answers");
+    let mut other = begin(&world.pool.clone().into()).await.expect("the database answers");
     sqlx::query(AssertSqlSafe(change)).execute(&mut *other).await.expect("the database answers");
     let recording = async {
-        let mut tx = begin(&world.pool).await.expect("the database answers");
+        let mut tx = begin(&world.pool.clone().into()).await.expect("the database answers");
         let recorded = record(&mut tx).await;
         tx.commit().await.expect("the database answers");
         recorded

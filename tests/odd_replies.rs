@@ -339,7 +339,7 @@ async fn next_of(server: &Server, sync: &ClaimedSync) -> sync::Next {
     let step = sync::step::Step {
         backend: &server.client(),
         policy: &sync::Policy::new(&config),
-        pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL"),
+        pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL").into(),
         sync,
     };
     step.run().await.expect("no question to the database")

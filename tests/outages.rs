@@ -239,7 +239,7 @@ async fn with_odd_answers_about_jo(pool: PgPool, odd: Reply, is_all: bool) -> (W
         false => well(heard),
     })
     .await;
-    cerby_reconciler::schema::migrate(&pool).await.unwrap();
+    cerby_reconciler::schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = Simulator::start(apps(), Settings::default()).await.unwrap();
     let config: Config = config("postgres://unused", base_url(&server), "a-key".to_owned());
     let backend = Client::new(&config.backend).unwrap();

@@ -367,7 +367,7 @@ const DETAILS_OF_ROLES: &str =
 
 #[sqlx::test(migrations = false)]
 async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     // In sessions of their own, for they change a setting that has statements planned anew.
     pool.execute(KEPT).await.unwrap();
     let mut connection = session(&pool).await;
@@ -392,7 +392,7 @@ async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(p
 
 #[sqlx::test(migrations = false)]
 async fn plans_made_when_few_tasks_had_come_suit_a_full_database(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     pool.execute(FIRST).await.unwrap();
     let mut connection = session(&pool).await;
     let statements = prepare(&mut connection, HOT).await;
@@ -403,7 +403,7 @@ async fn plans_made_when_few_tasks_had_come_suit_a_full_database(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn plans_made_for_an_empty_database_suit_a_full_one(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     // Nobody has made statistics of it.
     let mut connection = daemon(&pool).await;
     let hot = prepare(&mut connection, HOT).await;
@@ -417,7 +417,7 @@ async fn plans_made_for_an_empty_database_suit_a_full_one(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     pool.execute(FIRST).await.unwrap();
     let mut connection = session(&pool).await;
     let statements = prepare(&mut connection, NOW_AND_THEN).await;
@@ -595,7 +595,7 @@ const LOOKS: [(&str, &[&str], &[&str]); 3] = [
 
 #[sqlx::test(migrations = false)]
 async fn nobody_walks_over_what_was_done_while_somebody_reads(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     pool.execute(KEPT).await.unwrap();
     pool.execute(QUEUED).await.unwrap();
     let mut connection = session(&pool).await;
@@ -630,7 +630,7 @@ const WRITTEN_AND_INDEXED: &str = r"
 
 #[sqlx::test(migrations = false)]
 async fn no_index_is_written_when_a_task_is_claimed_goes_on_or_ends(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let indexed: Vec<String> =
         sqlx::query_scalar(WRITTEN_AND_INDEXED).fetch_all(&pool).await.unwrap();
     assert!(indexed.is_empty(), "{indexed:#?}");

@@ -90,7 +90,7 @@ fn url(pool: &PgPool) -> String {
 async fn two_replicas_share_the_work_and_one_killed_in_the_middle_loses_and_doubles_nothing(
     pool: PgPool,
 ) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = many_members().await;
     // While this one is held, not all can be done.
     let last = u64::try_from(MEMBERS).unwrap() - 1;
@@ -114,7 +114,7 @@ async fn two_replicas_share_the_work_and_one_killed_in_the_middle_loses_and_doub
 
 #[sqlx::test(migrations = false)]
 async fn sigterm_lets_work_in_flight_end_and_leaves_no_lease(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = many_members().await;
     let mut replica = Replica::start(&url(&pool), &apps, &[]).await;
     insert_removals(&pool).await;
@@ -133,7 +133,7 @@ async fn sigterm_lets_work_in_flight_end_and_leaves_no_lease(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_second_signal_cuts_a_stop_short(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = many_members().await;
     for nth in 0..100 {
         apps.inject(Injection { call: Call::GetMember, nth, fault: HttpFault::Stall });
@@ -155,7 +155,7 @@ async fn a_second_signal_cuts_a_stop_short(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn the_probes_say_live_and_ready_and_nothing_else_is_there(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = many_members().await;
     let replica = Replica::start(&url(&pool), &apps, &[]).await;
     assert_eq!(replica.get("/livez").await, "HTTP/1.1 200 OK");
@@ -169,7 +169,7 @@ async fn the_probes_say_live_and_ready_and_nothing_else_is_there(pool: PgPool) {
 async fn a_restart_of_postgres_under_it_loses_and_doubles_nothing() {
     let mut postgres = PrivatePostgres::start(Options::default()).await.unwrap();
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = many_members().await;
     let replica = Replica::start(&postgres.url(), &apps, &[]).await;
     insert_removals(&pool).await;
@@ -185,7 +185,7 @@ async fn a_restart_of_postgres_under_it_loses_and_doubles_nothing() {
 
 #[sqlx::test(migrations = false)]
 async fn no_log_line_names_a_person(pool: PgPool) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let apps = many_members().await;
     let replica =
         Replica::start(&url(&pool), &apps, &[("RECONCILER__TELEMETRY__FILTER", "trace")]).await;

@@ -28,7 +28,7 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
     let mut server = PrivatePostgres::start(Options { durable: true }).await?;
     let counter = counter(&mut server).await?;
     let pool = PgPool::connect(&server.url()).await?;
-    schema::migrate(&pool).await?;
+    schema::migrate(&pool.clone().into()).await?;
     introduce(&pool).await?;
     for run in 1..=number("RUNS", 5)? {
         rest(shape, run, &server.url(), counter).await?;

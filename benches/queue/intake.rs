@@ -51,7 +51,7 @@ async fn insert_and_order(place: &Place, tasks: usize, batch: usize) -> anyhow::
     let fill = Fill { tasks, ..Fill::default() };
     let began = Instant::now();
     for from in (0..tasks).step_by(batch) {
-        insert_range(&inserter, &fill, from, tasks.min(from + batch)).await?;
+        insert_range(&inserter.clone().into(), &fill, from, tasks.min(from + batch)).await?;
     }
     until_not(&mut connection, ARRIVED).await?;
     let took = began.elapsed();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cerby_reconciler::config::Config;
+use cerby_reconciler::database::PgPool;
 use cerby_reconciler::schema;
 use serde_json::json;
-use sqlx::PgPool;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use cerby_reconciler::config::Config;
+use cerby_reconciler::database::PgPool;
 use cerby_reconciler::pulse::Pulse;
 use cerby_reconciler::{schema, upkeep};
 use serde_json::json;
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::bed;
@@ -44,11 +44,11 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
 /// The rate, and how many tasks were deleted meanwhile.
 async fn drain_while_deleting(place: &Place, tasks: usize) -> anyhow::Result<(f64, i64)> {
     bed::settle(&place.url).await?;
-    let before = expired(&place.pool).await?;
+    let before = expired(&place.pool.clone().into()).await?;
     let deleting = Working::start([driver("upkeep", &place.url)?])?;
     let took = place.work_off(worker(&place.url, CONCURRENCY)?).await?;
     deleting.stop()?;
-    let deleted = before - expired(&place.pool).await?;
+    let deleted = before - expired(&place.pool.clone().into()).await?;
     ensure!(deleted > 0, "nothing was deleted");
     Ok((rate(tasks, took), deleted))
 }

@@ -67,7 +67,7 @@ impl Shape<'_> {
         let name = format!("shape_{}_{number}", self.name.replace(' ', "_"));
         let url = self.bed.database(&name).await?;
         let pool = PgPool::connect(&url).await?;
-        schema::migrate(&pool).await?;
+        schema::migrate(&pool.clone().into()).await?;
         Ok(Place { url, pool })
     }
 

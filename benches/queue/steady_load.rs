@@ -98,7 +98,7 @@ async fn insert_on(pool: PgPool, tasks_per_second: usize) -> anyhow::Result<()> 
     let batch = tasks_per_second / BATCHES_PER_SECOND;
     for number in 0.. {
         ticks.tick().await;
-        insert_urgent(&pool, number * batch, (number + 1) * batch).await?;
+        insert_urgent(&pool.clone().into(), number * batch, (number + 1) * batch).await?;
     }
     Ok(())
 }

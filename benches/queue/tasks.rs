@@ -1,8 +1,8 @@
 //! Tasks to measure with: inserted as the backend does, for members all different.
 
 use cerby_reconciler::config::Config;
+use cerby_reconciler::database::PgPool;
 use cerby_reconciler::{intake, retry};
-use sqlx::PgPool;
 
 /// What to insert.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, redirect};
+use reqwest::{ClientBuilder, Method, RequestBuilder, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -43,7 +43,8 @@ impl Client {
         key.set_sensitive(true);
         // The process's one TLS provider; a second call finds it there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let http = through(backend.proxy.as_deref())
+            .map_err(|_| wrong("backend.proxy cannot be used".to_owned()))?
             .default_headers(HeaderMap::from_iter([(
                 reqwest::header::HeaderName::from_static("x-api-key"),
                 key,
@@ -358,6 +359,15 @@ impl Client {
         self.silences.note(&ended, Instant::now());
         answer
     }
+}
+
+/// Through the configured proxy or none: one that the environment names would be sent the key.
+fn through(proxy: Option<&str>) -> reqwest::Result<ClientBuilder> {
+    let direct = reqwest::Client::builder().no_proxy();
+    Ok(match proxy {
+        Some(proxy) => direct.proxy(reqwest::Proxy::all(proxy)?),
+        None => direct,
+    })
 }
 
 /// Where a request goes, for a line that says that nothing usable comes from there.

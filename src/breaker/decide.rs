@@ -78,7 +78,7 @@ mod tests {
     fn policy() -> Policy {
         let settings = [
             ("DATABASE__URL", "postgres://unused"),
-            ("BACKEND__BASE_URL", "http://unused"),
+            ("BACKEND__BASE_URL", "https://unused"),
             ("BACKEND__API_KEY", "unused"),
         ];
         let settings =

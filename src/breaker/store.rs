@@ -2,9 +2,9 @@
 //! Admitting tasks is part of their claim (`reconciler.admit`).
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 
 use super::{Attempt, Breaker, Move, Sign, Status};
+use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, UnknownWord, words};
 use crate::store::{StoreError, interval};
 

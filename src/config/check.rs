@@ -1,8 +1,18 @@
 //! Facts that must hold between keys, each with what would be right.
 
+use std::net::IpAddr;
+
+use serde_json::Value;
+
 use super::{Backoff, Config};
 
+const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
+const MONTH_S: f64 = 30.0 * DAY_S;
+const YEAR_S: f64 = 366.0 * DAY_S;
+
+/// For what has no measure but must not overflow.
+const MANY: f64 = 1_000_000.0;
 
 /// All that is wrong, so that one pass is enough to correct it.
 pub(super) fn check(config: &Config) -> Vec<String> {
@@ -12,8 +22,10 @@ pub(super) fn check(config: &Config) -> Vec<String> {
             wrong.push(text);
         }
     };
-    counts(config, &mut must);
+    ranges(config, &mut must);
+    filter(config, &mut must);
     backend(config, &mut must);
+    proxy(config, &mut must);
     times(config, &mut must);
     listener(config, &mut must);
     for (name, backoff) in [
@@ -26,54 +38,143 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     wrong
 }
 
-fn counts(config: &Config, must: &mut impl FnMut(bool, String)) {
-    let at_least_one = [
-        ("worker.max_tasks_in_flight", config.worker.max_tasks_in_flight as i64),
-        ("worker.max_syncs_in_flight", config.worker.max_syncs_in_flight as i64),
-        ("worker.max_unreleased_claims", i64::from(config.worker.max_unreleased_claims)),
-        ("intake.batch", config.intake.batch),
-        ("backend.remind_s", config.backend.remind_s as i64),
-        ("backend.silent_after", i64::from(config.backend.silent_after)),
-        ("breaker.failures", i64::from(config.breaker.failures)),
-        ("breaker.ramp_end", i64::from(config.breaker.ramp_end)),
-        ("breaker.remind_s", config.breaker.remind_s as i64),
-        ("database.idle_in_transaction_s", config.database.idle_in_transaction_s as i64),
-        ("database.answer_timeout_s", config.database.answer_timeout_s as i64),
-        ("backend.max_pages", i64::from(config.backend.max_pages)),
-        ("backend.max_response_kib", config.backend.max_response_kib as i64),
-        ("backend.max_report_kib", config.backend.max_report_kib as i64),
-        ("backend.request_timeout_s", config.backend.request_timeout_s as i64),
-        ("backend.connect_timeout_s", config.backend.connect_timeout_s as i64),
-        ("sync.max_failures", i64::from(config.sync.max_failures)),
-        ("sync.unverifiable_after", i64::from(config.sync.unverifiable_after)),
-        ("guard.held_s", config.guard.held_s as i64),
-        ("upkeep.every_s", config.upkeep.every_s as i64),
-        ("upkeep.batch", i64::from(config.upkeep.batch)),
-        ("wakeup.poll_ms", config.wakeup.poll_ms as i64),
-        ("retention.finished_tasks_days", i64::from(config.retention.finished_tasks_days)),
-        ("retention.ended_actions_days", i64::from(config.retention.ended_actions_days)),
-    ];
-    for (key, value) in at_least_one {
-        must(value >= 1, format!("{key} = {value}: must be at least 1"));
+/// What every number may be. A key without a line here is refused by a test.
+const RANGES: &[(&str, f64, f64)] = &[
+    ("database.max_connections", 4.0, 1000.0),
+    ("database.acquire_timeout_s", 1.0, HOUR_S),
+    ("database.idle_in_transaction_s", 1.0, HOUR_S),
+    ("database.answer_timeout_s", 1.0, HOUR_S),
+    ("backend.connect_timeout_s", 1.0, HOUR_S),
+    ("backend.request_timeout_s", 1.0, HOUR_S),
+    ("backend.max_response_kib", 1.0, 1_048_576.0),
+    ("backend.max_report_kib", 1.0, 1_048_576.0),
+    ("backend.page_size", 1.0, 100.0),
+    ("backend.max_pages", 1.0, MANY),
+    ("backend.silent_after", 1.0, MANY),
+    ("backend.silent_max_s", 0.0, DAY_S),
+    ("backend.remind_s", 1.0, MONTH_S),
+    ("worker.max_tasks_in_flight", 1.0, 10_000.0),
+    ("worker.max_tasks_ahead", 0.0, MANY),
+    ("worker.max_syncs_in_flight", 1.0, 10_000.0),
+    ("worker.lease_s", 1.0, DAY_S),
+    ("worker.sync_lease_s", 1.0, DAY_S),
+    ("worker.sync_step_s", 1.0, DAY_S),
+    ("worker.max_unreleased_claims", 1.0, MANY),
+    ("wakeup.poll_ms", 1.0, 1000.0 * HOUR_S),
+    ("intake.batch", 1.0, 100_000.0),
+    ("retry.rate_limit_s", 1.0, DAY_S),
+    ("retry.max_retry_after_s", 1.0, MONTH_S),
+    ("retry.settle_s", 0.0, MONTH_S),
+    ("retry.invite.first_s", 0.0, MONTH_S),
+    ("retry.invite.factor", 1.0, 1000.0),
+    ("retry.invite.max_s", 0.0, MONTH_S),
+    ("retry.invite.attempts", 1.0, 1000.0),
+    ("retry.invite.within_s", 0.0, YEAR_S),
+    ("retry.invite.jitter", 0.0, 0.99),
+    ("retry.change_role.first_s", 0.0, MONTH_S),
+    ("retry.change_role.factor", 1.0, 1000.0),
+    ("retry.change_role.max_s", 0.0, MONTH_S),
+    ("retry.change_role.attempts", 1.0, 1000.0),
+    ("retry.change_role.within_s", 0.0, YEAR_S),
+    ("retry.change_role.jitter", 0.0, 0.99),
+    ("retry.remove.first_s", 0.0, MONTH_S),
+    ("retry.remove.factor", 1.0, 1000.0),
+    ("retry.remove.max_s", 0.0, MONTH_S),
+    ("retry.remove.attempts", 1.0, 1000.0),
+    ("retry.remove.within_s", 0.0, YEAR_S),
+    ("retry.remove.jitter", 0.0, 0.99),
+    ("breaker.failures", 1.0, MANY),
+    ("breaker.cooldown_first_s", 0.0, MONTH_S),
+    ("breaker.cooldown_max_s", 0.0, MONTH_S),
+    ("breaker.ramp_end", 1.0, MANY),
+    ("breaker.max_in_flight", 0.0, MANY),
+    ("breaker.starts_per_minute", 0.0, MANY),
+    ("breaker.remind_s", 1.0, MONTH_S),
+    ("job.first_look_s", 0.0, DAY_S),
+    ("job.max_look_s", 0.0, DAY_S),
+    ("job.within_s", 0.0, MONTH_S),
+    ("manual_action.due_remove_s", 0.0, YEAR_S),
+    ("manual_action.due_change_role_s", 0.0, YEAR_S),
+    ("manual_action.due_invite_s", 0.0, YEAR_S),
+    ("manual_action.due_reconnect_s", 0.0, YEAR_S),
+    ("sync.rereads_s", 0.0, YEAR_S),
+    ("sync.removal_looks_s", 0.0, YEAR_S),
+    ("sync.invitation_looks_s", 0.0, YEAR_S),
+    ("sync.retry_first_s", 0.0, MONTH_S),
+    ("sync.retry_max_s", 0.0, MONTH_S),
+    ("sync.max_failures", 1.0, MANY),
+    ("sync.report_max_age_s", 0.0, MONTH_S),
+    ("sync.first_look_s", 0.0, DAY_S),
+    ("sync.every_s", 0.0, YEAR_S),
+    ("sync.unverifiable_after", 1.0, MANY),
+    ("guard.max_unexpected_removals", 0.0, MANY),
+    ("guard.max_unexpected_percent", 0.0, 100.0),
+    ("guard.held_s", 1.0, YEAR_S),
+    ("retention.finished_tasks_days", 1.0, 36_500.0),
+    ("retention.ended_actions_days", 1.0, 36_500.0),
+    ("retention.events_days", 30.0, 36_500.0),
+    ("upkeep.every_s", 1.0, DAY_S),
+    ("upkeep.batch", 1.0, 100_000.0),
+    ("shutdown.grace_s", 0.0, HOUR_S),
+];
+
+fn ranges(config: &Config, must: &mut impl FnMut(bool, String)) {
+    // What is not a number, or is infinite, is null here.
+    let values = serde_json::to_value(config).unwrap_or_default();
+    for &(key, least, most) in RANGES {
+        let value = key.split('.').fold(&values, |table, name| &table[name]);
+        // Of a list, every number.
+        let numbers = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for number in numbers {
+            let within = number.as_f64().is_some_and(|value| (least..=most).contains(&value));
+            must(within, out_of_range(key, number, least, most));
+        }
     }
-    let database = &config.database;
+}
+
+fn out_of_range(key: &str, number: &Value, least: f64, most: f64) -> String {
+    let days = match most {
+        most if key.ends_with("_s") && most >= DAY_S => format!(" ({} days)", most / DAY_S),
+        _ => String::new(),
+    };
+    match number.as_f64() {
+        None => format!("{key} is not a number from {least} to {most}{days}"),
+        Some(value) if value < least => {
+            format!("{key} = {number}: must be at least {least}, and at most {most}{days}")
+        }
+        Some(_) => format!("{key} = {number}: must be {least} to {most}{days}"),
+    }
+}
+
+/// A filter says first what is written of everything, and errors always are: a slip of the pen must not silence them.
+fn filter(config: &Config, must: &mut impl FnMut(bool, String)) {
+    let text = &config.telemetry.filter;
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let mut levels = 0;
+    let fits = text.split(',').map(str::trim).all(|part| match part.split_once('=') {
+        None => {
+            levels += 1;
+            is_level(part)
+        }
+        Some((target, level)) => {
+            let is_path = !target.is_empty()
+                && target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c));
+            let may_be_off =
+                level.eq_ignore_ascii_case("off") && !"cerby_reconciler".starts_with(target);
+            is_path && (is_level(level) || may_be_off)
+        }
+    });
     must(
-        database.max_connections >= 4,
+        fits && levels == 1,
         format!(
-            "database.max_connections = {}: must be at least 4 (listener, intake, tasks, syncs)",
-            database.max_connections
+            "telemetry.filter = {text:?}: must be a level ({}), and may have others for modules after it, such as \
+             info,cerby_reconciler=debug",
+            LEVELS.join(", ")
         ),
     );
-    let page_size = config.backend.page_size;
-    must(
-        (1..=100).contains(&page_size),
-        format!("backend.page_size = {page_size}: must be 1 to 100"),
-    );
-    let days = config.retention.events_days;
-    must(days >= 30, format!("retention.events_days = {days}: must be at least 30"));
-    let percent = config.guard.max_unexpected_percent;
-    must(percent <= 100, format!("guard.max_unexpected_percent = {percent}: must be 0 to 100"));
 }
+
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
     if let Some(url) = &config.backend.base_url {
@@ -84,6 +185,12 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
             http,
             "backend.base_url must be an http or https URL such as \
              https://{workspace}.example/api/v1"
+                .to_owned(),
+        );
+        must(
+            !http || parsed.as_ref().is_ok_and(|url| is_safe(url, config)),
+            "backend.base_url is plain http to another machine: the API key would be readable on the way; use https, or \
+             set backend.allow_plain_http = true to allow it"
                 .to_owned(),
         );
         let bare =
@@ -118,6 +225,29 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
                 placeholders.join(" and ")
             ),
         );
+    }
+}
+
+/// Whether nobody on the way can read the API key.
+fn is_safe(url: &reqwest::Url, config: &Config) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    url.scheme() == "https"
+        || config.backend.allow_plain_http
+        || is_loopback && config.backend.proxy.is_none()
+}
+
+fn proxy(config: &Config, must: &mut impl FnMut(bool, String)) {
+    if let Some(proxy) = &config.backend.proxy {
+        let fits = reqwest::Url::parse(proxy).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.password().is_none()
+                && url.username().is_empty()
+        });
+        must(fits, "backend.proxy must be a URL such as http://proxy.example:3128, without a user or password".to_owned());
     }
 }
 
@@ -163,20 +293,19 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
         ),
     );
     must(
-        job.first_look_s >= 0.0 && job.first_look_s <= job.max_look_s,
+        job.first_look_s <= job.max_look_s,
         format!(
             "job.first_look_s = {}: must be 0 to job.max_look_s = {}",
             job.first_look_s, job.max_look_s
         ),
     );
+    let (breaker, sync) = (&config.breaker, &config.sync);
     must(
-        job.max_look_s <= DAY_S,
-        format!("job.max_look_s = {}: must be at most a day = {DAY_S}", job.max_look_s),
-    );
-    let sync = &config.sync;
-    must(
-        (0.0..=DAY_S).contains(&sync.first_look_s),
-        format!("sync.first_look_s = {}: must be 0 to a day = {DAY_S}", sync.first_look_s),
+        breaker.cooldown_first_s <= breaker.cooldown_max_s,
+        format!(
+            "breaker.cooldown_first_s = {}: must be at most breaker.cooldown_max_s = {}",
+            breaker.cooldown_first_s, breaker.cooldown_max_s
+        ),
     );
     must(
         sync.every_s == 0 || sync.every_s >= 60,
@@ -197,29 +326,10 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
 }
 
 fn delays(name: &str, backoff: &Backoff, must: &mut impl FnMut(bool, String)) {
-    let key = |field: &str| format!("retry.{name}.{field}");
-    must(backoff.attempts >= 1, format!("{} = 0: must be at least 1", key("attempts")));
+    let (first, max) = (backoff.first_s, backoff.max_s);
     must(
-        backoff.first_s >= 0.0 && backoff.first_s <= backoff.max_s,
-        format!(
-            "{} = {}: must be 0 to {} = {}",
-            key("first_s"),
-            backoff.first_s,
-            key("max_s"),
-            backoff.max_s
-        ),
-    );
-    must(
-        backoff.factor >= 1.0 && backoff.factor.is_finite(),
-        format!("{} = {}: must be at least 1", key("factor"), backoff.factor),
-    );
-    must(
-        (0.0..1.0).contains(&backoff.jitter),
-        format!("{} = {}: must be 0 or more and less than 1", key("jitter"), backoff.jitter),
-    );
-    must(
-        backoff.max_s.is_finite() && backoff.max_s <= 30.0 * DAY_S,
-        format!("{} = {}: must be at most 30 days", key("max_s"), backoff.max_s),
+        first <= max,
+        format!("retry.{name}.first_s = {first}: must be 0 to retry.{name}.max_s = {max}"),
     );
 }
 

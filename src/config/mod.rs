@@ -68,6 +68,8 @@ tables! {
         #[serde(serialize_with = "show::api_key")]
         api_key: Option<SecretString>,
         api_key_file: Option<String>,
+        proxy: Option<String>,
+        allow_plain_http: bool,
         connect_timeout_s: u64,
         request_timeout_s: u64,
         max_response_kib: u64,
@@ -229,6 +231,14 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// A secret's file holds more than the secret.
+    #[error("{key} names a file that does not hold exactly one line: {path}")]
+    NotOneLine {
+        /// The key that names the file.
+        key: &'static str,
+        /// The file.
+        path: String,
+    },
     /// Values are wrong in themselves or contradict each other.
     #[error("configuration is wrong:\n  {}", .0.join("\n  "))]
     Wrong(Vec<String>),
@@ -282,9 +292,14 @@ impl Config {
 }
 
 impl Database {
-    /// How long a loop waits for an answer.
-    pub fn patience(&self) -> Duration {
+    /// How long the server may say nothing to a statement.
+    pub fn answer_within(&self) -> Duration {
         Duration::from_secs(self.answer_timeout_s)
+    }
+
+    /// How long a loop waits for work that is made of several statements.
+    pub fn patience(&self) -> Duration {
+        6 * self.answer_within()
     }
 
     /// The connection URL, or what to set.

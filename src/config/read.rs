@@ -53,7 +53,11 @@ pub(super) fn secret(
         path: path.to_owned(),
         source,
     })?;
-    *secret = Some(text.trim().to_owned().into());
+    let text = text.trim();
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err(ConfigError::NotOneLine { key, path: path.to_owned() });
+    }
+    *secret = Some(text.to_owned().into());
     Ok(None)
 }
 

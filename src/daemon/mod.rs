@@ -1,67 +1,79 @@
 //! `serve`: the loops, the listener of the probes, and the way from a signal to a stop.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Client;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::database::PgPool;
 use crate::emit;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
-use crate::pulse::Pulse;
-use crate::schema;
+use crate::pulse::{Failing, Pulse};
+use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
+use crate::telemetry::{self, chain};
 use crate::upkeep;
 use crate::wakeup::{self, Bells};
 use crate::worker::Worker;
 
 mod probes;
 
+use probes::Health;
+
 /// A loop that no bell rang for looks all the same, once in so many polls.
 const SELDOM: u32 = 30;
+
+/// At the start the database is looked for so often, and so often it is told that it cannot be used yet.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+const TELLS_EVERY: Duration = Duration::from_secs(30);
 
 /// The daemon, with all its loops running.
 #[derive(Debug)]
 pub struct Daemon {
-    pool: PgPool,
     signals: Signals,
     loops: JoinSet<()>,
-    ready: Arc<AtomicBool>,
+    health: Health,
     stop: CancellationToken,
     grace: Duration,
 }
 
 impl Daemon {
-    /// Starts the loops once configuration, database and backend address are right.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    /// Answers probes, waits for the database, and starts the loops. `None` if a signal came first.
+    pub async fn start(config: Config) -> anyhow::Result<Option<Self>> {
         let began = Instant::now();
-        let signals = Signals::hear().context("signals cannot be heard")?;
+        let mut signals = Signals::hear().context("signals cannot be heard")?;
         let backend = Client::new(&config.backend)?;
-        let pool = schema::connect(&config.database).await?;
-        schema::check(&pool).await?;
 
-        let stop = CancellationToken::new();
-        let ready = Arc::new(AtomicBool::new(true));
+        let (stop, health) = (CancellationToken::new(), Health::default());
         let listener = probes::bind(config.http.listen).await?;
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut loops = JoinSet::new();
-        loops.spawn(probes::serve(listener, pool.clone(), Arc::clone(&ready), stop.clone()));
-        start_loops(&config, &pool, &backend, &stop, &mut loops);
+        loops.spawn(probes::serve(listener, health.clone(), stop.clone()));
+        let grace = Duration::from_secs(config.shutdown.grace_s);
+        let pool = tokio::select! {
+            pool = usable_database(&config.database) => pool?,
+            signal = signals.next() => {
+                emit!(SERVICE_STOPPING, signal, grace_s = grace.as_secs(), "Stopping before the database was there");
+                emit!(SERVICE_STOPPED, took_ms = 0, "The daemon stopped");
+                return Ok(None);
+            }
+        };
+        loops.spawn(telemetry::tell_losses(stop.clone()));
+        start_loops(&config, &pool, &backend, &health.failing, &stop, &mut loops);
+        health.pool.get_or_init(|| pool);
         emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
           start_ms = began.elapsed().as_millis() as u64, "The daemon is up");
-        let grace = Duration::from_secs(config.shutdown.grace_s);
-        Ok(Self { pool, signals, loops, ready, stop, grace })
+        Ok(Some(Self { signals, loops, health, stop, grace }))
     }
 
     /// Runs until a signal stops the daemon. `Err` if a loop ended by itself, or work in flight outlasted the grace.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { pool, mut signals, mut loops, ready, stop, grace } = self;
+        let Self { mut signals, mut loops, health, stop, grace } = self;
         let unasked = tokio::select! {
             signal = signals.next() => {
                 emit!(SERVICE_STOPPING, signal, grace_s = grace.as_secs(), "Stopping; work in flight may end");
@@ -69,21 +81,50 @@ impl Daemon {
             }
             ended = loops.join_next() => Some(ended),
         };
-        ready.store(false, Ordering::SeqCst);
+        health.stopping.store(true, Ordering::SeqCst);
         stop.cancel();
         if let Some(ended) = unasked {
             bail!("a loop ended by itself: {ended:?}");
         }
         drain(&mut loops, &mut signals, grace).await?;
-        pool.close().await;
+        if let Some(pool) = health.pool.get() {
+            pool.close().await;
+        }
         Ok(())
     }
+}
+
+/// Waits for a database that the daemon can use, and tells now and then what it waits for. `Err` if waiting does not help.
+async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaError> {
+    let began = Instant::now();
+    let mut told: Option<Instant> = None;
+    loop {
+        match usable(config).await {
+            Err(error) if error.may_pass() => {
+                if told.is_none_or(|told| told.elapsed() >= TELLS_EVERY) {
+                    told = Some(Instant::now());
+                    emit!(DATABASE_AWAITED, error = %chain(&error), waited_s = began.elapsed().as_secs(),
+                          "The daemon waits for the database");
+                }
+                tokio::time::sleep(LOOKS_EVERY).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn usable(config: &config::Database) -> Result<PgPool, SchemaError> {
+    let pool = schema::connect(config).await?;
+    schema::check_login(&pool).await?;
+    schema::check(&pool).await?;
+    Ok(pool)
 }
 
 fn start_loops(
     config: &Config,
     pool: &PgPool,
     backend: &Client,
+    failing: &Failing,
     stop: &CancellationToken,
     loops: &mut JoinSet<()>,
 ) {
@@ -93,21 +134,21 @@ fn start_loops(
         loops.spawn(wakeup::listen(pool.clone(), bells.clone(), stop.clone()));
     }
     let patience = config.database.patience();
-    let looks = Pulse::new("wakeup", poll);
+    let looks = Pulse::new("wakeup", poll).among(failing);
     loops.spawn(wakeup::look(pool.clone(), bells.clone(), patience, looks, stop.clone()));
     let unasked = poll * SELDOM;
     loops.spawn(intake::run(
         pool.clone(),
         config.clone(),
         bells.clone(),
-        Pulse::new("intake", unasked),
+        Pulse::new("intake", unasked).among(failing),
         stop.clone(),
     ));
     loops.spawn(nudges::run(
         pool.clone(),
         config.clone(),
         bells.clone(),
-        Pulse::new("nudges", unasked),
+        Pulse::new("nudges", unasked).among(failing),
         stop.clone(),
     ));
     let tasks = Worker {
@@ -115,7 +156,7 @@ fn start_loops(
         max_in_flight: config.worker.max_tasks_in_flight,
         max_ahead: config.worker.max_tasks_ahead,
         new_work: bells.tasks,
-        pulse: Pulse::new("tasks", unasked),
+        pulse: Pulse::new("tasks", unasked).among(failing),
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
@@ -123,10 +164,11 @@ fn start_loops(
         max_in_flight: config.worker.max_syncs_in_flight,
         max_ahead: 0,
         new_work: bells.syncs,
-        pulse: Pulse::new("syncs", unasked),
+        pulse: Pulse::new("syncs", unasked).among(failing),
     };
     loops.spawn(syncs.run(stop.clone()));
-    let upkeep_pulse = Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s));
+    let upkeep_pulse =
+        Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(failing);
     loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_pulse, stop.clone()));
 }
 

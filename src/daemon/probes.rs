@@ -1,8 +1,8 @@
 //! `/livez` and `/readyz`: up or down, and nothing else.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,19 +10,23 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::PgPool;
 use crate::emit;
+use crate::pulse::Failing;
 use crate::telemetry::chain;
 
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-#[derive(Clone)]
-struct Health {
-    pool: PgPool,
-    ready: Arc<AtomicBool>,
+/// What readiness is made of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Health {
+    /// None until the database can be used.
+    pub(super) pool: Arc<OnceLock<PgPool>>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) failing: Failing,
 }
 
 /// Takes the address.
@@ -33,16 +37,11 @@ pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Answers probes until `stop`.
-pub(super) async fn serve(
-    listener: TcpListener,
-    pool: PgPool,
-    ready: Arc<AtomicBool>,
-    stop: CancellationToken,
-) {
+pub(super) async fn serve(listener: TcpListener, health: Health, stop: CancellationToken) {
     let routes = Router::new()
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(readyz))
-        .with_state(Health { pool, ready });
+        .with_state(health);
     let served =
         axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
@@ -52,14 +51,23 @@ pub(super) async fn serve(
     stop.cancelled().await;
 }
 
-/// Ready while not stopping and while the database answers.
+/// Ready while not stopping, while the database can be written to, and while no work has failed since it last worked.
 async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if !health.ready.load(Ordering::SeqCst) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    match unready(&health).await {
+        None => (StatusCode::OK, "ready\n"),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
-    let answer = sqlx::query("select 1").execute(&health.pool);
-    match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, answer).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+}
+
+async fn unready(health: &Health) -> Option<&'static str> {
+    if health.stopping.load(Ordering::SeqCst) {
+        return Some("stopping\n");
     }
+    let Some(pool) = health.pool.get() else { return Some("starting\n") };
+    match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, pool.can_write()).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Some("the database is read-only\n"),
+        _ => return Some("the database does not answer\n"),
+    }
+    (health.failing.are_some() || pool.is_refused()).then_some("work fails\n")
 }

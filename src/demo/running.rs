@@ -60,7 +60,7 @@ impl Scene {
     async fn set(tempo: &Tempo, seed: u64) -> anyhow::Result<Self> {
         let server = PrivatePostgres::start(private_postgres::Options::default()).await?;
         let owner = logins::connect(&server.url()).await?;
-        schema::migrate(&owner).await?;
+        schema::migrate(&owner.clone().into()).await?;
         let logins = Logins::create(&owner, &server).await?;
         let tasks = tasks::all();
         let simulator = Simulator::start(world::before(&tasks), settings(tempo, seed))
@@ -85,7 +85,7 @@ impl Scene {
     /// Lets the failed tasks arrive, as the Cerby backend would insert them.
     pub(super) async fn let_tasks_arrive(&self, tempo: &Tempo) -> anyhow::Result<()> {
         for batch in tasks::batches(tempo.arrivals) {
-            import(&self.backend, &batch).await?;
+            import(&self.backend.clone().into(), &batch).await?;
             tokio::time::sleep(tempo.arrive_every).await;
         }
         Ok(())

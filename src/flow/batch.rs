@@ -6,12 +6,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::inbox::{Inbox, LARGEST};
 use super::not_recorded;
 use super::outcome::{Recorder, say_succeeded, say_watched, started_line};
+use crate::database::{PgConnection, Transaction};
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::member::store::give_turn;
@@ -129,7 +129,7 @@ async fn write(recorder: &Recorder, entries: &[Entry], patience: Duration) -> Ve
 async fn prepare(
     recorder: &Recorder,
     entries: &[Entry],
-) -> Result<(Transaction<'static, Postgres>, HashSet<i64>), StoreError> {
+) -> Result<(Transaction, HashSet<i64>), StoreError> {
     let mut tx = begin(&recorder.pool).await?;
     let mut written = write_successes(&mut tx, recorder, entries).await?;
     written.extend(write_watched(&mut tx, entries).await?);

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::PgConnection;
-
+use crate::database::PgConnection;
 use crate::emit;
 use crate::manual_action::nudges::Nudge;
 use crate::member::store::{Member, Ordered, forget_desire, give_turn, lock, write_order};

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::store::Asked;
 use crate::config::Config;
+use crate::database::{PgConnection, PgPool};
 use crate::emit;
 use crate::manual_action::status::ActionEnd;
 use crate::manual_action::{self};

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Recorded, cancellation, not_recorded, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
 use crate::breaker::{self, Attempt, Cause, Move, Sign};
 use crate::config::{self, Config};
+use crate::database::{PgConnection, PgPool, Transaction};
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::lease::LeaseLost;
@@ -96,7 +96,7 @@ struct Outcome<'a> {
     sign: Sign,
 }
 
-type Tx = Transaction<'static, Postgres>;
+type Tx = Transaction;
 
 impl Outcome<'_> {
     async fn begin(&self) -> Result<Tx, StoreError> {

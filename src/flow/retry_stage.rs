@@ -3,13 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
-
 use super::batch::{Batches, Fate};
 use super::outcome::Recorder;
 use super::{RECORDING, not_recorded};
 use crate::backend::{Client, Opening, Scope};
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::retry::claim::Quota;

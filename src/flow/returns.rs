@@ -1,7 +1,6 @@
 //! Actions that go back to automation together: whether their canary has shown that the rest may follow.
 
-use sqlx::PgPool;
-
+use crate::database::PgPool;
 use crate::emit;
 use crate::manual_action::returns::{self, Step, next_step};
 use crate::store::{StoreError, begin};

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use super::sync_stage::SyncStage;
 use super::{Recorded, watches};
 use crate::backend::Snapshot;
+use crate::database::PgConnection;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;

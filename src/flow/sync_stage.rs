@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::settlement::{LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, settle};
 use super::{Recorded, not_recorded};
 use crate::backend::{Client, Opening, Scope};
 use crate::config::{self, Config};
+use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;

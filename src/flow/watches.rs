@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use sqlx::PgConnection;
 
 use crate::backend::Failure;
 use crate::catalogue;
 use crate::config;
+use crate::database::PgConnection;
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::manual_action::{self, AppName, Opening, Person};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use super::order::{Standing, Superseded};
 use crate::backend::Failure;
+use crate::database::PgConnection;
 use crate::manual_action::status::{ActionEnd, ActionStatus};
 use crate::member::store::Due;
 use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};

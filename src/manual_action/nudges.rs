@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use super::status::ActionStatus;
+use crate::database::PgConnection;
 use crate::membership::{MemberKey, Operation, UnknownWord, words};
 use crate::store::{StoreError, interval};
 

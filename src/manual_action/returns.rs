@@ -1,7 +1,6 @@
 //! The SQL of sending actions back to automation. Who may and what follows is the database's own rule.
 
-use sqlx::{PgConnection, PgPool};
-
+use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, Wanted};
 use crate::store::StoreError;
 

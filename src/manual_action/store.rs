@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 
 use super::{Opening, Reconnect, instructions};
+use crate::database::{PgConnection, PgPool};
 use crate::store::{StoreError, interval};
 
 /// Opens an action; `None` if the member has an unfinished one already, which then stands for this task too.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 
+use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, MemberKeys, Observed};
 use crate::store::{StoreError, begin_exclusive};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::database::PgConnection;
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::store::{StoreError, interval};
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use sqlx::PgPool;
 
 use super::connected;
 use super::terminal::{happened, json, moment, print, table};
 use super::{refusal, returns};
+use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, Card, Line};

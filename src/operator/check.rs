@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use sqlx::PgPool;
-
 use crate::backend::{BackendError, Client};
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::schema;
 use crate::telemetry::chain;
 
@@ -25,7 +24,7 @@ pub(super) async fn run(file: Option<&Path>, workspace: Option<&str>) -> ExitCod
     let mut well = say("configuration", &Ok("every key is known and fits the others".to_owned()));
     let pool = match schema::connect(&config.database).await {
         Ok(pool) => {
-            well &= say("database", &Ok("PostgreSQL answers".to_owned()));
+            well &= say("database", &login_verdict(&pool).await);
             well &= say("schema", &schema_verdict(&pool).await);
             Some(pool)
         }
@@ -48,6 +47,13 @@ fn say(part: &str, verdict: &Result<String, String>) -> bool {
         Err(text) => println!("FAILED   {part}: {text}"),
     }
     verdict.is_ok()
+}
+
+async fn login_verdict(pool: &PgPool) -> Result<String, String> {
+    match schema::check_login(pool).await {
+        Ok(()) => Ok("PostgreSQL answers".to_owned()),
+        Err(error) => Err(chain(&error).to_string()),
+    }
 }
 
 async fn schema_verdict(pool: &PgPool) -> Result<String, String> {

@@ -89,7 +89,11 @@ enum Command {
 pub async fn run(cli: Cli) -> ExitCode {
     let config = cli.config.as_deref();
     let outcome = match cli.command {
-        Command::Serve => return serve(config).await,
+        Command::Serve => {
+            let code = serve(config).await;
+            telemetry::finish();
+            return code;
+        }
         Command::Migrate => migrate(config).await,
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
         Command::Import { file } => import::run(config, &file).await,
@@ -134,7 +138,8 @@ async fn serve(file: Option<&Path>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let daemon = match Daemon::start(config).await {
-        Ok(daemon) => daemon,
+        Ok(Some(daemon)) => daemon,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
             emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "The daemon failed to start");
             return ExitCode::FAILURE;

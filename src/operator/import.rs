@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use sqlx::{Acquire, PgConnection};
+use sqlx::Executor;
 
 use super::refusal;
 use crate::config::Config;
+use crate::database::{PgConnection, PgPool};
 use crate::schema;
 use crate::store::begin_as;
 
@@ -91,13 +92,13 @@ fn read(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Inserts every line of `text` in one transaction, or none. Names each bad line by number and column.
-pub async fn import(pool: &sqlx::PgPool, text: &str) -> anyhow::Result<Imported> {
+pub async fn import(pool: &PgPool, text: &str) -> anyhow::Result<Imported> {
     import_showing(&ProgressBar::hidden(), pool, text).await
 }
 
 async fn import_showing(
     progress: &ProgressBar,
-    pool: &sqlx::PgPool,
+    pool: &PgPool,
     text: &str,
 ) -> anyhow::Result<Imported> {
     let tasks = parse(text)?;
@@ -161,14 +162,14 @@ fn without_value(text: &str) -> String {
 }
 
 async fn insert_batch(connection: &mut PgConnection, batch: &[Numbered]) -> anyhow::Result<u64> {
-    let mut whole = connection.begin().await?;
-    match insert(&mut whole, batch).await {
+    connection.execute("savepoint batch").await?;
+    match insert(connection, batch).await {
         Ok(inserted) => {
-            whole.commit().await?;
+            connection.execute("release savepoint batch").await?;
             Ok(inserted)
         }
         Err(sqlx::Error::Database(_)) => {
-            whole.rollback().await?;
+            connection.execute("rollback to savepoint batch").await?;
             Err(first_refused(connection, batch).await)
         }
         Err(error) => Err(error).context("the database did not answer: nothing was inserted"),

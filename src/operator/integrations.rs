@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use sqlx::PgPool;
 
 use super::connected;
 use super::refusal;
 use super::terminal::{json, print, table};
 use crate::breaker::store::{self, Line, Settings};
+use crate::database::PgPool;
 use crate::manual_action::instructions::printable;
 use crate::store::begin_as;
 

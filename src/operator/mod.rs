@@ -13,9 +13,8 @@ mod terminal;
 
 use std::path::Path;
 
-use sqlx::PgPool;
-
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::schema;
 
 /// The configuration, and a database whose schema is this program's.

@@ -1,13 +1,13 @@
 //! `actions return`: back to automation after a fix, with a look at what will be sent first.
 
 use anyhow::{Context, bail};
-use sqlx::PgPool;
 
 use super::integrations::workspace_of;
 use super::refusal;
 use super::terminal::{print, table};
 use crate::backend;
 use crate::config::{Config, Paths};
+use crate::database::PgPool;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::returns::{self, Returnable};
 use crate::store::begin_as;

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgConnection;
-
+use crate::database::PgConnection;
 use crate::membership::{MemberKey, Trigger};
 use crate::store::StoreError;
 

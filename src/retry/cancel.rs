@@ -1,7 +1,6 @@
 //! The SQL of tasks that a person cancelled.
 
-use sqlx::{PgConnection, PgPool};
-
+use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, Operation};
 use crate::store::{StoreError, begin_as};
 

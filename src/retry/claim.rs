@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::ClaimedTask;
 use super::floors::DueFrom;
 use crate::backend::{Failure, plain_code};
+use crate::database::PgPool;
 use crate::emit;
 use crate::lease::Lease;
 use crate::member::Doubts;

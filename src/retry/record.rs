@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
 use super::{ClaimedTask, EscalationReason, Lost, WaitCause};
 use crate::backend::Failure;
+use crate::database::PgConnection;
 use crate::lease::{LeaseLost, fenced};
 use crate::membership::{IntegrationKind, MemberKeys, Operation};
 use crate::store::{StoreError, interval};

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
 
+use crate::database::{PgConnection, PgPool};
 use crate::store::StoreError;
 
 /// Which syncs are listed.

@@ -9,6 +9,7 @@ use super::report::Intent;
 use super::{ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
 use crate::backend::{BackendError, Client, Progress, Snapshot, UpdateReport};
 use crate::catalogue;
+use crate::database::PgPool;
 use crate::lease::LeaseLost;
 use crate::store::{StoreError, elapsed};
 use crate::telemetry::chain;
@@ -26,7 +27,7 @@ pub struct Step<'a> {
     /// The numbers.
     pub policy: &'a Policy,
     /// The pool, for facts about removals.
-    pub pool: &'a sqlx::PgPool,
+    pub pool: &'a PgPool,
     /// The sync.
     pub sync: &'a ClaimedSync,
 }

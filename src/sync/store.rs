@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
 
 use super::ClaimedSync;
 use super::verdict::Verdict;
 use crate::backend::UpdateReport;
+use crate::database::{PgConnection, PgPool};
 use crate::emit;
 use crate::lease::{Lease, LeaseLost, fenced};
 use crate::manual_action::status::ActionStatus;

@@ -41,11 +41,19 @@ events! {
         ["took_ms"], "Nothing.";
     SERVICE_FAILED = "service.failed" ERROR, "The daemon failed to start, a loop ended by itself, or the stop took too long.",
         ["error"], "Read the error; `cerby-reconciler check` tells which part is at fault. Rows in flight are taken over when their leases end.";
+    LOG_LOST = "log.lost" ERROR, "Log lines could not be written: whoever reads stdout has gone or is too slow. The daemon works on.",
+        ["lines"], "Look at what reads the log.";
+    DATABASE_AWAITED = "database.awaited" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and tries again. Repeated every 30 s with the cause of then.",
+        ["error, waited_s"], "Look at PostgreSQL, at `database.url` and at the network between. Nothing is lost meanwhile.";
     DATABASE_UNREACHABLE = "database.unreachable" ERROR, "A database query failed; the loop retries after a pause. Logged once until it works again.",
         ["loop, error"], "Look at PostgreSQL and at the network to it. No task is lost meanwhile.";
     DATABASE_RECOVERED = "database.recovered" INFO, "Database queries work again.",
         ["loop"], "Nothing.";
-    WAKEUP_LOST = "wakeup.lost" INFO, "The LISTEN connection broke; polling alone finds work until it is back.",
+    DATABASE_REFUSES = "database.refuses" ERROR, "The database refuses a statement for a reason that is not in the rows: something is missing, a right is missing, or there is no room. `/readyz` is 503 until the statement works again. Logged once until then.",
+        ["statement, error"], "Read the error. `cerby-reconciler check` tells whether the schema is right; look at the rights of reconciler_daemon and at the room on the server's disk.";
+    DATABASE_ACCEPTS = "database.accepts" INFO, "A statement works again that the database refused.",
+        ["statement"], "Nothing.";
+    WAKEUP_LOST = "wakeup.lost" INFO, "The LISTEN connection broke, or does not hear what the daemon says to itself; polling alone finds work until it is back.",
         ["error"], "Nothing, unless it repeats: then look at the database's connections.";
     WAKEUP_RESTORED = "wakeup.restored" INFO, "LISTEN works again.",
         [""], "Nothing.";

@@ -3,13 +3,21 @@
 use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal;
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogFormat, Telemetry};
+use crate::emit;
 
 pub mod events;
+mod lines;
+
+const TELLS_LOSSES_EVERY: Duration = Duration::from_secs(10);
 
 /// Why logs cannot be written as configured.
 #[derive(Debug, thiserror::Error)]
@@ -22,23 +30,44 @@ pub enum TelemetryError {
     AlreadySet(#[from] TryInitError),
 }
 
-/// Sends log lines to stdout: JSON, or text where a person reads along.
+/// The target of all events of the closed set.
+const OURS: &str = "cerby_reconciler";
+
+/// Sends log lines to stdout: JSON, or text where a person reads along. Lines of libraries are in no closed set, and may
+/// quote anything: they are left out, whatever the filter says.
 pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
-    use tracing_subscriber::util::SubscriberInitExt;
     let json = match telemetry.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stdout().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&telemetry.filter)?)
-        .with_ansi(!json && std::io::stdout().is_terminal());
+    let lines = tracing_subscriber::registry()
+        .with(EnvFilter::try_new(&telemetry.filter)?)
+        .with(filter_fn(|line| line.target().starts_with(OURS)));
+    // A line that cannot be written is counted: the complaint about it would be one more.
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines::out).log_internal_errors(false);
     if json {
-        lines.json().flatten_event(true).with_current_span(false).finish().try_init()?;
+        let layer = layer.json().flatten_event(true).with_current_span(false);
+        lines.with(layer.with_ansi(false)).try_init()?;
     } else {
-        lines.finish().try_init()?;
+        lines.with(layer.with_ansi(std::io::stdout().is_terminal())).try_init()?;
     }
     Ok(())
+}
+
+/// Waits until all lines so far are written, but not long.
+pub fn finish() {
+    lines::finish();
+}
+
+/// Tells from time to time how many lines were lost, until `stop`.
+pub async fn tell_losses(stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(TELLS_LOSSES_EVERY)).await.is_some() {
+        let lines = lines::take_lost();
+        if lines > 0 {
+            emit!(LOG_LOST, lines, "Log lines were lost");
+        }
+    }
 }
 
 /// An error with all its causes in one line: the JSON formatter would drop the causes.
@@ -52,10 +81,16 @@ pub struct Chain<'e>(&'e dyn Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.0)?;
+        let mut said = self.0.to_string();
+        out.write_str(&said)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(out, ": {error}")?;
+            let text = error.to_string();
+            // Some libraries tell their cause themselves, and have it as their cause too.
+            if !said.ends_with(&text) {
+                write!(out, ": {text}")?;
+                said = text;
+            }
             cause = error.source();
         }
         Ok(())
@@ -76,6 +111,14 @@ mod tests {
     fn a_chain_names_every_cause_once() {
         let error = Outer(io::Error::other("connection reset"));
         assert_eq!(chain(&error).to_string(), "the backend did not answer: connection reset");
+    }
+
+    #[test]
+    fn a_cause_that_an_error_tells_itself_is_not_told_again() {
+        let refused = io::Error::other("connection refused");
+        let error = Outer(io::Error::other(sqlx::Error::Io(refused)));
+        let told = chain(&error).to_string();
+        assert_eq!(told.matches("connection refused").count(), 1, "{told}");
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Retention};
+use crate::database::PgPool;
 use crate::emit;
 use crate::flow::returns;
 use crate::manual_action;
@@ -107,7 +107,7 @@ async fn step<T>(
 ) -> Result<Option<T>, StoreError> {
     match answered(patience, step).await {
         Ok(done) => Ok(Some(done)),
-        Err(error) if error.is_about_rows() => {
+        Err(error) if error.is_refusal() => {
             emit!(UPKEEP_STEP_FAILED, step = name, error = %chain(&error), "The other steps go on");
             Ok(None)
         }

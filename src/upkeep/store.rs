@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
-
+use crate::database::{PgConnection, PgPool};
 use crate::membership::MemberKeys;
 use crate::store::{StoreError, begin, interval};
 

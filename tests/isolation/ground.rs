@@ -125,7 +125,7 @@ impl Ground {
 
     pub(crate) async fn with(pool: PgPool, more: &[(&str, &str)]) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
-        schema::migrate(&pool).await.unwrap();
+        schema::migrate(&pool.clone().into()).await.unwrap();
         let apps = Simulator::start(apps(), Settings::default()).await.unwrap();
         let suffix =
             format!("{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));

@@ -210,7 +210,7 @@ async fn claim_takes(world: &World) -> Duration {
 #[sqlx::test(migrations = false)]
 async fn ten_thousand_idle_apps_cost_a_claim_nothing(pool: PgPool) {
     let _alone = ALONE.lock().await;
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let options = (*pool.connect_options()).clone().options(PLANNING);
     let world = World::on_migrated(PgPool::connect_with(options).await.unwrap()).await;
     world.insert(&a_failed("remove", APP, "jo")).await;

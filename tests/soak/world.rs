@@ -39,7 +39,7 @@ impl World {
     pub(super) async fn start(settings: &Settings) -> Self {
         let server = PrivatePostgres::start(Options::default()).await.unwrap();
         let owner = connect(&server.url(), 3).await;
-        schema::migrate(&owner).await.unwrap();
+        schema::migrate(&owner.clone().into()).await.unwrap();
         let oracle = format!(
             "create schema soak;
              create function soak.oracle(bigint) returns table (touched_by_hand boolean, tried_before boolean, has_worked_at_last boolean)

@@ -11,7 +11,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
 use cerby_reconciler::simulator::{Author, Settings, Simulator};
 use cerby_reconciler::worker::Stage;
-use cerby_reconciler::{intake, retry, schema};
+use cerby_reconciler::{database, intake, retry, schema};
 use sqlx::{ConnectOptions, PgPool, Row};
 use tokio::task::JoinError;
 
@@ -60,7 +60,7 @@ impl Ground {
 /// The daemon as one process: its pool and its stages, all on wires that can break.
 pub(crate) struct Process {
     line: Line,
-    pool: PgPool,
+    pool: database::PgPool,
     /// A pool that no wire breaks, for looking on.
     spectator: PgPool,
     policy: retry::Policy,
@@ -121,7 +121,7 @@ pub(crate) struct Mortal {
 impl Mortal {
     /// One whose every process meets the fault.
     pub(crate) async fn doomed(pool: PgPool, fault: Fault) -> Self {
-        schema::migrate(&pool).await.unwrap();
+        schema::migrate(&pool.clone().into()).await.unwrap();
         let mortal = Self::on(Ground::new(pool, |_| {}).await, Some(fault)).await;
         mortal.faults_begin();
         Self { is_doomed: true, ..mortal }
@@ -310,7 +310,7 @@ pub(crate) struct Story {
 /// Plays the story without a fault and then with each. Whoever is dead cannot tell whether the last answer
 /// came: a death before a request is the death after the request before it.
 pub(crate) async fn survives_every_fault(pool: PgPool, story: Story) {
-    schema::migrate(&pool).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
     let ground = Ground::new(pool.clone(), story.changes).await;
     let whole = play(&ground, story, None).await;
     whole.ended.expect("it ends well without a fault");

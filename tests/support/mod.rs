@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 pub(crate) mod faults;
+pub(crate) mod frozen;
 pub(crate) mod oracle;
 pub(crate) mod replica;
 pub(crate) mod wires;
@@ -153,7 +154,7 @@ impl World {
     }
 
     pub(crate) async fn with(pool: PgPool, apps: Apps, settings: Settings) -> Self {
-        schema::migrate(&pool).await.unwrap();
+        schema::migrate(&pool.clone().into()).await.unwrap();
         Self::start(pool, apps, settings).await
     }
 
@@ -175,8 +176,8 @@ impl World {
         config: Config,
         backend: Client,
     ) -> Self {
-        let tasks = RetryStage::new(&config, pool.clone(), backend.clone());
-        let syncs = SyncStage::new(&config, pool.clone(), backend);
+        let tasks = RetryStage::new(&config, pool.clone().into(), backend.clone());
+        let syncs = SyncStage::new(&config, pool.clone().into(), backend);
         Self { pool, apps, config, tasks, syncs }
     }
 
@@ -184,8 +185,8 @@ impl World {
     pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
         let backend = Client::new(&self.config.backend).unwrap();
-        self.tasks = RetryStage::new(&self.config, self.pool.clone(), backend.clone());
-        self.syncs = SyncStage::new(&self.config, self.pool.clone(), backend);
+        self.tasks = RetryStage::new(&self.config, self.pool.clone().into(), backend.clone());
+        self.syncs = SyncStage::new(&self.config, self.pool.clone().into(), backend);
     }
 
     /// The backend's plain insert; the task's id.
@@ -221,16 +222,18 @@ impl World {
     pub(crate) async fn order(&self) {
         self.take_up().await;
         let policy = retry::Policy::new(&self.config);
-        while intake::order_arrivals(&self.pool, &policy, 500).await.unwrap() > 0 {}
+        while intake::order_arrivals(&self.pool.clone().into(), &policy, 500).await.unwrap() > 0 {}
     }
 
     /// Takes up what people did.
     pub(crate) async fn take_up(&self) {
-        while nudges::take_up_some(&self.pool).await.unwrap() > 0 {}
+        while nudges::take_up_some(&self.pool.clone().into()).await.unwrap() > 0 {}
     }
 
     pub(crate) async fn upkeep(&self) {
-        upkeep::round(&self.pool, &self.config, &mut Default::default()).await.unwrap();
+        upkeep::round(&self.pool.clone().into(), &self.config, &mut Default::default())
+            .await
+            .unwrap();
     }
 
     /// Works on everything that is due, once; how much that was.

@@ -29,7 +29,8 @@ impl Replica {
         replica
     }
 
-    fn spawn(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Self {
+    /// Starts `serve`, and does not wait.
+    pub(crate) fn spawn(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Self {
         let mut command = serve(database_url, apps, changes);
         command.stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -63,6 +64,11 @@ impl Replica {
         lines.iter().any(|line| line["event"] == event && line[field] == number)
     }
 
+    /// The last line of an event.
+    pub(crate) fn last(&self, event: &str) -> Option<Value> {
+        self.lines.lock().unwrap().iter().rfind(|line| line["event"] == event).cloned()
+    }
+
     /// The log so far, for a failed assertion.
     pub(crate) fn log(&self) -> String {
         let lines = self.lines.lock().unwrap();
@@ -86,13 +92,18 @@ impl Replica {
             let started = lines.iter().find(|line| line["event"] == "service.started").unwrap();
             started["http.listen"].as_str().unwrap().to_owned()
         };
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer.lines().next().unwrap_or_default().to_owned()
+        get(&address, path).await.unwrap()
     }
+}
+
+/// The status line of a GET.
+pub(crate) async fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
 /// `serve` with seconds in place of minutes, and with these changes to its environment.

@@ -7,12 +7,12 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use super::connected;
 use super::integrations::workspace_of;
 use super::refusal;
 use super::terminal::{json, print, table};
+use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
 use crate::store::begin_as;

@@ -1,7 +1,6 @@
 //! The SQL of the guard's memory: what was removed although nobody had asked for it.
 
-use sqlx::PgPool;
-
+use crate::database::PgPool;
 use crate::lease::{LeaseLost, fenced};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;

@@ -1,8 +1,7 @@
 //! The SQL of what a report compares with: what is known of the members, and the snapshot before.
 
-use sqlx::PgPool;
-
 use super::Intent;
+use crate::database::PgPool;
 use crate::member::watch::Watch;
 use crate::membership::{Identity, Observed, Operation, UnknownWord, Wanted};
 use crate::store::StoreError;

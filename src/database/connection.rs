@@ -1,0 +1,107 @@
+//! One connection out of the pool, and the way back.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::Postgres;
+use sqlx::{Executor, SqlStr};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::statement::State;
+use super::{AT_MOST, Shared};
+
+/// A connection whose statements have bounded time.
+pub struct PgConnection {
+    lent: Option<PoolConnection<Postgres>>,
+    state: State,
+    in_transaction: bool,
+}
+
+impl PgConnection {
+    pub(super) fn new(lent: PoolConnection<Postgres>, shared: Arc<Shared>) -> Self {
+        Self { lent: Some(lent), state: State::new(shared), in_transaction: false }
+    }
+
+    /// The connection of the driver, without a place in the pool and without bounds.
+    pub fn detach(mut self) -> sqlx::Result<sqlx::PgConnection> {
+        self.lent.take().map(PoolConnection::detach).ok_or(sqlx::Error::PoolClosed)
+    }
+
+    pub(super) fn parts(&mut self) -> sqlx::Result<(&mut sqlx::PgConnection, &mut State)> {
+        let raw = self.lent.as_mut().filter(|_| self.state.is_usable);
+        Ok((raw.ok_or(sqlx::Error::PoolClosed)?, &mut self.state))
+    }
+}
+
+/// The way back into the pool: in bounded time, or not at all.
+impl Drop for PgConnection {
+    fn drop(&mut self) {
+        let Some(mut lent) = self.lent.take() else { return };
+        let Some(runtime) = Handle::try_current().ok().filter(|_| self.state.is_usable) else {
+            // Without a word to the server: it would be waited for.
+            drop(lent.detach());
+            return;
+        };
+        if !self.in_transaction {
+            runtime.spawn(timeout(AT_MOST, lent.return_to_pool()));
+            return;
+        }
+        runtime.spawn(async move {
+            let ended = timeout(AT_MOST, (&mut *lent).execute("rollback")).await;
+            if matches!(ended, Ok(Ok(_))) {
+                let _ = timeout(AT_MOST, lent.return_to_pool()).await;
+            } else {
+                drop(lent.detach());
+            }
+        });
+    }
+}
+
+impl fmt::Debug for PgConnection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("PgConnection")
+    }
+}
+
+/// A transaction, rolled back unless it is committed.
+#[derive(Debug)]
+pub struct Transaction(PgConnection);
+
+impl Transaction {
+    pub(super) async fn begin(mut connection: PgConnection, with: SqlStr) -> sqlx::Result<Self> {
+        connection.in_transaction = true;
+        connection.execute(with).await?;
+        Ok(Self(connection))
+    }
+
+    /// Makes its work last.
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        self.0.execute("commit").await?;
+        self.0.in_transaction = false;
+        Ok(())
+    }
+
+    /// Undoes its work.
+    pub async fn rollback(mut self) -> sqlx::Result<()> {
+        self.0.execute("rollback").await?;
+        self.0.in_transaction = false;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}

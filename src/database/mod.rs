@@ -1,0 +1,229 @@
+//! The database's connections, so that none of them is waited for without end and none is kept that is of no use.
+//!
+//! The driver waits for an answer as long as the operating system does, also when a connection is given back, and what
+//! is given back so keeps its place in the pool for ever. Here every statement has a time in which the server must say
+//! something. A connection whose statement was given up, by its time or by whoever asked, is dropped without a word to
+//! the server, and its place is free at once.
+
+mod connection;
+mod refusals;
+mod statement;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, Postgres};
+use sqlx::{Connection, Pool, SqlSafeStr};
+use tokio::time::timeout;
+
+pub use connection::{PgConnection, Transaction};
+use refusals::Refusals;
+
+/// So long after a connection answered, it is used without being asked.
+const BELIEVED_ALIVE: Duration = Duration::from_secs(1);
+
+/// A connection that is asked whether it is alive says so in this time, or it is not.
+const ALIVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// For a connection to find its way back into the pool, or to be opened for nothing but the reason why none can be.
+const AT_MOST: Duration = Duration::from_secs(2);
+
+/// What a pool is made with, beside where to connect.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: u32,
+    /// How long to wait for a free one.
+    pub acquire_within: Duration,
+    /// How long the server may say nothing to a statement.
+    pub answer_within: Duration,
+}
+
+/// The driver's pool, with bounded time for everything. It has the driver's name, and takes its place in all statements.
+#[derive(Clone)]
+pub struct PgPool {
+    pool: Pool<Postgres>,
+    shared: Arc<Shared>,
+}
+
+/// What the connections of a pool know together.
+#[derive(Debug)]
+struct Shared {
+    answer_within: Duration,
+    /// Connections that are older are of no use: one of them fell silent, or cannot write any more.
+    distrusted_before: Mutex<Option<Instant>>,
+    refusals: Refusals,
+}
+
+impl Shared {
+    fn new(answer_within: Duration) -> Arc<Self> {
+        let (distrusted_before, refusals) = (Mutex::default(), Refusals::default());
+        Arc::new(Self { answer_within, distrusted_before, refusals })
+    }
+
+    /// One connection was of no use: what broke it has most likely broken the others that were there.
+    fn distrust_all(&self) {
+        let mut before = self.distrusted_before.lock().unwrap_or_else(PoisonError::into_inner);
+        *before = Some(Instant::now());
+    }
+
+    fn trusts(&self, age: Duration) -> bool {
+        let before = *self.distrusted_before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.is_none_or(|before| before.elapsed() >= age)
+    }
+
+    /// Whether an idle connection may be used: `Err` has it dropped, and another takes its place.
+    async fn examine(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        age: Duration,
+        idle_for: Duration,
+    ) -> sqlx::Result<bool> {
+        if !self.trusts(age) {
+            return Err(sqlx::Error::PoolClosed);
+        }
+        if idle_for > BELIEVED_ALIVE {
+            let alive = timeout(ALIVE_WITHIN, connection.ping()).await;
+            alive.unwrap_or_else(|_| {
+                self.distrust_all();
+                Err(sqlx::Error::PoolClosed)
+            })?;
+        }
+        Ok(true)
+    }
+}
+
+/// A session that cannot write: of a standby, or of a database that was made read-only.
+async fn refuse_read_only(connection: &mut sqlx::PgConnection) -> sqlx::Result<()> {
+    if sqlx::query_scalar(IS_READ_ONLY).fetch_one(connection).await? {
+        return Err(sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::ReadOnlyFilesystem,
+            "the session is read-only: a standby, or a database that was made read-only",
+        )));
+    }
+    Ok(())
+}
+
+const IS_READ_ONLY: &str = "-- is_read_only
+     select pg_is_in_recovery() or current_setting('transaction_read_only')::bool";
+
+impl PgPool {
+    /// A pool that connects when somebody needs a connection.
+    pub fn lazy(options: PgConnectOptions, limits: Limits) -> Self {
+        let shared = Shared::new(limits.answer_within);
+        let examiner = Arc::clone(&shared);
+        let pool = PgPoolOptions::new()
+            .max_connections(limits.connections)
+            .acquire_timeout(limits.acquire_within)
+            .test_before_acquire(false)
+            .after_connect(|connection, _| Box::pin(refuse_read_only(connection)))
+            .before_acquire(move |connection, meta| {
+                let examiner = Arc::clone(&examiner);
+                Box::pin(async move { examiner.examine(connection, meta.age, meta.idle_for).await })
+            })
+            .connect_lazy_with(options);
+        Self { pool, shared }
+    }
+
+    /// A connection of the pool.
+    pub async fn acquire(&self) -> sqlx::Result<PgConnection> {
+        match self.pool.acquire().await {
+            Ok(lent) => Ok(PgConnection::new(lent, Arc::clone(&self.shared))),
+            Err(sqlx::Error::PoolTimedOut) => Err(self.why_not().await),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> sqlx::Result<Transaction> {
+        self.begin_with("begin").await
+    }
+
+    /// Begins a transaction with this statement, or with several in one trip to the server and back.
+    pub async fn begin_with(&self, statement: impl SqlSafeStr) -> sqlx::Result<Transaction> {
+        Transaction::begin(self.acquire().await?, statement.into_sql_str()).await
+    }
+
+    /// Whether a session of the pool can write; `Err` if there is none.
+    pub async fn can_write(&self) -> sqlx::Result<bool> {
+        let read_only: bool = sqlx::query_scalar(IS_READ_ONLY).fetch_one(self).await?;
+        if read_only {
+            self.shared.distrust_all();
+        }
+        Ok(!read_only)
+    }
+
+    /// Whether a statement was refused, for a reason that no other row mends, since it last worked.
+    pub fn is_refused(&self) -> bool {
+        self.shared.refusals.are_some()
+    }
+
+    /// A pool of one connection beside this one, for the listener.
+    pub fn beside(&self) -> Pool<Postgres> {
+        PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with(self.options())
+    }
+
+    /// Closes all connections, and waits for that only a moment.
+    pub async fn close(&self) {
+        let _ = timeout(AT_MOST, self.pool.close()).await;
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        (*self.pool.connect_options()).clone()
+    }
+
+    /// The driver tries again and again to connect, and in the end says only that its time is over. The reason is asked
+    /// for once more.
+    async fn why_not(&self) -> sqlx::Error {
+        let attempt = async {
+            let mut connection = connect(&self.options(), AT_MOST).await?;
+            refuse_read_only(&mut connection).await?;
+            connection.close().await
+        };
+        let ended = in_time("the server", AT_MOST, attempt).await;
+        ended.err().unwrap_or(sqlx::Error::PoolTimedOut)
+    }
+}
+
+/// A connection of the driver beside all pools; why there is none, in the words of the server.
+pub async fn connect(
+    options: &PgConnectOptions,
+    within: Duration,
+) -> sqlx::Result<sqlx::PgConnection> {
+    let connecting = sqlx::PgConnection::connect_with(options);
+    in_time("the server", within, connecting).await.map_err(statement::plain)
+}
+
+/// What `who` says in this time.
+pub async fn in_time<T>(
+    who: &str,
+    within: Duration,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(within, answer).await.unwrap_or_else(|_| Err(silent(who, within)))
+}
+
+fn silent(who: &str, within: Duration) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("{who} did not answer within {} s", within.as_secs_f64()),
+    ))
+}
+
+impl fmt::Debug for PgPool {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pool.fmt(out)
+    }
+}
+
+/// A pool of the driver with the defaults of time.
+impl From<Pool<Postgres>> for PgPool {
+    fn from(pool: Pool<Postgres>) -> Self {
+        Self { pool, shared: Shared::new(Duration::from_secs(10)) }
+    }
+}

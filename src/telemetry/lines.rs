@@ -1,0 +1,83 @@
+//! Log lines on their way to stdout.
+//!
+//! Whoever reads them may go away or stand still, and neither may end the daemon or hold it up. Lines wait in memory for
+//! a thread of their own. What cannot be written, or is too much to wait, is counted and gone.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Lines that may wait.
+const MOST: usize = 8192;
+
+/// How long the end of the process waits for the last lines.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+static LOST: AtomicU64 = AtomicU64::new(0);
+static WAY_OUT: OnceLock<SyncSender<Line>> = OnceLock::new();
+
+enum Line {
+    Text(Vec<u8>),
+    /// Everything before it was written.
+    Mark(SyncSender<()>),
+}
+
+/// Where one event is written.
+pub(super) struct Out;
+
+/// The way out, with its thread.
+pub(super) fn out() -> Out {
+    WAY_OUT.get_or_init(|| {
+        let (sender, lines) = sync_channel(MOST);
+        std::thread::spawn(move || write_all(&lines, io::stdout()));
+        sender
+    });
+    Out
+}
+
+fn write_all(lines: &Receiver<Line>, mut to: impl Write) {
+    while let Ok(line) = lines.recv() {
+        match line {
+            Line::Text(text) => {
+                if to.write_all(&text).and_then(|()| to.flush()).is_err() {
+                    lose();
+                }
+            }
+            // Nobody may wait any more.
+            Line::Mark(written) => drop(written.try_send(())),
+        }
+    }
+}
+
+fn lose() {
+    LOST.fetch_add(1, Ordering::SeqCst);
+}
+
+impl Write for Out {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let sent = WAY_OUT.get().map(|out| out.try_send(Line::Text(text.to_vec())));
+        if !matches!(sent, Some(Ok(()))) {
+            lose();
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until all lines so far are written, but not long.
+pub(super) fn finish() {
+    let (mark, written) = sync_channel(1);
+    if WAY_OUT.get().is_some_and(|out| out.try_send(Line::Mark(mark)).is_ok()) {
+        let _ = written.recv_timeout(LAST_WORDS);
+    }
+}
+
+/// How many lines were lost since this was asked last.
+pub(super) fn take_lost() -> u64 {
+    LOST.swap(0, Ordering::SeqCst)
+}
