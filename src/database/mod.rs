@@ -128,9 +128,10 @@ impl PgPool {
 
     /// A connection of the pool.
     pub async fn acquire(&self) -> sqlx::Result<PgConnection> {
-        match self.pool.acquire().await {
+        // Both can open a connection, which takes much room, and would in every future that asks for one.
+        match Box::pin(self.pool.acquire()).await {
             Ok(lent) => Ok(PgConnection::new(lent, Arc::clone(&self.shared))),
-            Err(sqlx::Error::PoolTimedOut) => Err(self.why_not().await),
+            Err(sqlx::Error::PoolTimedOut) => Err(Box::pin(self.why_not()).await),
             Err(error) => Err(error),
         }
     }
