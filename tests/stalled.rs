@@ -125,7 +125,7 @@ async fn a_replica_that_stood_still_in_an_apply_changes_nothing_afterwards(pool:
 /// ordered, and while an outcome is recorded.
 const IN_TRANSACTIONS: [(&str, &str, &str); 2] = [
     ("-- introduce_integrations", "jo", "database.unreachable"),
-    ("-- succeed", "kim", "outcome.not_recorded"),
+    ("-- end_requests", "kim", "outcome.not_recorded"),
 ];
 
 #[sqlx::test(migrations = false)]
@@ -153,7 +153,7 @@ async fn rows_locked_by_a_replica_that_stands_still_are_soon_free_again(pool: Pg
 
 #[sqlx::test(migrations = false)]
 async fn a_database_that_went_without_a_word_stops_no_loop(pool: PgPool) {
-    let statements = ["-- claim_tasks", "-- read_arrivals", "-- succeed"];
+    let statements = ["-- claim_tasks", "-- read_arrivals", "-- end_requests"];
     for (n, statement) in statements.into_iter().enumerate() {
         let world = World::new(pool.clone()).await;
         let patience = [("RECONCILER__DATABASE__ANSWER_TIMEOUT_S", "1")];

@@ -271,7 +271,7 @@ async fn a_daemon_whose_statements_fail_is_not_ready_and_names_them_once(pool: P
         (
             "alter table reconciler.members rename column watch_operation to gone",
             "alter table reconciler.members rename column gone to watch_operation",
-            "succeed",
+            "end_requests",
         ),
     ] {
         sqlx::raw_sql(AssertSqlSafe(spoil)).execute(&world.pool).await.unwrap();
