@@ -260,6 +260,7 @@ const HOT: &[Statement] = &[
     ("open_actions", &[ESCALATED], 1000),
     ("place_first", &[NEW, WAITS, YES], 2_200),
     ("place_tasks", &[NEW, TEXTS, WAITS, YES], 3_600),
+    ("still_arrived", &[NEW], 800),
     ("take_off_arrivals", &[NEW], 800),
     ("set_aside_arrivals", &[NEW, "'1 s'"], 2_200),
     ("close_superseded", &[TASKS, TASKS], 3_600),

@@ -301,6 +301,7 @@ impl Outcome<'_> {
         let mut opened = None;
         if known.is_none() {
             let face = retry::record::face(&mut tx, workspace, task.id).await?;
+            let failure = face.in_words(failure, task);
             let app = AppName { name: face.integration_name, kind: face.kind };
             let reconnect = Reconnect { task: task.id, app, failure, remedy };
             let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
@@ -484,7 +485,7 @@ async fn opening(
         operation: task.wanted.operation,
         trigger: task.trigger,
         reason: reason.sentence(),
-        failure,
+        failure: face.in_words(failure, task),
         app: AppName { name: face.integration_name, kind: face.kind },
         person: Person {
             email: task.wanted.email.clone(),

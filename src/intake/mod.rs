@@ -152,6 +152,8 @@ async fn order_part(
     ids: Vec<i64>,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["intake"]).await? else { return Ok(None) };
+    // Between the transactions of two parts, another replica may have ordered some.
+    let ids = store::still_arrived(&mut tx, &ids).await?;
     let batch = order_batch(&mut tx, policy, &ids).await?;
     tx.commit().await?;
     batch.log();

@@ -397,6 +397,22 @@ pub(super) async fn place(
     Ok(())
 }
 
+/// Which of these rows still have no place.
+pub(super) async fn still_arrived(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- still_arrived
+        select p.task as "task!"
+        from unnest($1::bigint[]) p (task)
+        cross join lateral (select from reconciler.arrivals a where a.task_id = p.task offset 0) a"#,
+        tasks,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
 /// Takes rows that have their place off the list of those that came in.
 pub(super) async fn take_off(
     connection: &mut PgConnection,

@@ -92,8 +92,6 @@ struct Row {
     job_id: Option<String>,
     requested_at: Option<DateTime<Utc>>,
     failure_code: Option<String>,
-    failure_message: Option<String>,
-    failure_screenshot_url: Option<String>,
     can_retry: Option<bool>,
     user_required: Option<bool>,
     attempts: Option<i32>,
@@ -285,7 +283,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                array(select unnest(t.entitlements)) as "entitlements!: Vec<Option<String>>",
                coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger as "trigger?", t.job_id,
                case when isfinite(t.requested_at) then t.requested_at end as "requested_at?", t.failure_code,
-               t.failure_message, t.failure_screenshot_url, t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
+               t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
                c.running_since, c.uncertain_since, t.superseded_by, t.cancel_reason,
                -- The time it was due and nobody had it is no time without an answer.
                case when t.returned_at is null or t.unanswered_since > t.returned_at
@@ -384,10 +382,9 @@ impl Row {
             is_probe: self.is_probe,
             first_failure: Failure {
                 code: self.failure_code.as_deref().map(plain_code),
-                message: self.failure_message,
-                screenshot_url: self.failure_screenshot_url,
                 can_retry: self.can_retry,
                 user_required: self.user_required,
+                ..Failure::default()
             },
             attempts: u32::try_from(self.attempts.unwrap_or(0)).unwrap_or(0),
             trying_since: self.trying_since,

@@ -56,7 +56,7 @@ pub struct ClaimedTask {
     pub reopened: bool,
     /// Whether it is the one that tries while its integration is probing.
     pub is_probe: bool,
-    /// Why automation failed before we saw it.
+    /// Why automation failed before we saw it, without the words for people.
     pub first_failure: Failure,
     /// Attempts that we asked for.
     pub attempts: u32,

@@ -489,9 +489,25 @@ pub struct Face {
     pub member_name: Option<String>,
     /// The roles that were asked for.
     pub entitlements: Vec<String>,
+    /// What the failed job said, for people.
+    pub failure_message: Option<String>,
+    /// Where the screenshot of its failure is.
+    pub failure_screenshot_url: Option<String>,
 }
 
-/// Reads the names of a task; a claim does not carry them, since few tasks need them.
+impl Face {
+    /// A failure with the words of the failed job that the task came with, if it is that one.
+    pub fn in_words(&self, failure: Failure, task: &ClaimedTask) -> Failure {
+        if failure != task.first_failure {
+            return failure;
+        }
+        let (message, screenshot_url) =
+            (self.failure_message.clone(), self.failure_screenshot_url.clone());
+        Failure { message, screenshot_url, ..failure }
+    }
+}
+
+/// Reads the names and the words of a task; a claim does not carry them, since few tasks need them.
 pub async fn face(
     connection: &mut PgConnection,
     workspace: &str,
@@ -499,7 +515,7 @@ pub async fn face(
 ) -> Result<Face, StoreError> {
     let row = sqlx::query!(
         "-- face
-         select integration_name, integration_kind, member_name, entitlements
+         select integration_name, integration_kind, member_name, entitlements, failure_message, failure_screenshot_url
          from reconciler.automation_tasks where id = $1 and workspace_id = $2",
         task,
         workspace,
@@ -512,6 +528,8 @@ pub async fn face(
         kind: row.integration_kind.parse().map_err(bad)?,
         member_name: row.member_name,
         entitlements: row.entitlements,
+        failure_message: row.failure_message,
+        failure_screenshot_url: row.failure_screenshot_url,
     })
 }
 
