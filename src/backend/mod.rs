@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::config::Retry;
+use crate::identity::Keys;
 use crate::membership::SeenMember;
 
 mod answer;
@@ -240,6 +241,13 @@ struct ReportedFields {
     email: Option<String>,
     #[serde(default)]
     username: Option<String>,
+}
+
+impl Reported {
+    /// What they are known by.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys::new(self.member.as_deref(), self.email.as_deref(), self.username.as_deref())
+    }
 }
 
 impl TryFrom<ReportedFields> for Reported {

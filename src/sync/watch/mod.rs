@@ -35,7 +35,8 @@ pub fn after_snapshot(
     let membership = match seen {
         Sighting::Unclear(_) => return due.then_some(Outcome::Retry),
         Sighting::Absent => None,
-        Sighting::Present(seen) => Some(seen.membership),
+        // Whoever is in by one of several entries is in.
+        Sighting::Present(entries) => entries.iter().map(|seen| seen.membership).min(),
     };
     let steady = || due.then_some(if last { Outcome::End } else { Outcome::Look });
     match (operation, membership) {
@@ -82,11 +83,16 @@ mod tests {
         ];
         for (operation, membership, expected) in table {
             let seen = membership.map(member);
-            let sight = seen.as_ref().map_or(Sighting::Absent, Sighting::Present);
+            let sight =
+                seen.as_ref().map_or(Sighting::Absent, |seen| Sighting::Present(vec![seen]));
             let times = [(false, false), (true, false), (true, true)];
             let outcomes = times.map(|(due, last)| after_snapshot(operation, &sight, due, last));
             assert_eq!(outcomes, expected, "{operation} {membership:?}");
         }
+        let twice = [member(Invited), member(Joined)];
+        let twice = Sighting::Present(twice.iter().collect());
+        assert_eq!(after_snapshot(Remove, &twice, false, false), Some(Returned));
+        assert_eq!(after_snapshot(Invite, &twice, false, false), Some(Accepted));
         let unclear = Sighting::Unclear(String::new());
         for operation in [Invite, Remove] {
             assert_eq!(after_snapshot(operation, &unclear, true, true), Some(Retry));
