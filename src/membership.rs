@@ -141,13 +141,15 @@ impl<'a> FromIterator<&'a MemberKey> for MemberKeys {
 }
 
 /// How somebody stands in an app, the strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Membership {
     /// A member.
     Joined,
     /// Invited, not accepted yet.
     Invited,
+    /// Something unknown became of their invitation: neither proof that they are in nor that they are not.
+    InvitationUnclear,
     /// No member any more, but grants on the app's assets are left over.
     AssetsOnly,
     /// Invited, and the invitation can no longer be accepted.
@@ -160,6 +162,7 @@ impl Membership {
         match self {
             Self::Joined => "joined",
             Self::Invited => "invited",
+            Self::InvitationUnclear => "invitation_unclear",
             Self::InvitationExpired => "invitation_expired",
             Self::AssetsOnly => "assets_only",
         }
@@ -167,7 +170,7 @@ impl Membership {
 }
 
 /// One person as a snapshot of the app shows them.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct SeenMember {
     /// The Cerby user id, unless Cerby has not matched this person.
     pub member: Option<String>,
@@ -191,7 +194,7 @@ impl SeenMember {
 }
 
 /// What Cerby says of a person beside their standing in the app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Marks {
     /// Somebody outside the directory.
     pub is_guest: bool,
@@ -225,6 +228,8 @@ pub enum Observation {
     Absent,
     /// The invitation expired.
     InvitationExpired,
+    /// The app calls the invitation something unknown.
+    InvitationUnclear,
     /// The member who was to be removed is there, or an invitation that would bring them back.
     StillThere(Membership),
     /// The member has another set of roles.
@@ -242,6 +247,9 @@ impl Observation {
             },
             Self::Absent => "No such member and no invitation".to_owned(),
             Self::InvitationExpired => "The invitation has expired".to_owned(),
+            Self::InvitationUnclear | Self::StillThere(Membership::InvitationUnclear) => {
+                "An invitation in an unknown state".to_owned()
+            }
             Self::StillThere(Membership::Invited) => {
                 "A pending invitation is still there".to_owned()
             }
@@ -295,6 +303,7 @@ impl Wanted {
             (Operation::Remove, Membership::InvitationExpired) => Observation::AsWanted,
             (Operation::Remove, standing) => Observation::StillThere(standing),
             (_, Membership::InvitationExpired) => Observation::InvitationExpired,
+            (_, Membership::InvitationUnclear) => Observation::InvitationUnclear,
             (_, Membership::AssetsOnly) => Observation::Absent,
             (Operation::Invite, _) => Observation::AsWanted,
             (Operation::ChangeRole, _) if seen.entitlements == self.entitlements => {
@@ -332,7 +341,7 @@ mod tests {
 
     #[test]
     fn every_operation_and_standing_has_one_observation() {
-        use Membership::{AssetsOnly, InvitationExpired, Invited, Joined};
+        use Membership::{AssetsOnly, InvitationExpired, InvitationUnclear, Invited, Joined};
         use Observation as O;
         use Operation::{ChangeRole, Invite, Remove};
         let other = || O::OtherRoles(["A".to_owned()].into());
@@ -342,6 +351,9 @@ mod tests {
             (Invite, Some(Invited), O::AsWanted),
             (Invite, Some(InvitationExpired), O::InvitationExpired),
             (Invite, Some(AssetsOnly), O::Absent),
+            (Invite, Some(InvitationUnclear), O::InvitationUnclear),
+            (Remove, Some(InvitationUnclear), O::StillThere(InvitationUnclear)),
+            (ChangeRole, Some(InvitationUnclear), O::InvitationUnclear),
             (Remove, None, O::AsWanted),
             (Remove, Some(Joined), O::StillThere(Joined)),
             (Remove, Some(Invited), O::StillThere(Invited)),

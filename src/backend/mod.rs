@@ -185,12 +185,14 @@ impl Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gap {
-    /// A page showed somebody an earlier page had shown.
+    /// A page showed somebody an earlier page had shown, or the same entry twice: whoever it stands for is not there.
     RepeatedMember,
     /// More pages than allowed.
     EndlessPages,
     /// Fewer or more members than the total says.
     TotalDiffers,
+    /// No total: nothing tells whether these are all.
+    NoTotal,
     /// The total changed while reading.
     TotalChanged,
     /// Nobody at all, although not everybody was to go.
@@ -254,15 +256,15 @@ impl TryFrom<ReportedFields> for Reported {
     type Error = &'static str;
 
     fn try_from(fields: ReportedFields) -> Result<Self, Self::Error> {
-        let unfit = |id: &String| id.is_empty() || !wire::is_storable(id);
-        if fields.id.as_ref().is_some_and(unfit) {
+        let id = fields.id.filter(|id| !id.trim().is_empty());
+        if id.as_deref().is_some_and(|id| !wire::is_storable(id)) {
             return Err("an id that is none");
         }
         let (email, username) = (wire::name(fields.email), wire::name(fields.username));
-        if fields.id.is_none() && email.is_none() && username.is_none() {
+        if id.is_none() && email.is_none() && username.is_none() {
             return Err("nobody");
         }
-        Ok(Self { member: fields.id, email, username })
+        Ok(Self { member: id, email, username })
     }
 }
 

@@ -124,7 +124,11 @@ fn of_entry(wanted: &Wanted, seen: Option<&SeenMember>, last_snapshot: bool) -> 
     let observation = wanted.compare(seen);
     let verdict = match (&observation, wanted.operation) {
         (Observation::AsWanted, _) => Verdict::Confirmed,
-        (Observation::Absent, Operation::Invite) if !last_snapshot => Verdict::NotYet,
+        (Observation::Absent | Observation::InvitationUnclear, Operation::Invite)
+            if !last_snapshot =>
+        {
+            Verdict::NotYet
+        }
         _ => Verdict::Contradicted,
     };
     Judgement { verdict, observed: observation.describe(wanted.operation) }
@@ -171,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_case_has_one_verdict() {
-        use Membership::{InvitationExpired, Invited, Joined};
+        use Membership::{InvitationExpired, InvitationUnclear, Invited, Joined};
         use Operation::{ChangeRole, Invite, Remove};
         use Verdict::{Confirmed, Contradicted, NotYet, Unverifiable};
         let nobody = Vec::new;
@@ -184,6 +188,9 @@ mod tests {
             (Invite, jo(Invited, "X"), complete(), Confirmed),
             (Invite, jo(Joined, "X"), gap(), Confirmed),
             (Invite, jo(InvitationExpired, "X"), complete(), Contradicted),
+            (Invite, jo(InvitationUnclear, "X"), complete(), NotYet),
+            (Remove, jo(InvitationUnclear, "X"), complete(), Contradicted),
+            (ChangeRole, jo(InvitationUnclear, "EDITOR"), complete(), Contradicted),
             (Remove, nobody(), complete(), Confirmed),
             (Remove, nobody(), gap(), Unverifiable),
             (Remove, jo(Joined, "X"), complete(), Contradicted),

@@ -33,7 +33,7 @@ pub enum Class {
     Exempt,
     /// From outside the directory.
     Guest,
-    /// Invited, and the invitation can no longer be accepted.
+    /// Invited, and the invitation can no longer be accepted, or nobody knows whether it can.
     ExpiredInvite,
     /// Invited, not accepted yet.
     PendingInvite,
@@ -189,6 +189,9 @@ fn class_of(
             said(Class::Unexpected, "no member any more, with grants on assets left over")
         }
         Membership::InvitationExpired => said(Class::ExpiredInvite, "the invitation has expired"),
+        Membership::InvitationUnclear => {
+            said(Class::ExpiredInvite, "an invitation in an unknown state")
+        }
         Membership::Invited => said(Class::PendingInvite, "invited, not accepted yet"),
         Membership::Joined if seen.member.is_none() => {
             said(Class::Unexpected, "nobody whom Cerby knows")

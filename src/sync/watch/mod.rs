@@ -46,7 +46,9 @@ pub fn after_snapshot(
         (_, Some(Membership::Invited)) => steady(),
         (_, Some(Membership::InvitationExpired)) => Some(Outcome::Expired),
         // What was just proven may not show yet.
-        (_, None | Some(Membership::AssetsOnly)) => due.then_some(Outcome::Vanished),
+        (_, None | Some(Membership::AssetsOnly | Membership::InvitationUnclear)) => {
+            due.then_some(Outcome::Vanished)
+        }
     }
 }
 
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_sight_of_somebody_watched_has_one_outcome() {
-        use Membership::{AssetsOnly, InvitationExpired, Invited, Joined};
+        use Membership::{AssetsOnly, InvitationExpired, InvitationUnclear, Invited, Joined};
         use Operation::{Invite, Remove};
         use Outcome::{Accepted, End, Expired, Look, Retry, Returned, Vanished};
         let member = |membership| SeenMember {
@@ -75,7 +77,9 @@ mod tests {
             (Remove, Some(Joined), [Some(Returned); 3]),
             (Remove, Some(Invited), [Some(Returned); 3]),
             (Remove, Some(AssetsOnly), [Some(Returned); 3]),
+            (Remove, Some(InvitationUnclear), [Some(Returned); 3]),
             (Invite, None, [None, Some(Vanished), Some(Vanished)]),
+            (Invite, Some(InvitationUnclear), [None, Some(Vanished), Some(Vanished)]),
             (Invite, Some(AssetsOnly), [None, Some(Vanished), Some(Vanished)]),
             (Invite, Some(Invited), [None, Some(Look), Some(End)]),
             (Invite, Some(Joined), [Some(Accepted); 3]),
