@@ -17,6 +17,7 @@
 // The words and the edges
 pub mod backend;
 pub mod catalogue;
+pub mod identity;
 pub mod membership;
 
 // The flow, in order

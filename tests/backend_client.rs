@@ -361,9 +361,13 @@ async fn a_member_is_read_with_roles_and_standing() {
     for (invitation, standing) in [
         (Value::Null, Membership::Joined),
         (json!("accepted"), Membership::Joined),
+        (json!(""), Membership::Joined),
         (json!("pending"), Membership::Invited),
-        (json!("a word of tomorrow"), Membership::Invited),
+        (json!("Pending "), Membership::Invited),
         (json!("expired"), Membership::InvitationExpired),
+        (json!("revoked"), Membership::InvitationUnclear),
+        (json!("declined"), Membership::InvitationUnclear),
+        (json!("a word of tomorrow"), Membership::InvitationUnclear),
     ] {
         let attributes = json!({
             "email": "jo@example.com", "username": "", "invitation": invitation,
@@ -410,13 +414,6 @@ async fn a_whole_list_is_complete() {
         lines,
         [1, 2].map(|page| format!("{users}?page%5Bnumber%5D={page}&page%5Bsize%5D=2"))
     );
-}
-
-#[tokio::test]
-async fn a_list_without_links_and_counts_is_one_page() {
-    let (read, _) = snapshot(|_| ok(&json!({"data": [member("a")]}))).await;
-    assert!(read.is_complete());
-    assert_eq!((read.members.len(), read.total), (1, None));
 }
 
 #[tokio::test]
@@ -545,11 +542,13 @@ async fn a_member_that_cannot_be_read_is_a_gap_and_hides_nobody() {
         json!({"id": "lee", "attributes": {"email": 7, "entitlements": []}}),
         json!({"id": "lee", "attributes": {"email": "lee@example.com", "entitlements": [7]}}),
         json!({"id": "lee", "attributes": {"email": "lee@example.com", "entitlements": "ADMIN"}}),
+        json!({"id": "lee", "attributes": {"email": "lee@example.com", "entitlements": [{"id": ""}]}}),
+        json!({"id": " ", "attributes": {"email": "", "username": "\u{200b}", "entitlements": []}}),
     ];
     for odd in odd {
         let (read, _) = {
             let odd = odd.clone();
-            snapshot(move |_| page(&[member("jo"), odd.clone()], false, Value::Null)).await
+            snapshot(move |_| page(&[member("jo"), odd.clone()], false, json!(1))).await
         };
         assert_eq!(
             (read.members.len(), &read.gaps[..]),
@@ -560,10 +559,37 @@ async fn a_member_that_cannot_be_read_is_a_gap_and_hides_nobody() {
 }
 
 #[tokio::test]
-async fn two_alike_on_one_page_are_no_fault_of_paging() {
-    let (read, _) = snapshot(|_| page(&[member("jo"), member("jo")], false, json!(2))).await;
+async fn one_person_on_a_page_twice_is_two_entries_and_one_entry_twice_hides_another() {
+    let mut pending = member("jo");
+    pending["attributes"]["invitation"] = json!("pending");
+    let entries = [member("jo"), pending, member("kim")];
+    let (read, _) = snapshot(move |_| page(&entries, false, json!(3))).await;
     assert!(read.is_complete(), "{:?}", read.gaps);
-    assert_eq!(read.members.len(), 2);
+    assert_eq!(read.members.len(), 3);
+    let entries = [member("jo"), member("jo"), member("kim")];
+    let (read, _) = snapshot(move |_| page(&entries, false, json!(3))).await;
+    assert_eq!(read.gaps, [Gap::RepeatedMember]);
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_say_how_many_there_are_is_one_page_and_proves_no_absence() {
+    for rest in [json!({}), json!({"links": {"next": null}}), json!({"meta": {"page": {}}})] {
+        let mut body = json!({"data": [member("jo")]});
+        body.as_object_mut().expect("an object").extend(rest.as_object().expect("one").clone());
+        let reply = ok(&body);
+        let (read, _) = snapshot(move |_| reply.clone()).await;
+        assert_eq!((read.members.len(), &read.gaps[..]), (1, &[Gap::NoTotal][..]), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn empty_text_is_no_next_page() {
+    for next in ["", " "] {
+        let body = json!({"data": [member("jo")], "links": {"next": next}, "meta": {"page": {"total": 1}}});
+        let (read, lines) = snapshot(move |_| ok(&body)).await;
+        assert!(read.is_complete(), "{:?}", read.gaps);
+        assert_eq!(lines.len(), 1);
+    }
 }
 
 impl Reply {
@@ -682,6 +708,13 @@ async fn a_report_is_read_whole_or_not_at_all() {
     let people = [read.new_members, read.removed_members, read.changed_members].concat();
     let ids: Vec<_> = people.iter().filter_map(|one| one.member.as_deref()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
+
+    let mut body = report("r1");
+    body["data"]["attributes"]["removedUsers"] = json!([{"id": "", "email": "a@example.com"}]);
+    let server = Server::always(ok(&body)).await;
+    let removed = server.client().report("acme", "app-1").await.unwrap().unwrap().removed_members;
+    let known = (removed[0].member.as_deref(), removed[0].email.as_deref());
+    assert_eq!(known, (None, Some("a@example.com")), "an empty id is none");
 
     for nobody in [json!({}), json!({"id": null}), json!({"id": ""}), json!({"id": "a\u{0}"})] {
         let mut body = report("r1");

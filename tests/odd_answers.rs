@@ -471,8 +471,10 @@ fn is_backed(answer: &Answer, body: &Value) -> bool {
                 Answer::Members(snapshot) => {
                     let listed = data.as_array().map_or(0, Vec::len);
                     let total = &body["meta"]["page"]["total"];
-                    let agrees = total.is_null() || total.as_f64() == Some(listed as f64);
-                    let is_last = body["links"]["next"].is_null();
+                    let agrees = total.as_f64() == Some(listed as f64);
+                    let next = &body["links"]["next"];
+                    let is_last =
+                        next.as_str().map_or(next.is_null(), |text| text.trim().is_empty());
                     !snapshot.is_complete() || agrees && is_last && snapshot.members.len() == listed
                 }
                 Answer::Job(progress) => {

@@ -272,6 +272,30 @@ async fn names_of_any_kind_are_stored_as_what_they_are(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn whoever_is_listed_twice_and_spelled_otherwise_is_gone_with_the_last_entry(pool: PgPool) {
+    let pending = Member { is_matched: false, ..Member::new("jo2", " Jo@EXAMPLE.com\u{200b}") };
+    let world =
+        World::with(pool, apps().member(WORKSPACE, HUB, pending), Settings::default()).await;
+    world.apps.set_invitation(WORKSPACE, HUB, "jo2", Some(Invitation::Pending));
+    let task = world.insert(&a_failed("remove", HUB, "jo").code("NotEnoughSeats")).await;
+    world.drive().await;
+    let action = world.action_of(task).await;
+
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "open", "nobody has removed them");
+    assert!(world.apps.person_removes(WORKSPACE, HUB, "jo"));
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "open", "the invitation would bring them back");
+    assert_eq!(world.verdict(action).await, "contradicted");
+    assert!(world.apps.person_removes(WORKSPACE, HUB, "jo2"));
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "verified");
+}
+
+#[sqlx::test(migrations = false)]
 async fn an_empty_list_where_people_were_proves_no_removal(pool: PgPool) {
     let world = World::new(pool).await;
     world.read(HUB).await;
@@ -337,6 +361,35 @@ async fn the_last_administrator_and_the_own_account_are_not_removed_without_a_pe
     assert!(world.apps.known(WORKSPACE, APP, "ann").is_none());
 
     world.run("update reconciler.integrations set own_account = 'BOT@example.com'").await;
+    world.apps.person_removes(WORKSPACE, APP, "bot");
+    world.read(APP).await;
+    assert_eq!(
+        world.held_reason().await,
+        "Applying this would remove the account that the automation logs in with"
+    );
+    assert!(world.apps.known(WORKSPACE, APP, "bot").is_some());
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_last_administrator_and_the_own_account_are_known_in_another_spelling(pool: PgPool) {
+    let ann = Member { email: "ann@müller.example".to_owned(), ..viewer("ann") }.with(&["ADMIN"]);
+    let again = Member {
+        is_matched: false,
+        ..Member::new("ann2", "Ann@xn--mller-kva.example").with(&["ADMIN"])
+    };
+    let bot = Member { email: "jörg@example.com".to_owned(), ..viewer("bot") };
+    let apps = [ann, again, bot]
+        .into_iter()
+        .fold(big_app(), |apps, member| apps.member(WORKSPACE, APP, member));
+    let world = World::with(pool, apps, Settings::default()).await;
+    world.apps.person_removes(WORKSPACE, APP, "ann");
+    world.read(APP).await;
+    assert_eq!(world.held_reason().await, "Applying this would leave no administrator");
+    world.run("update reconciler.syncs set decision = 'approved', decision_reason = 'she has left' where state = 'held'").await;
+    world.drive_syncs().await;
+    assert_eq!(world.latest().await.0, "finished");
+
+    world.run("update reconciler.integrations set own_account = 'JÖRG@Example.com'").await;
     world.apps.person_removes(WORKSPACE, APP, "bot");
     world.read(APP).await;
     assert_eq!(

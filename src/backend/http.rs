@@ -376,19 +376,22 @@ fn host(url: &reqwest::Url) -> String {
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
-/// Adds a page; whether it repeated somebody of an earlier page. Two alike on one page are no fault of paging.
-fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<Identity>, page: Page) -> bool {
+/// Adds a page; whether it repeated somebody of an earlier page. Two entries of one person on one page are no fault of
+/// paging, unless they are the same entry twice: then another one may be missing.
+fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<u64>, page: Page) -> bool {
     snapshot.pages += 1;
     let total = page.total();
     if snapshot.pages > 1 && total != snapshot.total {
         snapshot.gaps.push(Gap::TotalChanged);
     }
     snapshot.total = total;
-    let mut listed = HashSet::new();
+    let (mut listed, mut entries) = (HashSet::new(), HashSet::new());
+    let mut is_doubled = false;
     for entry in page.data {
         match entry.seen {
             Ok(seen) => {
-                listed.insert(identity(&seen));
+                listed.insert(person(&seen));
+                is_doubled |= !entries.insert(hash(&seen));
                 snapshot.members.push(seen);
             }
             Err(gap) => snapshot.gaps.push(gap),
@@ -396,28 +399,32 @@ fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<Identity>, page: Page) ->
     }
     let repeats = !earlier.is_disjoint(&listed);
     earlier.extend(listed);
-    if repeats {
+    if repeats || is_doubled {
         snapshot.gaps.push(Gap::RepeatedMember);
     }
     repeats
 }
 
 /// A hash of the id, or else of email and name in the app: of many thousands of members, it is small.
-type Identity = u64;
-
-fn identity(seen: &SeenMember) -> Identity {
-    let mut hasher = DefaultHasher::new();
+fn person(seen: &SeenMember) -> u64 {
     match &seen.member {
-        Some(id) => (true, id).hash(&mut hasher),
-        None => (&seen.email, &seen.username).hash(&mut hasher),
+        Some(id) => hash(&(true, id)),
+        None => hash(&(&seen.email, &seen.username)),
     }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
 /// The last look at a snapshot: do the counts agree?
 fn closed(mut snapshot: Snapshot) -> Snapshot {
-    if snapshot.total.is_some_and(|total| total != snapshot.members.len() as u64) {
-        snapshot.gaps.push(Gap::TotalDiffers);
+    match snapshot.total {
+        Some(total) if total == snapshot.members.len() as u64 => {}
+        Some(_) => snapshot.gaps.push(Gap::TotalDiffers),
+        None => snapshot.gaps.push(Gap::NoTotal),
     }
     snapshot
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::config::Retry;
+use crate::identity::Keys;
 use crate::membership::SeenMember;
 
 mod answer;
@@ -184,12 +185,14 @@ impl Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gap {
-    /// A page showed somebody an earlier page had shown.
+    /// A page showed somebody an earlier page had shown, or the same entry twice: whoever it stands for is not there.
     RepeatedMember,
     /// More pages than allowed.
     EndlessPages,
     /// Fewer or more members than the total says.
     TotalDiffers,
+    /// No total: nothing tells whether these are all.
+    NoTotal,
     /// The total changed while reading.
     TotalChanged,
     /// Nobody at all, although not everybody was to go.
@@ -242,19 +245,26 @@ struct ReportedFields {
     username: Option<String>,
 }
 
+impl Reported {
+    /// What they are known by.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys::new(self.member.as_deref(), self.email.as_deref(), self.username.as_deref())
+    }
+}
+
 impl TryFrom<ReportedFields> for Reported {
     type Error = &'static str;
 
     fn try_from(fields: ReportedFields) -> Result<Self, Self::Error> {
-        let unfit = |id: &String| id.is_empty() || !wire::is_storable(id);
-        if fields.id.as_ref().is_some_and(unfit) {
+        let id = fields.id.filter(|id| !id.trim().is_empty());
+        if id.as_deref().is_some_and(|id| !wire::is_storable(id)) {
             return Err("an id that is none");
         }
         let (email, username) = (wire::name(fields.email), wire::name(fields.username));
-        if fields.id.is_none() && email.is_none() && username.is_none() {
+        if id.is_none() && email.is_none() && username.is_none() {
             return Err("nobody");
         }
-        Ok(Self { member: fields.id, email, username })
+        Ok(Self { member: id, email, username })
     }
 }
 

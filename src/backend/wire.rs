@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::answer;
 use super::{Failure, Gap, Job, Progress, Reported, UpdateReport};
+use crate::identity::normal;
 use crate::membership::{Marks, Membership, SeenMember};
 
 /// A JSON object. serde's own structs take arrays as well, which are never what was promised.
@@ -91,7 +92,8 @@ impl Page {
 
     /// Whether it says that another page follows.
     pub(super) fn has_next(&self) -> bool {
-        self.links.as_ref().is_some_and(|links| links.0.next.is_some())
+        let next = self.links.as_ref().and_then(|links| links.0.next.as_deref());
+        next.is_some_and(|next| !next.trim().is_empty())
     }
 
     /// How many members there are on all pages, by its word.
@@ -171,18 +173,25 @@ impl User {
             email,
             username,
             entitlements: entitlements.into_iter().map(|role| role.0.id).collect(),
-            membership: match (attributes.invitation.as_deref(), flag(&attributes.is_member.0)) {
-                (None | Some("accepted"), Some(false)) => Membership::AssetsOnly,
-                (None | Some("accepted"), _) => Membership::Joined,
-                (Some("expired"), _) => Membership::InvitationExpired,
-                (Some(_), _) => Membership::Invited,
-            },
+            membership: membership(attributes.invitation.as_deref(), flag(&attributes.is_member.0)),
             marks: Marks {
                 is_guest: flag(&attributes.is_guest.0) == Some(true),
                 is_exempt: flag(&attributes.is_exempt.0) == Some(true),
                 is_owner: attributes.role.0.as_str() == Some("owner"),
             },
         })
+    }
+}
+
+/// How somebody stands. A word that the contract does not have may mean anything: that somebody declined, for one.
+fn membership(invitation: Option<&str>, is_member: Option<bool>) -> Membership {
+    let word = invitation.map(|word| word.trim().to_ascii_lowercase());
+    match (word.as_deref().unwrap_or_default(), is_member) {
+        ("" | "accepted", Some(false)) => Membership::AssetsOnly,
+        ("" | "accepted", _) => Membership::Joined,
+        ("pending", _) => Membership::Invited,
+        ("expired", _) => Membership::InvitationExpired,
+        _ => Membership::InvitationUnclear,
     }
 }
 
@@ -301,8 +310,8 @@ pub(super) fn is_storable(id: &str) -> bool {
 /// An id that a row can hold.
 fn storable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let id = String::deserialize(deserializer)?;
-    if !is_storable(&id) {
-        return Err(D::Error::custom("an id with control characters"));
+    if id.trim().is_empty() || !is_storable(&id) {
+        return Err(D::Error::custom("an id that is empty or has control characters"));
     }
     Ok(id)
 }
@@ -336,7 +345,7 @@ fn time(value: &Value) -> Option<DateTime<Utc>> {
 /// An email or name as the app shows it, without what no row can hold and nobody could read.
 pub(super) fn name(text: Option<String>) -> Option<String> {
     let text = text?.chars().filter(|c| !c.is_control()).take(400).collect::<String>();
-    Some(text).filter(|text| !text.trim().is_empty())
+    Some(text).filter(|text| !normal(text).is_empty())
 }
 
 /// Words that a row can hold and a person would read.

@@ -3,22 +3,21 @@
 //! Presence proves something even in an incomplete snapshot; absence only in a complete one. An invitation
 //! that does not show is not disproved yet; a removed member who shows is.
 
-use std::collections::HashMap;
-
 use crate::backend::Snapshot;
-use crate::membership::{Identity, Observation, Observed, Operation, SeenMember, Wanted};
+use crate::identity::{Directory, Identity, Keys};
+use crate::membership::{Observation, Observed, Operation, SeenMember, Wanted};
 
-/// What a sync says of one done action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a sync says of one done action, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It is as wanted.
     Confirmed,
     /// It may still become so: read again.
     NotYet,
-    /// It is not so: the action opens again.
-    Contradicted,
     /// This snapshot cannot tell: read again.
     Unverifiable,
+    /// It is not so: the action opens again.
+    Contradicted,
 }
 
 impl Verdict {
@@ -45,8 +44,8 @@ pub struct Judgement {
 /// What a snapshot shows of one person.
 #[derive(Debug)]
 pub enum Sighting<'a> {
-    /// They are there.
-    Present(&'a SeenMember),
+    /// They are there: all the entries about them, of which there is at least one.
+    Present(Vec<&'a SeenMember>),
     /// They are not there: the snapshot is complete.
     Absent,
     /// The snapshot cannot tell, and why.
@@ -57,79 +56,79 @@ pub enum Sighting<'a> {
 #[derive(Debug)]
 pub struct Sightings<'a> {
     snapshot: &'a Snapshot,
-    by_id: HashMap<&'a str, Vec<&'a SeenMember>>,
-    /// Entries that Cerby has not matched, by email and by name in the app.
-    unmatched: HashMap<String, Vec<&'a SeenMember>>,
+    entries: Directory<'a, &'a SeenMember>,
 }
 
 impl<'a> Sightings<'a> {
     /// Indexes a snapshot.
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        let mut by_id: HashMap<_, Vec<_>> = HashMap::new();
-        let mut unmatched: HashMap<_, Vec<_>> = HashMap::new();
-        for seen in &snapshot.members {
-            if let Some(id) = &seen.member {
-                by_id.entry(id.as_str()).or_default().push(seen);
-                continue;
-            }
-            for name in [&seen.email, &seen.username].into_iter().flatten() {
-                unmatched.entry(name.to_ascii_lowercase()).or_default().push(seen);
-            }
-        }
-        Self { snapshot, by_id, unmatched }
+        // Everybody who is looked for has an id: where an entry has one too, its names do not matter.
+        let keys = |seen: &'a SeenMember| match &seen.member {
+            Some(id) => Keys::new(Some(id), None, None),
+            None => seen.keys(),
+        };
+        let entries = snapshot.members.iter().map(|seen| (keys(seen), seen)).collect();
+        Self { snapshot, entries }
     }
 
     /// Looks for a person.
     pub fn of(&self, identity: &Identity) -> Sighting<'a> {
-        let mut matching: Vec<&'a SeenMember> =
-            self.by_id.get(identity.member.as_str()).cloned().unwrap_or_default();
-        for name in [Some(&identity.email), identity.username.as_ref()].into_iter().flatten() {
-            let named = self.unmatched.get(&name.to_ascii_lowercase()).into_iter().flatten();
-            for seen in named.filter(|seen| identity.is_of(seen)) {
-                if !matching.iter().any(|one| std::ptr::eq(*one, *seen)) {
-                    matching.push(seen);
-                }
-            }
-        }
-        match matching[..] {
-            [] if self.snapshot.is_complete() => Sighting::Absent,
-            [] => Sighting::Unclear(format!(
+        let keys = identity.keys();
+        let matching = self.entries.find(&keys, |entry| keys.are_of(entry));
+        match matching.is_empty() {
+            false => Sighting::Present(matching.into_iter().copied().collect()),
+            true if self.snapshot.is_complete() => Sighting::Absent,
+            true => Sighting::Unclear(format!(
                 "Not found in an incomplete snapshot ({})",
                 gaps(self.snapshot)
             )),
-            [one] => Sighting::Present(one),
-            _ => Sighting::Unclear(format!("{} members match this person", matching.len())),
         }
     }
 
-    /// What is to be remembered of a person; `None` if the snapshot cannot tell.
+    /// What is to be remembered of a person, of several entries the strongest; `None` if the snapshot cannot tell.
     pub fn observed(&self, identity: &Identity) -> Option<Observed> {
         match self.of(identity) {
             Sighting::Unclear(_) => None,
             Sighting::Absent => {
                 Some(Observed { membership: "absent".to_owned(), entitlements: Vec::new() })
             }
-            Sighting::Present(seen) => Some(Observed {
-                membership: seen.membership.as_str().to_owned(),
-                entitlements: seen.entitlements.iter().cloned().collect(),
-            }),
+            Sighting::Present(entries) => {
+                // In whatever order the app lists them.
+                let strongest = entries.into_iter().min_by(|a, b| {
+                    (a.membership, &b.entitlements).cmp(&(b.membership, &a.entitlements))
+                });
+                strongest.map(|seen| Observed {
+                    membership: seen.membership.as_str().to_owned(),
+                    entitlements: seen.entitlements.iter().cloned().collect(),
+                })
+            }
         }
     }
 }
 
-/// Judges one action by one snapshot. `last_snapshot` says that the schedule of snapshots ends with this one.
+/// Judges one action by one snapshot: of several entries about the member, by the worst. `last_snapshot` says that the
+/// schedule of snapshots ends with this one.
 pub fn judge(wanted: &Wanted, sightings: &Sightings<'_>, last_snapshot: bool) -> Judgement {
-    let seen = match sightings.of(&wanted.identity()) {
-        Sighting::Unclear(observed) => {
-            return Judgement { verdict: Verdict::Unverifiable, observed };
+    let judged = |seen: Option<&SeenMember>| of_entry(wanted, seen, last_snapshot);
+    match sightings.of(&wanted.identity()) {
+        Sighting::Unclear(observed) => Judgement { verdict: Verdict::Unverifiable, observed },
+        Sighting::Absent => judged(None),
+        Sighting::Present(entries) => {
+            let all = entries.into_iter().map(|seen| judged(Some(seen)));
+            all.max_by_key(|one| one.verdict).unwrap_or_else(|| judged(None))
         }
-        Sighting::Absent => None,
-        Sighting::Present(one) => Some(one),
-    };
+    }
+}
+
+fn of_entry(wanted: &Wanted, seen: Option<&SeenMember>, last_snapshot: bool) -> Judgement {
     let observation = wanted.compare(seen);
     let verdict = match (&observation, wanted.operation) {
         (Observation::AsWanted, _) => Verdict::Confirmed,
-        (Observation::Absent, Operation::Invite) if !last_snapshot => Verdict::NotYet,
+        (Observation::Absent | Observation::InvitationUnclear, Operation::Invite)
+            if !last_snapshot =>
+        {
+            Verdict::NotYet
+        }
         _ => Verdict::Contradicted,
     };
     Judgement { verdict, observed: observation.describe(wanted.operation) }
@@ -176,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_case_has_one_verdict() {
-        use Membership::{InvitationExpired, Invited, Joined};
+        use Membership::{InvitationExpired, InvitationUnclear, Invited, Joined};
         use Operation::{ChangeRole, Invite, Remove};
         use Verdict::{Confirmed, Contradicted, NotYet, Unverifiable};
         let nobody = Vec::new;
@@ -189,6 +188,9 @@ mod tests {
             (Invite, jo(Invited, "X"), complete(), Confirmed),
             (Invite, jo(Joined, "X"), gap(), Confirmed),
             (Invite, jo(InvitationExpired, "X"), complete(), Contradicted),
+            (Invite, jo(InvitationUnclear, "X"), complete(), NotYet),
+            (Remove, jo(InvitationUnclear, "X"), complete(), Contradicted),
+            (ChangeRole, jo(InvitationUnclear, "EDITOR"), complete(), Contradicted),
             (Remove, nobody(), complete(), Confirmed),
             (Remove, nobody(), gap(), Unverifiable),
             (Remove, jo(Joined, "X"), complete(), Contradicted),
@@ -216,16 +218,93 @@ mod tests {
         );
     }
 
+    fn unmatched(email: &str, username: Option<&str>) -> SeenMember {
+        SeenMember {
+            member: None,
+            email: Some(email.to_owned()),
+            username: username.map(str::to_owned),
+            ..member("", Membership::Joined, "EDITOR")
+        }
+    }
+
     #[test]
-    fn two_members_who_match_cannot_be_told_apart() {
-        let mut unmatched = member("x", Membership::Joined, "X");
-        unmatched.member = None;
-        unmatched.email = Some("JO@example.com".to_owned());
-        let snapshot = snapshot(vec![member("m1", Membership::Joined, "X"), unmatched], Vec::new());
-        assert_eq!(
-            judge(&wanted(Operation::Remove), &Sightings::new(&snapshot), false).verdict,
-            Verdict::Unverifiable
-        );
+    fn whoever_is_there_under_another_spelling_is_not_gone() {
+        let spellings = [
+            "JÖRG@EXAMPLE.COM",
+            "jo\u{308}rg@example.com",
+            " jörg@example.com ",
+            "jörg\u{200b}@example.com",
+            "jörg_example.com#EXT#@tenant.onmicrosoft.com",
+        ];
+        for spelling in spellings {
+            let snapshot = snapshot(vec![unmatched(spelling, None)], Vec::new());
+            let wanted =
+                |operation| Wanted { email: "jörg@example.com".to_owned(), ..wanted(operation) };
+            let verdict =
+                |operation| judge(&wanted(operation), &Sightings::new(&snapshot), false).verdict;
+            assert_eq!(verdict(Operation::Remove), Verdict::Contradicted, "{spelling:?}");
+            assert_eq!(verdict(Operation::Invite), Verdict::Confirmed, "{spelling:?}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_with_the_same_name_in_the_app_neither_proves_nor_disproves_anything() {
+        let snapshot = snapshot(vec![unmatched("kim@example.com", Some("jo"))], Vec::new());
+        let wanted = |operation| Wanted { username: Some("jo".to_owned()), ..wanted(operation) };
+        let verdict =
+            |operation| judge(&wanted(operation), &Sightings::new(&snapshot), false).verdict;
+        assert_eq!(verdict(Operation::Invite), Verdict::NotYet);
+        assert_eq!(verdict(Operation::ChangeRole), Verdict::Contradicted);
+        assert_eq!(verdict(Operation::Remove), Verdict::Confirmed);
+    }
+
+    #[test]
+    fn several_entries_about_one_person_are_judged_by_the_worst() {
+        use Membership::{InvitationExpired, Invited, Joined};
+        use Operation::{ChangeRole, Invite, Remove};
+        use Verdict::{Confirmed, Contradicted};
+        let table = [
+            (Remove, [(Joined, "X"), (Invited, "X")], Contradicted),
+            (Remove, [(InvitationExpired, "X"), (Joined, "X")], Contradicted),
+            (Remove, [(InvitationExpired, "X"), (InvitationExpired, "X")], Confirmed),
+            (Invite, [(Joined, "X"), (Invited, "X")], Confirmed),
+            (Invite, [(Invited, "X"), (InvitationExpired, "X")], Contradicted),
+            (ChangeRole, [(Joined, "EDITOR"), (Invited, "EDITOR")], Confirmed),
+            (ChangeRole, [(Joined, "EDITOR"), (Joined, "X")], Contradicted),
+        ];
+        for (operation, entries, expected) in table {
+            let [first, second] = entries.map(|(membership, role)| member("m1", membership, role));
+            let unmatched = SeenMember {
+                member: None,
+                email: Some("JO@example.com ".to_owned()),
+                ..second.clone()
+            };
+            for second in [second, unmatched] {
+                let mut members = vec![first.clone(), second];
+                for _ in 0..2 {
+                    members.reverse();
+                    let snapshot = snapshot(members.clone(), Vec::new());
+                    let judged = judge(&wanted(operation), &Sightings::new(&snapshot), false);
+                    assert_eq!(judged.verdict, expected, "{operation} by {members:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_entries_the_strongest_is_remembered() {
+        let roles =
+            [("A", Membership::Joined), ("B", Membership::Joined), ("C", Membership::Invited)];
+        let mut members: Vec<_> = roles.map(|(role, standing)| member("m1", standing, role)).into();
+        for _ in 0..2 {
+            members.reverse();
+            let snapshot = snapshot(members.clone(), Vec::new());
+            let observed =
+                Sightings::new(&snapshot).observed(&wanted(Operation::Remove).identity());
+            let expected =
+                Observed { membership: "joined".to_owned(), entitlements: vec!["B".to_owned()] };
+            assert_eq!(observed, Some(expected));
+        }
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 
 pub mod store;
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use super::report::{Intent, Listed, Wishes};
 use crate::backend::{Snapshot, UpdateReport};
 use crate::config;
+use crate::identity::{Directory, Keys, normal};
 use crate::membership::{Membership, Operation, SeenMember};
 
 /// What is known of a report before its apply.
@@ -36,6 +38,8 @@ pub struct Facts {
     pub last_administrator: bool,
     /// Those of the removed who were let in since the snapshot began: it is older than they are.
     pub let_in_meanwhile: u32,
+    /// Those of the removed who cannot be told from other members by what the report says of them.
+    pub ambiguous: u32,
     /// Whether what Cerby knows is not what the report starts from, or could not be read whole.
     pub changed_underneath: bool,
     /// Whether a person approved exactly this report.
@@ -59,50 +63,95 @@ pub struct Removals<'a> {
     pub administrator_roles: &'a [String],
 }
 
+/// Somebody whom a report removes, with all of what Cerby knows about them: one person may have several entries.
+#[derive(Default)]
+struct Removed<'a> {
+    entries: Vec<(&'a Keys<'a>, &'a SeenMember)>,
+}
+
+impl<'a> Removed<'a> {
+    fn is_any(&self, is_one: impl Fn(&SeenMember) -> bool) -> bool {
+        self.entries.iter().any(|(_, seen)| is_one(seen))
+    }
+
+    /// Whether the entries may be of several people, and nothing tells whom the report means.
+    fn is_ambiguous(&self) -> bool {
+        let several = |key: fn(&'a Keys<'a>) -> Option<&'a str>| {
+            let mut keys = self.entries.iter().filter_map(|(keys, _)| key(keys));
+            let first = keys.next();
+            keys.any(|other| Some(other) != first)
+        };
+        several(Keys::id) || several(Keys::email)
+    }
+}
+
 impl Removals<'_> {
     /// The facts, but for the report's own numbers and the past.
     pub fn judge(&self, facts: Facts) -> Facts {
-        let (listed, wishes) =
-            (Listed::new(&self.update.removed_members), Wishes::new(self.intents));
-        let (removed, kept): (Vec<_>, Vec<_>) =
-            self.known.members.iter().partition(|seen| listed.holds(seen));
-        let wish = |seen: &SeenMember| wishes.of(seen);
-        let unexpected: Vec<_> = removed
-            .iter()
-            .filter(|seen| wish(seen).is_none_or(|one| one.wanted.operation != Operation::Remove))
+        let listed = Listed::new(&self.update.removed_members);
+        let wishes = Wishes::new(self.intents);
+        let known: Vec<_> = self.known.members.iter().map(|seen| (seen.keys(), seen)).collect();
+        let mut found: HashSet<usize> = HashSet::new();
+        let mut removed: BTreeMap<usize, Removed<'_>> = BTreeMap::new();
+        let mut kept = Vec::new();
+        for (keys, seen) in &known {
+            let places = listed.places(keys);
+            found.extend(&places);
+            // One person whom the report lists twice is one person.
+            match places.first() {
+                Some(place) => removed.entry(*place).or_default().entries.push((keys, seen)),
+                None => kept.push((keys, *seen)),
+            }
+        }
+        let gone: Directory<'_, ()> = removed
+            .values()
+            .flat_map(|one| &one.entries)
+            .map(|(keys, _)| ((*keys).clone(), ()))
             .collect();
-        let let_in = unexpected.iter().filter(|seen| {
-            wish(seen).and_then(|one| one.worked_at).is_some_and(|at| at >= self.started_at)
+        // Another entry of somebody who is removed administrates nothing.
+        kept.retain(|(keys, _)| gone.find(keys, |entry| entry.fit(keys)).is_empty());
+
+        let of = |keys: &Keys<'_>| wishes.of(keys);
+        let is_asked_for = |one: &&Removed<'_>| {
+            let mut wishes = one.entries.iter().filter_map(|(keys, _)| of(keys)).peekable();
+            wishes.peek().is_some() && wishes.all(|one| one.wanted.operation == Operation::Remove)
+        };
+        let unexpected: Vec<_> = removed.values().filter(|one| !is_asked_for(one)).collect();
+        let let_in = unexpected.iter().filter(|one| {
+            let mut worked_at = one.entries.iter().filter_map(|(keys, _)| of(keys)?.worked_at);
+            worked_at.any(|at| at >= self.started_at)
         });
-        let protected =
-            unexpected.iter().filter(|seen| seen.marks.is_exempt || seen.marks.is_guest);
-        let administrates = |seen: &&SeenMember| self.is_administrator(seen);
+        let is_protected = |seen: &SeenMember| seen.marks.is_exempt || seen.marks.is_guest;
+        let administrates = |seen: &SeenMember| self.is_administrator(seen);
         Facts {
             unexpected: count(unexpected.len()),
-            protected: count(protected.count()),
+            protected: count(unexpected.iter().filter(|one| one.is_any(is_protected)).count()),
             let_in_meanwhile: count(let_in.count()),
-            own_account: removed.iter().any(|seen| self.is_own_account(seen)),
-            last_administrator: removed.iter().any(administrates)
-                && !kept.iter().any(administrates),
+            ambiguous: count(removed.values().filter(|one| one.is_ambiguous()).count()),
+            own_account: self.is_own_account_removed(&removed),
+            last_administrator: removed.values().any(|one| one.is_any(administrates))
+                && !kept.iter().any(|(_, seen)| administrates(seen)),
             changed_underneath: !self.known.is_complete()
-                || removed.len() != self.update.removed_members.len(),
+                || found.len() != self.update.removed_members.len(),
             ..facts
         }
     }
 
+    /// Whether what Cerby or the report tells of the removed is the own account, by any name: it is better held once too
+    /// often.
+    fn is_own_account_removed(&self, removed: &BTreeMap<usize, Removed<'_>>) -> bool {
+        let Some(own) = self.own_account.map(normal) else { return false };
+        let is_own = |keys: &Keys<'_>| keys.show(&own);
+        removed.values().flat_map(|one| &one.entries).any(|(keys, _)| is_own(keys))
+            || self.update.removed_members.iter().any(|one| is_own(&one.keys()))
+    }
+
     fn is_administrator(&self, seen: &SeenMember) -> bool {
         let is_one = |role: &String| {
-            self.administrator_roles.iter().any(|known| known.trim().eq_ignore_ascii_case(role))
+            self.administrator_roles.iter().any(|known| normal(known) == normal(role))
         };
         seen.membership == Membership::Joined
             && (seen.marks.is_owner || seen.entitlements.iter().any(is_one))
-    }
-
-    fn is_own_account(&self, seen: &SeenMember) -> bool {
-        let names = [&seen.member, &seen.email, &seen.username];
-        self.own_account.is_some_and(|own| {
-            names.iter().any(|name| name.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(own)))
-        })
     }
 }
 
@@ -173,6 +222,12 @@ fn doubt(limits: &config::Guard, facts: &Facts) -> Option<String> {
         return Some(format!(
             "Applying this would remove {} exempt members or guests",
             facts.protected
+        ));
+    }
+    if facts.ambiguous > 0 {
+        return Some(format!(
+            "Applying this would remove {} who cannot be told from other members",
+            facts.ambiguous
         ));
     }
     too_many(limits, facts, total)

@@ -81,6 +81,7 @@ fn reports_are_ruled_by_this_table() {
         ("exempt or guest", Facts { protected: 1, unexpected: 1, ..facts() }, "hold", "apply"),
         ("the last administrator", Facts { last_administrator: true, ..facts() }, "hold", "apply"),
         ("the automation's own account", Facts { own_account: true, ..facts() }, "hold", "apply"),
+        ("not told from others", Facts { ambiguous: 1, ..facts() }, "hold", "apply"),
         ("changed underneath", Facts { changed_underneath: true, ..facts() }, "refuse", "refuse"),
         ("let in meanwhile", Facts { let_in_meanwhile: 1, ..facts() }, "refuse", "refuse"),
     ];
@@ -117,10 +118,22 @@ fn wish(id: &str, operation: Operation, worked_at: Option<DateTime<Utc>>) -> Int
     Intent { task: 1, wanted, worked_at }
 }
 
+fn reported(id: Option<&str>, email: Option<&str>) -> Reported {
+    Reported { member: id.map(str::to_owned), email: email.map(str::to_owned), username: None }
+}
+
 /// What is found of a report that removes these of the members.
 fn judged(known: &Snapshot, removed: &[&str], intents: &[Intent], own: Option<&str>) -> Facts {
-    let reported =
-        |id: &&str| Reported { member: Some((*id).to_owned()), email: None, username: None };
+    judged_of(known, removed.iter().map(|id| reported(Some(id), None)).collect(), intents, own)
+}
+
+fn judged_of(
+    known: &Snapshot,
+    removed: Vec<Reported>,
+    intents: &[Intent],
+    own: Option<&str>,
+) -> Facts {
+    let facts = Facts { removed: count(removed.len()), ..Facts::default() };
     let update = UpdateReport {
         id: "r1".to_owned(),
         created_at: None,
@@ -128,7 +141,7 @@ fn judged(known: &Snapshot, removed: &[&str], intents: &[Intent], own: Option<&s
         members_total: None,
         applied: false,
         new_members: vec![],
-        removed_members: removed.iter().map(reported).collect(),
+        removed_members: removed,
         changed_members: vec![],
     };
     let removals = Removals {
@@ -139,7 +152,7 @@ fn judged(known: &Snapshot, removed: &[&str], intents: &[Intent], own: Option<&s
         own_account: own,
         administrator_roles: &limits().administrator_roles,
     };
-    removals.judge(Facts { removed: count(removed.len()), ..Facts::default() })
+    removals.judge(facts)
 }
 
 fn known(members: Vec<SeenMember>) -> Snapshot {
@@ -213,6 +226,72 @@ fn a_report_about_others_than_cerby_knows_has_changed_underneath() {
     assert!(judged(&whole, &["lee"], &[], None).changed_underneath);
     let partial = Snapshot { gaps: vec![Gap::TotalDiffers], ..whole };
     assert!(judged(&partial, &["jo"], &[], None).changed_underneath);
+}
+
+/// Somebody whom Cerby has not matched.
+fn stranger(email: &str, role: &str) -> SeenMember {
+    SeenMember { member: None, email: Some(email.to_owned()), ..member("", role) }
+}
+
+#[test]
+fn the_own_account_is_known_in_every_spelling_and_by_the_report_alone() {
+    let bot = SeenMember { email: Some("jörg@example.com".to_owned()), ..member("b1", "EDITOR") };
+    for own in ["JÖRG@EXAMPLE.COM", " jo\u{308}rg@example.com", "jörg_example.com#EXT#@t.example"]
+    {
+        let facts = judged(&known(vec![bot.clone()]), &["b1"], &[], Some(own));
+        assert!(facts.own_account, "{own}");
+    }
+    let nameless = SeenMember { email: None, ..bot };
+    let removed = vec![reported(Some("b1"), Some("JÖRG@example.com"))];
+    let own = Some("jörg@example.com");
+    assert!(judged_of(&known(vec![nameless]), removed, &[], own).own_account);
+    let others = known(vec![member("jo", "EDITOR")]);
+    assert!(!judged(&others, &["jo"], &[], Some(" \u{200b}")).own_account);
+}
+
+#[test]
+fn another_entry_of_the_last_administrator_is_no_second_administrator() {
+    let known = known(vec![
+        SeenMember { email: Some("jörg@example.com".to_owned()), ..member("a1", " Admin") },
+        stranger("JÖRG@example.com ", "ADMIN"),
+        member("kim", "EDITOR"),
+    ]);
+    for removed in [reported(Some("a1"), None), reported(None, Some("jo\u{308}rg@example.com"))] {
+        let facts = judged_of(&known, vec![removed], &[], None);
+        assert!(facts.last_administrator && !facts.changed_underneath);
+        assert_eq!((facts.unexpected, facts.ambiguous), (1, 0), "one person, however often listed");
+    }
+}
+
+#[test]
+fn the_removed_are_found_by_what_report_and_cerby_both_tell() {
+    let known = known(vec![
+        SeenMember { username: Some("jo".to_owned()), ..stranger("jo@example.com", "EDITOR") },
+        member("kim", "EDITOR"),
+        SeenMember { email: Some("two@example.com".to_owned()), ..member("t1", "EDITOR") },
+        SeenMember { email: Some("two@example.com".to_owned()), ..member("t2", "EDITOR") },
+    ]);
+    let asked = [wish("jo", Operation::Remove, None)];
+    // Whom the report names; whether that is somebody else than Cerby knows, unexpected or ambiguous.
+    let table = [
+        (vec![reported(None, Some("JO@example.com"))], (false, 0, 0)),
+        (vec![reported(Some("jo"), Some("jo@example.com"))], (false, 0, 0)),
+        (
+            vec![reported(None, Some("jo@example.com")), reported(None, Some("Jo@example.com"))],
+            (false, 0, 0),
+        ),
+        (vec![reported(None, Some("kim@example.com"))], (false, 1, 0)),
+        (vec![reported(None, Some("two@example.com"))], (false, 1, 1)),
+        (vec![reported(Some("t1"), Some("two@example.com"))], (false, 1, 0)),
+        (vec![reported(None, Some("lee@example.com"))], (true, 0, 0)),
+        (vec![reported(Some("lee"), Some("kim@example.com"))], (true, 0, 0)),
+    ];
+    for (removed, expected) in table {
+        let case = format!("{removed:?}");
+        let facts = judged_of(&known, removed, &asked, None);
+        let found = (facts.changed_underneath, facts.unexpected, facts.ambiguous);
+        assert_eq!(found, expected, "{case}");
+    }
 }
 
 proptest! {

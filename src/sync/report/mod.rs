@@ -5,7 +5,7 @@
 
 pub mod store;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::backend::{Gap, Reported, Snapshot, UpdateReport};
+use crate::identity::{Directory, Keys};
 use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
 
 /// People whom a stored report names at most, the weightiest classes first; its counts are of all.
@@ -32,7 +33,7 @@ pub enum Class {
     Exempt,
     /// From outside the directory.
     Guest,
-    /// Invited, and the invitation can no longer be accepted.
+    /// Invited, and the invitation can no longer be accepted, or nobody knows whether it can.
     ExpiredInvite,
     /// Invited, not accepted yet.
     PendingInvite,
@@ -102,24 +103,24 @@ pub struct Report {
 pub fn classify(snapshot: &Snapshot, intents: &[Intent], update: Option<&UpdateReport>) -> Report {
     let wishes = Wishes::new(intents);
     let update = Update::new(update);
-    let emails = shared(snapshot, |seen| seen.email.as_deref().map(str::to_lowercase));
-    let ids = shared(snapshot, |seen| seen.member.clone());
+    let keys: Vec<_> = snapshot.members.iter().map(SeenMember::keys).collect();
+    let emails = shared(keys.iter().map(Keys::email));
+    let ids = shared(snapshot.members.iter().map(|seen| seen.member.as_deref()));
     let mut differences = Vec::new();
     let mut matched = 0;
     let mut seen_tasks = HashSet::new();
-    for seen in &snapshot.members {
-        if update.removed.holds(seen) {
+    for (seen, keys) in snapshot.members.iter().zip(&keys) {
+        if update.removed.holds(keys) {
             continue;
         }
-        let intent = wishes.of(seen);
+        let intent = wishes.of(keys);
         seen_tasks.extend(intent.map(|intent| intent.task));
-        let email = seen.email.as_deref().map(str::to_lowercase);
-        let (class, why) = if email.is_some_and(|email| emails.contains(&email))
-            || seen.member.as_ref().is_some_and(|id| ids.contains(id))
+        let (class, why) = if keys.email().is_some_and(|email| emails.contains(email))
+            || seen.member.as_deref().is_some_and(|id| ids.contains(id))
         {
             (Class::Ambiguous, "another member has the same id or email".to_owned())
         } else {
-            class_of(seen, intent, &update)
+            class_of(seen, keys, intent, &update)
         };
         match class {
             Class::Matched => matched += 1,
@@ -165,7 +166,12 @@ pub fn stored(snapshot: &Snapshot, found: &Report, update: Option<&UpdateReport>
     })
 }
 
-fn class_of(seen: &SeenMember, intent: Option<&Intent>, update: &Update<'_>) -> (Class, String) {
+fn class_of(
+    seen: &SeenMember,
+    keys: &Keys<'_>,
+    intent: Option<&Intent>,
+    update: &Update<'_>,
+) -> (Class, String) {
     let said = |class, why: &str| (class, why.to_owned());
     let observed =
         intent.map(|intent| (intent.wanted.operation, intent.wanted.compare(Some(seen))));
@@ -183,11 +189,14 @@ fn class_of(seen: &SeenMember, intent: Option<&Intent>, update: &Update<'_>) -> 
             said(Class::Unexpected, "no member any more, with grants on assets left over")
         }
         Membership::InvitationExpired => said(Class::ExpiredInvite, "the invitation has expired"),
+        Membership::InvitationUnclear => {
+            said(Class::ExpiredInvite, "an invitation in an unknown state")
+        }
         Membership::Invited => said(Class::PendingInvite, "invited, not accepted yet"),
         Membership::Joined if seen.member.is_none() => {
             said(Class::Unexpected, "nobody whom Cerby knows")
         }
-        Membership::Joined if update.new.holds(seen) && !lets_in => {
+        Membership::Joined if update.new.holds(keys) && !lets_in => {
             said(Class::Unexpected, "joined without Cerby")
         }
         Membership::Joined => match observed {
@@ -195,7 +204,7 @@ fn class_of(seen: &SeenMember, intent: Option<&Intent>, update: &Update<'_>) -> 
                 (Class::WrongRole, observed.describe(Operation::ChangeRole))
             }
             Some((Operation::ChangeRole, _)) => said(Class::Matched, ""),
-            _ if update.changed.holds(seen) => {
+            _ if update.changed.holds(keys) => {
                 said(Class::WrongRole, "has other roles than Cerby knew")
             }
             _ => said(Class::Matched, ""),
@@ -229,38 +238,17 @@ fn missing(intent: &Intent) -> Option<Difference> {
     })
 }
 
-/// The latest wishes, by member id.
-pub(super) struct Wishes<'a> {
-    by_id: HashMap<&'a str, &'a Intent>,
-    /// By email and by name in the app, in lower case; with their place among all.
-    by_name: HashMap<String, Vec<(usize, &'a Intent)>>,
-}
+/// The latest wishes, by whom they are about.
+pub(super) struct Wishes<'a>(Directory<'a, &'a Intent>);
 
 impl<'a> Wishes<'a> {
     pub(super) fn new(all: &'a [Intent]) -> Self {
-        let by_id = all.iter().map(|intent| (intent.wanted.member.as_str(), intent)).collect();
-        let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
-        for (place, intent) in all.iter().enumerate() {
-            let names = [Some(&intent.wanted.email), intent.wanted.username.as_ref()];
-            for name in names.into_iter().flatten() {
-                by_name.entry(name.to_ascii_lowercase()).or_default().push((place, intent));
-            }
-        }
-        Self { by_id, by_name }
+        Self(all.iter().map(|intent| (intent.wanted.keys(), intent)).collect())
     }
 
-    pub(super) fn of(&self, seen: &SeenMember) -> Option<&'a Intent> {
-        match &seen.member {
-            Some(id) => self.by_id.get(id.as_str()).copied(),
-            None => [&seen.email, &seen.username]
-                .into_iter()
-                .flatten()
-                .filter_map(|name| self.by_name.get(&name.to_ascii_lowercase()))
-                .flatten()
-                .filter(|(_, intent)| intent.wanted.is_about(seen))
-                .min_by_key(|(place, _)| *place)
-                .map(|(_, intent)| *intent),
-        }
+    /// The wish that decides about an entry: the first that is about it.
+    pub(super) fn of(&self, entry: &Keys<'_>) -> Option<&'a Intent> {
+        self.0.find(entry, |wanted| wanted.are_of(entry)).first().map(|intent| **intent)
     }
 }
 
@@ -283,10 +271,12 @@ impl<'a> Update<'a> {
 
     /// Those whom Cerby knew and the app no longer has, unless that was wanted or is told by the wish itself.
     fn lost(&self, wishes: &Wishes<'a>) -> Vec<Difference> {
-        let unwanted =
-            self.removed.people.iter().filter(|one| {
-                one.member.as_deref().is_none_or(|id| !wishes.by_id.contains_key(id))
-            });
+        let unwanted = self
+            .removed
+            .0
+            .all()
+            .map(|(_, one)| *one)
+            .filter(|one| wishes.of(&one.keys()).is_none());
         unwanted
             .map(|one| Difference {
                 class: Class::Missing,
@@ -301,37 +291,29 @@ impl<'a> Update<'a> {
     }
 }
 
-/// People of a report, known as the report knows them.
-pub(super) struct Listed<'a> {
-    people: &'a [Reported],
-    ids: HashSet<&'a str>,
-    unmatched: HashSet<(Option<&'a str>, Option<&'a str>)>,
-}
+/// People of a report, found by what the report and an entry both tell of them.
+pub(super) struct Listed<'a>(Directory<'a, (usize, &'a Reported)>);
 
 impl<'a> Listed<'a> {
     pub(super) fn new(people: &'a [Reported]) -> Self {
-        let unmatched = people.iter().filter(|one| one.member.is_none());
-        Self {
-            people,
-            ids: people.iter().filter_map(|one| one.member.as_deref()).collect(),
-            unmatched: unmatched
-                .map(|one| (one.email.as_deref(), one.username.as_deref()))
-                .collect(),
-        }
+        Self(people.iter().enumerate().map(|(place, one)| (one.keys(), (place, one))).collect())
     }
 
-    pub(super) fn holds(&self, seen: &SeenMember) -> bool {
-        match &seen.member {
-            Some(id) => self.ids.contains(id.as_str()),
-            None => self.unmatched.contains(&(seen.email.as_deref(), seen.username.as_deref())),
-        }
+    fn holds(&self, entry: &Keys<'_>) -> bool {
+        !self.places(entry).is_empty()
+    }
+
+    /// The places in the list of those whom an entry is about.
+    pub(super) fn places(&self, entry: &Keys<'_>) -> Vec<usize> {
+        let people = self.0.find(entry, |one| one.fit(entry));
+        people.into_iter().map(|(place, _)| *place).collect()
     }
 }
 
 /// The keys that more than one member has.
-fn shared(snapshot: &Snapshot, key: impl Fn(&SeenMember) -> Option<String>) -> HashSet<String> {
+fn shared<'a>(keys: impl Iterator<Item = Option<&'a str>>) -> HashSet<&'a str> {
     let mut once = HashSet::new();
-    snapshot.members.iter().filter_map(key).filter(|key| !once.insert(key.clone())).collect()
+    keys.flatten().filter(|key| !once.insert(*key)).collect()
 }
 
 /// A hash of everybody seen that does not depend on their order.

@@ -2,8 +2,9 @@
 
 use super::Intent;
 use crate::database::PgPool;
+use crate::identity::Identity;
 use crate::member::watch::Watch;
-use crate::membership::{Identity, Observed, Operation, UnknownWord, Wanted};
+use crate::membership::{Observed, Operation, UnknownWord, Wanted};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;
 

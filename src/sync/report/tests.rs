@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -155,6 +157,27 @@ fn a_stranger_is_known_by_the_email_that_the_report_gives() {
     };
     let report = classify(&snapshot(vec![stranger]), &[], Some(&gone));
     assert_eq!((report.counts[&Class::Missing], report.counts[&Class::Unexpected]), (1, 0));
+}
+
+#[test]
+fn one_person_in_two_spellings_is_one_for_the_report() {
+    let stranger =
+        |email: &str| SeenMember { member: None, email: Some(email.to_owned()), ..somebody("") };
+    let members = vec![stranger("JÖRG@example.com"), stranger("jo\u{308}rg@example.com ")];
+    let report = classify(&snapshot(members.clone()), &[], None);
+    assert_eq!(report.counts[&Class::Ambiguous], 2);
+    let mut invite = wish(1, Operation::Invite, "m1");
+    invite.wanted.email = "jörg@example.com".to_owned();
+    let report = classify(&snapshot(members), &[invite.clone()], None);
+    assert_eq!(report.counts[&Class::Missing], 0, "whoever is wanted is there");
+    let email = Some("JÖRG@EXAMPLE.COM".to_owned());
+    let gone = UpdateReport {
+        removed_members: vec![Reported { member: None, email, username: None }],
+        ..update(&[], &[], &[])
+    };
+    invite.wanted.operation = Operation::Remove;
+    let report = classify(&snapshot(vec![stranger("jörg@example.com")]), &[invite], Some(&gone));
+    assert_eq!((report.counts[&Class::Missing], report.counts[&Class::Unexpected]), (0, 0));
 }
 
 proptest! {

@@ -35,7 +35,8 @@ pub fn after_snapshot(
     let membership = match seen {
         Sighting::Unclear(_) => return due.then_some(Outcome::Retry),
         Sighting::Absent => None,
-        Sighting::Present(seen) => Some(seen.membership),
+        // Whoever is in by one of several entries is in.
+        Sighting::Present(entries) => entries.iter().map(|seen| seen.membership).min(),
     };
     let steady = || due.then_some(if last { Outcome::End } else { Outcome::Look });
     match (operation, membership) {
@@ -45,7 +46,9 @@ pub fn after_snapshot(
         (_, Some(Membership::Invited)) => steady(),
         (_, Some(Membership::InvitationExpired)) => Some(Outcome::Expired),
         // What was just proven may not show yet.
-        (_, None | Some(Membership::AssetsOnly)) => due.then_some(Outcome::Vanished),
+        (_, None | Some(Membership::AssetsOnly | Membership::InvitationUnclear)) => {
+            due.then_some(Outcome::Vanished)
+        }
     }
 }
 
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_sight_of_somebody_watched_has_one_outcome() {
-        use Membership::{AssetsOnly, InvitationExpired, Invited, Joined};
+        use Membership::{AssetsOnly, InvitationExpired, InvitationUnclear, Invited, Joined};
         use Operation::{Invite, Remove};
         use Outcome::{Accepted, End, Expired, Look, Retry, Returned, Vanished};
         let member = |membership| SeenMember {
@@ -74,7 +77,9 @@ mod tests {
             (Remove, Some(Joined), [Some(Returned); 3]),
             (Remove, Some(Invited), [Some(Returned); 3]),
             (Remove, Some(AssetsOnly), [Some(Returned); 3]),
+            (Remove, Some(InvitationUnclear), [Some(Returned); 3]),
             (Invite, None, [None, Some(Vanished), Some(Vanished)]),
+            (Invite, Some(InvitationUnclear), [None, Some(Vanished), Some(Vanished)]),
             (Invite, Some(AssetsOnly), [None, Some(Vanished), Some(Vanished)]),
             (Invite, Some(Invited), [None, Some(Look), Some(End)]),
             (Invite, Some(Joined), [Some(Accepted); 3]),
@@ -82,11 +87,16 @@ mod tests {
         ];
         for (operation, membership, expected) in table {
             let seen = membership.map(member);
-            let sight = seen.as_ref().map_or(Sighting::Absent, Sighting::Present);
+            let sight =
+                seen.as_ref().map_or(Sighting::Absent, |seen| Sighting::Present(vec![seen]));
             let times = [(false, false), (true, false), (true, true)];
             let outcomes = times.map(|(due, last)| after_snapshot(operation, &sight, due, last));
             assert_eq!(outcomes, expected, "{operation} {membership:?}");
         }
+        let twice = [member(Invited), member(Joined)];
+        let twice = Sighting::Present(twice.iter().collect());
+        assert_eq!(after_snapshot(Remove, &twice, false, false), Some(Returned));
+        assert_eq!(after_snapshot(Invite, &twice, false, false), Some(Accepted));
         let unclear = Sighting::Unclear(String::new());
         for operation in [Invite, Remove] {
             assert_eq!(after_snapshot(operation, &unclear, true, true), Some(Retry));
