@@ -42,7 +42,7 @@ const BAD_ROW_PAUSE: Duration = Duration::from_secs(60);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Integrations that arrivals woke are let sleep this often.
-const SLEEPLESS_AT_MOST: Duration = Duration::from_secs(1);
+const LET_SLEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Orders new rows as they come, until `stop`.
 pub async fn run(
@@ -98,7 +98,7 @@ struct Rest {
 impl Rest {
     fn is_due(&mut self) -> bool {
         let is_due =
-            self.ordered && self.last.is_none_or(|last| last.elapsed() >= SLEEPLESS_AT_MOST);
+            self.ordered && self.last.is_none_or(|last| last.elapsed() >= LET_SLEEP_EVERY);
         if is_due {
             *self = Self { ordered: false, last: Some(Instant::now()) };
         }

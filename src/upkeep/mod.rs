@@ -173,9 +173,7 @@ async fn remind(pool: &PgPool, every_s: u64) -> Result<(), StoreError> {
 
 /// One WARN for each integration and operation, however many actions are late.
 fn say_overdue(overdue: &[Overdue]) {
-    let mut count: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
     for Overdue { id, workspace, integration, operation } in overdue {
-        *count.entry((workspace, integration, operation)).or_default() += 1;
         emit!(
             ACTION_OVERDUE,
             action.id = id,
@@ -185,7 +183,7 @@ fn say_overdue(overdue: &[Overdue]) {
             "Past its deadline"
         );
     }
-    for ((workspace, integration, operation), actions) in count {
+    for ((workspace, integration, operation), actions) in late(overdue) {
         emit!(
             ACTIONS_OVERDUE,
             workspace.id = workspace,
@@ -195,6 +193,17 @@ fn say_overdue(overdue: &[Overdue]) {
             "Past their deadlines"
         );
     }
+}
+
+/// How many actions are late, by workspace, integration and operation.
+fn late(overdue: &[Overdue]) -> BTreeMap<(&str, &str, &str), usize> {
+    let mut count = BTreeMap::new();
+    for Overdue { workspace, integration, operation, .. } in overdue {
+        *count
+            .entry((workspace.as_str(), integration.as_str(), operation.as_str()))
+            .or_default() += 1;
+    }
+    count
 }
 
 fn days(days: u32) -> i32 {
@@ -219,4 +228,30 @@ async fn delete(
         emit!(UPKEEP_DELETED, tasks = swept.deleted, actions, events, "Past their retention");
     }
     Ok(swept.up_to.is_some() || actions.max(events) >= i64::from(batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_late_actions_of_one_integration_are_one_warning_for_each_operation() {
+        let overdue = |workspace: &str, integration: &str, operation: &str| Overdue {
+            id: 0,
+            workspace: workspace.to_owned(),
+            integration: integration.to_owned(),
+            operation: operation.to_owned(),
+        };
+        let mut all: Vec<_> = (0..500).map(|_| overdue("acme", "app", "remove")).collect();
+        all.extend([overdue("acme", "app", "invite"), overdue("globex", "app", "remove")]);
+        let late: Vec<_> = late(&all).into_iter().collect();
+        assert_eq!(
+            late,
+            [
+                (("acme", "app", "invite"), 1),
+                (("acme", "app", "remove"), 500),
+                (("globex", "app", "remove"), 1),
+            ]
+        );
+    }
 }
