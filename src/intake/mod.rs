@@ -97,8 +97,7 @@ struct Rest {
 
 impl Rest {
     fn is_due(&mut self) -> bool {
-        let is_due =
-            self.ordered && self.last.is_none_or(|last| last.elapsed() >= LET_SLEEP_EVERY);
+        let is_due = self.ordered && self.last.is_none_or(|last| last.elapsed() >= LET_SLEEP_EVERY);
         if is_due {
             *self = Self { ordered: false, last: Some(Instant::now()) };
         }
