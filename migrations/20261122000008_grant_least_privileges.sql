@@ -23,8 +23,8 @@ grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 -- An operator moves an action, decides on a held report, asks for a snapshot, pauses, resumes, limits and protects an
--- integration, cancels a task, and sends actions back to automation. Privileges on columns and not on tables: nobody but the daemon
--- may lock a table.
+-- integration, cancels a task, and sends actions back to automation. Privileges on columns and not on tables: nobody but
+-- the daemon may lock a table.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
 grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles,
@@ -36,8 +36,9 @@ grant execute on function reconciler.request_snapshot(text, text), reconciler.ca
     to reconciler_operator, reconciler_daemon;
 
 -- What the backend asked for stays as it was asked.
-grant update (state, ordered_at, needs_no_automation, attempts, next_attempt_at, last_error, superseded_by, cancel_reason, returned_at, trying_since,
-              unanswered_since, effects_possible_until, closed_at, closed_reason)
+grant update (state, ordered_at, needs_no_automation, attempts, next_attempt_at, last_error, superseded_by,
+              cancel_reason, returned_at, trying_since, unanswered_since, effects_possible_until, closed_at,
+              closed_reason)
     on reconciler.automation_tasks to reconciler_daemon;
 grant insert, delete on reconciler.automation_tasks to reconciler_daemon;
 grant select, insert, update, delete

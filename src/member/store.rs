@@ -216,8 +216,8 @@ fn list(ids: &[i64]) -> String {
     format!("{{{}}}", ids.join(","))
 }
 
-/// Gives the next request of these members its turn, where nobody else has it and no action goes first. The one place that says when a request is due that had to wait: never before now, nor before former attempts have
-/// settled.
+/// Gives the next request of these members its turn, where nobody else has it and no action goes first. The one place
+/// that says when a request is due that had to wait: never before now, nor before former attempts have settled.
 ///
 /// A statement of its own after the one that ended a turn: only a new snapshot of the database sees what came to wait
 /// behind it meanwhile (solid_queue#456 was this lost wake-up).
@@ -249,8 +249,8 @@ pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Resu
             ) t
         ), given as (
             update reconciler.members m
-            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove', ready_needs_no_automation = n.needs_no_automation,
-                next_attempt_at = n.due,
+            set ready_task_id = n.id, ready_is_removal = n.operation = 'remove',
+                ready_needs_no_automation = n.needs_no_automation, next_attempt_at = n.due,
                 blocked_task_ids = m.blocked_task_ids[2:], trying_since = n.trying_since,
                 member_email = n.member_email, member_username = n.member_username,
                 desired_task_id = case when n.is_latest then n.id else m.desired_task_id end,

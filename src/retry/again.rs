@@ -63,8 +63,9 @@ pub async fn reopen(
         "-- reopen_tasks
          with reopened as (
              update reconciler.automation_tasks t
-             set state = 'pending', needs_no_automation = false, attempts = 0, next_attempt_at = clock_timestamp(), trying_since = null,
-                 closed_at = null, closed_reason = null, returned_at = clock_timestamp()
+             set state = 'pending', needs_no_automation = false, attempts = 0,
+                 next_attempt_at = clock_timestamp(), trying_since = null, closed_at = null, closed_reason = null,
+                 returned_at = clock_timestamp()
              from unnest($1::bigint[], $2::text[]) r (id, reason)
              cross join lateral (
                  select k.ctid as place from reconciler.automation_tasks k where k.id = r.id and k.state = 'escalated'
