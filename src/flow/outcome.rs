@@ -96,15 +96,13 @@ struct Outcome<'a> {
     sign: Sign,
 }
 
-type Tx = Transaction;
-
 impl Outcome<'_> {
-    async fn begin(&self) -> Result<Tx, StoreError> {
+    async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(begin(&self.recorder.pool).await?)
     }
 
     /// Moves the integration's breaker by what the step showed, and commits both.
-    async fn commit(&self, mut tx: Tx) -> Result<(), StoreError> {
+    async fn commit(&self, mut tx: Transaction) -> Result<(), StoreError> {
         let moved = self.move_breaker(&mut tx).await?;
         tx.commit().await?;
         if let Some(moved) = moved {
@@ -133,14 +131,19 @@ impl Outcome<'_> {
         Ok(moved)
     }
 
-    async fn append(&self, tx: &mut Tx, what: &str, detail: Value) -> Result<(), StoreError> {
+    async fn append(
+        &self,
+        tx: &mut Transaction,
+        what: &str,
+        detail: Value,
+    ) -> Result<(), StoreError> {
         let (workspace, task) = (&self.task.key.workspace, self.task.id);
         Ok(history::append(tx, &[Happened { what, workspace, task, detail }]).await?)
     }
 
     async fn close(
         &self,
-        tx: &mut Tx,
+        tx: &mut Transaction,
         state: EndState,
         reason: &str,
         failed_attempt: bool,
@@ -151,7 +154,7 @@ impl Outcome<'_> {
 
     async fn release(
         &self,
-        tx: &mut Tx,
+        tx: &mut Transaction,
         after: Duration,
         goes_on: GoesOn<'_>,
     ) -> Result<Result<(), LeaseLost>, StoreError> {

@@ -55,7 +55,7 @@ pub async fn run(
     let policy = Policy::new(&config);
     let mut start = ScanStart::new(Instant::now());
     let full = usize::try_from(config.intake.batch).unwrap_or(usize::MAX);
-    let mut rest = Rest::default();
+    let mut woken = Woken::default();
     while !stop.is_cancelled() {
         let after = start.at(Instant::now());
         let ordering = order_some(&pool, &policy, after, config.intake.batch);
@@ -68,11 +68,11 @@ pub async fn run(
                 let is_full = ids.len() >= full;
                 start.advance(ids.iter().max().copied(), is_full, Instant::now());
                 bells.ordered_up_to.store(start.settled(), Ordering::Relaxed);
-                rest.ordered |= !ids.is_empty();
+                woken.any |= !ids.is_empty();
                 if is_full {
                     continue;
                 }
-                if rest.is_due()
+                if woken.may_sleep()
                     && let Err(error) = answered(config.database.patience(), let_sleep(&pool)).await
                 {
                     pulse.failed(&error);
@@ -90,16 +90,17 @@ pub async fn run(
 
 /// When integrations are let sleep that arrivals woke: claims look at each that is awake.
 #[derive(Debug, Default)]
-struct Rest {
-    ordered: bool,
-    last: Option<Instant>,
+struct Woken {
+    any: bool,
+    let_sleep: Option<Instant>,
 }
 
-impl Rest {
-    fn is_due(&mut self) -> bool {
-        let is_due = self.ordered && self.last.is_none_or(|last| last.elapsed() >= LET_SLEEP_EVERY);
+impl Woken {
+    fn may_sleep(&mut self) -> bool {
+        let is_due =
+            self.any && self.let_sleep.is_none_or(|last| last.elapsed() >= LET_SLEEP_EVERY);
         if is_due {
-            *self = Self { ordered: false, last: Some(Instant::now()) };
+            *self = Self { any: false, let_sleep: Some(Instant::now()) };
         }
         is_due
     }

@@ -309,7 +309,8 @@ pub(super) async fn place_first(
     }
     let tasks: Vec<_> = firsts.iter().map(|first| first.task).collect();
     let delays: Vec<_> = firsts.iter().map(|first| interval(first.begins.after)).collect();
-    let for_people: Vec<_> = firsts.iter().map(|first| first.begins.needs_no_automation).collect();
+    let needs_no_automation: Vec<_> =
+        firsts.iter().map(|first| first.begins.needs_no_automation).collect();
     let due = sqlx::query_as!(
         Due,
         r#"-- place_first
@@ -344,7 +345,7 @@ pub(super) async fn place_first(
         select workspace_id, integration_id, next_attempt_at as "from" from placed"#,
         &tasks,
         &delays,
-        &for_people,
+        &needs_no_automation,
     )
     .fetch_all(connection)
     .await?;
@@ -373,7 +374,8 @@ pub(super) async fn place(
     let tasks: Vec<_> = placed.iter().map(|one| one.task).collect();
     let places: Vec<_> = placed.iter().map(|one| one.place.to_owned()).collect();
     let delays: Vec<_> = placed.iter().map(|one| interval(one.begins.after)).collect();
-    let for_people: Vec<_> = placed.iter().map(|one| one.begins.needs_no_automation).collect();
+    let needs_no_automation: Vec<_> =
+        placed.iter().map(|one| one.begins.needs_no_automation).collect();
     sqlx::query!(
         "-- place_tasks
          with placed as (
@@ -390,7 +392,7 @@ pub(super) async fn place(
         &tasks,
         &places,
         &delays,
-        &for_people,
+        &needs_no_automation,
     )
     .execute(connection)
     .await?;

@@ -4,14 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::connected;
 use super::terminal::{happened, json, moment, print, table};
+use super::{acting, connected};
 use super::{refusal, returns};
 use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, Card, Line};
-use crate::store::begin_as;
 
 /// What to do with actions.
 #[derive(Debug, clap::Subcommand)]
@@ -158,7 +157,7 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
 }
 
 async fn done(pool: &PgPool, id: i64, note: Option<&str>, name: &str) -> anyhow::Result<()> {
-    let mut tx = begin_as(pool, &format!("cli:{name}")).await?;
+    let mut tx = acting(pool, name).await?;
     match store::mark_done(&mut tx, id, note).await {
         Ok(true) => tx.commit().await?,
         Ok(false) => bail!("there is no manual action {id}"),

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::connected;
 use super::refusal;
 use super::terminal::{json, print, table};
+use super::{acting, connected};
 use crate::breaker::store::{self, Line, Settings};
 use crate::database::PgPool;
 use crate::manual_action::instructions::printable;
-use crate::store::begin_as;
 
 /// What to do with integrations.
 #[derive(Debug, clap::Subcommand)]
@@ -204,7 +203,7 @@ async fn set_status(
     reason: Option<&str>,
 ) -> anyhow::Result<()> {
     let workspace = which.workspace(pool).await?;
-    let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
+    let mut tx = acting(pool, &which.name).await?;
     store::set_status(&mut tx, &workspace, &which.integration, status, reason)
         .await
         .map_err(refusal::of)?;
@@ -221,7 +220,7 @@ async fn limit(
         bail!("give --in-flight or --per-minute");
     }
     let workspace = which.workspace(pool).await?;
-    let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
+    let mut tx = acting(pool, &which.name).await?;
     store::set_limits(&mut tx, &workspace, &which.integration, in_flight, per_minute)
         .await
         .map_err(refusal::of)?;
@@ -242,7 +241,7 @@ async fn limit(
 
 async fn set(pool: &PgPool, which: &Which, settings: Settings) -> anyhow::Result<()> {
     let workspace = which.workspace(pool).await?;
-    let mut tx = begin_as(pool, &format!("cli:{}", which.name)).await?;
+    let mut tx = acting(pool, &which.name).await?;
     store::set(&mut tx, &workspace, &which.integration, &settings).await.map_err(refusal::of)?;
     tx.commit().await.context("The commit failed")?;
     print(&format!("integration {} is set: see `integrations list`\n", which.integration))

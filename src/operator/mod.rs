@@ -14,8 +14,9 @@ mod terminal;
 use std::path::Path;
 
 use crate::config::Config;
-use crate::database::PgPool;
+use crate::database::{PgPool, Transaction};
 use crate::schema;
+use crate::store::begin_as;
 
 /// The configuration, and a database whose schema is this program's.
 async fn connected(file: Option<&Path>) -> anyhow::Result<(Config, PgPool)> {
@@ -23,4 +24,9 @@ async fn connected(file: Option<&Path>) -> anyhow::Result<(Config, PgPool)> {
     let pool = schema::connect(&config.database).await?;
     schema::check(&pool).await?;
     Ok((config, pool))
+}
+
+/// Begins a transaction of a person at the command line, whom the trail names so.
+async fn acting(pool: &PgPool, name: &str) -> sqlx::Result<Transaction> {
+    begin_as(pool, &format!("cli:{name}")).await
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 
+use super::acting;
 use super::integrations::workspace_of;
 use super::refusal;
 use super::terminal::{print, table};
@@ -10,7 +11,6 @@ use crate::config::{Config, Paths};
 use crate::database::PgPool;
 use crate::manual_action::instructions::printable;
 use crate::manual_action::returns::{self, Returnable};
-use crate::store::begin_as;
 
 /// Which actions go back, and why.
 #[derive(Debug, clap::Args)]
@@ -100,7 +100,7 @@ async fn send(
 ) -> anyhow::Result<()> {
     let (code, operation) = (options.failure_code.as_deref(), options.operation.as_deref());
     let reason = &options.reason;
-    let mut tx = begin_as(pool, &format!("cli:{}", options.name)).await?;
+    let mut tx = acting(pool, &options.name).await?;
     let sent = match chosen {
         Chosen::One(id) => returns::give_back(&mut tx, *id, reason).await,
         Chosen::Of { workspace, integration } => {

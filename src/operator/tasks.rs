@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::terminal::print;
-use super::{connected, refusal};
+use super::{acting, connected, refusal};
 use crate::retry::cancel;
 
 /// What to do with tasks.
@@ -29,9 +29,9 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let (_, pool) = connected(file).await?;
     match command {
         Command::Cancel { id, reason, name } => {
-            cancel::request(&pool, &format!("cli:{name}"), id, &reason)
-                .await
-                .map_err(refusal::of)?;
+            let mut tx = acting(&pool, &name).await?;
+            cancel::request(&mut tx, id, &reason).await.map_err(refusal::of)?;
+            tx.commit().await?;
             print(&format!(
                 "Task {id} is not tried any more. It ends once nothing of it is on its way.\n"
             ))

@@ -1,8 +1,8 @@
 //! The SQL of tasks that a person cancelled.
 
-use crate::database::{PgConnection, PgPool};
+use crate::database::PgConnection;
 use crate::membership::{MemberKey, Operation};
-use crate::store::{StoreError, begin_as};
+use crate::store::StoreError;
 
 /// A cancelled task that has not ended.
 #[derive(Debug)]
@@ -21,14 +21,12 @@ pub struct Cancelled {
 
 /// Asks for the end of a task, as a person; the database says no where it has ended, or where there is no reason.
 pub async fn request(
-    pool: &PgPool,
-    person: &str,
+    connection: &mut PgConnection,
     task: i64,
     reason: &str,
 ) -> Result<(), StoreError> {
-    let mut tx = begin_as(pool, person).await?;
-    sqlx::query!("select reconciler.cancel_task($1, $2)", task, reason).execute(&mut *tx).await?;
-    Ok(tx.commit().await?)
+    sqlx::query!("select reconciler.cancel_task($1, $2)", task, reason).execute(connection).await?;
+    Ok(())
 }
 
 /// A task, unless it is gone or has ended.

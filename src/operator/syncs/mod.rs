@@ -8,14 +8,13 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::connected;
 use super::integrations::workspace_of;
 use super::refusal;
 use super::terminal::{json, print, table};
+use super::{acting, connected};
 use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
-use crate::store::begin_as;
 use crate::sync::report::Class;
 use crate::sync::review::{self, Filter, Line};
 
@@ -198,7 +197,7 @@ async fn show(pool: &PgPool, id: i64, as_json: bool) -> anyhow::Result<()> {
 }
 
 async fn decide(pool: &PgPool, decision: &Decision, word: &str) -> anyhow::Result<()> {
-    let mut tx = begin_as(pool, &format!("cli:{}", decision.name)).await?;
+    let mut tx = acting(pool, &decision.name).await?;
     let known = review::decide(&mut tx, decision.id, word, &decision.reason).await;
     if !known.map_err(refusal::of)? {
         bail!("there is no sync {}", decision.id);
@@ -213,7 +212,7 @@ async fn request(
     name: &str,
 ) -> anyhow::Result<()> {
     let workspace = workspace_of(pool, integration, workspace).await?;
-    let mut tx = begin_as(pool, &format!("cli:{name}")).await?;
+    let mut tx = acting(pool, name).await?;
     review::request(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
     let active = review::active(&mut tx, &workspace, integration).await.map_err(refusal::of)?;
     tx.commit().await.context("The commit failed")?;
