@@ -1,8 +1,6 @@
 //! Tasks that a person cancelled: what is not in flight ends at once, without a word from the backend; what is in flight
 //! is marked, and its worker ends it once nothing of it is on its way, as what a later request overtook.
 
-use std::collections::BTreeSet;
-
 use crate::database::PgConnection;
 use crate::emit;
 use crate::manual_action::nudges::Nudge;
@@ -11,45 +9,47 @@ use crate::membership::Operation;
 use crate::retry::cancel::{self, Cancelled};
 use crate::store::StoreError;
 
-/// Takes up cancellations; those that are too early, as their tasks have no place yet.
+/// Takes up cancellations; what has ended, to be told once that is committed, and the nudges that are too early, as their
+/// tasks have no place yet.
 pub(super) async fn take_up(
     connection: &mut PgConnection,
     nudges: &[Nudge],
-) -> Result<BTreeSet<i64>, StoreError> {
-    let mut late = BTreeSet::new();
+) -> Result<(Vec<Cancelled>, Vec<i64>), StoreError> {
+    let (mut ended, mut early) = (Vec::new(), Vec::new());
     for nudge in nudges {
         let Some((task, reason)) = &nudge.cancelled else { continue };
         let Some(cancelled) = cancel::find(connection, &nudge.workspace, *task).await? else {
             continue; // it has ended meanwhile
         };
-        if cancelled.has_place {
-            cancel_one(connection, &cancelled, reason).await?;
-        } else {
-            late.insert(nudge.id);
+        if !cancelled.has_place {
+            early.push(nudge.id);
+        } else if cancel_one(connection, &cancelled, reason).await? {
+            ended.push(cancelled);
         }
     }
-    Ok(late)
+    Ok((ended, early))
 }
 
+/// Whether the task has ended: one in flight is only marked.
 async fn cancel_one(
     connection: &mut PgConnection,
     cancelled: &Cancelled,
     reason: &str,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let key = &cancelled.key;
     let Some(member) = lock(connection, [key].into_iter()).await?.remove(key) else {
-        return Ok(());
+        return Ok(false);
     };
     let is_in_flight = member.ready == Some(cancelled.task) && member.in_flight;
     write_order(connection, &[without(cancelled, &member, is_in_flight)]).await?;
     if is_in_flight {
-        return cancel::mark(connection, cancelled, reason).await;
+        cancel::mark(connection, cancelled, reason).await?;
+        return Ok(false);
     }
     cancel::close(connection, cancelled, reason, &closed_reason(reason)).await?;
     forget_desire(connection, key, cancelled.task).await?;
     give_turn(connection, &[key].into_iter().collect()).await?;
-    say(cancelled.task, &key.integration);
-    Ok(())
+    Ok(true)
 }
 
 /// The requests of the member as they are, without the one that is cancelled unless it is in flight.
@@ -79,6 +79,12 @@ pub(super) fn closed_reason(reason: &str) -> String {
     format!("Cancelled by a person: {reason}")
 }
 
-pub(super) fn say(task: i64, integration: &str) {
+/// The line of a task that has ended.
+pub(super) fn say_ended(task: i64, integration: &str) {
     emit!(TASK_CANCELLED, task.id = task, integration.id = integration, "Not to be tried any more");
+}
+
+/// The same, of one that ended at once.
+pub(super) fn say(cancelled: &Cancelled) {
+    say_ended(cancelled.task, &cancelled.key.integration);
 }

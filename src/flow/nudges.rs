@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::cancellation;
 use crate::breaker::store::Asked;
 use crate::config::Config;
 use crate::database::{PgConnection, PgPool};
 use crate::emit;
+use crate::manual_action;
 use crate::manual_action::status::ActionEnd;
-use crate::manual_action::{self};
 use crate::member::store::{EndedAction, end_actions, give_turn};
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::pulse::Pulse;
+use crate::retry::cancel::Cancelled;
 use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
 use crate::telemetry::chain;
 use crate::wakeup::Bells;
 use crate::{breaker, retry, sync};
 
-use super::cancellation;
 use manual_action::nudges::{self, Nudge, What};
 
 const BATCH: i64 = 500;
@@ -66,7 +67,10 @@ pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
         return Ok(0);
     }
     match take_up(&mut tx, &ids).await {
-        Ok(()) => tx.commit().await?,
+        Ok(cancelled) => {
+            tx.commit().await?;
+            cancelled.iter().for_each(cancellation::say);
+        }
         Err(error) if error.is_about_rows() => {
             drop(tx);
             let take_up = |part| take_up_part(pool, part);
@@ -80,8 +84,9 @@ pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
 
 async fn take_up_part(pool: &PgPool, ids: Vec<i64>) -> Result<Option<()>, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["nudges"]).await? else { return Ok(None) };
-    take_up(&mut tx, &ids).await?;
+    let cancelled = take_up(&mut tx, &ids).await?;
     tx.commit().await?;
+    cancelled.iter().for_each(cancellation::say);
     Ok(Some(()))
 }
 
@@ -99,16 +104,19 @@ async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), Stor
     Ok(())
 }
 
-async fn take_up(connection: &mut PgConnection, ids: &[i64]) -> Result<(), StoreError> {
+/// Takes up nudges; the tasks that were cancelled, to be told once that is committed.
+async fn take_up(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Cancelled>, StoreError> {
     let nudges = nudges::read(connection, ids).await?;
     let mut late = request_syncs(connection, &nudges).await?;
     late.extend(ask_breakers(connection, &nudges).await?);
     take_up_ends(connection, &nudges).await?;
-    late.extend(cancellation::take_up(connection, &nudges).await?);
+    let (cancelled, early) = cancellation::take_up(connection, &nudges).await?;
+    late.extend(early);
     let done: Vec<_> = ids.iter().filter(|id| !late.contains(id)).copied().collect();
     let late: Vec<_> = late.into_iter().collect();
     nudges::put_off(connection, &late, LOCKED_PAUSE).await?;
-    nudges::delete(connection, &done).await
+    nudges::delete(connection, &done).await?;
+    Ok(cancelled)
 }
 
 /// Whoever says done, or asks for it, has the app read: one request of many.

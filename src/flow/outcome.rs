@@ -191,7 +191,7 @@ impl Outcome<'_> {
         self.append(&mut tx, "task.cancelled", json!({"reason": why})).await?;
         give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
-        cancellation::say(task.id, &task.key.integration);
+        cancellation::say_ended(task.id, &task.key.integration);
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
     }
