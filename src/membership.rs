@@ -70,6 +70,26 @@ words! {
     }
 }
 
+impl Operation {
+    /// Whether a later request of this operation makes an older one pointless: `took_effect` tells whether its change was
+    /// seen in the app, or automation said that it made it.
+    ///
+    /// What nobody has done yet closes nothing that it only stands against: were it dismissed or cancelled, nothing would be
+    /// left, and whoever was to be removed would stay.
+    pub fn overrules(self, older: Self, took_effect: bool) -> bool {
+        match (self, older) {
+            (Self::Remove, _)
+            | (Self::Invite, Self::Invite)
+            | (Self::ChangeRole, Self::ChangeRole) => true,
+            // Too late for its turn: the newer request's effect would be undone.
+            (Self::Invite | Self::ChangeRole, Self::Remove) | (Self::Invite, Self::ChangeRole) => {
+                took_effect
+            }
+            (Self::ChangeRole, Self::Invite) => false,
+        }
+    }
+}
+
 words! {
     /// What kind of connection an integration is; it decides how the app is read.
     IntegrationKind {
@@ -234,6 +254,10 @@ pub enum Observation {
     StillThere(Membership),
     /// The member has another set of roles.
     OtherRoles(Entitlements),
+    /// The member is not found by id, and the list shows them without one: automation cannot reach them.
+    Unmatched(Membership),
+    /// The member is not found by id, and the list cannot tell whether they are there without one.
+    NotFoundById,
 }
 
 impl Observation {
@@ -257,6 +281,8 @@ impl Observation {
                 "Grants on assets of the app are still there".to_owned()
             }
             Self::StillThere(_) => "Still a member".to_owned(),
+            Self::Unmatched(_) => "In the app, and not matched to the member in Cerby".to_owned(),
+            Self::NotFoundById => "Not found by id; the list cannot tell more".to_owned(),
             Self::OtherRoles(roles) if roles.is_empty() => "A member without roles".to_owned(),
             Self::OtherRoles(roles) => {
                 let ids: Vec<_> = roles.iter().map(String::as_str).collect();

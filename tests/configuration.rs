@@ -258,6 +258,10 @@ fn contradictions_say_what_would_be_right() {
         (vec![("retention.events_days", "29")], vec!["retention.events_days = 29", "30"]),
         (vec![("guard.max_unexpected_percent", "101")], vec!["max_unexpected_percent = 101"]),
         (vec![("job.first_look_s", "61")], vec!["job.first_look_s = 61", "60"]),
+        (
+            vec![("retry.settle_s", "1799")],
+            vec!["retry.settle_s = 1799", "at least job.within_s = 1800"],
+        ),
         (vec![("retry.remove.first_s", "901")], vec!["retry.remove.first_s = 901", "max_s"]),
         (vec![("retry.invite.factor", "0.5")], vec!["retry.invite.factor = 0.5", "at least 1"]),
         (vec![("retry.invite.factor", "inf")], vec!["retry.invite.factor"]),

@@ -176,10 +176,22 @@ impl Client {
         workspace: &str,
         integration: &str,
     ) -> Result<Snapshot, BackendError> {
+        self.first_members(workspace, integration, self.max_pages).await
+    }
+
+    /// The same of so many pages at most.
+    pub async fn first_members(
+        &self,
+        workspace: &str,
+        integration: &str,
+        pages: u32,
+    ) -> Result<Snapshot, BackendError> {
         let path = self.paths.users.replace("{integration}", &encoded(integration));
+        let (of, most) = (Subject::app(workspace, integration), pages.min(self.max_pages));
         let mut size = self.page_size;
         loop {
-            match self.members_in_pages(Subject::app(workspace, integration), &path, size).await {
+            let pages = most.saturating_mul(self.page_size / size);
+            match self.members_in_pages(of, &path, size, pages).await {
                 // From the first page on: not every server counts pages by the size that it is asked for.
                 Err(Unread::TooLarge(_)) if size > 1 => size /= 2,
                 read => return Ok(read?),
@@ -192,10 +204,11 @@ impl Client {
         of: Subject<'_>,
         path: &str,
         size: u32,
+        pages: u32,
     ) -> Result<Snapshot, Unread> {
         let mut snapshot = Snapshot::default();
         let mut known = HashSet::new();
-        for number in 1..=self.max_pages.saturating_mul(self.page_size / size) {
+        for number in 1..=pages {
             let request = self
                 .request(Method::GET, of, path)
                 .query(&[("page[number]", number), ("page[size]", size)]);

@@ -299,6 +299,14 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
             job.first_look_s, job.max_look_s
         ),
     );
+    let (settle, within) = (config.retry.settle_s, job.within_s);
+    must(
+        settle >= within,
+        format!(
+            "retry.settle_s = {settle}: must be at least job.within_s = {within}, or a job that was lost sight of could \
+             take effect after what came later"
+        ),
+    );
     let (breaker, sync) = (&config.breaker, &config.sync);
     must(
         breaker.cooldown_first_s <= breaker.cooldown_max_s,

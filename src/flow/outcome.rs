@@ -199,8 +199,9 @@ impl Outcome<'_> {
     async fn supersede(&self) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        let reason = "Replaced by a newer request while this one was in flight";
-        let closed = match self.close(&mut tx, EndState::Superseded, reason, false).await? {
+        let by = task.superseded_by.map(|by| format!(" (task {by})")).unwrap_or_default();
+        let reason = format!("Replaced by a newer request{by}");
+        let closed = match self.close(&mut tx, EndState::Superseded, &reason, false).await? {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
         };

@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::membership::Operation;
 
+use store::Request;
+
 pub mod store;
 pub mod watch;
 
@@ -50,6 +52,27 @@ impl Doubts {
     }
 }
 
+/// The latest requests of a member that took effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The invite.
+    pub invite: Option<Request>,
+    /// The change of role.
+    pub role: Option<Request>,
+}
+
+impl Effects {
+    /// The later request that makes this one pointless: it took effect while this one waited behind it.
+    pub fn over(&self, operation: Operation, request: Request) -> Option<i64> {
+        let is_later = |(task, at): Request| (at, task) > (request.1, request.0);
+        let known = [(Operation::Invite, self.invite), (Operation::ChangeRole, self.role)];
+        let winners = known.into_iter().filter_map(|(winner, later)| {
+            later.filter(|later| is_later(*later) && winner.overrules(operation, true))
+        });
+        winners.max_by_key(|(task, at)| (*at, *task)).map(|(task, _)| task)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +111,29 @@ mod tests {
         }
         let read_since = Doubts { snapshot_at: at(11), ..removal };
         assert!(!read_since.tried_before(Remove));
+    }
+
+    #[test]
+    fn what_took_effect_makes_older_requests_pointless_that_waited_behind_it() {
+        use Operation::{ChangeRole, Invite, Remove};
+        let request = |minute: i64| (minute, at(minute * 60).expect("a time of this century"));
+        let invited = Effects { invite: Some(request(5)), role: None };
+        let changed = Effects { invite: None, role: Some(request(6)) };
+        let both = Effects { invite: invited.invite, role: changed.role };
+        let table = [
+            (invited, Remove, 4, Some(5)),
+            (invited, ChangeRole, 4, Some(5)),
+            (invited, Invite, 4, Some(5)),
+            (invited, Remove, 6, None),
+            // The request itself, which is tried again.
+            (invited, Invite, 5, None),
+            (changed, Remove, 4, Some(6)),
+            (changed, Invite, 4, None),
+            (both, Remove, 4, Some(6)),
+            (Effects::default(), Remove, 4, None),
+        ];
+        for (effects, operation, minute, expected) in table {
+            assert_eq!(effects.over(operation, request(minute)), expected, "{operation} {minute}");
+        }
     }
 }

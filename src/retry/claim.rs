@@ -16,7 +16,7 @@ use crate::backend::{Failure, plain_code};
 use crate::database::PgPool;
 use crate::emit;
 use crate::lease::Lease;
-use crate::member::Doubts;
+use crate::member::{Doubts, Effects};
 use crate::membership::{
     Entitlements, MemberKey, MemberKeys, Operation, Trigger, UnknownWord, Wanted,
 };
@@ -115,6 +115,10 @@ struct Row {
     removal_tried_until: Option<DateTime<Utc>>,
     admission_tried_until: Option<DateTime<Utc>>,
     snapshot_at: Option<DateTime<Utc>>,
+    invite_task_id: Option<i64>,
+    invite_requested_at: Option<DateTime<Utc>>,
+    role_task_id: Option<i64>,
+    role_requested_at: Option<DateTime<Utc>>,
 }
 
 async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec<Row>, StoreError> {
@@ -295,6 +299,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                coalesce(c.status_since > t.received_at, false) as "reopened!",
                case when not c.limited and c.takes is not null then c.next_attempt_at end as taken_in_order,
                c.takes, c.removed_by_hand_at, c.admitted_by_hand_at, c.removal_tried_until,
+               c.invite_task_id, c.invite_requested_at, c.role_task_id, c.role_requested_at,
                c.admission_tried_until, nullif(c.snapshot_at, '-infinity') as snapshot_at
         from claimed c
         left join lateral (
@@ -335,6 +340,13 @@ impl Row {
         }
     }
 
+    fn effects(&self) -> Effects {
+        Effects {
+            invite: self.invite_task_id.zip(self.invite_requested_at),
+            role: self.role_task_id.zip(self.role_requested_at),
+        }
+    }
+
     /// What cannot be read, if anything.
     fn words(&self) -> Result<(Operation, Trigger, Entitlements), String> {
         let (Some(operation), Some(trigger)) = (&self.operation, &self.trigger) else {
@@ -350,7 +362,7 @@ impl Row {
 
     fn decode(self, ends: Instant) -> Result<ClaimedTask, Box<Bad>> {
         let lease = Lease { token: self.lease_token, ends };
-        let (words, doubts) = (self.words(), self.doubts());
+        let (words, doubts, effects) = (self.words(), self.doubts(), self.effects());
         let key = MemberKey {
             workspace: self.workspace_id,
             integration: self.integration_id,
@@ -361,6 +373,8 @@ impl Row {
             Err(why) => return Err(Box::new(Bad { task: self.id, key, lease, why })),
         };
         let touched_by_hand = doubts.touched_by_hand(operation);
+        let requested_at = self.requested_at.unwrap_or(self.claimed_at);
+        let overtaken_by = effects.over(operation, (self.id, requested_at));
         Ok(ClaimedTask {
             id: self.id,
             lease,
@@ -377,7 +391,7 @@ impl Row {
             trigger,
             has_automation: self.returned || trigger.has_job(self.job_id.as_deref()),
             job: self.job_id,
-            requested_at: self.requested_at.unwrap_or(self.claimed_at),
+            requested_at,
             returned: self.returned,
             reopened: self.reopened,
             is_probe: self.is_probe,
@@ -391,7 +405,7 @@ impl Row {
             trying_since: self.trying_since,
             running: self.running_job_id.zip(self.running_since),
             uncertain_since: self.uncertain_since,
-            superseded_by: self.superseded_by,
+            superseded_by: self.superseded_by.or(overtaken_by),
             cancel_reason: self.cancel_reason,
             unanswered_since: self.unanswered_since,
             unreleased_claims: self.unreleased_claims,

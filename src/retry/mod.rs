@@ -146,6 +146,10 @@ pub enum EscalationReason {
     Unanswered,
     /// Workers that took the task ended without a word.
     WorkersDied,
+    /// The backend's job never ended, and another one beside it could undo what comes later.
+    JobNeverEnded,
+    /// The member is in the app, and Cerby has not matched them: no call can name them.
+    NotMatched,
     /// An attempt may have worked, and what the backend knows of the member is older than a change by hand.
     CannotTell,
     /// It was wanted so long ago that what came after it may be forgotten.
@@ -166,6 +170,10 @@ impl EscalationReason {
             Self::IntegrationGone => "The backend no longer knows the integration",
             Self::Unanswered => "The backend gives no usable answer about this member",
             Self::WorkersDied => "The worker crashed repeatedly on this task",
+            Self::JobNeverEnded => "The backend's job never ended, and may still take effect",
+            Self::NotMatched => {
+                "In the app, but not matched to the member in Cerby: automation cannot reach them"
+            }
             Self::CannotTell => {
                 "An attempt may have worked, and the member was changed by hand since the app was read"
             }

@@ -91,6 +91,7 @@ struct Columns {
     /// The change of role that took effect.
     roles: Vec<Option<i64>>,
     requested: Vec<DateTime<Utc>>,
+    superseded_by: Vec<Option<i64>>,
 }
 
 impl<'a> FromIterator<&'a End<'a>> for Columns {
@@ -126,6 +127,8 @@ impl Columns {
         self.invites.push(took_effect(Operation::Invite));
         self.roles.push(took_effect(Operation::ChangeRole));
         self.requested.push(task.requested_at);
+        let is_superseded = state == EndState::Superseded;
+        self.superseded_by.push(task.superseded_by.filter(|_| is_superseded));
     }
 }
 
@@ -207,10 +210,10 @@ pub async fn end(
             from (select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
                                        $7::text[], $8::boolean[], $9::boolean[], $10::timestamptz[], $11::interval[],
                                        $12::interval[], $13::boolean[], $14::boolean[], $15::timestamptz[],
-                                       $16::bigint[], $17::bigint[], $18::timestamptz[])
+                                       $16::bigint[], $17::bigint[], $18::timestamptz[], $20::bigint[])
                            s (workspace_id, integration_id, member_id, id, token, state, reason, shows_app_works,
                               counts_attempt, trying_since, watch_after, effects_for, removal_tried, admission_tried,
-                              proven_since, invite, role, requested_at)
+                              proven_since, invite, role, requested_at, superseded_by)
                   order by workspace_id, integration_id, member_id) s -- as everybody who locks several does
             where m.workspace_id = s.workspace_id and m.integration_id = s.integration_id
               and m.member_id = s.member_id and m.lease_token = s.token and m.ready_task_id = s.id
@@ -221,7 +224,7 @@ pub async fn end(
                          or s.shows_app_works
                             and (d.consecutive_failures > 0 or d.ramp_limit is not null or d.consecutive_trips > 0))))
             returning m.workspace_id, m.integration_id, m.member_id, m.blocked_task_ids <> '{}' as has_blocked,
-                      s.id, s.state, s.reason, s.counts_attempt, s.trying_since, s.effects_for
+                      s.id, s.state, s.reason, s.counts_attempt, s.trying_since, s.effects_for, s.superseded_by
         ), told as (
             insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
             select actor.name, 'task.succeeded', e.workspace_id, 'task', e.id::text,
@@ -233,6 +236,7 @@ pub async fn end(
         update reconciler.automation_tasks t
         set state = e.state, closed_at = clock_timestamp(), closed_reason = e.reason, trying_since = e.trying_since,
             attempts = t.attempts + case when e.counts_attempt then 1 else 0 end,
+            superseded_by = coalesce(t.superseded_by, e.superseded_by),
             effects_possible_until = coalesce(clock_timestamp() + e.effects_for, t.effects_possible_until)
         from ended e
         where t.id = e.id and t.workspace_id = e.workspace_id
@@ -257,6 +261,7 @@ pub async fn end(
         &all.roles as _,
         &all.requested,
         breakers == Breakers::Nobody,
+        &all.superseded_by as _,
     )
     .fetch_all(connection)
     .await?;

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::decide::{self, AfterLook, JOB_UNKNOWN};
+use super::decide::{self, AfterLook, JOB_NEVER_ENDED, JOB_UNKNOWN};
 use super::{ClaimedTask, Lost, Next, Policy, WaitCause};
 use crate::backend::{BackendError, Client, Failure, Progress};
 use crate::membership::{Observation, Operation};
 use crate::store::elapsed;
+use crate::worker::within;
+
+/// Pages of an app's list that are read for one member at most: a longer list cannot tell that somebody is gone.
+const LIST_PAGES: u32 = 50;
 
 /// What works on a task for one step. Benchmarks measure the queue with steps of their own.
 pub trait Steps: Send + Sync + 'static {
@@ -149,14 +153,18 @@ async fn watch(
     let (failure, lost) = match &ended {
         Progress::Running => match policy.job.next_look(age) {
             Some(after) => return still(after),
-            None => (Failure::ours("JobNeverEnded"), true),
+            None => (Failure::ours(JOB_NEVER_ENDED), true),
         },
         Progress::Finished => (Failure::ours("FinishedWithoutEffect"), false),
         Progress::Failed(failure) => {
             (failure.clone(), failure.code.as_deref() == Some(JOB_UNKNOWN))
         }
     };
-    match look(backend, task).await {
+    let seen = match decide::says_as_wanted(task, &ended) {
+        true => look_by_id(backend, task).await,
+        false => look(backend, task).await,
+    };
+    match seen {
         Ok(Observation::AsWanted) if !task.is_called_off() && decide::is_believed(task, &ended) => {
             Next::Succeed { reason: "Confirmed in the app after an attempt" }
         }
@@ -182,7 +190,24 @@ fn is_about_it(error: &BackendError) -> bool {
     !matches!(error, BackendError::Unreachable(_) | BackendError::RateLimited { .. })
 }
 
+/// Looks at a member. Whoever is to be removed and is not found by id is looked for in the list as well.
 async fn look(backend: &Client, task: &ClaimedTask) -> Result<Observation, BackendError> {
+    let seen = backend.member(&task.key).await?;
+    if seen.is_some() || task.wanted.operation != Operation::Remove {
+        return Ok(task.wanted.compare(seen.as_ref()));
+    }
+    let (workspace, integration) = (&task.key.workspace, &task.key.integration);
+    // As long as one more request can be answered within the lease.
+    let budget =
+        task.lease.left().saturating_sub(backend.request_timeout() + Duration::from_secs(1));
+    let reading = backend.first_members(workspace, integration, LIST_PAGES);
+    match within(budget, reading).await {
+        Some(list) => Ok(decide::by_list(&task.wanted, &list?)),
+        None => Ok(Observation::NotFoundById),
+    }
+}
+
+async fn look_by_id(backend: &Client, task: &ClaimedTask) -> Result<Observation, BackendError> {
     let seen = backend.member(&task.key).await?;
     Ok(task.wanted.compare(seen.as_ref()))
 }

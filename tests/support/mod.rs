@@ -122,10 +122,11 @@ pub(crate) fn config(database_url: &str, base_url: String, api_key: String) -> C
         ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
         // Rounds follow one another faster than a backend is asked again that did not answer.
         ("RECONCILER__BACKEND__SILENT_MAX_S", "0.01".to_owned()),
-        ("RECONCILER__RETRY__SETTLE_S", "0".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
-    Config::from_sources(None, Some(variables)).unwrap()
+    let mut config = Config::from_sources(None, Some(variables)).unwrap();
+    config.retry.settle_s = 0;
+    config
 }
 
 /// An app and a business hub with two members each, `jo` and `kim`, who are viewers.

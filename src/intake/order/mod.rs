@@ -2,8 +2,9 @@
 //!
 //! A later intent wins. A later `remove` supersedes everything older; a later `invite` or `change_role`
 //! supersedes an older one of the same operation; and whatever arrives late, after a newer intent has
-//! already taken effect or is on its way, is superseded by it. Anything else waits its turn in the order
-//! of `requested_at`.
+//! taken effect, is superseded by it. Anything else waits its turn in the order of `requested_at`, also
+//! behind a newer intent that is on its way or with a person: it runs if that comes to nothing, and its
+//! claim sees if that took effect.
 
 use chrono::{DateTime, Utc};
 
@@ -107,21 +108,11 @@ fn winner_over(intent: &Intent, all: &[Intent]) -> Option<i64> {
 }
 
 fn wins(later: &Intent, older: &Intent) -> bool {
-    use Operation::{ChangeRole, Invite, Remove};
     // A removal that a person dismissed was asked for all the same: what is older never brings the member back.
-    if later.standing == Standing::Void && later.operation != Remove {
+    if later.standing == Standing::Void && later.operation != Operation::Remove {
         return false;
     }
-    let under_way = matches!(
-        later.standing,
-        Standing::InFlight { .. } | Standing::Action(_) | Standing::Effective
-    );
-    match (later.operation, older.operation) {
-        (Remove, _) | (Invite, Invite) | (ChangeRole, ChangeRole) => true,
-        // Too late for its turn: the newer intent's effect would be undone.
-        (Invite | ChangeRole, Remove) | (Invite, ChangeRole) => under_way,
-        (ChangeRole, Invite) => false,
-    }
+    later.operation.overrules(older.operation, later.standing == Standing::Effective)
 }
 
 fn age(intent: &Intent) -> (DateTime<Utc>, i64) {

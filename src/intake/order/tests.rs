@@ -73,9 +73,21 @@ fn an_older_invite_that_arrives_after_a_removal_took_effect_is_closed() {
 
 #[test]
 fn an_older_removal_that_arrives_after_a_rehire_took_effect_is_closed() {
-    for standing in [Standing::Effective, FLYING, Standing::Action(9)] {
-        let order = order(&[intent(2, Invite, standing), new(1, Remove)]);
-        assert_eq!(order.closed, [Superseded { task: 1, by: 2 }], "{standing:?}");
+    for later in [Invite, ChangeRole] {
+        let order = order(&[intent(2, later, Standing::Effective), new(1, Remove)]);
+        assert_eq!(order.closed, [Superseded { task: 1, by: 2 }], "{later}");
+    }
+}
+
+#[test]
+fn an_older_request_is_not_closed_by_what_nobody_has_done_yet() {
+    for (later, older) in [(Invite, Remove), (ChangeRole, Remove), (Invite, ChangeRole)] {
+        let behind_an_attempt = order(&[intent(2, later, FLYING), new(1, older)]);
+        let expected = Order { head: Some(2), waiting: vec![1], ..Order::default() };
+        assert_eq!(behind_an_attempt, expected, "{later} over {older}");
+        let behind_a_person = order(&[intent(2, later, Standing::Action(9)), new(1, older)]);
+        let expected = Order { waiting: vec![1], ..Order::default() };
+        assert_eq!(behind_a_person, expected, "{later} over {older}");
     }
 }
 

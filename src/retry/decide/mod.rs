@@ -6,15 +6,18 @@ use chrono::{DateTime, Utc};
 
 use super::{ClaimedTask, EscalationReason, Lost, Next, Policy, WaitCause};
 use crate::backend::failure::FailureClass;
-use crate::backend::{BackendError, Failure, Progress};
+use crate::backend::{BackendError, Failure, Progress, Snapshot};
 use crate::backoff;
 use crate::breaker::Sign;
 use crate::catalogue;
-use crate::membership::{Observation, Operation};
+use crate::membership::{Membership, Observation, Operation, SeenMember, Wanted};
 use crate::store::elapsed;
 
 /// The backend does not know a job that it ran for us.
 pub const JOB_UNKNOWN: &str = "JobUnknown";
+
+/// The backend's job still runs after all the time that a job may take.
+pub const JOB_NEVER_ENDED: &str = "JobNeverEnded";
 
 const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 
@@ -27,8 +30,11 @@ pub fn effects_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> O
 
 /// The same of what was lost sight of.
 fn lost_effects_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
-    if is_deadly(policy, task) && task.running.is_some() {
-        return Some(policy.settle()); // its job was not looked at
+    if let Some((_, since)) = &task.running {
+        let runs_on = policy.job.next_look(elapsed(*since, now)).is_none();
+        if runs_on || is_deadly(policy, task) {
+            return Some(policy.settle()); // its job was not seen to end, or not looked at
+        }
     }
     task.uncertain_since.map(|since| policy.settle().saturating_sub(elapsed(since, now)))
 }
@@ -80,6 +86,9 @@ pub fn after_look(
     if let Some(next) = without_automation(task) {
         return AfterLook::Record(next);
     }
+    if let Observation::Unmatched(_) = seen {
+        return AfterLook::Record(escalate(EscalationReason::NotMatched, &task.first_failure));
+    }
     if let Some(reason) = used_up(policy, task, now) {
         return AfterLook::Record(escalate(reason, &task.first_failure));
     }
@@ -115,14 +124,36 @@ fn is_doubtful(task: &ClaimedTask) -> bool {
 /// Whether a member seen as wanted after a job ended is believed: where that is doubtful, only if the job itself says
 /// that it made it so or found it so.
 pub fn is_believed(task: &ClaimedTask, ended: &Progress) -> bool {
+    says_as_wanted(task, ended) || !is_doubtful(task)
+}
+
+/// Whether a job says that it made it so, or found it so.
+pub fn says_as_wanted(task: &ClaimedTask, ended: &Progress) -> bool {
     match ended {
         Progress::Finished => true,
-        Progress::Failed(failure)
-            if failure.class(task.wanted.operation) == FailureClass::AlreadySo =>
-        {
-            true
+        Progress::Failed(failure) => {
+            failure.class(task.wanted.operation) == FailureClass::AlreadySo
         }
-        Progress::Failed(_) | Progress::Running => !is_doubtful(task),
+        Progress::Running => false,
+    }
+}
+
+/// What is observed of a member who was not found by id and was to be removed, once the list was read.
+///
+/// The same API lists people without an id, whom Cerby has not matched: only the list and the id together say that
+/// somebody is gone.
+pub fn by_list(wanted: &Wanted, list: &Snapshot) -> Observation {
+    let identity = wanted.identity();
+    let keys = identity.keys();
+    let about = |seen: &&SeenMember| keys.are_of(&seen.keys());
+    let strongest = list.members.iter().filter(about).min_by_key(|seen| seen.membership);
+    match strongest.map(|seen| (seen.membership, &seen.member)) {
+        Some((Membership::InvitationExpired, _)) | None if list.is_complete() => {
+            Observation::AsWanted
+        }
+        Some((standing, Some(_))) => Observation::StillThere(standing),
+        Some((standing, None)) => Observation::Unmatched(standing),
+        None => Observation::NotFoundById,
     }
 }
 
@@ -152,7 +183,8 @@ pub fn after_failure(
     }
 }
 
-/// What to do when a job was lost sight of: it may still take effect, so nothing is repeated or closed at once.
+/// What to do when a job was lost sight of: it may still take effect, so nothing is repeated or closed at once. Beside a
+/// job that never ended, no other is started: a person is asked.
 pub fn after_lost_job(
     policy: &Policy,
     task: &ClaimedTask,
@@ -161,6 +193,10 @@ pub fn after_lost_job(
 ) -> Next {
     if task.is_called_off() {
         return unsettled(policy.settle(), Lost::Job);
+    }
+    if failure.code.as_deref() == Some(JOB_NEVER_ENDED) {
+        let reason = EscalationReason::JobNeverEnded;
+        return Next::Escalate { reason, failure, after_attempt: true };
     }
     match after_failure(policy, task, failure, now) {
         Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::backend::Gap;
 use crate::config::Config;
 use crate::lease::Lease;
 use crate::membership::{MemberKey, Membership, Trigger, Wanted};
@@ -99,9 +100,30 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
     let gone = Observation::AsWanted;
     let person = Failure::ours("InvalidBusinessId");
     let login = Failure::ours("BadCredentials");
-    let table: [(&str, ClaimedTask, &Observation, &str); 21] = [
+    let unmatched = Observation::Unmatched(Membership::Joined);
+    let table: [(&str, ClaimedTask, &Observation, &str); 26] = [
         ("still there", of(), &THERE, "run"),
         ("already gone", of(), &gone, "succeed"),
+        ("gone by id, and the list cannot tell", of(), &Observation::NotFoundById, "run"),
+        (
+            "gone by id, the list cannot tell, and there is no automation",
+            ClaimedTask { has_automation: false, ..of() },
+            &Observation::NotFoundById,
+            "escalate Deprovisioned",
+        ),
+        ("gone by id, and in the list", of(), &unmatched, "escalate NotMatched"),
+        (
+            "gone by id, in the list, and something is on its way",
+            ClaimedTask { uncertain_since: seconds_ago(1), ..of() },
+            &unmatched,
+            "wait",
+        ),
+        (
+            "gone by id, in the list, and superseded",
+            ClaimedTask { superseded_by: Some(2), ..of() },
+            &unmatched,
+            "call off",
+        ),
         (
             "gone, by a list older than a person's hand",
             ClaimedTask { touched_by_hand: true, ..of() },
@@ -130,12 +152,12 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
         ),
         (
             "superseded and settled",
-            ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(121), ..of() },
+            ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(1801), ..of() },
             &gone,
             "call off",
         ),
         ("unsettled", ClaimedTask { uncertain_since: seconds_ago(1), ..of() }, &THERE, "wait"),
-        ("settled", ClaimedTask { uncertain_since: seconds_ago(121), ..of() }, &THERE, "run"),
+        ("settled", ClaimedTask { uncertain_since: seconds_ago(1801), ..of() }, &THERE, "run"),
         (
             "only a person can",
             ClaimedTask { first_failure: person.clone(), ..of() },
@@ -222,7 +244,7 @@ fn a_failed_attempt_is_decided_by_this_table() {
 #[test]
 fn a_job_lost_sight_of_is_never_followed_at_once() {
     let superseded = ClaimedTask { superseded_by: Some(2), ..task(Operation::Invite) };
-    let failure = || Failure::ours("JobNeverEnded");
+    let failure = || Failure::ours(JOB_UNKNOWN);
     assert_eq!(
         word_of(&after_lost_job(&policy(), &superseded, failure(), now())),
         "wait, lost Job"
@@ -235,6 +257,58 @@ fn a_job_lost_sight_of_is_never_followed_at_once() {
 }
 
 #[test]
+fn beside_a_job_that_never_ended_no_other_is_started_and_nothing_else_before_it_settled() {
+    let running = Some(("job".to_owned(), seconds_ago(1800).unwrap()));
+    for operation in [Operation::Invite, Operation::ChangeRole, Operation::Remove] {
+        let watched = ClaimedTask { attempts: 1, running: running.clone(), ..task(operation) };
+        let failure = || Failure::ours(JOB_NEVER_ENDED);
+        let next = after_lost_job(&policy(), &watched, failure(), now());
+        assert_eq!(word_of(&next), "escalate JobNeverEnded", "{operation}");
+        let left = effects_for(&policy(), &watched, now());
+        assert_eq!(left, Some(Duration::from_secs(1800)), "it may still take effect");
+        let overtaken = ClaimedTask { superseded_by: Some(2), ..watched };
+        let next = after_lost_job(&policy(), &overtaken, failure(), now());
+        assert_eq!(word_of(&next), "wait, lost Job");
+    }
+}
+
+#[test]
+fn whoever_is_not_found_by_id_is_gone_only_if_the_whole_list_says_so() {
+    use Membership::{InvitationExpired, Invited, Joined};
+    let entry = |member: Option<&str>, email: &str, membership| SeenMember {
+        member: member.map(str::to_owned),
+        email: Some(email.to_owned()),
+        username: None,
+        entitlements: Default::default(),
+        membership,
+        marks: Default::default(),
+    };
+    let kim = || entry(Some("kim"), "kim@example.com", Joined);
+    let unmatched = |standing| entry(None, "M@Example.com ", standing);
+    let table = [
+        (vec![], true, Observation::AsWanted),
+        (vec![kim()], true, Observation::AsWanted),
+        (vec![kim()], false, Observation::NotFoundById),
+        (vec![kim(), unmatched(Joined)], true, Observation::Unmatched(Joined)),
+        (vec![unmatched(Invited)], false, Observation::Unmatched(Invited)),
+        (vec![unmatched(InvitationExpired)], true, Observation::AsWanted),
+        (
+            vec![unmatched(InvitationExpired), unmatched(Joined)],
+            true,
+            Observation::Unmatched(Joined),
+        ),
+        (vec![entry(Some("m"), "m@example.com", Joined)], true, THERE),
+        (vec![entry(Some("other"), "m@example.com", Joined)], true, Observation::AsWanted),
+    ];
+    for (members, is_complete, expected) in table {
+        let gaps = if is_complete { Vec::new() } else { vec![Gap::EndlessPages] };
+        let list = Snapshot { members, gaps, ..Snapshot::default() };
+        let seen = by_list(&task(Operation::Remove).wanted, &list);
+        assert_eq!(seen, expected, "{list:?}");
+    }
+}
+
+#[test]
 fn what_was_lost_sight_of_acts_on_for_as_long_as_it_takes_to_settle() {
     let of = || task(Operation::Invite);
     let running = Some(("job".to_owned(), now()));
@@ -243,9 +317,9 @@ fn what_was_lost_sight_of_acts_on_for_as_long_as_it_takes_to_settle() {
     let watched = ClaimedTask { attempts: 1, running: running.clone(), ..of() };
     assert_eq!(seconds(watched), None, "how it ended was seen");
     let unseen = ClaimedTask { unreleased_claims: 7, running, ..of() };
-    assert_eq!(seconds(unseen), Some(120), "nobody saw how it ended");
-    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(20), ..of() }), Some(100));
-    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(121), ..of() }), Some(0));
+    assert_eq!(seconds(unseen), Some(1800), "nobody saw how it ended");
+    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(20), ..of() }), Some(1780));
+    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(1801), ..of() }), Some(0));
 }
 
 #[test]
@@ -255,7 +329,7 @@ fn whatever_was_tried_has_acted_until_now_at_least() {
     assert_eq!(seconds(of()), None, "nothing was tried");
     assert_eq!(seconds(ClaimedTask { attempts: 1, ..of() }), Some(0));
     assert_eq!(seconds(ClaimedTask { trying_since: seconds_ago(5), ..of() }), Some(0));
-    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(20), ..of() }), Some(100));
+    assert_eq!(seconds(ClaimedTask { uncertain_since: seconds_ago(20), ..of() }), Some(1780));
 }
 
 #[test]
