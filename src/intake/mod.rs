@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::catalogue;
 use crate::config::Config;
 use crate::database::{PgConnection, PgPool};
 use crate::emit;
@@ -21,9 +22,10 @@ use crate::member;
 use crate::member::store::{Member, Ordered, Request, let_sleep};
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::pulse::Pulse;
-use crate::retry::Policy;
+use crate::retry;
 use crate::retry::decide::{Arrival, Begins, begins};
 use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
+use crate::sync;
 use crate::telemetry::chain;
 use crate::wakeup::Bells;
 
@@ -43,6 +45,28 @@ const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Integrations that arrivals woke are let sleep this often.
 const LET_SLEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What the numbers say of new rows.
+#[derive(Debug)]
+pub struct Policy {
+    retry: retry::Policy,
+    sync: sync::Policy,
+}
+
+impl Policy {
+    /// The policy as configured.
+    pub fn new(config: &Config) -> Self {
+        Self { retry: retry::Policy::new(config), sync: sync::Policy::new(config) }
+    }
+
+    /// The time until the app is read for somebody whom automation removed elsewhere: what was on its way may still bring
+    /// them back. `None` if they are not watched.
+    fn first_watch(&self, task: &Arrived) -> Option<Duration> {
+        let is_watched =
+            task.operation == Operation::Remove && catalogue::is_readable(&task.application);
+        self.sync.next_watch(task.operation, 0).filter(|_| is_watched)
+    }
+}
 
 /// Orders new rows as they come, until `stop`.
 pub async fn run(
@@ -268,7 +292,7 @@ fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
 
 fn beginning(policy: &Policy, task: &Arrived) -> Begins {
     begins(
-        policy,
+        &policy.retry,
         &Arrival {
             operation: task.operation,
             application: &task.application,
@@ -413,7 +437,9 @@ async fn write(
     let closed: Vec<_> = sorted.iter().flat_map(|one| one.order.closed.iter().copied()).collect();
     let marked: Vec<_> = sorted.iter().flat_map(|one| one.order.marked.iter().copied()).collect();
     let stepped: Vec<_> = sorted.iter().filter_map(Sorted::steps_back).collect();
-    let succeeded: Vec<_> = sorted.iter().flat_map(|one| one.succeeded()).collect();
+    let done: Vec<_> = sorted.iter().flat_map(Sorted::succeeded).collect();
+    let succeeded: Vec<_> = done.iter().map(|task| task.id).collect();
+    let watched: Vec<_> = done.iter().map(|task| policy.first_watch(task)).collect();
     let placed: Vec<_> = sorted.iter().flat_map(|one| one.placed(policy)).collect();
     let ids: Vec<_> =
         sorted.iter().flat_map(|one| one.arrived.iter().map(|task| task.id)).collect();
@@ -425,7 +451,7 @@ async fn write(
     store::place(connection, &placed).await?;
     let ordered: Vec<_> = sorted.iter().map(|one| one.ordered(requests)).collect();
     member::store::write_order(connection, &ordered).await?;
-    member::store::desire(connection, &succeeded).await?;
+    member::store::desire(connection, &succeeded, &watched).await?;
     store::take_off(connection, &ids).await?;
     let keys: MemberKeys = sorted.iter().map(|one| one.key).collect();
     member::store::give_turn(connection, &keys).await?;
@@ -446,8 +472,8 @@ impl Sorted<'_> {
         self.member.ready.is_some() && self.order.head == self.member.ready
     }
 
-    fn succeeded(&self) -> impl Iterator<Item = i64> {
-        self.arrived.iter().filter(|task| task.has_succeeded).map(|task| task.id)
+    fn succeeded(&self) -> impl Iterator<Item = &Arrived> {
+        self.arrived.iter().copied().filter(|task| task.has_succeeded)
     }
 
     /// The new requests that did not lose at once.

@@ -1,12 +1,13 @@
 //! The SQL of members: who is locked, what intake writes, and the one statement that gives a request its turn.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, MemberKeys, Observed};
-use crate::store::{StoreError, begin_exclusive};
+use crate::store::{StoreError, begin_exclusive, interval};
 
 /// A request by its task, and when it was asked for.
 pub type Request = (i64, DateTime<Utc>);
@@ -393,27 +394,36 @@ pub async fn let_sleep(pool: &PgPool) -> Result<(), StoreError> {
     Ok(tx.commit().await?)
 }
 
-/// Makes the latest of these tasks what should be true of its member, where nothing later is.
-pub async fn desire(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
+/// Makes the latest of these tasks, which automation did elsewhere, what should be true of its member, where nothing later
+/// is. With a time until the first check, the member is watched from now on.
+pub async fn desire(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+    first_checks: &[Option<Duration>],
+) -> Result<(), StoreError> {
     if tasks.is_empty() {
         return Ok(());
     }
+    let first_checks: Vec<_> = first_checks.iter().map(|one| one.map(interval)).collect();
     sqlx::query!(
         "-- desire
          update reconciler.members m
          set desired_task_id = t.id, desired_operation = t.operation, desired_entitlements = t.entitlements,
              desired_requested_at = t.requested_at, worked_at = clock_timestamp(),
              member_email = t.member_email, member_username = t.member_username,
-             watch_task_id = null, watch_operation = null, watch_since = null, watch_due_at = null,
-             watch_asked_at = null, watch_checks = 0
-         from (select distinct on (t.workspace_id, t.integration_id, t.member_id) t.*
-               from unnest($1::bigint[]) k (id)
+             watch_task_id = case when t.first_check is not null then t.id end,
+             watch_operation = case when t.first_check is not null then t.operation end,
+             watch_since = case when t.first_check is not null then clock_timestamp() end,
+             watch_due_at = clock_timestamp() + t.first_check, watch_asked_at = null, watch_checks = 0
+         from (select distinct on (t.workspace_id, t.integration_id, t.member_id) t.*, k.first_check
+               from unnest($1::bigint[], $2::interval[]) k (id, first_check)
                cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
                order by t.workspace_id, t.integration_id, t.member_id, t.requested_at desc, t.id desc) t
          where m.workspace_id = t.workspace_id and m.integration_id = t.integration_id and m.member_id = t.member_id
            and (m.desired_task_id is null
                 or (t.requested_at, t.id) >= (m.desired_requested_at, m.desired_task_id))",
         tasks,
+        &first_checks as _,
     )
     .execute(connection)
     .await?;

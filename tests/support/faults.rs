@@ -63,7 +63,7 @@ pub(crate) struct Process {
     pool: database::PgPool,
     /// A pool that no wire breaks, for looking on.
     spectator: PgPool,
-    policy: retry::Policy,
+    policy: intake::Policy,
     tasks: Arc<RetryStage>,
     syncs: Arc<SyncStage>,
 }
@@ -76,7 +76,7 @@ impl Process {
         let tasks = RetryStage::new(config, pool.clone(), client.clone());
         let syncs = SyncStage::new(config, pool.clone(), client.clone());
         line.arm(None);
-        let (policy, spectator) = (retry::Policy::new(config), ground.pool.clone());
+        let (policy, spectator) = (intake::Policy::new(config), ground.pool.clone());
         Self { line, pool, spectator, policy, tasks, syncs }
     }
 

@@ -18,7 +18,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
 use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 use cerby_reconciler::worker::Stage;
-use cerby_reconciler::{intake, retry, schema, upkeep};
+use cerby_reconciler::{intake, schema, upkeep};
 use sqlx::{PgPool, Row};
 
 pub(crate) const WORKSPACE: &str = "acme";
@@ -222,7 +222,7 @@ impl World {
     /// Takes up what people did, and gives new rows their place.
     pub(crate) async fn order(&self) {
         self.take_up().await;
-        let policy = retry::Policy::new(&self.config);
+        let policy = intake::Policy::new(&self.config);
         while intake::order_arrivals(&self.pool.clone().into(), &policy, 500).await.unwrap() > 0 {}
     }
 

@@ -1,9 +1,10 @@
 //! Random histories of one member: intents arrive in any order, attempts start, work, fail, are lost sight of, people
-//! act; against what rule 1 and rule 2 allow. The member's rows are a model; the order is the real one.
+//! act, automation succeeds elsewhere; against what rule 1 and rule 2 allow. The member's rows are a model; the order is the real one.
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::member::Effects;
 use Operation::{ChangeRole, Invite, Remove};
 
 /// Where a task of the model stands.
@@ -22,12 +23,32 @@ enum Place {
 struct Row {
     intent: Intent,
     place: Place,
+    /// How many effects there were when its latest attempt began.
+    began: usize,
+    /// Automation did it elsewhere.
+    elsewhere: bool,
+}
+
+/// A change in the app.
+#[derive(Debug, Clone)]
+struct Effect {
+    intent: Intent,
+    began: usize,
+    /// Whether it is known as the effect of its request.
+    is_seen: bool,
+}
+
+impl Row {
+    fn effect(&self, is_seen: bool) -> Effect {
+        Effect { intent: self.intent.clone(), began: self.began, is_seen }
+    }
 }
 
 /// What happens next; numbers choose among what is possible.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Arrive { operation: Operation, minute: i64 },
+    SucceedElsewhere { operation: Operation, minute: i64 },
     Start,
     Work,
     Fail,
@@ -40,20 +61,27 @@ enum Step {
 #[derive(Debug, Default)]
 struct Member {
     rows: Vec<Row>,
-    /// Effects in the app: the intent behind each, in the order in which they took place.
-    effects: Vec<Intent>,
+    /// Effects in the app, in the order in which they took place.
+    effects: Vec<Effect>,
+    /// Whether an attempt was ever lost sight of.
+    is_any_lost: bool,
 }
 
 impl Member {
     fn take(&mut self, step: Step) {
         match step {
-            Step::Arrive { operation, minute } => self.arrive(operation, minute),
-            Step::Start => self.move_all(Place::Head, |_| Place::Flying { superseded_by: None }),
+            Step::Arrive { operation, minute } => self.arrive(operation, minute, false),
+            Step::SucceedElsewhere { operation, minute } => self.arrive(operation, minute, true),
+            Step::Start => self.start(),
             Step::Work => self.end_attempt(true),
             Step::Fail => self.end_attempt(false),
             Step::LoseSight => self.lose_sight(),
             Step::PersonDoes => {
-                let done: Vec<_> = self.at(Place::Action).map(|row| row.intent.clone()).collect();
+                let began = self.effects.len();
+                let done: Vec<_> = self
+                    .at(Place::Action)
+                    .map(|row| Effect { began, ..row.effect(true) })
+                    .collect();
                 self.effects.extend(done);
                 self.move_all(Place::Action, |_| Place::Done);
                 self.promote();
@@ -81,12 +109,46 @@ impl Member {
         }
     }
 
-    fn arrive(&mut self, operation: Operation, minute: i64) {
+    /// A claim sees whether something later took effect while its task waited.
+    fn start(&mut self) {
+        let effects = self.known_effects();
+        let began = self.effects.len();
+        for row in self.rows.iter_mut().filter(|row| row.place == Place::Head) {
+            let request = (row.intent.task, row.intent.requested_at);
+            row.began = began;
+            row.place = match effects.over(row.intent.operation, request) {
+                Some(by) => Place::Superseded { by },
+                None => Place::Flying { superseded_by: None },
+            };
+        }
+        self.promote();
+    }
+
+    /// The latest requests that took effect, as the row of a member has them.
+    fn known_effects(&self) -> Effects {
+        let latest = |operation| {
+            let done = self.at(Place::Done).filter(|row| row.intent.operation == operation);
+            let latest = done.max_by_key(|row| age(&row.intent))?;
+            Some((latest.intent.task, latest.intent.requested_at))
+        };
+        Effects { invite: latest(Invite), role: latest(ChangeRole) }
+    }
+
+    fn arrive(&mut self, operation: Operation, minute: i64, has_succeeded: bool) {
         let task = i64::try_from(self.rows.len()).unwrap() + 1;
         let requested_at = DateTime::from_timestamp(minute * 60, 0).unwrap();
         let intent = Intent { task, operation, requested_at, standing: Standing::Arrived };
-        self.rows.push(Row { intent, place: Place::Waiting });
-        let intents: Vec<_> = self.rows.iter().map(|row| known(row, task)).collect();
+        let began = self.effects.len();
+        let place = if has_succeeded { Place::Done } else { Place::Waiting };
+        let row = Row { intent, place, began, elsewhere: has_succeeded };
+        // One that is told of late was there before what came later.
+        let is_latest = !self.effects.iter().any(|other| age(&other.intent) > age(&row.intent));
+        if has_succeeded && is_latest {
+            self.effects.push(row.effect(true));
+        }
+        self.rows.push(row);
+        let arrived = (!has_succeeded).then_some(task);
+        let intents: Vec<_> = self.rows.iter().map(|row| known(row, arrived)).collect();
         self.apply(&order(&intents));
     }
 
@@ -130,7 +192,7 @@ impl Member {
         for row in &mut self.rows {
             if let Place::Flying { superseded_by } = row.place {
                 if works {
-                    self.effects.push(row.intent.clone());
+                    self.effects.push(row.effect(superseded_by.is_none()));
                 }
                 row.place = match (superseded_by, works) {
                     (Some(by), _) => Place::Superseded { by },
@@ -145,7 +207,8 @@ impl Member {
     /// The answer was lost; the attempt took effect all the same, and the task keeps its turn to look again.
     fn lose_sight(&mut self) {
         let flying = self.rows.iter().filter(|row| matches!(row.place, Place::Flying { .. }));
-        let lost: Vec<_> = flying.map(|row| row.intent.clone()).collect();
+        let lost: Vec<_> = flying.map(|row| row.effect(false)).collect();
+        self.is_any_lost |= !lost.is_empty();
         self.effects.extend(lost);
     }
 
@@ -176,12 +239,47 @@ impl Member {
             });
             prop_assert!(!overruled, "task {} should be closed: {:?}", row.intent.task, self.rows);
         }
-        // No removed member is brought back: nothing older takes effect after a removal did.
-        for (at, effect) in self.effects.iter().enumerate().skip(before) {
-            let undone = self.effects[..at]
-                .iter()
-                .find(|earlier| earlier.operation == Remove && age(earlier) > age(effect));
-            prop_assert!(undone.is_none(), "task {} after {undone:?}", effect.task);
+        // No removed member is brought back, and nobody who was let in is removed by something older: nothing begins whose
+        // opposite, asked for later, was seen to take effect before.
+        for effect in self.effects.iter().skip(before) {
+            let undone = self.effects[..effect.began].iter().find(|earlier| {
+                let (later, older) = (&earlier.intent, &effect.intent);
+                age(later) > age(older)
+                    && (earlier.is_seen || later.operation == Remove)
+                    && later.operation.overrules(older.operation, true)
+            });
+            prop_assert!(undone.is_none(), "task {} after {undone:?}", effect.intent.task);
+        }
+        Ok(())
+    }
+
+    fn is_done(&self, task: i64) -> bool {
+        self.at(Place::Done).any(|row| row.intent.task == task)
+    }
+
+    /// No removal made way for what came to nothing, and the latest has had the last word in the app. What was lost sight of,
+    /// or was on its way while automation succeeded elsewhere, may act after it: that is what removals are watched for.
+    fn check_end(&self) -> Result<(), TestCaseError> {
+        for row in self.rows.iter().filter(|row| row.intent.operation == Remove) {
+            if let Place::Superseded { by } = row.place {
+                let winner = &self.rows[usize::try_from(by - 1).unwrap()];
+                let stands = winner.intent.operation == Remove || winner.place == Place::Done;
+                prop_assert!(stands, "{row:?} made way for {winner:?}");
+            }
+        }
+        let counts = |row: &&Row| match row.place {
+            // A person was asked for it, and said no.
+            Place::Dismissed => row.intent.operation == Remove,
+            Place::Superseded { by } => self.is_done(by),
+            _ => true,
+        };
+        let latest = self.rows.iter().filter(counts).max_by_key(|row| age(&row.intent));
+        let is_proven = |row: &&Row| {
+            row.intent.operation == Remove && row.place == Place::Done && !row.elsewhere
+        };
+        if let Some(latest) = latest.filter(is_proven).filter(|_| !self.is_any_lost) {
+            let last = self.effects.last().map(|row| row.intent.operation);
+            prop_assert_eq!(last, Some(Remove), "{:?} of {:?}", latest, self.rows);
         }
         Ok(())
     }
@@ -196,9 +294,9 @@ impl Member {
     }
 }
 
-fn known(row: &Row, arrived: i64) -> Intent {
+fn known(row: &Row, arrived: Option<i64>) -> Intent {
     let standing = match row.place {
-        _ if row.intent.task == arrived => Standing::Arrived,
+        _ if Some(row.intent.task) == arrived => Standing::Arrived,
         Place::Waiting => Standing::Waiting,
         Place::Head => Standing::Head,
         Place::Flying { superseded_by } => Standing::InFlight { superseded_by },
@@ -210,9 +308,11 @@ fn known(row: &Row, arrived: i64) -> Intent {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let operation = prop_oneof![Just(Invite), Just(Remove), Just(ChangeRole)];
+    let operation = || prop_oneof![Just(Invite), Just(Remove), Just(ChangeRole)];
     prop_oneof![
-        4 => (operation, 0_i64..12).prop_map(|(operation, minute)| Step::Arrive { operation, minute }),
+        4 => (operation(), 0_i64..12).prop_map(|(operation, minute)| Step::Arrive { operation, minute }),
+        1 => (operation(), 0_i64..12)
+            .prop_map(|(operation, minute)| Step::SucceedElsewhere { operation, minute }),
         3 => Just(Step::Start),
         2 => Just(Step::Work),
         2 => Just(Step::Fail),
@@ -238,6 +338,7 @@ proptest! {
         }
         member.finish();
         member.check(0)?;
+        member.check_end()?;
         let unfinished = member.rows.iter().filter(|row| {
             !matches!(row.place, Place::Done | Place::Dismissed | Place::Superseded { .. })
         });
@@ -264,7 +365,7 @@ proptest! {
         if let (Some(latest), Some(last)) = (latest, member.effects.last())
             && latest.operation == Remove
         {
-            prop_assert_eq!(last.operation, Remove, "{:?}", member.rows);
+            prop_assert_eq!(last.intent.operation, Remove, "{:?}", member.rows);
         }
     }
 }
