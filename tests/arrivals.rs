@@ -11,7 +11,7 @@ use cerby_reconciler::simulator::{Call, Fate, Member, Operation, Place};
 use cerby_reconciler::worker::Stage;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use support::{APP, WORKSPACE, World, a_failed, eventually};
+use support::{APP, Task, WORKSPACE, World, a_failed, eventually};
 
 const INSERT: &str = "insert into reconciler.automation_tasks
     (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application, member_id,
@@ -243,6 +243,77 @@ async fn an_invite_that_succeeded_elsewhere_ends_the_watch_on_a_proven_removal(p
         .unwrap();
     world.drive().await;
     assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn whoever_automation_removed_elsewhere_is_looked_for_afterwards(pool: PgPool) {
+    let world = World::new(pool).await;
+    let invite = world.insert(&a_failed("invite", APP, "lee").requested_minutes_ago(9)).await;
+    while world.state(invite).await != "running" {
+        world.let_time_pass().await;
+        world.step().await;
+    }
+    let removal = a_failed("remove", APP, "lee").requested_minutes_ago(5).succeeded();
+    let removal = world.insert(&removal).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "succeeded");
+    assert_eq!(world.state(invite).await, "superseded");
+    assert!(world.is_in_app(APP, "lee"), "the invite's job ended after it");
+    let falls_due =
+        "update reconciler.members set watch_due_at = now() where watch_task_id is not null";
+    assert_eq!(sqlx::query(falls_due).execute(&world.pool).await.unwrap().rows_affected(), 1);
+    world.upkeep().await;
+    world.drive().await;
+    let action = world.action_of(removal).await;
+    let told = "select operation || ' ' || status from reconciler.manual_actions where id = $1";
+    assert_eq!(world.text(told, action).await, "remove open");
+}
+
+/// A change of role that is with a person, and a removal that was asked for before it and arrives after it.
+async fn a_late_removal_behind_a_person(world: &World) -> (Task, i64, i64) {
+    let role = a_failed("change_role", APP, "jo").code("NotEnoughSeats").requested_minutes_ago(5);
+    let change = world.insert(&role).await;
+    world.drive().await;
+    let action = world.action_of(change).await;
+    let removal = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(9)).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "pending", "nothing took effect yet");
+    assert_eq!(world.status(action).await, "open");
+    (role, action, removal)
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_late_removal_is_carried_out_when_the_later_request_comes_to_nothing(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (_, action, removal) = a_late_removal_behind_a_person(&world).await;
+    let dismiss =
+        "update reconciler.manual_actions set status = 'dismissed', note = 'no' where id = $1";
+    sqlx::query(dismiss).bind(action).execute(&world.pool).await.unwrap();
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "succeeded");
+    assert!(!world.is_in_app(APP, "jo"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_late_removal_makes_way_once_the_later_request_took_effect(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (role, action, removal) = a_late_removal_behind_a_person(&world).await;
+    world.person_does(&role);
+    world.say_done(action).await;
+    world.drive().await;
+    assert_eq!(world.status(action).await, "verified");
+    let ended = "select state || ' by ' || t.superseded_by || ', ' || t.closed_reason from reconciler.automation_tasks t
+                 where id = $1";
+    let task: i64 =
+        sqlx::query_scalar("select task_id from reconciler.manual_actions where id = $1")
+            .bind(action)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    let expected = format!("superseded by {task}, Replaced by a newer request (task {task})");
+    assert_eq!(world.text(ended, removal).await, expected);
+    assert_eq!(world.apps.counters().requests(Call::Remove), 0);
+    assert!(world.is_in_app(APP, "jo"));
 }
 
 #[sqlx::test(migrations = false)]

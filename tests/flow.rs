@@ -8,7 +8,8 @@ use cerby_reconciler::database;
 use cerby_reconciler::membership::MemberKey;
 use cerby_reconciler::retry::again::escalate_again;
 use cerby_reconciler::simulator::{
-    Call, Fate, HttpFault, Injection, Invitation, Member, Operation,
+    Call, Fate, HttpFault, Injection, Integration, Invitation, Kind, Member, Operation, Settings,
+    World as Apps,
 };
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
@@ -233,7 +234,7 @@ async fn an_attempt_that_never_ended_makes_no_old_presence_true(pool: PgPool) {
     sqlx::query(long_ago).execute(&world.pool).await.unwrap();
     world.let_time_pass().await;
     world.step().await;
-    assert_eq!(world.state(id).await, "pending", "it may still take effect");
+    assert_eq!(world.state(id).await, "escalated", "nor is another attempt made beside it");
     assert!(!world.is_in_app(APP, "jo"));
 }
 
@@ -310,6 +311,27 @@ async fn what_a_person_undid_since_keeps_no_later_task_from_trying(pool: PgPool)
     assert_eq!(world.state(later).await, "succeeded");
     assert_eq!(world.apps.counters().requests(Call::Invite), 2);
     assert!(world.is_in_app(APP, "jo"));
+}
+
+/// The same API answers by id, and lists people without one.
+#[sqlx::test(migrations = false)]
+async fn whoever_is_not_found_by_id_and_is_in_the_list_is_not_gone(pool: PgPool) {
+    let jo = Member { is_matched: false, ..Member::new("jo", " JO@example.com") };
+    let apps = Apps::new()
+        .integration(Integration::new(WORKSPACE, HUB, "Hub", Kind::BusinessHub, "asana_tenant"))
+        .member(WORKSPACE, HUB, jo);
+    let world = World::with(pool, apps, Settings::default()).await;
+    let deprovisioned = a_failed("remove", HUB, "jo").requested_minutes_ago(5).deprovisioned();
+    for removal in [a_failed("remove", HUB, "jo"), deprovisioned.without_job()] {
+        let task = world.insert(&removal).await;
+        world.drive().await;
+        assert_eq!(world.state(task).await, "escalated");
+        assert_eq!(world.status(world.action_of(task).await).await, "open");
+    }
+    assert_eq!(world.apps.counters().requests(Call::Remove), 0, "no call could name them");
+    let gone = world.insert(&a_failed("remove", HUB, "lee")).await;
+    world.drive().await;
+    assert_eq!(world.closed_reason(gone).await, "Already gone", "by id and by list");
 }
 
 #[sqlx::test(migrations = false)]

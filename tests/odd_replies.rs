@@ -193,8 +193,8 @@ async fn a_job_of_which_nothing_sensible_is_ever_said_is_given_up_like_one_that_
     for operation in OPERATIONS {
         for (name, odd) in odd_replies() {
             let next = next_with(&odd, Part::Job, &watching(operation, 60)).await;
-            let is_given_up = matches!(&next, Next::Retry { lost: Lost::Job, failure, .. }
-                if failure.code.as_deref() == Some("JobNeverEnded"));
+            let is_given_up = matches!(&next, Next::Escalate { reason, .. }
+                if *reason == EscalationReason::JobNeverEnded);
             assert!(is_given_up, "{operation:?}, {name}: {next:?}");
         }
     }
@@ -257,10 +257,11 @@ async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_wanted_state
             for minutes in [1, 60] {
                 let odd = ok(&json!({"data": {"id": "j1", "attributes": {"status": word}}}));
                 let next = next_with(&odd, Part::Job, &watching(operation, minutes)).await;
-                let is_over = matches!(word, "finished" | "error") || minutes == 60;
+                let has_ended = matches!(word, "finished" | "error");
                 let expected = match &next {
-                    Next::Retry { .. } => is_over,
-                    Next::Watch { started: false, .. } => !is_over,
+                    Next::Retry { .. } => has_ended,
+                    Next::Watch { started: false, .. } => !has_ended && minutes == 1,
+                    Next::Escalate { .. } => !has_ended && minutes == 60,
                     _ => false,
                 };
                 assert!(expected, "{operation:?}, {word:?} after {minutes} min: {next:?}");
