@@ -13,6 +13,7 @@ create table reconciler.syncs (
     report_id         text,
     report            jsonb,
     failures          integer     not null default 0,
+    former            text[]      not null default '{}',
     last_error        text,
     held_reason       text,
     held_until        timestamptz,
@@ -42,6 +43,8 @@ comment on column reconciler.syncs.causes is
     'Why the app is read: done, again, watch, period, person. Many causes make one snapshot.';
 comment on column reconciler.syncs.report is
     'What was found: update (the app''s own report), snapshot (proof of completeness, hash), counts by class, differences.';
+comment on column reconciler.syncs.former is
+    'Jobs and reports of unknown age that were there before: what follows them is younger than this sync.';
 comment on column reconciler.syncs.held_until is 'Until when a person can decide; then the app is read anew.';
 comment on table reconciler.syncs is
     'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';

@@ -332,6 +332,7 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
         decision: None,
         unreleased_claims: 1,
         claimed_at,
+        former: Vec::new(),
     }
 }
 
@@ -381,6 +382,64 @@ async fn a_snapshot_that_began_before_it_was_asked_for_proves_nothing() {
         let is_counted = matches!(&next, sync::Next::Again { waits: false, .. });
         assert_eq!(is_counted, !is_ours, "{made}: {next:?}");
     }
+}
+
+/// No clock tells how old it is: only another one that was asked for once it had ended is younger than the sync.
+#[tokio::test]
+async fn a_job_of_unknown_age_proves_nothing_and_the_one_after_it_does() {
+    let attributes = json!({"status": "finished", "createdAt": "last Thursday"});
+    let job = ok(&json!({"data": {"id": "j1", "attributes": attributes}}));
+    let report = error(404, "report_not_found", json!(404));
+    let server = Server::start(move |heard| match heard.target.contains("/jobs/") {
+        true => job.clone(),
+        false if heard.target.contains("/update-report") => report.clone(),
+        false => ok(&json!({"data": []})),
+    })
+    .await;
+    let after = async |former: &[&str]| {
+        let former = former.iter().map(|one| (*one).to_owned()).collect();
+        next_of(&server, &ClaimedSync { former, ..claimed_sync(1) }).await
+    };
+    let unknown = sync::Next::Unknown { kind: sync::Former::Job, id: "j1".into() };
+    assert_eq!(after(&[]).await, unknown);
+    assert_eq!(after(&["report j0"]).await, unknown, "another kind says nothing");
+    assert!(matches!(after(&["job j0"]).await, sync::Next::Judge { .. }));
+    let again = after(&["job j0", "job j1"]).await;
+    assert!(matches!(again, sync::Next::Again { waits: false, .. }), "the same again: {again:?}");
+}
+
+/// A report that was there before the sync, by the backend's clock, whatever ours says; and one of unknown age.
+#[tokio::test]
+async fn a_report_that_was_there_before_the_sync_by_the_clock_that_wrote_it_is_not_applied() {
+    let report = |id: &str, made: &str| {
+        json!({"data": {"id": id, "attributes": {
+            "status": "ready", "createdAt": made, "membersRead": 1, "membersTotal": 1,
+            "newUsers": [{"id": "kim", "email": "kim@example.com"}], "removedUsers": [], "updatedRoles": [],
+        }}})
+    };
+    let date = "date: Thu, 29 Aug 2024 19:32:21 GMT\r\n";
+    let dated = |body: Value| Reply::Whole(200, date, body.to_string());
+    let next = async |made: &str| {
+        let job = json!({"id": "j1", "attributes": {"status": "finished", "createdAt": "2024-08-29T19:31:31Z"}});
+        let (job, report) = (dated(json!({"data": job})), dated(report("r1", made)));
+        let server = Server::start(move |heard| match &heard.target {
+            target if target.contains("/jobs/") => job.clone(),
+            target if target.ends_with("/apply") => ok(&json!({"data": {"id": "j2"}})),
+            _ => report.clone(),
+        })
+        .await;
+        let next = next_of(&server, &claimed_sync(1)).await;
+        (next, server.heard().iter().any(|heard| heard.target.ends_with("/apply")))
+    };
+    let (older, is_applied) = next("2024-08-29T18:42:21Z").await;
+    assert!(
+        !is_applied
+            && matches!(&older, sync::Next::Again { why, .. } if why.contains("before this sync")),
+        "{older:?}"
+    );
+    let (unknown, is_applied) = next("last Thursday").await;
+    let expected = sync::Next::Unknown { kind: sync::Former::Report, id: "r1".into() };
+    assert!(!is_applied && unknown == expected, "{unknown:?}");
 }
 
 #[tokio::test]

@@ -353,7 +353,7 @@ const NOW_AND_THEN: &[Statement] = &[
     ("move_watches", &["'acme'", "'app-0'", MEMBERS, TIMES, NUMBERS, TIMES], 700),
     ("lock_reconnect", &["'acme'", "'app-7'", "1"], 20),
     ("is_reconnect_locked", &["'acme'", "'app-7'", "1"], 20),
-    ("members_before", &["'acme'", "'app-7'"], 20),
+    ("past_snapshots", &["'acme'", "'app-7'"], 20),
     ("count_unverifiable", &["'acme'", "'app-7'", "true"], 30),
     ("remember_snapshot", &["'acme'", "'app-7'", "7"], 30),
     ("request_sync_now", &["'acme'", "'app-7'", "'done'"], 50),

@@ -433,6 +433,23 @@ async fn a_stale_report_is_not_applied_and_the_app_is_read_anew(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_report_from_before_the_sync_is_not_applied_though_it_is_not_old(pool: PgPool) {
+    let world = big(pool).await;
+    world.apps.person_removes(WORKSPACE, APP, "m00");
+    world.read_until(Call::StartCheck).await;
+    eventually("the check has ended", async || {
+        world.apps.backdate_report(WORKSPACE, APP, Duration::from_secs(3000))
+    })
+    .await;
+    world.drive_syncs().await;
+    assert_eq!(world.latest().await.0, "finished");
+    assert_eq!(world.apps.counters().requests(Call::StartCheck), 2, "read anew");
+    let why = "select count(*) from reconciler.syncs
+               where last_error = 'the report was made before this sync asked for it'";
+    assert_eq!(world.count(why).await, 1);
+}
+
+#[sqlx::test(migrations = false)]
 async fn somebody_let_in_between_snapshot_and_apply_is_not_removed(pool: PgPool) {
     let world = big(pool).await;
     world.apps.person_removes(WORKSPACE, APP, "m00");

@@ -266,21 +266,21 @@ impl Client {
         self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
     }
 
-    /// The latest report of a check for updates; `None` if there is none.
+    /// The latest report of a check for updates, and how old it is by the backend's own clock; `None` if there is none.
     pub async fn report(
         &self,
         workspace: &str,
         integration: &str,
-    ) -> Result<Option<UpdateReport>, BackendError> {
+    ) -> Result<Option<(UpdateReport, Option<Duration>)>, BackendError> {
         let path = self.paths.update_report.replace("{integration}", &encoded(integration));
         let of = Subject::app(workspace, integration);
         let request = self.request(Method::GET, of, &path);
         let answer = self.send_up_to::<One<ReportObject>>(of, request, self.largest_report).await;
         match answer.map_err(BackendError::from) {
-            Ok((one, _)) => {
-                let report = UpdateReport::from(one.data.0);
+            Ok((one, now)) => {
+                let (report, age) = one.data.0.dated(now);
                 as_segment(&report.id, "report")?;
-                Ok(Some(report))
+                Ok(Some((report, age)))
             }
             Err(BackendError::NotFound { code }) if code == "report_not_found" => Ok(None),
             Err(BackendError::NotFound { .. }) => {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Retry;
 use crate::identity::Keys;
-use crate::membership::SeenMember;
+use crate::membership::{Entitlements, SeenMember};
 
 mod answer;
 mod change;
@@ -144,7 +144,7 @@ impl BackendError {
 /// The backend's job, as far as we need it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// How long ago it was made, by the backend's own clock, where it tells both times.
+    /// How long ago it was made, by the backend's own clock, where it tells both times and they make sense.
     pub age: Option<Duration>,
     /// Whether and how it ended.
     pub progress: Progress,
@@ -195,8 +195,10 @@ pub enum Gap {
     NoTotal,
     /// The total changed while reading.
     TotalChanged,
-    /// Nobody at all, although not everybody was to go.
+    /// Nobody at all: an app whose page stays empty looks like this.
     Empty,
+    /// Fewer members than before, of whom more are gone than were asked to go: a list that was cut looks like this.
+    Shrunk,
     /// A member that could not be read: without id, email and name.
     UnreadableMember,
 }
@@ -233,6 +235,9 @@ pub struct Reported {
     pub email: Option<String>,
     /// The name in the app.
     pub username: Option<String>,
+    /// The roles that they have in the app, by the report's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Entitlements>,
 }
 
 #[derive(serde::Deserialize)]
@@ -243,6 +248,15 @@ struct ReportedFields {
     email: Option<String>,
     #[serde(default)]
     username: Option<String>,
+    /// The roles of somebody whose roles changed.
+    #[serde(default)]
+    to: Option<serde_json::Value>,
+    /// The roles of somebody new.
+    #[serde(default)]
+    entitlements: Option<serde_json::Value>,
+    /// The same in our own rows.
+    #[serde(default)]
+    roles: Option<serde_json::Value>,
 }
 
 impl Reported {
@@ -264,7 +278,10 @@ impl TryFrom<ReportedFields> for Reported {
         if id.is_none() && email.is_none() && username.is_none() {
             return Err("nobody");
         }
-        Ok(Self { member: id, email, username })
+        // Roles that cannot be read are unknown, and hide nobody.
+        let roles = fields.to.or(fields.entitlements).or(fields.roles);
+        let roles = roles.and_then(|roles| serde_json::from_value(roles).ok());
+        Ok(Self { member: id, email, username, roles })
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, TimeDelta, Utc};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -244,8 +245,7 @@ impl JobObject {
             }),
             _ => Progress::Running,
         };
-        let age = now.zip(time(&attributes.created_at.0)).map(|(now, made)| now - made);
-        Job { age: age.map(|age| age.to_std().unwrap_or_default()), progress }
+        Job { age: age(&attributes.created_at.0, now), progress }
     }
 }
 
@@ -276,6 +276,14 @@ struct ReportAttributes {
 enum ReportStatus {
     Ready,
     Applied,
+}
+
+impl ReportObject {
+    /// The report, and how long ago it was made, `now` by the backend's clock.
+    pub(super) fn dated(self, now: Option<DateTime<Utc>>) -> (UpdateReport, Option<Duration>) {
+        let age = age(&self.attributes.0.created_at.0, now);
+        (self.into(), age)
+    }
 }
 
 impl From<ReportObject> for UpdateReport {
@@ -335,11 +343,41 @@ fn flag(value: &Value) -> Option<bool> {
     }
 }
 
-/// Zoned or naive (taken as UTC); anything else is no time rather than no answer.
+/// How long ago something was made, by the clock that wrote the time: `now` is the backend's own. A time that is well
+/// ahead of it, or of another century, is none.
+fn age(made: &Value, now: Option<DateTime<Utc>>) -> Option<Duration> {
+    let (now, made) = now.zip(time(made).filter(|made| made.year() >= 2000))?;
+    // Clocks of one backend differ a little, and headers tell whole seconds.
+    (made <= now + CLOCKS_DIFFER).then(|| (now - made).to_std().unwrap_or_default())
+}
+
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
+
+const DATES: [&str; 3] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y%m%dT%H%M%S%.f"];
+
+/// Zoned or naive (taken as UTC), compact, or seconds or milliseconds since 1970; anything else is no time rather than no
+/// answer.
 fn time(value: &Value) -> Option<DateTime<Utc>> {
-    let text = value.as_str()?;
-    let zoned = text.parse::<DateTime<FixedOffset>>().map(|time| time.to_utc());
-    zoned.or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc())).ok()
+    let text = match value {
+        Value::Number(number) => return epoch(number.as_f64()?),
+        value => value.as_str()?.trim(),
+    };
+    // A zone of its own letter is written in two ways that are read by one.
+    let text = text
+        .strip_suffix(['Z', 'z'])
+        .map_or_else(|| text.to_owned(), |time| format!("{time}+0000"));
+    let zoned = DATES
+        .iter()
+        .find_map(|date| DateTime::<FixedOffset>::parse_from_str(&text, &format!("{date}%z")).ok());
+    let naive = || DATES.iter().find_map(|date| NaiveDateTime::parse_from_str(&text, date).ok());
+    let time = zoned.map(|time| time.to_utc()).or_else(|| naive().map(|time| time.and_utc()));
+    time.or_else(|| epoch(text.parse().ok()?))
+}
+
+/// Seconds since 1970, or milliseconds where seconds would be thousands of years.
+fn epoch(number: f64) -> Option<DateTime<Utc>> {
+    let millis = if number.abs() < 1e11 { number * 1000.0 } else { number };
+    DateTime::from_timestamp_millis(millis as i64)
 }
 
 /// An email or name as the app shows it, without what no row can hold and nobody could read.

@@ -41,8 +41,7 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
     };
     let known = sync::report::store::members(&stage.pool, sync).await?;
     let intents: Vec<_> = known.iter().filter_map(|one| one.intent.clone()).collect();
-    let before = sync::report::store::members_before(&stage.pool, sync).await?;
-    let snapshot = &sync::report::plausible(snapshot, before, &intents);
+    let snapshot = &snapshot;
     let found = classify(snapshot, &intents, sync.update.as_ref());
     let report = sync::report::stored(snapshot, &found, sync.update.as_ref());
 

@@ -207,7 +207,13 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) ->
             tx.commit().await?;
             Ok(recorded)
         }
-        sync::Next::Again { why, waits, quiet } => again(stage, sync, why, waits, quiet).await,
+        sync::Next::Again { why, waits, quiet } => {
+            again(stage, sync, why, waits, quiet, None).await
+        }
+        sync::Next::Unknown { kind, id } => {
+            let why = format!("nothing tells how old the backend's {kind} is; another one follows");
+            again(stage, sync, why, false, Duration::ZERO, Some(sync::former(kind, &id))).await
+        }
         sync::Next::Anew { why } => anew(stage, sync, why).await,
         sync::Next::Hold { update, known, intents, reason } => {
             let found = classify(&known, &intents, Some(&update));
@@ -256,6 +262,7 @@ async fn again(
     why: String,
     waits: bool,
     quiet: Duration,
+    former: Option<String>,
 ) -> Recorded {
     let failures = sync.failures + 1;
     if !waits && failures >= stage.policy.sync.max_failures {
@@ -267,7 +274,7 @@ async fn again(
     };
     let after = after.max(quiet);
     let mut tx = begin_briefly(&stage.pool).await?;
-    let recorded = sync::store::again(&mut tx, sync, after, &why, !waits).await?;
+    let recorded = sync::store::again(&mut tx, sync, after, &why, !waits, former).await?;
     tx.commit().await?;
     if recorded.is_ok() {
         say_again(sync, failures, after, why);

@@ -16,6 +16,7 @@ use crate::lease::Lease;
 use crate::membership::{Operation, words};
 
 pub mod guard;
+pub mod plausible;
 pub mod report;
 pub mod review;
 pub mod step;
@@ -44,6 +45,16 @@ words! {
         ReportReady = "report_ready",
         /// The report is being applied.
         Applying = "applying",
+    }
+}
+
+words! {
+    /// What may be of unknown age.
+    Former {
+        /// A job that read the app.
+        Job = "job",
+        /// A report.
+        Report = "report",
     }
 }
 
@@ -98,6 +109,28 @@ pub struct ClaimedSync {
     pub unreleased_claims: i32,
     /// The database's time when it was claimed.
     pub claimed_at: DateTime<Utc>,
+    /// Jobs and reports of unknown age that were there before: what follows them is younger than this sync.
+    pub former: Vec<String>,
+}
+
+impl ClaimedSync {
+    /// Whether something of unknown age is younger than the start of this sync: another one of its kind was there before it
+    /// was asked for.
+    pub fn is_successor(&self, kind: Former, id: &str) -> bool {
+        let this = former(kind, id);
+        let is_of_kind = |one: &String| one.split_whitespace().next() == Some(kind.as_str());
+        self.former.iter().any(is_of_kind) && !self.former.contains(&this)
+    }
+
+    /// Whether something of unknown age was there before.
+    pub fn is_former(&self, kind: Former, id: &str) -> bool {
+        self.former.contains(&former(kind, id))
+    }
+}
+
+/// Something of unknown age, as the row of a sync keeps it.
+pub fn former(kind: Former, id: &str) -> String {
+    format!("{kind} {id}")
 }
 
 /// The numbers that decisions need.
@@ -189,6 +222,13 @@ pub enum Next {
         waits: bool,
         /// How long the backend asked to be left alone.
         quiet: Duration,
+    },
+    /// Nobody knows how old something is that the backend made: begin the snapshot anew later, and believe what follows.
+    Unknown {
+        /// What it is.
+        kind: Former,
+        /// Its id.
+        id: String,
     },
     /// The app changed while it was read: begin the snapshot anew at once.
     Anew {

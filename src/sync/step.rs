@@ -6,11 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::guard::{self, Facts, Removals, Ruling};
 use super::report::Intent;
-use super::{ClaimedSync, HeldDecision, Next, Policy, Procedure, SyncState};
-use crate::backend::{BackendError, Client, Progress, Snapshot, UpdateReport};
+use super::report::store::KnownMember;
+use super::{ClaimedSync, Former, HeldDecision, Next, Policy, Procedure, SyncState, plausible};
+use crate::backend::{BackendError, Client, Gap, Progress, Snapshot, UpdateReport};
 use crate::catalogue;
 use crate::database::PgPool;
 use crate::lease::LeaseLost;
+use crate::membership::MemberKey;
 use crate::store::{StoreError, elapsed};
 use crate::telemetry::chain;
 
@@ -83,10 +85,14 @@ impl Step<'_> {
                     let code = failure.code.unwrap_or_else(|| "no code".to_owned());
                     Ok(again(&format!("the backend's job failed: {}", code)))
                 }
-                Progress::Finished if self.began_too_early(answer.age, asked.elapsed()) => {
-                    Ok(self.of_unknown_age())
-                }
-                Progress::Finished => self.after_job().await,
+                Progress::Finished => match self.age_of_job(job, answer.age, asked.elapsed()) {
+                    Age::Younger => self.after_job().await,
+                    Age::Older => Ok(self.of_unknown_age()),
+                    Age::Unknown if self.sync.is_former(Former::Job, job) => {
+                        Ok(self.of_unknown_age())
+                    }
+                    Age::Unknown => Ok(unknown(Former::Job, job)),
+                },
             },
             Err(BackendError::NotFound { .. }) => {
                 Ok(again("the backend does not know its job any more"))
@@ -111,12 +117,24 @@ impl Step<'_> {
         }
     }
 
-    /// Whether a job that read the app is older than our request: a backend may answer with one that was running
-    /// already, and what that one read proves nothing of a later deed.
-    fn began_too_early(&self, age: Option<Duration>, asking: Duration) -> bool {
-        let Some((age, started_at)) = age.zip(self.sync.started_at) else { return false };
-        let ours = elapsed(started_at, self.sync.claimed_at) + asking + CLOCK_STEP;
-        self.sync.state == SyncState::Started && age > ours
+    /// Whether a job that read the app began after our request: a backend may answer with one that was running already, and
+    /// what that one read proves nothing of a later deed.
+    fn age_of_job(&self, job: &str, age: Option<Duration>, asking: Duration) -> Age {
+        if self.sync.state != SyncState::Started {
+            return Age::Younger; // it applies a report that is
+        }
+        self.compared(age, asking, Former::Job, job)
+    }
+
+    /// Compares with when this sync asked, each by the clock that wrote it. Of unknown age, what follows something of its
+    /// kind that had ended is younger.
+    fn compared(&self, age: Option<Duration>, asking: Duration, kind: Former, id: &str) -> Age {
+        let ours = self.sync.started_at.map(|at| elapsed(at, self.sync.claimed_at) + asking);
+        match (age, ours) {
+            (Some(age), Some(ours)) if age > ours + CLOCK_STEP => Age::Older,
+            (None, _) if !self.sync.is_successor(kind, id) => Age::Unknown,
+            _ => Age::Younger,
+        }
     }
 
     /// A job that was running already ends, and another begins. Where that happens again and again, it is the times that
@@ -141,7 +159,7 @@ impl Step<'_> {
     async fn after_job(&self) -> Result<Next, StoreError> {
         match (self.sync.procedure, self.sync.state) {
             (Procedure::CheckAndApply, SyncState::Started) => self.report().await,
-            _ => Ok(self.read().await),
+            _ => self.read().await,
         }
     }
 
@@ -150,17 +168,28 @@ impl Step<'_> {
         if approved && self.sync.held_until.is_some_and(|until| until < self.sync.claimed_at) {
             return Ok(fails("the approval has expired"));
         }
+        let asked = Instant::now();
         let found = match self.backend.report(&self.sync.workspace, &self.sync.integration).await {
             Ok(found) => found,
             Err(error) => return Ok(self.failed(&error).await),
         };
         match found {
-            Some(update) if approved && self.sync.report.as_ref() != Some(&update.id) => {
+            Some((update, _)) if approved && self.sync.report.as_ref() != Some(&update.id) => {
                 Ok(fails("the approved report was replaced by another"))
             }
-            Some(update) if !update.applied && !is_empty(&update) => self.guarded(update).await,
+            Some((update, age)) if !update.applied && !is_empty(&update) => {
+                match self.compared(age, asked.elapsed(), Former::Report, &update.id) {
+                    // The backend makes no other one: a person decides.
+                    Age::Unknown
+                        if !approved && !self.sync.is_former(Former::Report, &update.id) =>
+                    {
+                        Ok(unknown(Former::Report, &update.id))
+                    }
+                    compared => self.guarded(update, age, compared).await,
+                }
+            }
             None if approved => Ok(fails("the approved report is gone")),
-            _ => Ok(self.read().await),
+            _ => self.read().await,
         }
     }
 
@@ -169,11 +198,16 @@ impl Step<'_> {
     }
 
     /// Asks the guard, who must know whom an apply removes: what Cerby knows is read before.
-    async fn guarded(&self, update: UpdateReport) -> Result<Next, StoreError> {
+    async fn guarded(
+        &self,
+        update: UpdateReport,
+        age: Option<Duration>,
+        compared: Age,
+    ) -> Result<Next, StoreError> {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
-        let mut facts = self.facts(&update);
+        let mut facts = self.facts(&update, age, compared);
         let (mut known, mut intents) = (Snapshot::default(), Vec::new());
-        if facts.removed > 0 {
+        if facts.removed > 0 || !update.changed_members.is_empty() {
             known = match self.backend.members(workspace, integration).await {
                 Ok(known) => known,
                 Err(error) => return Ok(self.failed(&error).await),
@@ -196,10 +230,11 @@ impl Step<'_> {
         }
     }
 
-    fn facts(&self, update: &UpdateReport) -> Facts {
+    fn facts(&self, update: &UpdateReport, age: Option<Duration>, compared: Age) -> Facts {
         Facts {
-            // One made a moment ahead of our clock is new.
-            age: update.created_at.map(|made| elapsed(made, self.sync.claimed_at)),
+            // What followed a report of unknown age is as old as this sync at most.
+            age: age.or((compared == Age::Younger).then_some(Duration::ZERO)),
+            is_older_than_question: compared == Age::Older,
             read_of_total: update.members_read.zip(update.members_total),
             removed: guard::count(update.removed_members.len()),
             approved: self.is_approved(),
@@ -267,11 +302,57 @@ impl Step<'_> {
         }
     }
 
-    async fn read(&self) -> Next {
-        match self.backend.members(&self.sync.workspace, &self.sync.integration).await {
-            Ok(snapshot) => Next::Judge { snapshot },
-            Err(error) => self.failed(&error).await,
+    async fn read(&self) -> Result<Next, StoreError> {
+        let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
+        let mut snapshot = match self.backend.members(workspace, integration).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => return Ok(self.failed(&error).await),
+        };
+        match self.doubts(&snapshot).await? {
+            Ok(gap) => snapshot.gaps.extend(gap),
+            Err(error) => return Ok(self.failed(&error).await),
         }
+        Ok(Next::Judge { snapshot })
+    }
+
+    /// What a whole list lacks that shows that people are gone and is not believed yet.
+    async fn doubts(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<Result<Option<Gap>, BackendError>, StoreError> {
+        if !snapshot.is_complete() {
+            return Ok(Ok(None));
+        }
+        let past = super::report::store::past(self.pool, self.sync).await?;
+        let is_smaller = past.members.is_some_and(|before| before > snapshot.members.len() as u64);
+        if !is_smaller && !snapshot.members.is_empty() {
+            return Ok(Ok(None));
+        }
+        let known = super::report::store::members(self.pool, self.sync).await?;
+        let most_percent = self.policy.guard.max_unexpected_percent;
+        let Some(doubt) = plausible::doubt(snapshot, &past, &known, most_percent) else {
+            return Ok(Ok(None));
+        };
+        let asked_for = plausible::to_ask_for(snapshot, &known);
+        if !plausible::is_believed(&doubt, &past, &asked_for, self.sync.claimed_at) {
+            return Ok(Ok(Some(doubt.gap)));
+        }
+        Ok(self.finds_any(&asked_for).await.map(|found| found.then_some(doubt.gap)))
+    }
+
+    /// Whether the backend knows any of these members when it is asked for them one by one.
+    async fn finds_any(&self, members: &[&KnownMember]) -> Result<bool, BackendError> {
+        for one in members {
+            let key = MemberKey {
+                workspace: self.sync.workspace.clone(),
+                integration: self.sync.integration.clone(),
+                member: one.identity.member.clone(),
+            };
+            if self.backend.member(&key).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// An integration that is gone cannot be read; a backend that does not answer is waited for, unless it answers about
@@ -297,6 +378,21 @@ impl Step<'_> {
     fn first_look(&self) -> Duration {
         self.policy.next_look(Duration::ZERO).unwrap_or_default()
     }
+}
+
+/// Whether the backend made something after this sync asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// It did.
+    Younger,
+    /// It was there before.
+    Older,
+    /// No clock tells.
+    Unknown,
+}
+
+fn unknown(kind: Former, id: &str) -> Next {
+    Next::Unknown { kind, id: id.to_owned() }
 }
 
 fn is_empty(report: &UpdateReport) -> bool {

@@ -63,7 +63,7 @@ pub async fn claim(
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
-                  s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until,
+                  s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until, s.former,
                   s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
                   i.own_account,
@@ -102,6 +102,7 @@ pub async fn claim(
                 decision,
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
+                former: row.former,
             }),
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => bad.push((row.id, error)),
         }
@@ -215,13 +216,15 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the snapshot begins anew after `after`; `failed` counts it. What a person approved stays so.
+/// Records that the snapshot begins anew after `after`; `failed` counts it, and `former` is something of unknown age. What a
+/// person approved stays so.
 pub async fn again(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     after: Duration,
     why: &str,
     failed: bool,
+    former: Option<String>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
         "update reconciler.syncs
@@ -230,6 +233,7 @@ pub async fn again(
              report = case when state = 'report_ready' then report end,
              running_job_id = null, running_since = null,
              failures = failures + case when $6 then 1 else 0 end, last_error = $5,
+             former = former || array_remove(array[$7::text], null),
              next_step_at = clock_timestamp() + $4,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3",
@@ -239,6 +243,7 @@ pub async fn again(
         interval(after),
         why,
         failed,
+        former,
     )
     .execute(connection)
     .await?;

@@ -12,16 +12,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::report::{Intent, Listed, Wishes};
-use crate::backend::{Snapshot, UpdateReport};
+use crate::backend::{Reported, Snapshot, UpdateReport};
 use crate::config;
 use crate::identity::{Directory, Keys, normal};
-use crate::membership::{Membership, Operation, SeenMember};
+use crate::membership::{Entitlements, Membership, Operation, SeenMember};
 
 /// What is known of a report before its apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// How old it is, if it says.
+    /// How old it is by the backend's own clock, if that can be told.
     pub age: Option<Duration>,
+    /// Whether it was made before the app was asked to be read.
+    pub is_older_than_question: bool,
     /// Members read and members there are, by the backend's word.
     pub read_of_total: Option<(u64, u64)>,
     /// Members it removes.
@@ -34,7 +36,7 @@ pub struct Facts {
     pub protected: u32,
     /// Whether it removes the account that the automation logs in with.
     pub own_account: bool,
-    /// Whether it leaves no administrator where there is one.
+    /// Whether it leaves no administrator where there is one: removed, or with other roles.
     pub last_administrator: bool,
     /// Those of the removed who were let in since the snapshot began: it is older than they are.
     pub let_in_meanwhile: u32,
@@ -46,7 +48,7 @@ pub struct Facts {
     pub approved: bool,
 }
 
-/// What the members that Cerby knows, the wishes and the integration say of a report's removals.
+/// What the members that Cerby knows, the wishes and the integration say of what a report takes away.
 #[derive(Debug)]
 pub struct Removals<'a> {
     /// The report.
@@ -123,14 +125,29 @@ impl Removals<'_> {
         });
         let is_protected = |seen: &SeenMember| seen.marks.is_exempt || seen.marks.is_guest;
         let administrates = |seen: &SeenMember| self.is_administrator(seen);
+        let changed = Listed::new(&self.update.changed_members);
+        // Whose new roles the report does not tell may have lost what they had.
+        let still_administrates = |(keys, seen): &(&Keys<'_>, &SeenMember)| {
+            let places = changed.places(keys);
+            let keeps = |place: &usize| {
+                let roles = &self.update.changed_members[*place].roles;
+                seen.marks.is_owner
+                    || roles.as_ref().is_some_and(|roles| self.is_any_administrative(roles))
+            };
+            administrates(seen) && places.iter().all(keeps)
+        };
+        let is_new_one = |one: &Reported| {
+            one.roles.as_ref().is_some_and(|roles| self.is_any_administrative(roles))
+        };
+        let is_any_left =
+            kept.iter().any(still_administrates) || self.update.new_members.iter().any(is_new_one);
         Facts {
             unexpected: count(unexpected.len()),
             protected: count(unexpected.iter().filter(|one| one.is_any(is_protected)).count()),
             let_in_meanwhile: count(let_in.count()),
             ambiguous: count(removed.values().filter(|one| one.is_ambiguous()).count()),
             own_account: self.is_own_account_removed(&removed),
-            last_administrator: removed.values().any(|one| one.is_any(administrates))
-                && !kept.iter().any(|(_, seen)| administrates(seen)),
+            last_administrator: known.iter().any(|(_, seen)| administrates(seen)) && !is_any_left,
             changed_underneath: !self.known.is_complete()
                 || found.len() != self.update.removed_members.len(),
             ..facts
@@ -147,11 +164,15 @@ impl Removals<'_> {
     }
 
     fn is_administrator(&self, seen: &SeenMember) -> bool {
+        seen.membership == Membership::Joined
+            && (seen.marks.is_owner || self.is_any_administrative(&seen.entitlements))
+    }
+
+    fn is_any_administrative(&self, roles: &Entitlements) -> bool {
         let is_one = |role: &String| {
             self.administrator_roles.iter().any(|known| normal(known) == normal(role))
         };
-        seen.membership == Membership::Joined
-            && (seen.marks.is_owner || seen.entitlements.iter().any(is_one))
+        roles.iter().any(is_one)
     }
 }
 
@@ -186,6 +207,9 @@ fn refused(max_age: Duration, facts: &Facts) -> Option<String> {
     if let Some(age) = facts.age.filter(|age| *age > max_age && !facts.approved) {
         return Some(format!("the report is {} s old", age.as_secs()));
     }
+    if facts.is_older_than_question {
+        return Some("the report was made before this sync asked for it".to_owned());
+    }
     if facts.removed == 0 {
         return None;
     }
@@ -201,6 +225,9 @@ fn refused(max_age: Duration, facts: &Facts) -> Option<String> {
 
 /// What a person must decide.
 fn doubt(limits: &config::Guard, facts: &Facts) -> Option<String> {
+    if facts.last_administrator {
+        return Some("Applying this would leave no administrator".to_owned());
+    }
     if facts.removed == 0 {
         return None;
     }
@@ -208,9 +235,6 @@ fn doubt(limits: &config::Guard, facts: &Facts) -> Option<String> {
         return Some(
             "Applying this would remove the account that the automation logs in with".to_owned(),
         );
-    }
-    if facts.last_administrator {
-        return Some("Applying this would leave no administrator".to_owned());
     }
     if facts.age.is_none() {
         return Some("The report does not say how old it is".to_owned());

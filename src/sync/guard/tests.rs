@@ -78,6 +78,24 @@ fn reports_are_ruled_by_this_table() {
         ("age unknown and incomplete", Facts { age: None, ..incomplete() }, "refuse", "refuse"),
         ("stale: an approval has its own time", stale(), "refuse", "apply"),
         ("stale, nothing removed", Facts { removed: 0, ..stale() }, "refuse", "apply"),
+        (
+            "made before it was asked for",
+            Facts { is_older_than_question: true, ..facts() },
+            "refuse",
+            "refuse",
+        ),
+        (
+            "made before it was asked for, nothing removed",
+            Facts { is_older_than_question: true, removed: 0, ..facts() },
+            "refuse",
+            "refuse",
+        ),
+        (
+            "the last administrator's role, nobody removed",
+            Facts { last_administrator: true, removed: 0, ..facts() },
+            "hold",
+            "apply",
+        ),
         ("exempt or guest", Facts { protected: 1, unexpected: 1, ..facts() }, "hold", "apply"),
         ("the last administrator", Facts { last_administrator: true, ..facts() }, "hold", "apply"),
         ("the automation's own account", Facts { own_account: true, ..facts() }, "hold", "apply"),
@@ -119,7 +137,12 @@ fn wish(id: &str, operation: Operation, worked_at: Option<DateTime<Utc>>) -> Int
 }
 
 fn reported(id: Option<&str>, email: Option<&str>) -> Reported {
-    Reported { member: id.map(str::to_owned), email: email.map(str::to_owned), username: None }
+    Reported {
+        member: id.map(str::to_owned),
+        email: email.map(str::to_owned),
+        username: None,
+        roles: None,
+    }
 }
 
 /// What is found of a report that removes these of the members.
@@ -194,6 +217,61 @@ fn the_last_administrator_is_one_by_role_or_by_owning_the_account() {
     assert!(last(&["jo", "ann"]), "an invitation administrates nothing yet");
     let nobody = known(vec![member("kim", "EDITOR")]);
     assert!(!judged(&nobody, &["kim"], &[], None).last_administrator, "there was none before");
+}
+
+/// What is found of a report that removes nobody and changes the roles of these, and knows these for new.
+fn judged_roles(known: &Snapshot, changed: &[(&str, Option<&str>)], new: &[(&str, &str)]) -> Facts {
+    let roles = |role: &str| Some([role.to_owned()].into());
+    let update = UpdateReport {
+        id: "r1".to_owned(),
+        created_at: None,
+        members_read: None,
+        members_total: None,
+        applied: false,
+        new_members: new
+            .iter()
+            .map(|(id, role)| Reported { roles: roles(role), ..reported(Some(id), None) })
+            .collect(),
+        removed_members: Vec::new(),
+        changed_members: changed
+            .iter()
+            .map(|(id, role)| Reported { roles: role.and_then(roles), ..reported(Some(id), None) })
+            .collect(),
+    };
+    let removals = Removals {
+        update: &update,
+        known,
+        intents: &[],
+        started_at: began(),
+        own_account: None,
+        administrator_roles: &limits().administrator_roles,
+    };
+    removals.judge(Facts::default())
+}
+
+#[test]
+fn a_report_that_takes_the_last_administrators_role_is_known_for_it() {
+    let owner = SeenMember {
+        marks: Marks { is_owner: true, ..Marks::default() },
+        ..member("owner", "VIEWER")
+    };
+    let one = known(vec![member("ann", "ADMIN"), member("kim", "VIEWER")]);
+    let two = known(vec![member("ann", "ADMIN"), member("kim", "admin")]);
+    let owned = known(vec![member("ann", "ADMIN"), owner]);
+    let table: [(&str, &Snapshot, &[(&str, Option<&str>)], &[(&str, &str)], bool); 9] = [
+        ("the last one's role goes", &one, &[("ann", Some("VIEWER"))], &[], true),
+        ("the last one's new role is not told", &one, &[("ann", None)], &[], true),
+        ("the last one keeps it", &one, &[("ann", Some("ADMIN"))], &[], false),
+        ("somebody else's role changes", &one, &[("kim", Some("EDITOR"))], &[], false),
+        ("another one is left", &two, &[("ann", Some("VIEWER"))], &[], false),
+        ("both lose it", &two, &[("ann", Some("VIEWER")), ("kim", Some("VIEWER"))], &[], true),
+        ("somebody new has it", &one, &[("ann", Some("VIEWER"))], &[("lee", "ADMIN")], false),
+        ("the owner is left", &owned, &[("ann", Some("VIEWER"))], &[], false),
+        ("nobody had it", &known(vec![member("kim", "VIEWER")]), &[("kim", Some("X"))], &[], false),
+    ];
+    for (case, known, changed, new, expected) in table {
+        assert_eq!(judged_roles(known, changed, new).last_administrator, expected, "{case}");
+    }
 }
 
 #[test]

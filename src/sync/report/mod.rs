@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::backend::{Gap, Reported, Snapshot, UpdateReport};
+use crate::backend::{Reported, Snapshot, UpdateReport};
 use crate::identity::{Directory, Keys};
 use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
 
@@ -140,17 +140,6 @@ pub fn classify(snapshot: &Snapshot, intents: &[Intent], update: Option<&UpdateR
         *counts.entry(difference.class).or_default() += 1;
     }
     Report { hash: hash(&snapshot.members), counts, differences }
-}
-
-/// The snapshot, with a gap if nobody is in it although not everybody was to go since the last complete one, which showed
-/// `before` members: an empty list has emptied whole directories at peers (awslabs/ssosync#194, fleetdm/fleet#49365).
-pub fn plausible(mut snapshot: Snapshot, before: Option<u64>, intents: &[Intent]) -> Snapshot {
-    let is_removal = |intent: &&Intent| intent.wanted.operation == Operation::Remove;
-    let to_go = intents.iter().filter(is_removal).count() as u64;
-    if snapshot.members.is_empty() && before.unwrap_or(0) > to_go {
-        snapshot.gaps.push(Gap::Empty);
-    }
-    snapshot
 }
 
 /// A report as the row keeps it: `update` is the app's own, `snapshot` proves how complete it is.

@@ -7,6 +7,7 @@ use crate::member::watch::Watch;
 use crate::membership::{Observed, Operation, UnknownWord, Wanted};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;
+use crate::sync::plausible::Past;
 
 /// What is known of a member of the integration.
 #[derive(Debug)]
@@ -100,18 +101,39 @@ pub async fn intents(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<Intent>, S
     Ok(members(pool, sync).await?.into_iter().filter_map(|one| one.intent).collect())
 }
 
-/// How many members the integration's last complete snapshot showed.
-pub async fn members_before(pool: &PgPool, sync: &ClaimedSync) -> Result<Option<u64>, StoreError> {
-    let members = sqlx::query_scalar!(
-        r#"-- members_before
-           select (report -> 'snapshot' ->> 'members')::bigint as "members!" from reconciler.syncs
-           where workspace_id = $1 and integration_id = $2 and state = 'finished'
-             and report @> '{"snapshot": {"complete": true}}'
-           order by started_at desc limit 1"#,
+/// What earlier snapshots of the integration showed.
+pub async fn past(pool: &PgPool, sync: &ClaimedSync) -> Result<Past, StoreError> {
+    let row = sqlx::query!(
+        r#"-- past_snapshots
+        with complete as (
+            select started_at, (report -> 'snapshot' ->> 'members')::bigint as members
+            from reconciler.syncs
+            where workspace_id = $1 and integration_id = $2 and state = 'finished'
+              and report @> '{"snapshot": {"complete": true}}'
+            order by started_at desc limit 1
+        ), latest as (
+            select report -> 'snapshot' -> 'gaps' as gaps
+            from reconciler.syncs
+            where workspace_id = $1 and integration_id = $2 and state = 'finished' and report ? 'snapshot'
+            order by started_at desc limit 1
+        ), doubtful as (
+            select s.started_at
+            from reconciler.syncs s
+            where s.workspace_id = $1 and s.integration_id = $2 and s.state = 'finished' and s.report ? 'snapshot'
+              and s.started_at > coalesce((select started_at from complete), '-infinity')
+            order by s.started_at limit 1
+        )
+        select (select members from complete) as members, (select gaps from latest) as gaps,
+               (select started_at from doubtful) as doubted_since"#,
         sync.workspace,
         sync.integration,
     )
-    .fetch_optional(pool)
+    .fetch_one(pool)
     .await?;
-    Ok(members.and_then(|members| u64::try_from(members).ok()))
+    let gaps = row.gaps.map(serde_json::from_value).and_then(Result::ok);
+    Ok(Past {
+        members: row.members.and_then(|members| u64::try_from(members).ok()),
+        latest_gaps: gaps.unwrap_or_default(),
+        doubted_since: row.doubted_since,
+    })
 }

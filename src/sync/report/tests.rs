@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::backend::Gap;
 use crate::membership::Marks;
 
 fn somebody(id: &str) -> SeenMember {
@@ -32,7 +33,7 @@ fn wish(task: i64, operation: Operation, id: &str) -> Intent {
 
 fn reported(id: &str) -> Reported {
     let email = Some(format!("{id}@example.com"));
-    Reported { member: Some(id.to_owned()), email, username: None }
+    Reported { member: Some(id.to_owned()), email, username: None, roles: None }
 }
 
 fn update(new: &[&str], removed: &[&str], changed: &[&str]) -> UpdateReport {
@@ -122,26 +123,6 @@ fn two_with_one_email_are_ambiguous_and_so_are_two_with_one_id() {
 }
 
 #[test]
-fn an_empty_snapshot_is_complete_only_where_everybody_was_to_go() {
-    let removals = |n: usize| -> Vec<_> {
-        (0..n).map(|id| wish(1, Operation::Remove, &id.to_string())).collect()
-    };
-    for (members, before, removals, complete) in [
-        (vec![], None, removals(0), true),
-        (vec![], Some(0), removals(0), true),
-        (vec![], Some(1), removals(0), false),
-        (vec![], Some(2), removals(2), true),
-        (vec![], Some(3), removals(2), false),
-        (vec![], Some(1), vec![wish(1, Operation::Invite, "jo")], false),
-        (vec![somebody("jo")], Some(9), removals(0), true),
-    ] {
-        let case = format!("{} members after {before:?}, {removals:?}", members.len());
-        let snapshot = plausible(snapshot(members), before, &removals);
-        assert_eq!(snapshot.is_complete(), complete, "{case}");
-    }
-}
-
-#[test]
 fn nobody_is_missing_from_an_incomplete_snapshot() {
     let snapshot = Snapshot { gaps: vec![Gap::TotalDiffers], ..snapshot(vec![somebody("ann")]) };
     let report = classify(&snapshot, &[wish(1, Operation::Invite, "jo")], None);
@@ -172,7 +153,7 @@ fn one_person_in_two_spellings_is_one_for_the_report() {
     assert_eq!(report.counts[&Class::Missing], 0, "whoever is wanted is there");
     let email = Some("JÖRG@EXAMPLE.COM".to_owned());
     let gone = UpdateReport {
-        removed_members: vec![Reported { member: None, email, username: None }],
+        removed_members: vec![Reported { member: None, email, username: None, roles: None }],
         ..update(&[], &[], &[])
     };
     invite.wanted.operation = Operation::Remove;

@@ -1,0 +1,252 @@
+//! Whether a whole list is believed when it shows that people are gone. Pure.
+//!
+//! An app's page that stays empty, or a list that ends after its first page with that as its total, looks like a complete
+//! snapshot, and has emptied whole directories at peers (awslabs/ssosync#194, fleetdm/fleet#49365). Such a list counts for
+//! presence and not for absence, until a later one shows the same and the same people are asked for one by one.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::report::store::KnownMember;
+use super::verdict::{Sighting, Sightings};
+use crate::backend::{Gap, Snapshot};
+use crate::membership::Operation;
+use crate::store::elapsed;
+
+/// Where nobody can be asked for whose removal was not asked for, a list is believed that has shown the same for so long.
+const BELIEVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Members who are asked for one by one at most.
+const MOST_ASKED: usize = 5;
+
+/// What earlier snapshots of the integration showed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// How many members the latest complete one showed.
+    pub members: Option<u64>,
+    /// What made the latest one incomplete.
+    pub latest_gaps: Vec<Gap>,
+    /// When the first one began after the latest complete one.
+    pub doubted_since: Option<DateTime<Utc>>,
+}
+
+/// Why a whole list is doubtful.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// What it lacks.
+    pub gap: Gap,
+    /// How many fewer it shows although nobody asked for their removal.
+    pub unexpected: u64,
+}
+
+/// What makes a whole list doubtful: nobody at all, or fewer people than were asked to go, down to a round number or by
+/// more than a part of them.
+pub fn doubt(
+    snapshot: &Snapshot,
+    past: &Past,
+    known: &[KnownMember],
+    most_percent: u32,
+) -> Option<Doubt> {
+    let now = snapshot.members.len() as u64;
+    let before = past.members.unwrap_or(0);
+    let lost = before.saturating_sub(now);
+    let unexpected = lost.saturating_sub(gone_as_asked(snapshot, known));
+    if now == 0 {
+        let was_empty = past.members == Some(0);
+        return (!was_empty).then_some(Doubt { gap: Gap::Empty, unexpected });
+    }
+    let is_round = now.is_multiple_of(10) || now.is_multiple_of(25);
+    let is_large = unexpected.saturating_mul(100) > before.saturating_mul(u64::from(most_percent));
+    (unexpected > 0 && (is_round || is_large)).then_some(Doubt { gap: Gap::Shrunk, unexpected })
+}
+
+/// Members who were asked to go, and whom the list does not show for the first time.
+fn gone_as_asked(snapshot: &Snapshot, known: &[KnownMember]) -> u64 {
+    let sightings = Sightings::new(snapshot);
+    let is_gone = |one: &&KnownMember| {
+        was_asked_to_go(one)
+            && one.observed.as_ref().is_none_or(|observed| observed.membership != "absent")
+            && matches!(sightings.of(&one.identity), Sighting::Absent)
+    };
+    known.iter().filter(is_gone).count() as u64
+}
+
+fn was_asked_to_go(one: &KnownMember) -> bool {
+    one.intent.as_ref().is_some_and(|intent| intent.wanted.operation == Operation::Remove)
+}
+
+/// Known members whom the list does not show, to be asked for one by one: first those whose removal nobody asked for.
+pub fn to_ask_for<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
+    let sightings = Sightings::new(snapshot);
+    let is_missing = |one: &&KnownMember| matches!(sightings.of(&one.identity), Sighting::Absent);
+    let mut missing: Vec<_> = known.iter().filter(is_missing).collect();
+    let was_there = |one: &KnownMember| {
+        one.observed.as_ref().is_some_and(|observed| observed.membership != "absent")
+    };
+    missing.sort_by_key(|one| (was_asked_to_go(one), !was_there(one)));
+    missing.truncate(MOST_ASKED);
+    missing
+}
+
+/// Whether a doubtful list is believed after all, once none of these was found when they were asked for one by one: the
+/// snapshot before showed the same, and either somebody was asked for whose removal nobody wanted, or nobody is missing
+/// who was not asked to go, or it has been so for long enough.
+pub fn is_believed(
+    doubt: &Doubt,
+    past: &Past,
+    asked_for: &[&KnownMember],
+    now: DateTime<Utc>,
+) -> bool {
+    let is_confirmed = past.latest_gaps == [doubt.gap] && !asked_for.is_empty();
+    let tells = doubt.unexpected == 0 || asked_for.iter().any(|one| !was_asked_to_go(one));
+    let for_long = past.doubted_since.is_some_and(|since| elapsed(since, now) >= BELIEVED_AFTER);
+    is_confirmed && (tells || for_long)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::membership::{Marks, Membership, Observed, SeenMember, Wanted};
+    use crate::sync::report::Intent;
+
+    fn seen(id: String) -> SeenMember {
+        SeenMember {
+            email: Some(format!("{id}@example.com")),
+            member: Some(id),
+            username: None,
+            entitlements: Default::default(),
+            membership: Membership::Joined,
+            marks: Marks::default(),
+        }
+    }
+
+    /// A whole list of so many members, the first of them `m0`.
+    fn list(members: usize) -> Snapshot {
+        Snapshot {
+            members: (0..members).map(|n| seen(format!("m{n}"))).collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn known(member: &str, operation: Operation, observed: Option<&str>) -> KnownMember {
+        let identity = Identity {
+            member: member.to_owned(),
+            email: format!("{member}@example.com"),
+            username: None,
+        };
+        let wanted = Wanted {
+            operation,
+            member: identity.member.clone(),
+            email: identity.email.clone(),
+            username: None,
+            entitlements: Default::default(),
+        };
+        KnownMember {
+            identity,
+            intent: Some(Intent { task: 1, wanted, worked_at: None }),
+            took_effect: false,
+            was_to_go: false,
+            watch: None,
+            observed: observed.map(|membership| Observed {
+                membership: membership.to_owned(),
+                entitlements: Vec::new(),
+            }),
+        }
+    }
+
+    fn after(members: Option<u64>) -> Past {
+        Past { members, ..Past::default() }
+    }
+
+    #[test]
+    fn a_list_that_loses_people_nobody_asked_to_go_is_doubtful_by_this_table() {
+        let gone = |member, observed| known(member, Operation::Remove, observed);
+        let one = || vec![gone("gone", Some("joined"))];
+        let table = [
+            ("the first list shows nobody", None, list(0), vec![], Some((Gap::Empty, 0))),
+            ("nobody is left", Some(2), list(0), one(), Some((Gap::Empty, 1))),
+            ("the last one was to go", Some(1), list(0), one(), Some((Gap::Empty, 0))),
+            ("nobody was there before", Some(0), list(0), vec![], None),
+            ("the first list", None, list(100), vec![], None),
+            ("cut to a page", Some(150), list(100), one(), Some((Gap::Shrunk, 49))),
+            ("cut to a small page", Some(26), list(25), vec![], Some((Gap::Shrunk, 1))),
+            ("a round number as asked", Some(101), list(100), one(), None),
+            ("one less than asked", Some(102), list(99), one(), None),
+            ("a tenth less", Some(99), list(89), vec![], Some((Gap::Shrunk, 10))),
+            ("more than before", Some(99), list(100), one(), None),
+            ("not seen before, and not now", Some(101), list(100), vec![gone("gone", None)], None),
+            (
+                "was gone before",
+                Some(101),
+                list(100),
+                vec![gone("gone", Some("absent"))],
+                Some((Gap::Shrunk, 1)),
+            ),
+            (
+                "still there",
+                Some(101),
+                list(100),
+                vec![gone("m0", Some("joined"))],
+                Some((Gap::Shrunk, 1)),
+            ),
+        ];
+        for (case, before, list, known, expected) in table {
+            let found = doubt(&list, &after(before), &known, 10);
+            assert_eq!(found.map(|doubt| (doubt.gap, doubt.unexpected)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_doubtful_list_is_believed_by_this_table() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let (gone, other) =
+            (known("gone", Operation::Remove, None), known("other", Operation::Invite, None));
+        let since = |seconds| Some(now - chrono::TimeDelta::seconds(seconds));
+        let past = |gaps: &[Gap], seconds| Past {
+            members: Some(150),
+            latest_gaps: gaps.to_vec(),
+            doubted_since: since(seconds),
+        };
+        let (empty, shrunk) =
+            (Doubt { gap: Gap::Empty, unexpected: 0 }, Doubt { gap: Gap::Shrunk, unexpected: 49 });
+        let table = [
+            ("the first that shows it", empty, past(&[], 0), vec![&gone], false),
+            ("another shows it too", empty, past(&[Gap::Empty], 120), vec![&gone], true),
+            ("and nobody could be asked for", empty, past(&[Gap::Empty], 120), vec![], false),
+            (
+                "the one before lacked more",
+                empty,
+                past(&[Gap::TotalDiffers], 120),
+                vec![&gone],
+                false,
+            ),
+            (
+                "only who was to go was asked for",
+                shrunk,
+                past(&[Gap::Shrunk], 120),
+                vec![&gone],
+                false,
+            ),
+            ("and that for a day", shrunk, past(&[Gap::Shrunk], 86_400), vec![&gone], true),
+            ("another is not found either", shrunk, past(&[Gap::Shrunk], 120), vec![&other], true),
+        ];
+        for (case, doubt, past, asked_for, expected) in table {
+            assert_eq!(is_believed(&doubt, &past, &asked_for, now), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn those_are_asked_for_whom_the_list_lost_and_nobody_asked_to_go_first() {
+        let all = [
+            known("gone", Operation::Remove, Some("joined")),
+            known("never", Operation::Invite, None),
+            known("lost", Operation::Invite, Some("joined")),
+            known("m0", Operation::Invite, Some("joined")),
+        ];
+        let asked: Vec<_> =
+            to_ask_for(&list(1), &all).iter().map(|one| one.identity.member.as_str()).collect();
+        assert_eq!(asked, ["lost", "never", "gone"]);
+    }
+}
