@@ -486,7 +486,7 @@ async fn a_report_has_a_limit_of_its_own() {
     let limited =
         |kib| client(server.address, &[("MAX_RESPONSE_KIB", "1"), ("MAX_REPORT_KIB", kib)]);
     let report = limited("64").report("acme", "app-1").await.expect("an answer");
-    assert_eq!(report.map(|report| report.new_members.len()), Some(2000));
+    assert_eq!(report.map(|(report, _)| report.new_members.len()), Some(2000));
     let error = refused(limited("8").report("acme", "app-1").await);
     assert!(error.to_string().contains("backend.max_report_kib = 8"), "{error}");
 }
@@ -714,7 +714,7 @@ fn report(id: &str) -> Value {
 #[tokio::test]
 async fn a_report_is_read_whole_or_not_at_all() {
     let server = Server::always(ok(&report("r1"))).await;
-    let read = server.client().report("acme", "app-1").await.unwrap().unwrap();
+    let read = server.client().report("acme", "app-1").await.unwrap().unwrap().0;
     assert_eq!((read.id.as_str(), read.applied), ("r1", false));
     assert_eq!((read.members_read, read.members_total), (Some(2), Some(3)));
     let people = [read.new_members, read.removed_members, read.changed_members].concat();
@@ -724,7 +724,7 @@ async fn a_report_is_read_whole_or_not_at_all() {
     let mut body = report("r1");
     body["data"]["attributes"]["removedUsers"] = json!([{"id": "", "email": "a@example.com"}]);
     let server = Server::always(ok(&body)).await;
-    let removed = server.client().report("acme", "app-1").await.unwrap().unwrap().removed_members;
+    let removed = server.client().report("acme", "app-1").await.unwrap().unwrap().0.removed_members;
     let known = (removed[0].member.as_deref(), removed[0].email.as_deref());
     assert_eq!(known, (None, Some("a@example.com")), "an empty id is none");
 

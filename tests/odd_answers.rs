@@ -80,7 +80,7 @@ async fn call(which: Call, client: &Client) -> Result<Answer, BackendError> {
         }
         Report => {
             let report = client.report("acme", "app-1").await?;
-            return Ok(report.map_or(Answer::NoReport, Answer::Report));
+            return Ok(report.map_or(Answer::NoReport, |(report, _)| Answer::Report(report)));
         }
     };
     started.map(Answer::Started)
@@ -725,7 +725,8 @@ async fn a_time_is_read_in_every_common_form_and_is_otherwise_none() {
         (json!("2024-02-30T00:00:00Z"), None),
         (json!("99999999-01-01T00:00:00Z"), None),
         (json!("now"), None),
-        (json!(1_724_959_881), None),
+        (json!("20240829T193121Z"), at),
+        (json!(1_724_959_881), at),
         (json!(true), None),
         (json!([]), None),
     ] {

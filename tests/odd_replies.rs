@@ -19,7 +19,7 @@ use cerby_reconciler::simulator::{self, Call, HttpFault, Injection, Place, Retry
 use cerby_reconciler::sync::{self, ClaimedSync};
 use chrono::{DateTime, TimeDelta};
 use http_server::{Heard, Reply, Server, error, ok, somebody};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps};
 

@@ -314,6 +314,65 @@ async fn an_empty_list_where_people_were_proves_no_removal(pool: PgPool) {
     assert_eq!(world.status(action).await, "verified", "now somebody is there");
 }
 
+#[sqlx::test(migrations = false)]
+async fn the_last_members_are_gone_once_a_second_list_shows_nobody_either(pool: PgPool) {
+    let world = World::new(pool).await;
+    let removals = ["jo", "kim"].map(|id| a_failed("remove", HUB, id).code("NotEnoughSeats"));
+    let tasks = [world.insert(&removals[0]).await, world.insert(&removals[1]).await];
+    world.drive().await;
+    let actions = [world.action_of(tasks[0]).await, world.action_of(tasks[1]).await];
+    for (removal, action) in removals.iter().zip(actions) {
+        world.person_does(removal);
+        world.say_done(action).await;
+    }
+    world.drive_syncs_for(2).await;
+    for action in actions {
+        assert_eq!(
+            world.verdict(action).await,
+            "unverifiable",
+            "the first list that the hub ever gave"
+        );
+    }
+    world.drive_syncs().await;
+    for action in actions {
+        assert_eq!(world.status(action).await, "verified");
+    }
+}
+
+/// What the list lost is found when it is asked for by id.
+#[sqlx::test(migrations = false)]
+async fn a_list_that_was_cut_proves_no_removal(pool: PgPool) {
+    let mut apps = Apps::new().integration(Integration::new(
+        WORKSPACE,
+        HUB,
+        "Hub",
+        Kind::BusinessHub,
+        "asana_tenant",
+    ));
+    for n in 0..30 {
+        let id = format!("m{n:02}");
+        apps = apps.member(WORKSPACE, HUB, Member::new(&id, &format!("{id}@example.com")));
+    }
+    let world = World::with(pool, apps, Settings::default()).await;
+    world.read(HUB).await;
+    let removal = a_failed("remove", HUB, "m29").code("NotEnoughSeats");
+    let task = world.insert(&removal).await;
+    world.drive().await;
+    let action = world.action_of(task).await;
+    world.apps.cut_list(WORKSPACE, HUB, Some(25));
+    world.say_done(action).await;
+    world.drive_syncs_for(4).await;
+    assert_eq!(world.status(action).await, "done");
+    assert_eq!(
+        world.verdict(action).await,
+        "unverifiable",
+        "a lie, and a list that would confirm it"
+    );
+    world.apps.cut_list(WORKSPACE, HUB, None);
+    world.drive_syncs().await;
+    assert_eq!(world.status(action).await, "open", "contradicted");
+}
+
 // ---- the guard ----
 
 /// Peers apply what is left after each small removal; here the past is asked of the database.

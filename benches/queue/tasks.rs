@@ -2,7 +2,7 @@
 
 use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
-use cerby_reconciler::{intake, retry};
+use cerby_reconciler::intake;
 
 /// What to insert.
 #[derive(Debug, Clone)]

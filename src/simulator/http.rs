@@ -78,23 +78,27 @@ async fn list_members(
 ) -> Answer {
     let state = handle.state();
     let place = Place::new(workspace, id);
-    let known = &site(&state, &place)?.known;
+    let site = site(&state, &place)?;
+    let known = &site.known;
+    // A list that is cut says nothing of it.
+    let total = site.list_limit.map_or(known.len(), |limit| limit.min(known.len()));
     let cap = state.settings.page_size_cap.max(1);
     let number = positive(&query, "page[number]", 1)?;
     let size = positive(&query, "page[size]", 25)?.min(cap);
     let skipped = size.saturating_mul(number - 1);
-    let data: Vec<Value> = known.values().skip(skipped).take(size).map(shapes::member).collect();
+    let shown = known.values().take(total).skip(skipped).take(size);
+    let data: Vec<Value> = shown.map(shapes::member).collect();
     let path = format!("/{}/api/v1/integrations/{}/users", place.workspace, place.integration);
     let link = |number: usize| format!("{path}?page%5Bnumber%5D={number}&page%5Bsize%5D={size}");
     let next = match treatment.repeats_page {
         true => Some(link(number)),
-        false => (skipped.saturating_add(size) < known.len()).then(|| link(number + 1)),
+        false => (skipped.saturating_add(size) < total).then(|| link(number + 1)),
     };
     let previous = (number > 1).then(|| link(number - 1));
     Ok(Json(json!({
         "data": data,
         "links": {"self": link(number), "next": next, "previous": previous},
-        "meta": {"page": {"maxSize": cap, "total": known.len()}},
+        "meta": {"page": {"maxSize": cap, "total": total}},
     })))
 }
 

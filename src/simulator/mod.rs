@@ -260,6 +260,14 @@ impl Simulator {
         }
     }
 
+    /// From now on the list of members ends after so many, with that as its total. A member is still found by id.
+    pub fn cut_list(&self, workspace: &str, integration: &str, members: Option<usize>) {
+        let mut state = self.handle.state();
+        if let Some(site) = state.site_mut(&Place::new(workspace, integration)) {
+            site.list_limit = members;
+        }
+    }
+
     /// Lets the latest report look older by so much. Tells whether there is one.
     pub fn backdate_report(&self, workspace: &str, integration: &str, by: Duration) -> bool {
         let mut state = self.handle.state();

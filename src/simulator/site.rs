@@ -75,6 +75,8 @@ pub(super) struct Site {
     pub(super) report: Option<Report>,
     /// How many members a check reads at most.
     pub(super) snapshot_limit: Option<usize>,
+    /// The list of members ends after so many, with that as its total.
+    pub(super) list_limit: Option<usize>,
     revision: u64,
     /// When a job last told Cerby of a member.
     learned: HashMap<String, u64>,
@@ -89,6 +91,7 @@ impl Site {
             known: BTreeMap::new(),
             report: None,
             snapshot_limit: None,
+            list_limit: None,
             revision: 0,
             learned: HashMap::new(),
         }

@@ -4,6 +4,7 @@
 //! snapshot, and has emptied whole directories at peers (awslabs/ssosync#194, fleetdm/fleet#49365). Such a list counts for
 //! presence and not for absence, until a later one shows the same and the same people are asked for one by one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +12,8 @@ use chrono::{DateTime, Utc};
 use super::report::store::KnownMember;
 use super::verdict::{Sighting, Sightings};
 use crate::backend::{Gap, Snapshot};
-use crate::membership::Operation;
+use crate::identity::Keys;
+use crate::membership::{Operation, SeenMember};
 use crate::store::elapsed;
 
 /// Where nobody can be asked for whose removal was not asked for, a list is believed that has shown the same for so long.
@@ -23,8 +25,8 @@ const MOST_ASKED: usize = 5;
 /// What earlier snapshots of the integration showed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Past {
-    /// How many members the latest complete one showed.
-    pub members: Option<u64>,
+    /// How many people the latest complete one showed.
+    pub people: Option<u64>,
     /// What made the latest one incomplete.
     pub latest_gaps: Vec<Gap>,
     /// When the first one began after the latest complete one.
@@ -48,17 +50,30 @@ pub fn doubt(
     known: &[KnownMember],
     most_percent: u32,
 ) -> Option<Doubt> {
-    let now = snapshot.members.len() as u64;
-    let before = past.members.unwrap_or(0);
+    let now = people(&snapshot.members);
+    let before = past.people.unwrap_or(0);
     let lost = before.saturating_sub(now);
     let unexpected = lost.saturating_sub(gone_as_asked(snapshot, known));
     if now == 0 {
-        let was_empty = past.members == Some(0);
+        let was_empty = past.people == Some(0);
         return (!was_empty).then_some(Doubt { gap: Gap::Empty, unexpected });
     }
     let is_round = now.is_multiple_of(10) || now.is_multiple_of(25);
     let is_large = unexpected.saturating_mul(100) > before.saturating_mul(u64::from(most_percent));
     (unexpected > 0 && (is_round || is_large)).then_some(Doubt { gap: Gap::Shrunk, unexpected })
+}
+
+/// How many people these entries are about: whoever is listed once with an id and once without it is one.
+pub fn people(members: &[SeenMember]) -> u64 {
+    let keys = members.iter().map(SeenMember::keys);
+    let (matched, unmatched): (Vec<_>, Vec<_>) = keys.partition(|keys| keys.id().is_some());
+    let ids: HashSet<_> = matched.iter().filter_map(Keys::id).collect();
+    let emails: HashSet<_> = matched.iter().filter_map(Keys::email).collect();
+    let (named, nameless): (Vec<_>, Vec<_>) =
+        unmatched.iter().map(Keys::email).partition(Option::is_some);
+    let others: HashSet<_> =
+        named.into_iter().flatten().filter(|email| !emails.contains(email)).collect();
+    (ids.len() + others.len() + nameless.len()) as u64
 }
 
 /// Members who were asked to go, and whom the list does not show for the first time.
@@ -156,8 +171,28 @@ mod tests {
         }
     }
 
-    fn after(members: Option<u64>) -> Past {
-        Past { members, ..Past::default() }
+    fn after(people: Option<u64>) -> Past {
+        Past { people, ..Past::default() }
+    }
+
+    #[test]
+    fn whoever_is_listed_twice_is_one_of_the_people() {
+        let unmatched = |email: &str| SeenMember {
+            member: None,
+            email: Some(email.to_owned()),
+            ..seen(String::new())
+        };
+        let table = [
+            (vec![], 0),
+            (vec![seen("jo".into()), seen("kim".into())], 2),
+            (vec![seen("jo".into()), seen("jo".into())], 1),
+            (vec![seen("jo".into()), unmatched(" JO@example.com")], 1),
+            (vec![unmatched("jo@example.com"), unmatched("Jo@example.com")], 1),
+            (vec![unmatched("jo@example.com"), unmatched("kim@example.com")], 2),
+        ];
+        for (members, expected) in table {
+            assert_eq!(people(&members), expected, "{members:?}");
+        }
     }
 
     #[test]
@@ -205,7 +240,7 @@ mod tests {
             (known("gone", Operation::Remove, None), known("other", Operation::Invite, None));
         let since = |seconds| Some(now - chrono::TimeDelta::seconds(seconds));
         let past = |gaps: &[Gap], seconds| Past {
-            members: Some(150),
+            people: Some(150),
             latest_gaps: gaps.to_vec(),
             doubted_since: since(seconds),
         };

@@ -324,7 +324,8 @@ impl Step<'_> {
             return Ok(Ok(None));
         }
         let past = super::report::store::past(self.pool, self.sync).await?;
-        let is_smaller = past.members.is_some_and(|before| before > snapshot.members.len() as u64);
+        let is_smaller =
+            past.people.is_some_and(|before| before > plausible::people(&snapshot.members));
         if !is_smaller && !snapshot.members.is_empty() {
             return Ok(Ok(None));
         }

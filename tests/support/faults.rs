@@ -11,7 +11,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
 use cerby_reconciler::simulator::{Author, Settings, Simulator};
 use cerby_reconciler::worker::Stage;
-use cerby_reconciler::{database, intake, retry, schema};
+use cerby_reconciler::{database, intake, schema};
 use sqlx::{ConnectOptions, PgPool, Row};
 use tokio::task::JoinError;
 

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::backend::{Reported, Snapshot, UpdateReport};
 use crate::identity::{Directory, Keys};
 use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
+use crate::sync::plausible::people;
 
 /// People whom a stored report names at most, the weightiest classes first; its counts are of all.
 const MOST_DIFFERENCES: usize = 10_000;
@@ -147,7 +148,7 @@ pub fn stored(snapshot: &Snapshot, found: &Report, update: Option<&UpdateReport>
     json!({
         "update": update,
         "snapshot": {
-            "members": snapshot.members.len(), "pages": snapshot.pages, "total": snapshot.total,
+            "members": snapshot.members.len(), "people": people(&snapshot.members), "pages": snapshot.pages, "total": snapshot.total,
             "complete": snapshot.is_complete(), "gaps": snapshot.gaps, "hash": found.hash,
         },
         "counts": found.counts,

@@ -106,7 +106,7 @@ pub async fn past(pool: &PgPool, sync: &ClaimedSync) -> Result<Past, StoreError>
     let row = sqlx::query!(
         r#"-- past_snapshots
         with complete as (
-            select started_at, (report -> 'snapshot' ->> 'members')::bigint as members
+            select started_at, (report -> 'snapshot' ->> 'people')::bigint as people
             from reconciler.syncs
             where workspace_id = $1 and integration_id = $2 and state = 'finished'
               and report @> '{"snapshot": {"complete": true}}'
@@ -123,7 +123,7 @@ pub async fn past(pool: &PgPool, sync: &ClaimedSync) -> Result<Past, StoreError>
               and s.started_at > coalesce((select started_at from complete), '-infinity')
             order by s.started_at limit 1
         )
-        select (select members from complete) as members, (select gaps from latest) as gaps,
+        select (select people from complete) as people, (select gaps from latest) as gaps,
                (select started_at from doubtful) as doubted_since"#,
         sync.workspace,
         sync.integration,
@@ -132,7 +132,7 @@ pub async fn past(pool: &PgPool, sync: &ClaimedSync) -> Result<Past, StoreError>
     .await?;
     let gaps = row.gaps.map(serde_json::from_value).and_then(Result::ok);
     Ok(Past {
-        members: row.members.and_then(|members| u64::try_from(members).ok()),
+        people: row.people.and_then(|people| u64::try_from(people).ok()),
         latest_gaps: gaps.unwrap_or_default(),
         doubted_since: row.doubted_since,
     })
