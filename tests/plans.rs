@@ -354,6 +354,7 @@ const NOW_AND_THEN: &[Statement] = &[
     ("is_reconnect_locked", &["'acme'", "'app-7'", "1"], 20),
     ("members_before", &["'acme'", "'app-7'"], 20),
     ("count_unverifiable", &["'acme'", "'app-7'", "true"], 30),
+    ("mark_unverifiable", &["'acme'", "'app-7'", "3"], 30),
     ("remember_snapshot", &["'acme'", "'app-7'", "7"], 30),
     ("request_sync_now", &["'acme'", "'app-7'", "'done'"], 50),
     ("unexpected_removals", &["'acme'", "'app-7'"], 20),
