@@ -213,7 +213,6 @@ const HOT: &[Statement] = &[
             SUCCEEDED,
             TEXTS,
             YES,
-            YES,
             TIMES,
             WAITS,
             WAITS,

@@ -19,6 +19,7 @@ pub fn after(policy: &Policy, breaker: &Breaker, attempt: &Attempt) -> Option<Mo
 fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move> {
     match sign {
         Sign::Nothing | Sign::Runs => None,
+        Sign::Answers => raised(policy, breaker.ramp).map(Move::Raise),
         Sign::Works if breaker.failures == 0 && breaker.ramp.is_none() && breaker.trips == 0 => {
             None
         }
@@ -32,8 +33,9 @@ fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move>
 fn after_probe(policy: &Policy, breaker: &Breaker, sign: Sign) -> Move {
     match sign {
         Sign::Nothing => Move::NextProbe,
-        // A job that the backend accepted shows that it limits the rate no longer.
-        Sign::Runs if breaker.cause == Some(Cause::RateLimit) => Move::Recover,
+        // An answer, or a job that the backend accepted, shows that it limits the rate no longer.
+        Sign::Answers | Sign::Runs if breaker.cause == Some(Cause::RateLimit) => Move::Recover,
+        Sign::Answers => Move::NextProbe,
         Sign::Runs => Move::Await(policy.longest_job),
         Sign::Works => Move::Recover,
         Sign::Fails => trip_for_failures(policy, breaker),
@@ -144,6 +146,7 @@ mod tests {
         let table = [
             (Sign::Nothing, None),
             (Sign::Runs, None),
+            (Sign::Answers, Some(Move::Raise(3))),
             (Sign::Fails, Some(Move::Count)),
             (Sign::Works, Some(Move::Forget { ramp: Some(3) })),
         ];
@@ -184,6 +187,7 @@ mod tests {
         let table = [
             (Sign::Works, Move::Recover),
             (Sign::Nothing, Move::NextProbe),
+            (Sign::Answers, Move::NextProbe),
             (Sign::Runs, Move::Await(policy().longest_job)),
         ];
         for (sign, expected) in table {
@@ -193,7 +197,9 @@ mod tests {
             assert_eq!(after(&policy(), &breaker, &other), None, "{sign:?} of another");
         }
         let limited = Breaker { cause: Some(Cause::RateLimit), ..breaker(Status::Probing) };
-        assert_eq!(after(&policy(), &limited, &shows(Sign::Runs)), Some(Move::Recover));
+        for sign in [Sign::Runs, Sign::Answers] {
+            assert_eq!(after(&policy(), &limited, &shows(sign)), Some(Move::Recover), "{sign:?}");
+        }
     }
 
     #[test]
@@ -212,6 +218,17 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, 31);
+    }
+
+    #[test]
+    fn answers_raise_the_ramp_and_jobs_alone_end_it() {
+        let widest = policy().breaker.ramp_end - 1;
+        for (ramp, expected) in
+            [(None, None), (Some(1), Some(Move::Raise(2))), (Some(widest), None)]
+        {
+            let breaker = Breaker { ramp, trips: 2, ..breaker(Status::Active) };
+            assert_eq!(after(&policy(), &breaker, &shows(Sign::Answers)), expected, "{ramp:?}");
+        }
     }
 
     proptest! {
@@ -237,7 +254,8 @@ mod tests {
             ],
             task in 0_i64..20, began in 0_i64..1000,
             sign in prop_oneof![
-                Just(Sign::Works), Just(Sign::Fails), Just(Sign::Runs), Just(Sign::Nothing)
+                Just(Sign::Works), Just(Sign::Fails), Just(Sign::Runs), Just(Sign::Answers),
+                Just(Sign::Nothing)
             ],
         ) {
             let attempt = Attempt { task, began: at(began), sign };

@@ -40,7 +40,7 @@ pub async fn lock(
         key.integration,
         attempt.task,
         matches!(attempt.sign, Sign::Fails | Sign::LimitsRate(_)),
-        attempt.sign == Sign::Works,
+        matches!(attempt.sign, Sign::Works | Sign::Answers),
     )
     .fetch_optional(connection)
     .await?;
@@ -91,6 +91,12 @@ pub async fn write(
             workspace,
             integration,
             ramp.and_then(|ramp| i32::try_from(ramp).ok()),
+        ),
+        Move::Raise(ramp) => sqlx::query!(
+            "update reconciler.integration_states set ramp_limit = $3 where workspace_id = $1 and integration_id = $2",
+            workspace,
+            integration,
+            i32::try_from(ramp).unwrap_or(i32::MAX),
         ),
         Move::Trip { cause, wait, trips } => sqlx::query!(
             "-- trip
