@@ -195,7 +195,8 @@ impl Client {
     ) -> Result<Snapshot, Unread> {
         let mut snapshot = Snapshot::default();
         let mut known = HashSet::new();
-        for number in 1..=self.max_pages.saturating_mul(self.page_size / size) {
+        let pages = self.max_pages.saturating_mul(self.page_size / size);
+        for number in 1..=pages {
             let request = self
                 .request(Method::GET, of, path)
                 .query(&[("page[number]", number), ("page[size]", size)]);
@@ -204,8 +205,14 @@ impl Client {
                 return Err(BackendError::Nonsense("a list of something else".to_owned()).into());
             }
             let more = page.has_next();
-            let empty = page.data.is_empty();
+            let (empty, allowed) =
+                (page.data.is_empty(), u64::from(pages) * page.data.len() as u64);
             let repeats = take(&mut snapshot, &mut known, page);
+            if let Some(total) =
+                snapshot.total.filter(|total| number == 1 && more && *total > allowed)
+            {
+                return Err(self.too_many(total, allowed).into());
+            }
             if repeats {
                 break; // an endless or repeated page: the gap is noted
             }
@@ -220,6 +227,14 @@ impl Client {
             snapshot.gaps.push(Gap::EndlessPages);
         }
         Ok(closed(snapshot))
+    }
+
+    /// Told at the first page, and not after all the pages that are allowed.
+    fn too_many(&self, members: u64, allowed: u64) -> BackendError {
+        BackendError::Nonsense(format!(
+            "the app has {members} members; backend.max_pages = {} allows {allowed}",
+            self.max_pages
+        ))
     }
 
     /// A job, as it stands.
