@@ -19,7 +19,7 @@ pub fn after(policy: &Policy, breaker: &Breaker, attempt: &Attempt) -> Option<Mo
 fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move> {
     match sign {
         Sign::Nothing | Sign::Runs => None,
-        Sign::Answers => raised(policy, breaker.ramp).map(Move::Raise),
+        Sign::Answers => breaker.ramp.map(|_| Move::Raise(raised(policy, breaker.ramp))),
         Sign::Works if breaker.failures == 0 && breaker.ramp.is_none() && breaker.trips == 0 => {
             None
         }
@@ -146,7 +146,7 @@ mod tests {
         let table = [
             (Sign::Nothing, None),
             (Sign::Runs, None),
-            (Sign::Answers, Some(Move::Raise(3))),
+            (Sign::Answers, Some(Move::Raise(Some(3)))),
             (Sign::Fails, Some(Move::Count)),
             (Sign::Works, Some(Move::Forget { ramp: Some(3) })),
         ];
@@ -221,12 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn answers_raise_the_ramp_and_jobs_alone_end_it() {
+    fn answers_raise_the_ramp_until_it_ends_and_nothing_else() {
         let widest = policy().breaker.ramp_end - 1;
-        for (ramp, expected) in
-            [(None, None), (Some(1), Some(Move::Raise(2))), (Some(widest), None)]
-        {
-            let breaker = Breaker { ramp, trips: 2, ..breaker(Status::Active) };
+        let table = [
+            (None, None),
+            (Some(1), Some(Move::Raise(Some(2)))),
+            (Some(widest), Some(Move::Raise(None))),
+        ];
+        for (ramp, expected) in table {
+            let breaker = Breaker { ramp, failures: 2, trips: 2, ..breaker(Status::Active) };
             assert_eq!(after(&policy(), &breaker, &shows(Sign::Answers)), expected, "{ramp:?}");
         }
     }

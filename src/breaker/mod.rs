@@ -108,8 +108,8 @@ pub enum Move {
         /// Tasks in flight at a time from now on; `None` when the ramp has ended.
         ramp: Option<u32>,
     },
-    /// The backend answers: the ramp is raised, and does not end by that.
-    Raise(u32),
+    /// The backend answers: the ramp is raised or ends, and what the app's jobs did is not forgotten.
+    Raise(Option<u32>),
     /// Tripped for a time.
     Trip {
         /// Why.

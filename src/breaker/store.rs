@@ -96,7 +96,7 @@ pub async fn write(
             "update reconciler.integration_states set ramp_limit = $3 where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
-            i32::try_from(ramp).unwrap_or(i32::MAX),
+            ramp.and_then(|ramp| i32::try_from(ramp).ok()),
         ),
         Move::Trip { cause, wait, trips } => sqlx::query!(
             "-- trip

@@ -74,6 +74,8 @@ struct Columns {
     tokens: Vec<i64>,
     states: Vec<&'static str>,
     reasons: Vec<String>,
+    /// Whether it showed that the app works, which may move its breaker.
+    shows_app_works: Vec<bool>,
     counts_attempt: Vec<bool>,
     trying_since: Vec<Option<DateTime<Utc>>>,
     watch_after: Vec<Option<PgInterval>>,
@@ -113,6 +115,7 @@ impl Columns {
         self.tokens.push(task.lease.token);
         self.states.push(state.as_str());
         self.reasons.push(end.reason.to_owned());
+        self.shows_app_works.push(task.running.is_some());
         self.counts_attempt.push(end.failed_attempt && task.running.is_none());
         self.trying_since.push(task.trying_since);
         self.watch_after.push(end.watch_after.map(interval));
@@ -202,20 +205,20 @@ pub async fn end(
                 watch_checks = case when s.watch_after is null then m.watch_checks else 0 end,
                 watch_asked_at = case when s.watch_after is null then m.watch_asked_at end
             from (select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
-                                       $7::text[], $8::boolean[], $9::timestamptz[], $10::interval[],
-                                       $11::interval[], $12::boolean[], $13::boolean[], $14::timestamptz[],
-                                       $15::bigint[], $16::bigint[], $17::timestamptz[])
-                           s (workspace_id, integration_id, member_id, id, token, state, reason,
+                                       $7::text[], $8::boolean[], $9::boolean[], $10::timestamptz[], $11::interval[],
+                                       $12::interval[], $13::boolean[], $14::boolean[], $15::timestamptz[],
+                                       $16::bigint[], $17::bigint[], $18::timestamptz[])
+                           s (workspace_id, integration_id, member_id, id, token, state, reason, shows_app_works,
                               counts_attempt, trying_since, watch_after, effects_for, removal_tried, admission_tried,
                               proven_since, invite, role, requested_at)
                   order by workspace_id, integration_id, member_id) s -- as everybody who locks several does
             where m.workspace_id = s.workspace_id and m.integration_id = s.integration_id
               and m.member_id = s.member_id and m.lease_token = s.token and m.ready_task_id = s.id
-              and not ($18 and exists (
+              and not ($19 and exists (
                   select from reconciler.integration_states d
                   where d.workspace_id = s.workspace_id and d.integration_id = s.integration_id
-                    and (d.probe_task_id = s.id or d.consecutive_failures > 0 or d.ramp_limit is not null
-                         or d.consecutive_trips > 0)))
+                    and (d.probe_task_id = s.id or d.ramp_limit is not null
+                         or s.shows_app_works and (d.consecutive_failures > 0 or d.consecutive_trips > 0))))
             returning m.workspace_id, m.integration_id, m.member_id, m.blocked_task_ids <> '{}' as has_blocked,
                       s.id, s.state, s.reason, s.counts_attempt, s.trying_since, s.effects_for
         ), told as (
@@ -241,6 +244,7 @@ pub async fn end(
         &all.tokens,
         &all.states as _,
         &all.reasons,
+        &all.shows_app_works,
         &all.counts_attempt,
         &all.trying_since as _,
         &all.watch_after as _,
