@@ -28,7 +28,7 @@ const ODD_ROWS: &str = "
 
 /// What is told of frozen sockets, and how soon a replica must have new ones.
 pub(super) const BACK_AFTER_FROST: &str = "back after frozen sockets";
-pub(super) const BACK_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// So often something new goes wrong.
 const EVERY: Duration = Duration::from_millis(600);
@@ -105,8 +105,8 @@ impl Trouble {
             680..730 => Self::HoldLocks { lasts: long },
             730..750 => Self::ReadOnly { lasts: short },
             750..766 => Self::OddRows,
-            766..770 => Self::Flood { rows: rng.random_range(2000..5000) },
-            770..800 => Self::Outage { lasts: short * 2 },
+            766..769 => Self::Flood { rows: rng.random_range(1000..3000) },
+            769..800 => Self::Outage { lasts: short * 2 },
             _ => Self::Storm { kind: rng.random_range(0..STORMS), lasts: long },
         }
     }

@@ -11,7 +11,7 @@ use super::world::World;
 /// What is told of the other workspace, and how soon its removals must begin: also where replicas, database and backend
 /// come and go meanwhile. Behind the flood they would wait for longer.
 pub(super) const BESIDE: &str = "removals beside a flood begun";
-pub(super) const BEGUN_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const BEGUN_WITHIN: Duration = Duration::from_secs(40);
 
 const BOTH: [&str; 2] = ["flooding", "beside"];
 const REMOVALS: i32 = 5;
