@@ -359,3 +359,73 @@ async fn tasks_that_are_limited_for_ever_are_told_with_the_cause(pool: PgPool) {
     }
     assert_eq!(outage.world.attempts(id).await, 0);
 }
+
+/// A fleet of replicas in one outage.
+struct Fleet {
+    outage: Outage,
+    url: String,
+    base_url: String,
+    others: Vec<Replica>,
+}
+
+impl Fleet {
+    async fn of(outage: Outage, base_url: String) -> Self {
+        let url = outage.world.pool.connect_options().to_url_lossy().to_string();
+        Self { outage, url, base_url, others: Vec::new() }
+    }
+
+    async fn one_more(&mut self) {
+        let changes = [("RECONCILER__BACKEND__BASE_URL", self.base_url.as_str())];
+        self.others.push(Replica::start(&self.url, &self.outage.world.apps, &changes).await);
+    }
+
+    fn count(&self, event: &str) -> usize {
+        let others = self.others.iter().map(|one| one.count(event));
+        self.outage.replica.count(event) + others.sum::<usize>()
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_fleet_finds_an_outage_once_probes_it_once_and_tells_it_once(pool: PgPool) {
+    let (server, is_well) = switched(|_| Some(html(503))).await;
+    let mut fleet = Fleet::of(Outage::of(pool, &server).await, base_url(&server)).await;
+    fleet.one_more().await;
+    two_hundred_removals(&fleet.outage.world.pool).await;
+    eventually("it is told", async || fleet.count("backend.silent") > 0).await;
+    tokio::time::sleep(WATCHED).await;
+    assert!(fleet.count("backend.silent") <= 2, "an app, and then all of them");
+
+    let (told, heard) = (fleet.count("backend.silent"), server.heard().len());
+    fleet.one_more().await;
+    tokio::time::sleep(WATCHED).await;
+    // The probe of one replica at a pause of four seconds and more.
+    let more = server.heard().len() - heard;
+    assert!(more <= 3, "{more} requests of three replicas in {WATCHED:?}");
+    assert_eq!(fleet.count("backend.silent"), told);
+    assert_eq!(fleet.others[1].count("task.waiting"), 0, "it knew before it asked");
+
+    is_well.store(1, Ordering::SeqCst);
+    fleet.outage.ends().await;
+    assert_eq!(fleet.count("backend.answers"), 1);
+    let rows = async || fleet.outage.world.count("select count(*) from reconciler.outages").await;
+    eventually("nothing is left of it", async || rows().await == 0).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_outage_of_a_replica_that_died_is_anothers(pool: PgPool) {
+    let (server, is_well) = switched(|_| Some(html(503))).await;
+    let mut fleet = Fleet::of(Outage::of(pool, &server).await, base_url(&server)).await;
+    two_hundred_removals(&fleet.outage.world.pool).await;
+    eventually("it is told", async || fleet.count("backend.silent") > 0).await;
+    fleet.outage.replica.signal(nix::sys::signal::Signal::SIGKILL);
+    fleet.one_more().await;
+    is_well.store(1, Ordering::SeqCst);
+    let heard = server.heard().len();
+    let leases = "select count(*) from reconciler.outages where held_until > now()";
+    assert!(fleet.outage.world.count(leases).await > 0, "its row is there still");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(server.heard().len(), heard, "the new one goes by the row");
+    let later = "update reconciler.outages set held_until = now()";
+    sqlx::query(later).execute(&fleet.outage.world.pool).await.unwrap();
+    fleet.outage.ends().await;
+}

@@ -88,6 +88,16 @@ impl Client {
         self.silences.resting()
     }
 
+    /// Those of them that this replica found out about, and of which it has heard nothing since.
+    pub fn found(&self) -> Vec<Scope> {
+        self.silences.found()
+    }
+
+    /// Goes by what the fleet knows: what is this replica's to probe and to tell, and what is for others.
+    pub fn go_by(&self, ours: &[Scope], others: HashSet<Scope>) {
+        self.silences.go_by(ours, others, Instant::now());
+    }
+
     /// Those of them for which a few steps may begin, to find out whether it is over.
     pub fn openings(&self) -> Vec<Opening> {
         self.silences.openings(Instant::now())
