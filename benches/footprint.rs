@@ -1,5 +1,5 @@
 //! What one replica costs: time from start to ready and resident memory while idle, and then the time and the most memory
-//! that a snapshot of a very large app takes.
+//! that a snapshot of a very large app takes: by a sync, and by a check for updates with a report that is applied.
 //!
 //! Run with `cargo bench --bench footprint`; FOOTPRINT_MEMBERS may say how many members the app has, and FOOTPRINT_RUNS how
 //! often the replica is started. Prints each run, the medians and the settings. Fails if the snapshot is not complete.
@@ -17,6 +17,8 @@ use sqlx::PgPool;
 
 const RUNS: usize = 7;
 const MEMBERS: usize = 250_000;
+const WANTED_GONE: usize = 100;
+const LARGE: &str = "large";
 const SNAPSHOT_AT_MOST: Duration = Duration::from_secs(1800);
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -46,7 +48,10 @@ async fn main() -> anyhow::Result<()> {
     let (median, most) = (mib(runs[count / 2].resident_kib), mib(runs[count - 1].resident_kib));
     println!("median: ready in {ready} ms, {median:.1} MiB resident (most {most:.1})");
     apps.stop().await?;
-    read_large_app(&postgres.url(), &pool, set("FOOTPRINT_MEMBERS", MEMBERS)?).await?;
+    let members = set("FOOTPRINT_MEMBERS", MEMBERS)?;
+    for kind in [Kind::BusinessHub, Kind::App] {
+        read_large_app(&postgres.url(), &pool, kind, members).await?;
+    }
     pool.close().await;
     postgres.stop().await
 }
@@ -55,34 +60,56 @@ fn set(name: &str, otherwise: usize) -> anyhow::Result<usize> {
     std::env::var(name).map_or(Ok(otherwise), |text| text.parse()).context(name.to_owned())
 }
 
-/// One snapshot of an app with so many members, a few of whom somebody wants gone.
-async fn read_large_app(database_url: &str, pool: &PgPool, members: usize) -> anyhow::Result<()> {
-    let hub = Integration::new("acme", "large", "Large", Kind::BusinessHub, "asana_tenant");
-    let person = |number| {
-        let id = format!("member-{number:07}");
-        Member::new(&id, &format!("{id}@example.com")).with(&["VIEWER"])
+fn person(number: usize) -> Member {
+    let id = format!("member-{number:07}");
+    Member::new(&id, &format!("{id}@example.com")).with(&["VIEWER"])
+}
+
+/// One snapshot of an app with so many members, a few of whom somebody wants gone. In an app with a report, they have been
+/// removed by hand, and a tenth of the members have joined so: of that, Cerby knows nothing before.
+async fn read_large_app(
+    database_url: &str,
+    pool: &PgPool,
+    kind: Kind,
+    members: usize,
+) -> anyhow::Result<()> {
+    let (known, word) = match kind {
+        Kind::BusinessHub => (members, "business_hub"),
+        Kind::App => (members - members / 10, "app"),
     };
-    let world = (0..members)
-        .fold(World::new().integration(hub), |world, n| world.member("acme", "large", person(n)));
+    let world =
+        World::new().integration(Integration::new(word, LARGE, LARGE, kind, "asana_tenant"));
+    let world = (0..known).fold(world, |world, n| world.member(word, LARGE, person(n)));
     let apps = Simulator::start(world, Settings::default()).await?;
+    if kind == Kind::App {
+        for n in known..members {
+            apps.person_invites(word, LARGE, person(n));
+        }
+        for n in 0..WANTED_GONE {
+            apps.person_removes(word, LARGE, &person(n).id);
+        }
+    }
     sqlx::query(
         "insert into reconciler.automation_tasks
              (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
               member_email, operation, trigger, requested_at, failure_code)
-         select 'acme', n::text, 'large', 'business_hub', 'Large', 'asana_tenant', 'member-' || lpad(n::text, 7, '0'),
+         select $1, n::text, $2, $1, $2, 'asana_tenant', 'member-' || lpad(n::text, 7, '0'),
                 'member-' || lpad(n::text, 7, '0') || '@example.com', 'remove', 'manual', now(), 'NotEnoughSeats'
-         from generate_series(0, 99) n",
+         from generate_series(0, $3 - 1) n",
     )
+    .bind(word)
+    .bind(LARGE)
+    .bind(i32::try_from(WANTED_GONE)?)
     .execute(pool)
     .await?;
     let mut replica = serve(database_url, &apps)?;
-    let read = snapshot(pool, &mut replica).await;
+    let read = snapshot(pool, &mut replica, word).await;
     replica.kill()?;
     replica.wait()?;
     apps.stop().await?;
     let (took, resident, most) = read?;
     println!(
-        "a snapshot of {members} members: {:.1} s; {:.1} MiB resident before, {:.1} MiB at most",
+        "a snapshot of {members} members of a kind {word}: {:.1} s; {:.1} MiB resident before, {:.1} MiB at most",
         took.as_secs_f64(),
         mib(resident),
         mib(most)
@@ -91,24 +118,28 @@ async fn read_large_app(database_url: &str, pool: &PgPool, members: usize) -> an
 }
 
 /// How long a snapshot takes that is asked for now, and the memory before it and at most.
-async fn snapshot(pool: &PgPool, replica: &mut Child) -> anyhow::Result<(Duration, u64, u64)> {
+async fn snapshot(
+    pool: &PgPool,
+    replica: &mut Child,
+    workspace: &str,
+) -> anyhow::Result<(Duration, u64, u64)> {
     let address = listen_address(replica)?;
     while !is_ready(&address) {}
-    let open = "select count(*) = 100 from reconciler.manual_actions where status = 'open'";
-    until(pool, open).await?;
+    let open = "select count(*) = 100 from reconciler.manual_actions where status = 'open' and workspace_id = $1";
+    until(pool, open, workspace).await?;
     let resident = memory(replica.id(), "VmRSS:")?;
-    sqlx::query("select reconciler.request_snapshot('acme', 'large')").execute(pool).await?;
+    let asked = sqlx::query("select reconciler.request_snapshot($1, $2)").bind(workspace);
+    asked.bind(LARGE).execute(pool).await?;
     let began = Instant::now();
-    until(
-        pool,
-        "select exists (select from reconciler.syncs where state in ('finished', 'failed'))",
-    )
-    .await?;
+    let ended = "select exists (select from reconciler.syncs
+                                where state in ('held', 'finished', 'failed') and workspace_id = $1)";
+    until(pool, ended, workspace).await?;
     let took = began.elapsed();
     let is_whole: bool = sqlx::query_scalar(
         "select coalesce(bool_and(report @> '{\"snapshot\": {\"complete\": true}}'), false) from reconciler.syncs
-         where state = 'finished'",
+         where state = 'finished' and workspace_id = $1",
     )
+    .bind(workspace)
     .fetch_one(pool)
     .await?;
     if !is_whole {
@@ -117,9 +148,9 @@ async fn snapshot(pool: &PgPool, replica: &mut Child) -> anyhow::Result<(Duratio
     Ok((took, resident, memory(replica.id(), "VmHWM:")?))
 }
 
-async fn until(pool: &PgPool, question: &'static str) -> anyhow::Result<()> {
+async fn until(pool: &PgPool, question: &'static str, workspace: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + SNAPSHOT_AT_MOST;
-    while !sqlx::query_scalar::<_, bool>(question).fetch_one(pool).await? {
+    while !sqlx::query_scalar::<_, bool>(question).bind(workspace).fetch_one(pool).await? {
         if Instant::now() > deadline {
             bail!("after {SNAPSHOT_AT_MOST:?} not yet: {question}");
         }

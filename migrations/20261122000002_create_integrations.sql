@@ -274,3 +274,14 @@ $$;
 create trigger settings_are_written
     instead of update on reconciler.integrations
     for each row execute function reconciler.set_integration();
+
+-- Of whom the backend gives no usable answer, as one replica found out: it probes and tells, and the others go by its row.
+-- A few rows, while an outage goes on; nobody but the daemon sees them.
+create table reconciler.outages (
+    workspace_id   text collate "C" not null,
+    -- Empty for all of the workspace.
+    integration_id text collate "C" not null,
+    replica        bigint      not null,
+    held_until     timestamptz not null,
+    primary key (workspace_id, integration_id)
+);

@@ -46,6 +46,7 @@ grant select, insert, update, delete
     to reconciler_daemon;
 -- The one who orders what came in, and what people did.
 grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges to reconciler_daemon;
+grant select, insert, update, delete on reconciler.outages to reconciler_daemon;
 grant select, update on reconciler.exclusive_work to reconciler_daemon;
 grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
 grant insert, update on reconciler.manual_actions, reconciler.syncs, reconciler.returns to reconciler_daemon;

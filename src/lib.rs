@@ -14,6 +14,9 @@
 //! The modules stand in the order of the flow. Stages ([`retry`], [`manual_action`], [`sync`]) do not
 //! import each other; only [`flow`] joins them. `ARCHITECTURE.md` says where a change goes.
 
+// Both macros panic where the reader has gone: what is printed goes through `operator::terminal`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 // The words and the edges
 pub mod backend;
 pub mod catalogue;

@@ -37,6 +37,8 @@ pub struct Bells {
     pub tasks: Arc<Notify>,
     /// Syncs may be due.
     pub syncs: Arc<Notify>,
+    /// The fleet may know of an outage.
+    pub outages: Arc<Notify>,
     /// Rows up to this id were ordered by intake, but for those that committed late: looks begin after it.
     pub ordered_up_to: Arc<AtomicI64>,
 }
@@ -99,7 +101,8 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
     };
     let due = sqlx::query!(
         r#"-- work_due
-           select arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!"
+           select arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!",
+                  exists (select from reconciler.outages) as "outages!"
            from reconciler.work_due($1, coalesce(now() - $2::interval, '-infinity'))"#,
         arrived_after,
         due_for,
@@ -111,6 +114,7 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
         (due.nudges, &bells.nudges),
         (due.tasks, &bells.tasks),
         (due.syncs, &bells.syncs),
+        (due.outages, &bells.outages),
     ];
     bells.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, bell)| bell.notify_one());
     Ok(())

@@ -418,7 +418,7 @@ async fn a_whole_list_is_complete() {
 
 #[tokio::test]
 async fn a_page_that_repeats_ends_the_snapshot_incomplete() {
-    let (read, lines) = snapshot(|_| page(&[member("a"), member("b")], true, json!(100))).await;
+    let (read, lines) = snapshot(|_| page(&[member("a"), member("b")], true, json!(9))).await;
     assert!(read.gaps.contains(&Gap::RepeatedMember), "{:?}", read.gaps);
     assert_eq!(lines.len(), 2, "asking on would bring the same again");
 }
@@ -429,6 +429,28 @@ async fn pages_that_never_end_are_read_as_often_as_allowed() {
         snapshot(|heard| page(&[member(&heard.page().to_string())], true, json!(5))).await;
     assert_eq!(read.gaps, [Gap::EndlessPages]);
     assert_eq!(lines.len(), 5);
+}
+
+#[tokio::test]
+async fn an_app_with_more_members_than_allowed_is_told_at_the_first_page() {
+    for (total, is_allowed) in [(10, true), (11, false)] {
+        let script = move |heard: &Heard| {
+            let first = heard.page() * 2;
+            let two = [first - 1, first].map(|number| member(&number.to_string()));
+            page(&two, heard.page() < 5, json!(total))
+        };
+        let server = Server::start(script).await;
+        let client = client(server.address, &[("MAX_PAGES", "5"), ("PAGE_SIZE", "2")]);
+        let read = client.members("acme", "app-1").await;
+        assert_eq!(server.lines().len(), if is_allowed { 5 } else { 1 }, "{total}");
+        match read {
+            Ok(read) => assert!(is_allowed && read.is_complete(), "{total}: {:?}", read.gaps),
+            Err(error) => {
+                let told = "the app has 11 members; backend.max_pages = 5 allows 10";
+                assert!(!is_allowed && error.to_string().contains(told), "{total}: {error}");
+            }
+        }
+    }
 }
 
 /// A list of so many members, each with a photo of so many KiB, in pages as large as asked for up to a largest size.

@@ -335,6 +335,31 @@ async fn a_rate_limit_without_a_time_to_come_holds_for_twice_as_long_each_time(p
     }
 }
 
+#[sqlx::test(migrations = false)]
+async fn looks_that_are_answered_end_a_rate_limit_and_raise_the_ramp(pool: PgPool) {
+    let world = World::new(pool).await;
+    for id in MEMBERS {
+        world.insert(&a_failed("remove", APP, id)).await;
+    }
+    world.order().await;
+    world.let_time_pass().await;
+    let fault = HttpFault::RateLimited(RetryAfter::Seconds(120));
+    world.apps.inject(Injection { call: Call::GetMember, nth: 0, fault });
+    work_off(&world, 1).await;
+    assert_eq!(world.integration_status(APP).await, "tripped");
+    let mut at_a_time = Vec::new();
+    while at_a_time.iter().sum::<usize>() < MEMBERS.len() {
+        world.let_time_pass().await;
+        let claims = world.tasks.claim(20).await.unwrap();
+        at_a_time.push(claims.len());
+        for claim in claims {
+            world.tasks.work(claim).await;
+        }
+    }
+    assert_eq!(at_a_time, [1, 1, 2, 4, 4], "the probe, and then one more for each answer");
+    assert_eq!(world.apps.counters().requests(Call::Remove), 0, "nobody is there");
+}
+
 /// Every removal of the app is refused with the same credential code, as is the check for updates.
 fn refuse_login(world: &World) {
     let code = || Fate::Permanent("BadCredentials".to_owned());

@@ -84,13 +84,22 @@ impl Program {
     }
 
     async fn run_on(&self, arguments: &[&str], input: &str) -> Ended {
+        self.end(arguments, input, Stdio::piped(), Stdio::piped()).await
+    }
+
+    /// With nobody at the other end of its standard output.
+    async fn run_unread(&self, arguments: &[&str], input: &str) -> Ended {
+        self.end(arguments, input, nobody(), Stdio::piped()).await
+    }
+
+    async fn end(&self, arguments: &[&str], input: &str, stdout: Stdio, stderr: Stdio) -> Ended {
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"))
             .args(arguments)
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .kill_on_drop(true)
             .spawn()
             .expect("the built program");
@@ -109,6 +118,13 @@ impl Program {
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
         }
     }
+}
+
+/// A pipe whose reader has gone.
+fn nobody() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
 }
 
 #[track_caller]
@@ -568,6 +584,39 @@ async fn actions_are_listed_as_a_table_and_as_json(pool: PgPool) {
 
     let one = program.run(&["actions", "list", "--limit", "1", "--json"]).await.ok();
     assert_eq!(one.lines().count(), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn commands_whose_output_nobody_reads_end_as_they_would(pool: PgPool) {
+    let (world, program, [action, _]) = with_actions(pool).await;
+    let (id, row) = (action.to_string(), a_line("unread").to_string());
+    let pause = ["integrations", "pause", HUB, "--reason", "x"];
+    let commands: [(&[&str], &str); 8] = [
+        (&["actions", "list"], ""),
+        (&["actions", "show", &id], ""),
+        (&["actions", "done", &id], ""),
+        (&["integrations", "list", "--json"], ""),
+        (&pause, ""),
+        (&["import", "-"], &row),
+        (&["config"], ""),
+        (&["migrate"], ""),
+    ];
+    for (arguments, input) in commands {
+        let ended = program.run_unread(arguments, input).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    assert_eq!(world.status(action).await, "done");
+    assert_eq!(tasks(&world.pool).await, 3, "the row was imported");
+    let wrong = program.with("RECONCILER__BACKEND__API_KEY", PASSWORD);
+    let check = ["check", "--workspace", WORKSPACE];
+    let ended = wrong.run_unread(&check, "").await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "the verdict is in the code");
+}
+
+#[tokio::test]
+async fn a_refusal_that_nobody_reads_is_a_refusal() {
+    let ended = nowhere().end(&["actions", "list"], "", nobody(), nobody()).await;
+    assert_eq!(ended.code, Some(1));
 }
 
 #[sqlx::test(migrations = false)]

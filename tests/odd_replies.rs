@@ -271,6 +271,24 @@ async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_wanted_state
 }
 
 #[tokio::test]
+async fn a_job_of_which_only_a_limit_of_the_rate_is_told_is_lost_in_the_end() {
+    let busy = Reply::Whole(429, "retry-after: 900\r\n", String::new());
+    for operation in OPERATIONS {
+        for minutes in [1, 60] {
+            let task = watching(operation, minutes);
+            let limited = [next_with(&busy, Part::Job, &task).await, {
+                let all = Server::always(busy.clone()).await;
+                ByBackend { backend: all.client(), policy: policy() }.step(&task).await
+            }];
+            for next in limited {
+                let is_lost = matches!(&next, Next::Retry { lost: Lost::Job, .. });
+                assert_eq!(is_lost, minutes == 60, "{operation:?} after {minutes} min: {next:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_failed_job_of_which_nothing_sensible_is_ever_said_keeps_nobody_waiting() {
     for operation in OPERATIONS {
         for (name, odd) in odd_replies() {
@@ -326,6 +344,7 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
         held_hash: None,
         held_until: None,
         started_at: Some(claimed_at - TimeDelta::minutes(minutes)),
+        trying_since: Some(claimed_at - TimeDelta::minutes(minutes)),
         own_account: None,
         administrator_roles: None,
         failures: 0,
@@ -484,6 +503,11 @@ async fn a_sync_leaves_a_backend_alone_for_as_long_as_it_asks() {
     let next = next_of_sync_with(&busy, 1).await;
     let watches_later = matches!(&next, sync::Next::Watch { after, .. } if after.as_secs() == 900);
     assert!(watches_later, "{next:?}");
+    // For longer than a job may take: the sync itself waits then, and somebody is told.
+    let next = next_of_sync_with(&busy, 60).await;
+    let waits =
+        matches!(&next, sync::Next::Again { waits: true, quiet, .. } if quiet.as_secs() == 900);
+    assert!(waits, "{next:?}");
 }
 
 // ---- stories ----

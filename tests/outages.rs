@@ -82,6 +82,18 @@ async fn succeeded(pool: &PgPool, app: &str) -> i64 {
     .unwrap()
 }
 
+/// What a backend answers to a sync of an empty hub.
+fn well_read(heard: &Heard) -> Reply {
+    let finished = json!({"data": {"id": "j1", "attributes": {"status": "finished"}}});
+    let nobody = json!({"data": [], "links": {}, "meta": {"page": {"total": 0}}});
+    match heard.method.as_str() {
+        "POST" => ok(&json!({"data": {"id": "j1"}})),
+        _ if heard.target.contains("/jobs/") => ok(&finished),
+        _ if heard.target.contains("/users?") => ok(&nobody),
+        _ => well(heard),
+    }
+}
+
 struct Outage {
     world: World,
     replica: Replica,
@@ -89,9 +101,13 @@ struct Outage {
 
 impl Outage {
     async fn start(pool: PgPool, base_url: &str) -> Self {
+        Self::with(pool, base_url, &[]).await
+    }
+
+    async fn with(pool: PgPool, base_url: &str, changes: &[(&str, &str)]) -> Self {
         let world = World::new(pool).await;
         let url = world.pool.connect_options().to_url_lossy();
-        let changes = [("RECONCILER__BACKEND__BASE_URL", base_url)];
+        let changes = [&[("RECONCILER__BACKEND__BASE_URL", base_url)], changes].concat();
         let replica = Replica::start(url.as_str(), &world.apps, &changes).await;
         Self { world, replica }
     }
@@ -284,4 +300,132 @@ async fn an_outage_escalates_nothing_however_long_it_takes(pool: PgPool) {
         two_hours_later(&world).await;
     }
     assert_eq!((world.state(id).await.as_str(), world.attempts(id).await), ("pending", 0));
+}
+
+/// A limit that never ends has no end of its own: somebody is told what waits, and why.
+const HURRY: [(&str, &str); 4] = [
+    ("RECONCILER__RETRY__RATE_LIMIT_S", "1"),
+    ("RECONCILER__SYNC__RETRY_FIRST_S", "0"),
+    ("RECONCILER__SYNC__RETRY_MAX_S", "1"),
+    ("RECONCILER__SYNC__FIRST_LOOK_S", "0"),
+];
+
+const LIMITED: Reply = Reply::Whole(429, "", String::new());
+
+#[sqlx::test(migrations = false)]
+async fn a_sync_that_is_limited_for_ever_is_told_until_the_app_is_read(pool: PgPool) {
+    let is_well = Arc::new(AtomicU8::new(0));
+    let told = Arc::clone(&is_well);
+    let server = Server::start(move |heard| match heard.target.contains("/users?") {
+        true if told.load(Ordering::SeqCst) == 0 => LIMITED,
+        _ => well_read(heard),
+    })
+    .await;
+    let outage = Outage::with(pool, &base_url(&server), &HURRY).await;
+    outage.world.insert(&a_failed("remove", HUB, "jo")).await;
+    let lines = || outage.replica.lines("integration.unverifiable");
+    eventually("an integration is known", async || succeeded(&outage.world.pool, HUB).await == 1)
+        .await;
+    sqlx::query("select reconciler.request_snapshot($1, $2)")
+        .bind(WORKSPACE)
+        .bind(HUB)
+        .execute(&outage.world.pool)
+        .await
+        .unwrap();
+    eventually("it is told, and again", async || lines().len() >= 2).await;
+    for line in lines() {
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["integration.id"], HUB);
+        assert!(line["waited_s"].as_u64().unwrap() >= 1, "{line}");
+        assert!(line["cause"].as_str().unwrap().contains("limits the rate"), "{line}");
+    }
+    assert_eq!(outage.replica.count("sync.failed"), 0, "waiting is not trying");
+    is_well.store(1, Ordering::SeqCst);
+    let readable = async || outage.replica.count("integration.verifiable") == 1;
+    eventually("it is read again", readable).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn tasks_that_are_limited_for_ever_are_told_with_the_cause(pool: PgPool) {
+    let server = Server::always(LIMITED).await;
+    let hurry = [("RECONCILER__BREAKER__REMIND_S", "1"), ("RECONCILER__UPKEEP__EVERY_S", "1")];
+    let outage = Outage::with(pool, &base_url(&server), &[&HURRY[..], &hurry].concat()).await;
+    let id = outage.world.insert(&a_failed("remove", APP, "jo")).await;
+    let lines = || outage.replica.lines("integration.still_unavailable");
+    eventually("it is told, and again", async || lines().len() >= 2).await;
+    for line in lines() {
+        assert_eq!((&line["level"], &line["integration.id"]), (&json!("WARN"), &json!(APP)));
+        assert_eq!(line["cause"], "rate_limit");
+    }
+    assert_eq!(outage.world.attempts(id).await, 0);
+}
+
+/// A fleet of replicas in one outage.
+struct Fleet {
+    outage: Outage,
+    url: String,
+    base_url: String,
+    others: Vec<Replica>,
+}
+
+impl Fleet {
+    async fn of(outage: Outage, base_url: String) -> Self {
+        let url = outage.world.pool.connect_options().to_url_lossy().to_string();
+        Self { outage, url, base_url, others: Vec::new() }
+    }
+
+    async fn one_more(&mut self) {
+        let changes = [("RECONCILER__BACKEND__BASE_URL", self.base_url.as_str())];
+        self.others.push(Replica::start(&self.url, &self.outage.world.apps, &changes).await);
+    }
+
+    fn count(&self, event: &str) -> usize {
+        let others = self.others.iter().map(|one| one.count(event));
+        self.outage.replica.count(event) + others.sum::<usize>()
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_fleet_finds_an_outage_once_probes_it_once_and_tells_it_once(pool: PgPool) {
+    let (server, is_well) = switched(|_| Some(html(503))).await;
+    let mut fleet = Fleet::of(Outage::of(pool, &server).await, base_url(&server)).await;
+    fleet.one_more().await;
+    two_hundred_removals(&fleet.outage.world.pool).await;
+    eventually("it is told", async || fleet.count("backend.silent") > 0).await;
+    tokio::time::sleep(WATCHED).await;
+    assert!(fleet.count("backend.silent") <= 2, "an app, and then all of them");
+
+    let (told, heard) = (fleet.count("backend.silent"), server.heard().len());
+    fleet.one_more().await;
+    tokio::time::sleep(WATCHED).await;
+    // The probe of one replica at a pause of four seconds and more.
+    let more = server.heard().len() - heard;
+    assert!(more <= 3, "{more} requests of three replicas in {WATCHED:?}");
+    assert_eq!(fleet.count("backend.silent"), told);
+    assert_eq!(fleet.others[1].count("task.waiting"), 0, "it knew before it asked");
+
+    is_well.store(1, Ordering::SeqCst);
+    fleet.outage.ends().await;
+    assert_eq!(fleet.count("backend.answers"), 1);
+    let rows = async || fleet.outage.world.count("select count(*) from reconciler.outages").await;
+    eventually("nothing is left of it", async || rows().await == 0).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_outage_of_a_replica_that_died_is_anothers(pool: PgPool) {
+    let (server, is_well) = switched(|_| Some(html(503))).await;
+    let mut fleet = Fleet::of(Outage::of(pool, &server).await, base_url(&server)).await;
+    two_hundred_removals(&fleet.outage.world.pool).await;
+    eventually("it is told", async || fleet.count("backend.silent") > 0).await;
+    fleet.outage.replica.signal(nix::sys::signal::Signal::SIGKILL);
+    fleet.one_more().await;
+    is_well.store(1, Ordering::SeqCst);
+    let heard = server.heard().len();
+    let leases = "select count(*) from reconciler.outages where held_until > now()";
+    assert!(fleet.outage.world.count(leases).await > 0, "its row is there still");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(server.heard().len(), heard, "the new one goes by the row");
+    let later = "update reconciler.outages set held_until = now()";
+    sqlx::query(later).execute(&fleet.outage.world.pool).await.unwrap();
+    fleet.outage.ends().await;
 }

@@ -88,6 +88,16 @@ impl Client {
         self.silences.resting()
     }
 
+    /// Those of them that this replica found out about, and of which it has heard nothing since.
+    pub fn found(&self) -> Vec<Scope> {
+        self.silences.found()
+    }
+
+    /// Goes by what the fleet knows: what is this replica's to probe and to tell, and what is for others.
+    pub fn go_by(&self, ours: &[Scope], others: HashSet<Scope>) {
+        self.silences.go_by(ours, others, Instant::now());
+    }
+
     /// Those of them for which a few steps may begin, to find out whether it is over.
     pub fn openings(&self) -> Vec<Opening> {
         self.silences.openings(Instant::now())
@@ -179,7 +189,7 @@ impl Client {
         self.first_members(workspace, integration, self.max_pages).await
     }
 
-    /// The same of so many pages at most.
+    /// The same of so many pages at most: of a longer list, little more is read than that it is longer.
     pub async fn first_members(
         &self,
         workspace: &str,
@@ -208,6 +218,7 @@ impl Client {
     ) -> Result<Snapshot, Unread> {
         let mut snapshot = Snapshot::default();
         let mut known = HashSet::new();
+        let is_all = pages >= self.max_pages.saturating_mul(self.page_size / size);
         for number in 1..=pages {
             let request = self
                 .request(Method::GET, of, path)
@@ -217,8 +228,17 @@ impl Client {
                 return Err(BackendError::Nonsense("a list of something else".to_owned()).into());
             }
             let more = page.has_next();
-            let empty = page.data.is_empty();
+            let (empty, allowed) =
+                (page.data.is_empty(), u64::from(pages) * page.data.len() as u64);
             let repeats = take(&mut snapshot, &mut known, page);
+            if let Some(total) =
+                snapshot.total.filter(|total| number == 1 && more && *total > allowed)
+            {
+                if is_all {
+                    return Err(self.too_many(total, allowed).into());
+                }
+                break; // what was to be read of it cannot tell who is missing
+            }
             if repeats {
                 break; // an endless or repeated page: the gap is noted
             }
@@ -233,6 +253,14 @@ impl Client {
             snapshot.gaps.push(Gap::EndlessPages);
         }
         Ok(closed(snapshot))
+    }
+
+    /// Told at the first page, and not after all the pages that are allowed.
+    fn too_many(&self, members: u64, allowed: u64) -> BackendError {
+        BackendError::Nonsense(format!(
+            "the app has {members} members; backend.max_pages = {} allows {allowed}",
+            self.max_pages
+        ))
     }
 
     /// A job, as it stands.

@@ -19,6 +19,7 @@ pub fn after(policy: &Policy, breaker: &Breaker, attempt: &Attempt) -> Option<Mo
 fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move> {
     match sign {
         Sign::Nothing | Sign::Runs => None,
+        Sign::Answers => breaker.ramp.map(|_| Move::Raise(raised(policy, breaker.ramp))),
         Sign::Works if breaker.failures == 0 && breaker.ramp.is_none() && breaker.trips == 0 => {
             None
         }
@@ -32,8 +33,9 @@ fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move>
 fn after_probe(policy: &Policy, breaker: &Breaker, sign: Sign) -> Move {
     match sign {
         Sign::Nothing => Move::NextProbe,
-        // A job that the backend accepted shows that it limits the rate no longer.
-        Sign::Runs if breaker.cause == Some(Cause::RateLimit) => Move::Recover,
+        // An answer, or a job that the backend accepted, shows that it limits the rate no longer.
+        Sign::Answers | Sign::Runs if breaker.cause == Some(Cause::RateLimit) => Move::Recover,
+        Sign::Answers => Move::NextProbe,
         Sign::Runs => Move::Await(policy.longest_job),
         Sign::Works => Move::Recover,
         Sign::Fails => trip_for_failures(policy, breaker),
@@ -144,6 +146,7 @@ mod tests {
         let table = [
             (Sign::Nothing, None),
             (Sign::Runs, None),
+            (Sign::Answers, Some(Move::Raise(Some(3)))),
             (Sign::Fails, Some(Move::Count)),
             (Sign::Works, Some(Move::Forget { ramp: Some(3) })),
         ];
@@ -184,6 +187,7 @@ mod tests {
         let table = [
             (Sign::Works, Move::Recover),
             (Sign::Nothing, Move::NextProbe),
+            (Sign::Answers, Move::NextProbe),
             (Sign::Runs, Move::Await(policy().longest_job)),
         ];
         for (sign, expected) in table {
@@ -193,7 +197,9 @@ mod tests {
             assert_eq!(after(&policy(), &breaker, &other), None, "{sign:?} of another");
         }
         let limited = Breaker { cause: Some(Cause::RateLimit), ..breaker(Status::Probing) };
-        assert_eq!(after(&policy(), &limited, &shows(Sign::Runs)), Some(Move::Recover));
+        for sign in [Sign::Runs, Sign::Answers] {
+            assert_eq!(after(&policy(), &limited, &shows(sign)), Some(Move::Recover), "{sign:?}");
+        }
     }
 
     #[test]
@@ -212,6 +218,20 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, 31);
+    }
+
+    #[test]
+    fn answers_raise_the_ramp_until_it_ends_and_nothing_else() {
+        let widest = policy().breaker.ramp_end - 1;
+        let table = [
+            (None, None),
+            (Some(1), Some(Move::Raise(Some(2)))),
+            (Some(widest), Some(Move::Raise(None))),
+        ];
+        for (ramp, expected) in table {
+            let breaker = Breaker { ramp, failures: 2, trips: 2, ..breaker(Status::Active) };
+            assert_eq!(after(&policy(), &breaker, &shows(Sign::Answers)), expected, "{ramp:?}");
+        }
     }
 
     proptest! {
@@ -237,7 +257,8 @@ mod tests {
             ],
             task in 0_i64..20, began in 0_i64..1000,
             sign in prop_oneof![
-                Just(Sign::Works), Just(Sign::Fails), Just(Sign::Runs), Just(Sign::Nothing)
+                Just(Sign::Works), Just(Sign::Fails), Just(Sign::Runs), Just(Sign::Answers),
+                Just(Sign::Nothing)
             ],
         ) {
             let attempt = Attempt { task, began: at(began), sign };

@@ -74,6 +74,9 @@ pub struct Breaker {
 pub enum Sign {
     /// Nothing: the app was not asked, or has not answered.
     Nothing,
+    /// The backend answered about a member of whom nothing was left to do: it does not limit the rate. Of the app's
+    /// automation this shows nothing.
+    Answers,
     /// The backend runs a job in the app.
     Runs,
     /// A job ended with anything but an ordinary failure: the app answers.
@@ -105,6 +108,8 @@ pub enum Move {
         /// Tasks in flight at a time from now on; `None` when the ramp has ended.
         ramp: Option<u32>,
     },
+    /// The backend answers: the ramp is raised or ends, and what the app's jobs did is not forgotten.
+    Raise(Option<u32>),
     /// Tripped for a time.
     Trip {
         /// Why.

@@ -40,7 +40,7 @@ pub async fn lock(
         key.integration,
         attempt.task,
         matches!(attempt.sign, Sign::Fails | Sign::LimitsRate(_)),
-        attempt.sign == Sign::Works,
+        matches!(attempt.sign, Sign::Works | Sign::Answers),
     )
     .fetch_optional(connection)
     .await?;
@@ -88,6 +88,12 @@ pub async fn write(
              set consecutive_failures = 0, ramp_limit = $3,
                  consecutive_trips = case when $3::integer is null then 0 else consecutive_trips end
              where workspace_id = $1 and integration_id = $2",
+            workspace,
+            integration,
+            ramp.and_then(|ramp| i32::try_from(ramp).ok()),
+        ),
+        Move::Raise(ramp) => sqlx::query!(
+            "update reconciler.integration_states set ramp_limit = $3 where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
             ramp.and_then(|ramp| i32::try_from(ramp).ok()),

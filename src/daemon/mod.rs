@@ -11,6 +11,7 @@ use crate::backend::Client;
 use crate::config::{self, Config};
 use crate::database::PgPool;
 use crate::emit;
+use crate::flow::outages::Outages;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
 use crate::pulse::{Failing, Pulse};
@@ -64,7 +65,10 @@ impl Daemon {
             }
         };
         loops.spawn(telemetry::tell_losses(stop.clone()));
-        start_loops(&config, &pool, &backend, &health.failing, &stop, &mut loops);
+        let outages = Outages::new(pool.clone(), backend.clone(), config.database.patience());
+        // Before anything is asked for: an outage is not to be found once more. Without an answer, the loop tries again.
+        let _ = outages.share().await;
+        start_loops(&config, &pool, &backend, outages, &health.failing, &stop, &mut loops);
         health.pool.get_or_init(|| pool);
         emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
           start_ms = began.elapsed().as_millis() as u64, "The daemon is up");
@@ -124,6 +128,7 @@ fn start_loops(
     config: &Config,
     pool: &PgPool,
     backend: &Client,
+    outages: Outages,
     failing: &Failing,
     stop: &CancellationToken,
     loops: &mut JoinSet<()>,
@@ -136,6 +141,8 @@ fn start_loops(
     let patience = config.database.patience();
     let looks = Pulse::new("wakeup", poll).among(failing);
     loops.spawn(wakeup::look(pool.clone(), bells.clone(), patience, looks, stop.clone()));
+    let sharing = Pulse::new("outages", poll).among(failing);
+    loops.spawn(outages.run(bells.clone(), sharing, stop.clone()));
     let unasked = poll * SELDOM;
     loops.spawn(intake::run(
         pool.clone(),

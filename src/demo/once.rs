@@ -10,6 +10,7 @@ use super::snapshot::Snapshot;
 use super::summary::{self, Play, Summary};
 use super::tempo::Tempo;
 use super::{Options, view};
+use crate::operator::terminal::print;
 use crate::shutdown::Signals;
 
 /// Stopping and measuring have to fit into what is left of 90 seconds.
@@ -32,9 +33,9 @@ pub(super) async fn play(
     let stopped = running.stop().await;
     let summary = summary?;
     if options.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        print(&(serde_json::to_string(&summary)? + "\n"))?;
     } else {
-        summary.print();
+        print(&summary.to_string())?;
     }
     stopped?;
     if !summary.ok {

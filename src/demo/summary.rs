@@ -1,6 +1,7 @@
 //! How a demo ended: measured in the database and in the apps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use sqlx::{FromRow, PgPool};
@@ -164,18 +165,22 @@ impl Summary {
         let broken = checks.into_iter().filter(|(broken, _)| *broken);
         broken.map(|(_, text)| text).collect()
     }
+}
 
-    /// The same for people.
-    pub(super) fn print(&self) {
+/// The same for people.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let states = &self.task_states;
-        println!(
+        writeln!(
+            f,
             "{} failed tasks: {} succeeded, {} escalated, {} superseded, {} unfinished",
             self.tasks, states.succeeded, states.escalated, states.superseded, states.unfinished
-        );
+        )?;
         let actions = self.action_states.iter();
         let actions: Vec<_> = actions.map(|(status, count)| format!("{count} {status}")).collect();
-        println!("manual actions: {}", actions.join(", "));
-        println!(
+        writeln!(f, "manual actions: {}", actions.join(", "))?;
+        writeln!(
+            f,
             "\n{:<26}{:>6}{:>11}{:>11}{:>12}{:>10}{:>10}{:>12}",
             "procedure",
             "tasks",
@@ -185,9 +190,10 @@ impl Summary {
             "verified",
             "attested",
             "not needed"
-        );
+        )?;
         for (name, row) in &self.procedures {
-            println!(
+            writeln!(
+                f,
                 "{name:<26}{:>6}{:>11}{:>11}{:>12}{:>10}{:>10}{:>12}",
                 row.tasks,
                 row.succeeded,
@@ -196,13 +202,16 @@ impl Summary {
                 row.verified,
                 row.attested,
                 row.not_needed
-            );
+            )?;
         }
-        self.print_truth();
+        self.truth(f)
     }
+}
 
-    fn print_truth(&self) {
-        println!(
+impl Summary {
+    fn truth(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
             "\n{} lie told, {} action reopened; {} syncs, {} held reports; {} duplicate effects, \
              {} effects after a removal",
             self.lies,
@@ -211,16 +220,17 @@ impl Summary {
             self.held_reports,
             self.duplicate_effects,
             self.forbidden_effects
-        );
-        println!(
+        )?;
+        writeln!(
+            f,
             "in the apps: {} members who must not be, {} missing, {} with other roles",
             self.members_present_who_must_not_be, self.members_absent_who_must_be, self.wrong_roles
-        );
+        )?;
         for error in &self.errors {
-            println!("not ok: {error}");
+            writeln!(f, "not ok: {error}")?;
         }
         let verdict = if self.ok { "ok" } else { "NOT OK" };
-        println!("{verdict} after {} s with seed {}", self.took_s, self.seed);
+        writeln!(f, "{verdict} after {} s with seed {}", self.took_s, self.seed)
     }
 }
 

@@ -12,10 +12,11 @@ use ratatui::widgets::{Block, Paragraph};
 
 use super::snapshot::{Count, Event, Snapshot};
 use crate::manual_action::instructions::printable;
+use crate::operator::terminal::complain;
 
 /// Says how far the demo is, beside whatever it prints.
 pub(super) fn progress(text: &str) {
-    eprintln!("demo: {text}");
+    complain(&format!("demo: {text}"));
 }
 
 /// The whole terminal, given back when this is dropped or the program panics.

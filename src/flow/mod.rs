@@ -18,6 +18,7 @@ mod batch;
 mod cancellation;
 mod inbox;
 pub mod nudges;
+pub mod outages;
 mod outcome;
 mod retry_stage;
 pub(crate) mod returns;

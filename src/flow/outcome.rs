@@ -472,7 +472,7 @@ fn say_moved(key: &MemberKey, moved: Move) {
             integration.id = integration,
             "The app works again; its tasks ramp up"
         ),
-        Move::Count | Move::Forget { .. } | Move::Await(_) | Move::NextProbe => {}
+        Move::Count | Move::Forget { .. } | Move::Raise(_) | Move::Await(_) | Move::NextProbe => {}
     }
 }
 

@@ -268,18 +268,42 @@ async fn again(
     if !waits && failures >= stage.policy.sync.max_failures {
         return fail(stage, sync, &why, false).await;
     }
-    let after = match sync.started_at.filter(|_| waits) {
-        Some(since) => stage.policy.wait_after(elapsed(since, sync.claimed_at)),
+    let since = sync.trying_since.filter(|_| waits);
+    let waited = since.map(|since| elapsed(since, sync.claimed_at));
+    let after = match waited {
+        Some(waited) => stage.policy.wait_after(waited),
         None => stage.policy.retry_after(sync.failures),
     };
     let after = after.max(quiet);
+    // Of an outage everybody is told already.
+    let is_silent = stage.backend.is_silent(&sync.workspace, &sync.integration);
+    let waited = waited.filter(|waited| stage.policy.is_long_wait(*waited) && !is_silent);
     let mut tx = begin_briefly(&stage.pool).await?;
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits, former).await?;
+    if recorded.is_ok() && waited.is_some() {
+        let enough = stage.policy.sync.unverifiable_after;
+        sync::store::mark_unverifiable(&mut tx, sync, enough).await?;
+    }
     tx.commit().await?;
     if recorded.is_ok() {
+        if let Some(waited) = waited {
+            say_long_wait(sync, waited, &why);
+        }
         say_again(sync, failures, after, why);
     }
     Ok(recorded)
+}
+
+/// Said again with each further try: pauses are long by then.
+fn say_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
+    emit!(
+        INTEGRATION_UNVERIFIABLE,
+        workspace.id = sync.workspace,
+        integration.id = sync.integration,
+        waited_s = waited.as_secs(),
+        cause = why,
+        "Its sync waits for the backend"
+    );
 }
 
 /// The backend is well, and the snapshot itself takes the time that a pause would: nobody waits for longer. An app that

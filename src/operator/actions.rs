@@ -163,6 +163,5 @@ async fn done(pool: &PgPool, id: i64, note: Option<&str>, name: &str) -> anyhow:
         Ok(false) => bail!("there is no manual action {id}"),
         Err(error) => return Err(refusal::of(error)),
     }
-    println!("action {id} is done; the app will be read to prove it");
-    Ok(())
+    print(&format!("action {id} is done; the app will be read to prove it\n"))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::terminal::print;
 use crate::backend::{BackendError, Client};
 use crate::config::Config;
 use crate::database::PgPool;
@@ -42,11 +43,11 @@ pub(super) async fn run(file: Option<&Path>, workspace: Option<&str>) -> ExitCod
 }
 
 fn say(part: &str, verdict: &Result<String, String>) -> bool {
-    match verdict {
-        Ok(text) => println!("ok       {part}: {text}"),
-        Err(text) => println!("FAILED   {part}: {text}"),
-    }
-    verdict.is_ok()
+    let printed = match verdict {
+        Ok(text) => print(&format!("ok       {part}: {text}\n")),
+        Err(text) => print(&format!("FAILED   {part}: {text}\n")),
+    };
+    verdict.is_ok() && printed.is_ok()
 }
 
 async fn login_verdict(pool: &PgPool) -> Result<String, String> {
@@ -77,8 +78,8 @@ async fn backend_verdict(config: &Config, workspace: Option<String>) -> bool {
         Err(error) => return say("backend", &Err(chain(&error).to_string())),
     };
     let Some(workspace) = workspace else {
-        println!("skipped  backend: no workspace is known yet; give one with --workspace");
-        return true;
+        let skipped = "skipped  backend: no workspace is known yet; give one with --workspace\n";
+        return print(skipped).is_ok();
     };
     let verdict = match client.integration(&workspace, NOBODY).await {
         // That nothing has this id is the answer of a backend that accepted the key.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use super::terminal::{complain, print};
 use super::{actions, check, import, integrations, syncs, tasks};
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::daemon::Daemon;
@@ -115,7 +116,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -134,7 +135,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
         }
     };
     if let Err(error) = telemetry::start(&config.telemetry) {
-        eprintln!("error: {error}");
+        complain(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }
     let daemon = match Daemon::start(config).await {
@@ -158,12 +159,10 @@ async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     let pool = schema::connect(&config.database).await?;
     let version = schema::migrate(&pool).await?;
-    println!("schema is at version {version}");
-    Ok(())
+    print(&format!("schema is at version {version}\n"))
 }
 
 fn show_config(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    print!("{}", config.effective().context("the configuration cannot be printed")?);
-    Ok(())
+    print(&config.effective().context("the configuration cannot be printed")?)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Executor;
 
 use super::refusal;
+use super::terminal::print;
 use crate::config::Config;
 use crate::database::{PgConnection, PgPool};
 use crate::schema;
@@ -75,8 +76,7 @@ pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()
             .expect("a valid template"),
     );
     let imported = import_showing(&bar, &pool, &text).await?;
-    println!("{} inserted, {} known already", imported.inserted, imported.known);
-    Ok(())
+    print(&format!("{} inserted, {} known already\n", imported.inserted, imported.known))
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

@@ -9,7 +9,7 @@ mod refusal;
 pub mod returns;
 pub mod syncs;
 pub mod tasks;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::path::Path;
 

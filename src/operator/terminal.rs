@@ -56,10 +56,15 @@ fn escaped(json: &str) -> String {
     escaped
 }
 
-/// Writes to stdout; a reader who has seen enough, such as `head`, ends it quietly.
-pub(super) fn print(text: &str) -> anyhow::Result<()> {
+/// Writes to stdout. A reader who has seen enough, such as `head`, is no failure: the command ends as it would have ended.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("stdout cannot be written"),
     }
+}
+
+/// Writes a line to stderr. Nobody is left to tell where that fails.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use nix::unistd::Uid;
 
+use crate::operator::terminal::complain;
+
 const ADVICE: &str = "install the PostgreSQL server (14 or newer) with its package `postgresql` or \
      `postgresql-server`, set PG_BIN_DIR to the directory of its programs, or set DATABASE_URL to a \
      running server";
@@ -68,9 +70,9 @@ pub(super) fn server() -> anyhow::Result<()> {
         !manager.as_root || Uid::effective().is_root() || sudo_works(),
         "PostgreSQL is missing and installing it needs root: {ADVICE}"
     );
-    eprintln!("PostgreSQL is missing: installing it with {}", manager.program);
+    complain(&format!("PostgreSQL is missing: installing it with {}", manager.program));
     if !manager.update.is_empty() && !run(manager, manager.update)? {
-        eprintln!("{} could not update its index", manager.program);
+        complain(&format!("{} could not update its index", manager.program));
     }
     if run(manager, manager.install)? {
         return Ok(());

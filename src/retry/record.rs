@@ -220,9 +220,8 @@ pub async fn end(
               and not ($19 and exists (
                   select from reconciler.integration_states d
                   where d.workspace_id = s.workspace_id and d.integration_id = s.integration_id
-                    and (d.probe_task_id = s.id
-                         or s.shows_app_works
-                            and (d.consecutive_failures > 0 or d.ramp_limit is not null or d.consecutive_trips > 0))))
+                    and (d.probe_task_id = s.id or d.ramp_limit is not null
+                         or s.shows_app_works and (d.consecutive_failures > 0 or d.consecutive_trips > 0))))
             returning m.workspace_id, m.integration_id, m.member_id, m.blocked_task_ids <> '{}' as has_blocked,
                       s.id, s.state, s.reason, s.counts_attempt, s.trying_since, s.effects_for, s.superseded_by
         ), told as (

@@ -174,6 +174,10 @@ async fn watch(
         Ok(_) | Err(BackendError::NotFound { .. }) => {
             decide::after_failure(policy, task, failure, task.claimed_at)
         }
+        // Looked at again without its job, the member's integration is on hold, and somebody is told.
+        Err(BackendError::RateLimited { .. }) if policy.job.next_look(age).is_none() => {
+            decide::after_lost_job(policy, task, failure, task.claimed_at)
+        }
         Err(error)
             if policy.job.next_look(age).is_none()
                 && is_about_it(&error)
@@ -187,7 +191,7 @@ async fn watch(
 
 /// Whether an error may be about what was asked for, and stay for ever.
 fn is_about_it(error: &BackendError) -> bool {
-    !matches!(error, BackendError::Unreachable(_) | BackendError::RateLimited { .. })
+    !matches!(error, BackendError::Unreachable(_))
 }
 
 /// Looks at a member. Whoever is to be removed and is not found by id is looked for in the list as well.

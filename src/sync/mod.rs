@@ -97,6 +97,8 @@ pub struct ClaimedSync {
     pub held_until: Option<DateTime<Utc>>,
     /// When the snapshot began; `None` for a request.
     pub started_at: Option<DateTime<Utc>>,
+    /// When it began, or when a person decided on its report, whichever is later.
+    pub trying_since: Option<DateTime<Utc>>,
     /// The account that the automation logs in with, where people told.
     pub own_account: Option<String>,
     /// Roles that make an administrator, where people told.
@@ -175,6 +177,11 @@ impl Policy {
     pub fn wait_after(&self, waited: Duration) -> Duration {
         let first = Duration::from_secs(self.sync.retry_first_s);
         (waited / 2).clamp(first, Duration::from_secs(self.sync.retry_max_s).max(first))
+    }
+
+    /// Whether a sync has waited for longer than the longest pause: then somebody is told.
+    pub fn is_long_wait(&self, waited: Duration) -> bool {
+        waited >= Duration::from_secs(self.sync.retry_max_s)
     }
 
     /// When a sync's job is looked at again that has run for `age`; `None` when it is given up.

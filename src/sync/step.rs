@@ -103,6 +103,12 @@ impl Step<'_> {
             {
                 Ok(again(&chain(&error).to_string()))
             }
+            // Limited for longer than a job may take: what the job read is lost, and the sync waits, which has its own end.
+            Err(error @ BackendError::RateLimited { .. })
+                if self.policy.next_look(age).is_none() =>
+            {
+                Ok(self.failed(&error).await)
+            }
             // The same of a job alone, while the backend answers about its app.
             Err(error)
                 if self.policy.next_look(age).is_none() && self.answers_otherwise(&error).await =>

@@ -64,6 +64,7 @@ pub async fn claim(
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
                   s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until, s.former,
+                  greatest(s.started_at, s.decided_at) as trying_since,
                   s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
                   i.own_account,
@@ -87,6 +88,7 @@ pub async fn claim(
                 held_hash: row.held_hash,
                 held_until: row.held_until,
                 started_at: row.started_at,
+                trying_since: row.trying_since,
                 own_account: row.own_account,
                 administrator_roles: row.administrator_roles,
                 id: row.id,
@@ -642,6 +644,26 @@ pub async fn count_unverifiable(
     .fetch_optional(connection)
     .await?;
     Ok(row.map_or(Doubt { before: 0, now: 0 }, |row| Doubt { before: row.before, now: row.now }))
+}
+
+/// Counts an app as one whose snapshots fail: a sync of it has waited for long.
+pub async fn mark_unverifiable(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    enough: i32,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- mark_unverifiable
+         update reconciler.integration_states
+         set unverifiable_snapshots = greatest(unverifiable_snapshots, $3)
+         where workspace_id = $1 and integration_id = $2",
+        sync.workspace,
+        sync.integration,
+        enough,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Remembers when the snapshot of a sync that has just ended began, and counts it if it was incomplete: what is known of

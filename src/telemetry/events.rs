@@ -70,7 +70,7 @@ events! {
     INTEGRATION_RECOVERED = "integration.recovered" INFO, "The probe worked. The integration is active again; its tasks ramp up.",
         ["workspace.id, integration.id"], "Nothing.";
     INTEGRATION_STILL_UNAVAILABLE = "integration.still_unavailable" WARN, "An integration has not been active for long; repeated every `breaker.remind_s`.",
-        ["workspace.id, integration.id, status, unavailable_s, tasks"], "Paused: resume it, `cerby-reconciler integrations resume ID`. Login rejected: work its action of operation reconnect. Tripped: look at the app.";
+        ["workspace.id, integration.id, status, cause, unavailable_s, tasks"], "Paused: resume it, `cerby-reconciler integrations resume ID`. Login rejected: work its action of operation reconnect. Tripped because of `failures`: look at the app. Tripped because of `rate_limit`: ask the backend's operators why it never ends.";
     INTEGRATION_LOGIN_REJECTED = "integration.login_rejected" WARN, "The app rejects the stored login. The tasks of the integration are on hold, and one manual action asks to fix the login.",
         ["workspace.id, integration.id, action.id, failure.code"], "Work the action: `cerby-reconciler actions show ID`.";
     RETURN_RELEASED = "return.released" INFO, "The canary of a return to automation worked: the rest follows.",
@@ -129,8 +129,8 @@ events! {
         ["task.id, workspace.id, integration.id"], "Ask whether the invitation was revoked on purpose; if not, invite again.";
     INVITATION_ACCEPTED = "invitation.accepted" INFO, "Somebody who was invited is a member now.",
         ["task.id, integration.id"], "Nothing.";
-    INTEGRATION_UNVERIFIABLE = "integration.unverifiable" WARN, "Snapshots of an app failed or were incomplete several times in a row: nothing is proven there. Logged once until it is read completely again.",
-        ["workspace.id, integration.id, snapshots"], "Look at the last syncs: `cerby-reconciler syncs list`. Does the app's page of members work? Does the automation see all of them?";
+    INTEGRATION_UNVERIFIABLE = "integration.unverifiable" WARN, "Snapshots of an app failed or were incomplete several times in a row, or its sync has waited for the backend for longer than `sync.retry_max_s`: nothing is proven there. Failures are logged once until the app is read completely again, a wait at each further try, with `cause` and `waited_s`.",
+        ["workspace.id, integration.id, snapshots, waited_s, cause"], "A limit of the rate: ask the backend's operators why it never ends. Else look at the last syncs: `cerby-reconciler syncs list`. Does the app's page of members work? Does the automation see all of them?";
     INTEGRATION_VERIFIABLE = "integration.verifiable" INFO, "An app was read completely again.",
         ["workspace.id, integration.id"], "Nothing.";
     TASK_SET_ASIDE = "task.set_aside" WARN, "A row of automation_tasks cannot be worked on: a value that nothing can read, or that the database refuses. It is tried again after `wait_s`; all others go on.",

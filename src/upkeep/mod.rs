@@ -157,6 +157,7 @@ async fn remind(pool: &PgPool, every_s: u64) -> Result<(), StoreError> {
             workspace.id = one.workspace,
             integration.id = one.integration,
             status = one.status,
+            cause = one.cause,
             unavailable_s = one.seconds,
             tasks = one.tasks,
             "No task of it is tried"

@@ -193,6 +193,8 @@ pub(super) struct Unavailable {
     pub(super) workspace: String,
     pub(super) integration: String,
     pub(super) status: String,
+    /// Why its breaker tripped, if that is it.
+    pub(super) cause: Option<String>,
     pub(super) seconds: i64,
     pub(super) tasks: i64,
 }
@@ -207,7 +209,8 @@ pub(super) async fn remind_of_unavailable(
         Unavailable,
         r#"-- remind_of_unavailable
         with unavailable as materialized (
-            select d.place, case when s.paused_at is null then d.status else 'paused' end as status
+            select d.place, case when s.paused_at is null then d.status else 'paused' end as status,
+                   case when s.paused_at is null then d.status_cause end as cause
             from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
                   where inactive_since is not null
                   order by inactive_since
@@ -218,7 +221,7 @@ pub(super) async fn remind_of_unavailable(
                 offset 0
             ) s
             cross join lateral (
-                select d.ctid as place, d.status from reconciler.integration_states d
+                select d.ctid as place, d.status, d.status_cause from reconciler.integration_states d
                 where d.ctid = inactive.place and (d.status <> 'active' or s.paused_at is not null)
                   and greatest(d.inactive_since, d.status_reminded_at) <= now() - make_interval(secs => $1)
                 for no key update skip locked
@@ -231,6 +234,7 @@ pub(super) async fn remind_of_unavailable(
         from unavailable u
         where d.ctid = u.place
         returning d.workspace_id as workspace, d.integration_id as integration, u.status as "status!",
+                  u.cause,
                   extract(epoch from now() - d.inactive_since)::bigint as "seconds!",
                   (select count(*) from (select from reconciler.members m
                                          where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id

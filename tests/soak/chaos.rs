@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use cerby_reconciler::private_postgres::Shutdown;
 use cerby_reconciler::simulator::FaultPlan;
+use chrono::{DateTime, Utc};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::MutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::flood;
 use super::replicas::{Place, Replicas, login};
 use super::settings::Settings;
 use super::tally::Tally;
@@ -22,6 +25,10 @@ const ODD_ROWS: &str = "
     values (nextval('reconciler.lease_tokens') + 1000000000, 'odd', 'odd', 'odd', true);
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     values ('odd', 'odd', 'done', 1000000000), ('odd', 'odd', 'ended', 1000000000)";
+
+/// What is told of frozen sockets, and how soon a replica must have new ones.
+pub(super) const BACK_AFTER_FROST: &str = "back after frozen sockets";
+pub(super) const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// So often something new goes wrong.
 const EVERY: Duration = Duration::from_millis(600);
@@ -35,6 +42,8 @@ enum Trouble {
     Kill { replica: usize, gone_for: Duration },
     /// SIGSTOP for longer than a lease, then SIGCONT.
     Freeze { replica: usize, frozen_for: Duration },
+    /// What a replica has connected to the database freezes; new connections work.
+    FreezeSockets { replica: usize },
     /// SIGTERM, and a new one.
     Terminate { replica: usize },
     /// The database goes down and comes back.
@@ -47,6 +56,8 @@ enum Trouble {
     ReadOnly { lasts: Duration },
     /// Rows of the daemon's own tables that speak of nothing that is there.
     OddRows,
+    /// A workspace floods the queue.
+    Flood { rows: i32 },
     /// Every request is answered with 503.
     Outage { lasts: Duration },
     /// Much of one kind goes wrong with requests.
@@ -83,17 +94,19 @@ impl Trouble {
         let replica = rng.random_range(0..1000);
         let mut millis = |range| Duration::from_millis(rng.random_range(range));
         let (short, long, frozen_for) = (millis(100..1500), millis(1000..4000), millis(4500..7000));
-        match rng.random_range(0..100) {
-            0..=19 => Self::Kill { replica, gone_for: short },
-            20..=44 => Self::Freeze { replica, frozen_for },
-            45..=54 => Self::Terminate { replica },
-            55..=58 => Self::Restart(Shutdown::Fast),
-            59..=62 => Self::Restart(Shutdown::Immediate),
-            63..=67 => Self::Cut { connections: rng.random_range(1..6) },
-            68..=72 => Self::HoldLocks { lasts: long },
-            73..=74 => Self::ReadOnly { lasts: short },
-            75..=76 => Self::OddRows,
-            77..=79 => Self::Outage { lasts: short * 2 },
+        match rng.random_range(0..1000) {
+            0..200 => Self::Kill { replica, gone_for: short },
+            200..430 => Self::Freeze { replica, frozen_for },
+            430..450 => Self::FreezeSockets { replica },
+            450..550 => Self::Terminate { replica },
+            550..590 => Self::Restart(Shutdown::Fast),
+            590..630 => Self::Restart(Shutdown::Immediate),
+            630..680 => Self::Cut { connections: rng.random_range(1..6) },
+            680..730 => Self::HoldLocks { lasts: long },
+            730..750 => Self::ReadOnly { lasts: short },
+            750..766 => Self::OddRows,
+            766..769 => Self::Flood { rows: rng.random_range(1000..3000) },
+            769..800 => Self::Outage { lasts: short * 2 },
             _ => Self::Storm { kind: rng.random_range(0..STORMS), lasts: long },
         }
     }
@@ -145,6 +158,11 @@ async fn make(trouble: Trouble, world: &World, replicas: &Replicas, dealt: &Tall
                 place.signal(Signal::SIGCONT);
             }
         }
+        Trouble::FreezeSockets { replica } => {
+            if let Some(place) = replicas.place(replica) {
+                freeze_sockets(world, place, dealt).await;
+            }
+        }
         Trouble::Terminate { replica } => {
             if let Some(mut place) = replicas.place(replica) {
                 dealt.count("SIGTERM");
@@ -178,6 +196,7 @@ async fn make(trouble: Trouble, world: &World, replicas: &Replicas, dealt: &Tall
                 dealt.count("odd rows");
             }
         }
+        Trouble::Flood { rows } => flood::come(world, rows, dealt).await,
         Trouble::Outage { lasts } => {
             dealt.count("backend outage");
             world.apps.set_outage(true);
@@ -192,6 +211,32 @@ async fn make(trouble: Trouble, world: &World, replicas: &Replicas, dealt: &Tall
             world.apps.set_http_faults(usual_faults());
         }
     }
+}
+
+/// Until it is over, nothing else happens to the replica.
+async fn freeze_sockets(world: &World, mut place: MutexGuard<'_, Place>, dealt: &Tally) {
+    if place.has_ended() {
+        return;
+    }
+    dealt.count("frozen sockets");
+    wait_until_it_holds_a_task(world, &place).await;
+    let now = sqlx::query_scalar("select clock_timestamp()").fetch_one(&world.owner).await;
+    let (Ok(frozen_at), began) = (now, Instant::now()) else { return };
+    let frozen = world.freezers[place.number()].freeze();
+    while began.elapsed() <= BACK_WITHIN && !is_back(world, &place.login(), frozen_at).await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    dealt.took(BACK_AFTER_FROST, began.elapsed());
+    frozen.cancel();
+}
+
+/// Whether a replica works with a session that began after this.
+async fn is_back(world: &World, login: &str, after: DateTime<Utc>) -> bool {
+    let is_back = sqlx::query_scalar(
+        "select exists (select from pg_stat_activity
+                        where usename = $1 and backend_start > $2)",
+    );
+    is_back.bind(login).bind(after).fetch_one(&world.owner).await.unwrap_or(false)
 }
 
 /// Freezing an idle replica shows little; one that is never at work is frozen all the same.

@@ -9,6 +9,7 @@
 mod arrivals;
 mod chaos;
 mod checks;
+mod flood;
 mod model;
 mod person;
 mod plan;

@@ -115,12 +115,17 @@ impl Replicas {
 }
 
 impl Place {
+    /// Which of the places it is.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
     /// The login of whatever runs here.
     pub(super) fn login(&self) -> String {
         login(self.number)
     }
 
-    fn has_ended(&mut self) -> bool {
+    pub(super) fn has_ended(&mut self) -> bool {
         self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None)))
     }
 

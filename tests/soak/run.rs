@@ -17,7 +17,7 @@ use crate::replicas::Replicas;
 use crate::settings::Settings;
 use crate::tally::Tally;
 use crate::world::World;
-use crate::{arrivals, chaos, checks, samples, summary, trail};
+use crate::{arrivals, chaos, checks, flood, samples, summary, trail};
 
 /// How often everything that is known so far is read and checked, at least.
 const CHECKS_EVERY: Duration = Duration::from_secs(3);
@@ -163,6 +163,17 @@ impl Run {
         ["panicked", "worker.panicked", "upkeep.healed", "probes.broken", "backend.refuses_key"]
             .iter()
             .filter_map(|event| Some(format!("{event}: {} times", events.get(*event)?)))
+            .chain(self.late())
+            .collect()
+    }
+
+    /// What took longer than it may.
+    fn late(&self) -> Vec<String> {
+        let longest = self.dealt.longest();
+        [(chaos::BACK_AFTER_FROST, chaos::BACK_WITHIN), (flood::BESIDE, flood::BEGUN_WITHIN)]
+            .iter()
+            .filter(|(what, most)| longest.get(what).is_some_and(|time| time > most))
+            .map(|(what, most)| format!("{what}: after {:?}, {most:?} at most", longest[what]))
             .collect()
     }
 

@@ -66,6 +66,9 @@ pub(super) async fn print(run: &Run, took: Duration) {
     );
     println!("  rows: {}", line(&run.world).await);
     println!("  trouble: {}", listed(&run.dealt.all()));
+    for (what, time) in run.dealt.longest() {
+        println!("  {what}: after {:.1} s at most", time.as_secs_f64());
+    }
     println!("  replicas started again: {}", run.restarts);
     println!("  faults of requests: {}", listed(&faults));
     println!("  the person: {}", listed(&run.deeds.all()));

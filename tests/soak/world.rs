@@ -1,5 +1,6 @@
 //! What the replicas talk to: a private PostgreSQL with a witness in it, and the simulated backend.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cerby_reconciler::private_postgres::{Options, PrivatePostgres, Shutdown};
@@ -8,13 +9,15 @@ use cerby_reconciler::simulator::{
     Fate, FaultPlan, Member, Operation, Settings as SimulatorSettings, Simulator, World as Apps,
 };
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 use tokio::sync::Mutex;
 
+use super::flood;
 use super::plan::{FORMER_ROLE, Key, Plan, email};
 use super::replicas;
 use super::settings::{REPLICAS, Settings};
+use crate::support::frozen::Freezer;
 use crate::support::oracle::QUESTION;
 
 /// People nobody asks anything of, per app.
@@ -30,8 +33,9 @@ pub(super) struct World {
     pub(super) backend: PgPool,
     /// For working manual actions.
     pub(super) operator: PgPool,
-    /// The URLs that the replicas log in with, each its own.
+    /// The URLs that the replicas log in with, each its own, and the way each leads through.
     pub(super) daemons: Vec<String>,
+    pub(super) freezers: Vec<Freezer>,
     server: Mutex<PrivatePostgres>,
 }
 
@@ -50,10 +54,13 @@ impl World {
         let start: DateTime<Utc> =
             sqlx::query_scalar("select now()").fetch_one(&owner).await.unwrap();
         let plan = Plan::draw(settings, start);
-        let mut daemons = Vec::new();
+        let (mut daemons, mut freezers) = (Vec::new(), Vec::new());
         for place in 0..REPLICAS {
             let name = replicas::login(place);
-            daemons.push(server.login(&owner, &name, "reconciler_daemon").await.unwrap());
+            let url = server.login(&owner, &name, "reconciler_daemon").await.unwrap();
+            let (url, freezer) = through_a_freezer(&url).await;
+            daemons.push(url);
+            freezers.push(freezer);
         }
         let backend = server.login(&owner, "soak_backend", "reconciler_backend").await.unwrap();
         let operator = server.login(&owner, "soak_operator", "reconciler_operator").await.unwrap();
@@ -64,6 +71,7 @@ impl World {
             plan,
             owner,
             daemons,
+            freezers,
             server: Mutex::new(server),
         }
     }
@@ -92,6 +100,14 @@ impl World {
     }
 }
 
+async fn through_a_freezer(url: &str) -> (String, Freezer) {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let server = SocketAddr::new(options.get_host().parse().unwrap(), options.get_port());
+    let freezer = Freezer::before(server).await;
+    let way = options.port(freezer.address.port());
+    (way.to_url_lossy().to_string(), freezer)
+}
+
 async fn connect(url: &str, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
@@ -111,6 +127,9 @@ fn before(plan: &Plan) -> Apps {
             let member = Member::new(&id, &format!("{id}@example.com")).with(&[FORMER_ROLE]);
             apps = apps.member(&app.workspace, &app.id, member);
         }
+    }
+    for hub in flood::hubs() {
+        apps = apps.integration(hub);
     }
     for (key, is_there) in &plan.members {
         let person = Member::new(&key.member, &email(key));

@@ -9,10 +9,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// What comes over connections: that they freeze, and later that they break.
+#[derive(Clone, Default)]
+struct Winter {
+    frost: CancellationToken,
+    end: CancellationToken,
+}
+
 pub(crate) struct Freezer {
     pub(crate) address: SocketAddr,
     /// Of the connections made since the last freeze.
-    frost: Arc<Mutex<CancellationToken>>,
+    newest: Arc<Mutex<Winter>>,
     _proxy: JoinSet<()>,
 }
 
@@ -24,32 +31,41 @@ impl Freezer {
     pub(crate) async fn at(address: SocketAddr, server: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let frost = Arc::<Mutex<CancellationToken>>::default();
-        let newest = Arc::clone(&frost);
+        let newest = Arc::<Mutex<Winter>>::default();
+        let winter = Arc::clone(&newest);
         let mut proxy = JoinSet::new();
         proxy.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let frost = newest.lock().unwrap().clone();
-                connections.spawn(pass_on(client, server, frost));
+                let winter = winter.lock().unwrap().clone();
+                connections.spawn(pass_on(client, server, winter));
             }
         });
-        Self { address, frost, _proxy: proxy }
+        Self { address, newest, _proxy: proxy }
     }
 
-    /// Freezes what is connected.
-    pub(crate) fn freeze(&self) {
-        std::mem::take(&mut *self.frost.lock().unwrap()).cancel();
+    /// Freezes what is connected, for ever or until the token that comes back is cancelled: then it breaks.
+    pub(crate) fn freeze(&self) -> CancellationToken {
+        let Winter { frost, end } = std::mem::take(&mut *self.newest.lock().unwrap());
+        frost.cancel();
+        end
     }
 }
 
-async fn pass_on(client: TcpStream, server: SocketAddr, frost: CancellationToken) {
-    let server = TcpStream::connect(server).await.unwrap();
+async fn pass_on(client: TcpStream, server: SocketAddr, Winter { frost, end }: Winter) {
+    // A server that is down is not there for the client either.
+    let Ok(server) = TcpStream::connect(server).await else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::join!(one_way(from_client, to_server, &frost), one_way(from_server, to_client, &frost));
+    let both = async {
+        tokio::join!(
+            one_way(from_client, to_server, &frost),
+            one_way(from_server, to_client, &frost)
+        )
+    };
+    end.run_until_cancelled(both).await;
 }
 
 /// Frozen, it goes on reading and keeps the other end open, whatever comes.

@@ -1,14 +1,15 @@
 //! Workspaces and apps of which the backend gives no usable answer: they rest for a while, twice as long each time, so that
 //! an outage costs a handful of requests and lines however many tasks wait. When a rest is over, one step probes; each
-//! usable answer then lets two more through. Each replica finds out for itself; nothing is lost with what it found.
+//! usable answer then lets two more through. Each replica finds out for itself, and shares what it found: one of the fleet
+//! probes and tells, and the others go by it.
 //!
 //! What is wrong is told by whom the answers were about: requests of two apps in a row, or what only the way to the
 //! backend can cause, are the workspace; requests of one app about itself or about many of its rows are that app; one row
 //! alone is neither, and is bounded by the one who asks about it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::BackendError;
@@ -16,19 +17,12 @@ use crate::emit;
 use crate::membership::MemberKey;
 use crate::telemetry::chain;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// A probe that led to no request is followed by another after this long.
-const PROBE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Usable answers after a rest until everything is let through again.
-const SLOPE_END: u32 = 32;
-
-/// Usable answers are worth this many steps each while a rest ends.
-const SLOPE: u32 = 2;
-
 /// Workspaces and apps whose rest ends, probed in one round at most.
 const PROBES_AT_ONCE: usize = 4;
+
+mod rest;
+
+use rest::{Line, Rest};
 
 /// A workspace, or one of its apps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,60 +136,6 @@ impl Streak {
     }
 }
 
-/// A workspace or an app that rests, or whose rest ends.
-#[derive(Debug)]
-struct Rest {
-    pause: Duration,
-    since: Instant,
-    /// Nothing begins until then, unless there is room.
-    until: Instant,
-    /// Whether a probe was let through and has not failed.
-    is_probing: bool,
-    /// Steps that may begin.
-    room: u32,
-    /// Usable answers since the last one that was none.
-    answers: u32,
-    told_at: Instant,
-}
-
-impl Rest {
-    fn begin(now: Instant, longest: Duration) -> Self {
-        let pause = FIRST_PAUSE.min(longest);
-        let (since, until) = (now, now + pause);
-        Self { pause, since, until, is_probing: false, room: 0, answers: 0, told_at: now }
-    }
-
-    fn room(&self, now: Instant) -> u32 {
-        if self.until <= now { self.room.max(1) } else { self.room }
-    }
-
-    fn let_through(&mut self, steps: u32, now: Instant, longest: Duration) {
-        if steps == 0 {
-            return;
-        }
-        self.room = self.room(now).saturating_sub(steps);
-        self.is_probing = true;
-        self.until = now + PROBE_PATIENCE.min(longest);
-    }
-
-    /// Pauses again. Answers to what was sent before the pause began do not make it longer.
-    fn fail(&mut self, is_streak: bool, now: Instant, longest: Duration) {
-        let probes = self.is_probing && self.answers == 0;
-        if probes || self.answers > 0 && is_streak {
-            self.pause = (self.pause * 2).min(longest);
-            self.until = now + self.pause;
-            (self.is_probing, self.room, self.answers) = (false, 0, 0);
-        }
-    }
-
-    /// One more usable answer; whether the rest is over.
-    fn succeed(&mut self) -> bool {
-        self.answers += 1;
-        self.room = self.room.saturating_add(SLOPE);
-        self.answers >= SLOPE_END
-    }
-}
-
 #[derive(Debug, Default)]
 struct App {
     streak: Streak,
@@ -222,14 +162,16 @@ pub(super) struct Silences {
     longest: Duration,
     remind: Duration,
     by_workspace: Mutex<HashMap<String, Workspace>>,
+    /// What rests because another replica says so, which probes it.
+    of_others: Mutex<HashSet<Scope>>,
     /// Whose turn it is to be probed, where many rests end at a time: not all of them have something to do.
     turn: AtomicUsize,
 }
 
 impl Silences {
     pub(super) fn new(after: u32, longest: Duration, remind: Duration) -> Self {
-        let (by_workspace, turn) = (Mutex::default(), AtomicUsize::new(0));
-        Self { after, longest, remind, by_workspace, turn }
+        let (by_workspace, of_others, turn) = Default::default();
+        Self { after, longest, remind, by_workspace, of_others, turn }
     }
 
     /// Takes note of how a request ended.
@@ -251,7 +193,57 @@ impl Silences {
 
     /// What nothing may begin for, unless it is let through as the end of its rest.
     pub(super) fn resting(&self) -> Vec<Scope> {
-        self.rests(Instant::now()).into_iter().map(|opening| opening.scope).collect()
+        let here = self.rests(Instant::now()).into_iter().map(|opening| opening.scope);
+        here.chain(self.of_others().iter().cloned()).collect()
+    }
+
+    /// What this replica found to be silent, and does not answer yet.
+    pub(super) fn found(&self) -> Vec<Scope> {
+        let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(name, workspace): (&String, &Workspace)| {
+            let silent = workspace.rests().filter(|(_, rest)| rest.answers == 0);
+            let scope = |integration: Option<&String>| Scope {
+                workspace: name.clone(),
+                integration: integration.cloned(),
+            };
+            silent.map(|(app, _)| scope(app)).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of).collect()
+    }
+
+    /// Tells of what is this replica's to tell, and rests or goes on as the others say.
+    pub(super) fn go_by(&self, ours: &[Scope], others: HashSet<Scope>, now: Instant) {
+        let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        for scope in ours {
+            let rest = all.get_mut(&scope.workspace).and_then(|one| one.rest_of(scope));
+            if let Some(line) = rest.and_then(|rest| rest.line.take()) {
+                line.say();
+            }
+        }
+        for scope in &others {
+            if let Some(workspace) = all.get_mut(&scope.workspace) {
+                workspace.forget(scope);
+            }
+        }
+        let mut known = self.of_others.lock().unwrap_or_else(PoisonError::into_inner);
+        for scope in known.difference(&others).filter(|scope| !ours.contains(scope)) {
+            let workspace = all.entry(scope.workspace.clone()).or_default();
+            workspace.end_rest(scope, now, self.longest);
+        }
+        *known = others;
+    }
+
+    fn of_others(&self) -> MutexGuard<'_, HashSet<Scope>> {
+        self.of_others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_told_by_others(&self, workspace: &str, integration: &str) -> bool {
+        let others = self.of_others();
+        let is_one = |integration: Option<&str>| {
+            let integration = integration.map(str::to_owned);
+            others.contains(&Scope { workspace: workspace.to_owned(), integration })
+        };
+        !others.is_empty() && (is_one(None) || is_one(Some(integration)))
     }
 
     /// Rests that end now; of many, others each time.
@@ -270,18 +262,18 @@ impl Silences {
     /// Takes note of how many steps begin for a rest that ends.
     pub(super) fn let_through(&self, scope: &Scope, steps: u32, now: Instant) {
         let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(workspace) = all.get_mut(&scope.workspace) else { return };
-        let rest = match &scope.integration {
-            None => workspace.rest.as_mut(),
-            Some(app) => workspace.apps.get_mut(app).and_then(|app| app.rest.as_mut()),
-        };
-        if let Some(rest) = rest {
+        if let Some(workspace) = all.get_mut(&scope.workspace)
+            && let Some(rest) = workspace.rest_of(scope)
+        {
             rest.let_through(steps, now, self.longest);
         }
     }
 
     /// Whether it is the time of a pause for an app: what was claimed before it began is better given back.
     pub(super) fn pauses(&self, workspace: &str, integration: &str, now: Instant) -> bool {
+        if self.is_told_by_others(workspace, integration) {
+            return true;
+        }
         let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(workspace) = all.get(workspace) else { return false };
         let app = workspace.apps.get(integration).and_then(|app| app.rest.as_ref());
@@ -291,6 +283,9 @@ impl Silences {
 
     /// Whether an app or its workspace rests, or its rest has not ended yet.
     pub(super) fn is_silent(&self, workspace: &str, integration: &str) -> bool {
+        if self.is_told_by_others(workspace, integration) {
+            return true;
+        }
         let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(workspace) = all.get(workspace) else { return false };
         let app = workspace.apps.get(integration).and_then(|app| app.rest.as_ref());
@@ -300,10 +295,9 @@ impl Silences {
     fn rests(&self, now: Instant) -> Vec<Opening> {
         let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |(name, workspace): (&String, &Workspace)| {
-            let apps = workspace.apps.iter().map(|(app, known)| (Some(app.clone()), &known.rest));
-            let rests = apps.chain([(None, &workspace.rest)]).filter_map(|(integration, rest)| {
-                let scope = Scope { workspace: name.clone(), integration };
-                rest.as_ref().map(|rest| Opening { scope, room: rest.room(now) })
+            let rests = workspace.rests().map(|(app, rest)| {
+                let scope = Scope { workspace: name.clone(), integration: app.cloned() };
+                Opening { scope, room: rest.room(now) }
             });
             rests.collect::<Vec<_>>()
         };
@@ -314,6 +308,39 @@ impl Silences {
 impl Workspace {
     fn is_well(&self) -> bool {
         self.rest.is_none() && self.apps.is_empty()
+    }
+
+    /// Its own rest, and those of its apps.
+    fn rests(&self) -> impl Iterator<Item = (Option<&String>, &Rest)> {
+        let apps = self.apps.iter().map(|(name, app)| (Some(name), &app.rest));
+        let all = apps.chain([(None, &self.rest)]);
+        all.filter_map(|(app, rest)| rest.as_ref().map(|rest| (app, rest)))
+    }
+
+    fn rest_of(&mut self, scope: &Scope) -> Option<&mut Rest> {
+        match &scope.integration {
+            None => self.rest.as_mut(),
+            Some(app) => self.apps.get_mut(app)?.rest.as_mut(),
+        }
+    }
+
+    /// A rest of the fleet ends: the slope begins, unless this replica has found something itself.
+    fn end_rest(&mut self, scope: &Scope, now: Instant, longest: Duration) {
+        let rest = match &scope.integration {
+            None => &mut self.rest,
+            Some(app) => &mut self.apps.entry(app.clone()).or_default().rest,
+        };
+        rest.get_or_insert_with(|| Rest::end(now, longest));
+    }
+
+    /// What this replica found of a scope: another one knows.
+    fn forget(&mut self, scope: &Scope) {
+        self.streak = Streak::default();
+        self.failing.clear();
+        match &scope.integration {
+            None => (self.rest, self.apps) = Default::default(),
+            Some(app) => drop(self.apps.remove(app)),
+        }
     }
 
     fn succeed(&mut self, ended: &Ended<'_>, now: Instant) {
@@ -415,37 +442,36 @@ struct Told<'a> {
     unanswered: u32,
 }
 
-/// Begins a rest or makes it longer, and says so: at its beginning, and every so often while it goes on.
+/// Begins a rest or makes it longer, and has it told: at its beginning, and every so often while it goes on.
 fn rest(rest: &mut Option<Rest>, is_silence: bool, of: &Silences, told: &Told<'_>, now: Instant) {
     match rest {
         None if is_silence => {
             let begun = rest.insert(Rest::begin(now, of.longest));
-            say_silence(told, begun);
+            begun.line = Some(told.line(begun));
         }
         None => {}
         Some(known) => {
             known.fail(is_silence, now, of.longest);
             if now.saturating_duration_since(known.told_at) >= of.remind {
                 known.told_at = now;
-                say_silence(told, known);
+                known.line = Some(told.line(known));
             }
         }
     }
 }
 
-fn say_silence(told: &Told<'_>, rest: &Rest) {
-    let of = if told.app.is_some() { "for the app" } else { "for the workspace" };
-    emit!(
-        BACKEND_SILENT,
-        workspace.id = told.ended.of.workspace,
-        integration.id = told.app,
-        unanswered = told.unanswered,
-        status = told.ended.status,
-        host = told.ended.host,
-        cause = %chain(told.error),
-        silent_s = rest.told_at.saturating_duration_since(rest.since).as_secs(),
-        "The backend gives no usable answer {of}; its tasks are on hold"
-    );
+impl Told<'_> {
+    fn line(&self, rest: &Rest) -> Line {
+        Line {
+            workspace: self.ended.of.workspace.to_owned(),
+            app: self.app.map(str::to_owned),
+            unanswered: self.unanswered,
+            status: self.ended.status,
+            host: self.ended.host.to_owned(),
+            cause: chain(self.error).to_string(),
+            silent_s: rest.told_at.saturating_duration_since(rest.since).as_secs(),
+        }
+    }
 }
 
 fn say_answer(workspace: &str, app: Option<&str>, rest: &Rest, now: Instant) {

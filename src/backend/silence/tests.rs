@@ -1,3 +1,4 @@
+use super::rest::PROBE_PATIENCE;
 use super::*;
 
 const BROKEN: BackendError = BackendError::Broken { status: 500 };

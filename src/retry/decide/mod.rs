@@ -405,6 +405,7 @@ pub fn sign(task: &ClaimedTask, next: &Next) -> Sign {
     match next {
         Next::Wait { cause: WaitCause::RateLimit { asked }, .. } => Sign::LimitsRate(*asked),
         Next::Watch { .. } => Sign::Runs,
+        Next::Succeed { .. } if task.running.is_none() => Sign::Answers,
         _ if task.running.is_none() => Sign::Nothing,
         Next::Succeed { .. } => Sign::Works,
         Next::Retry { failure, .. } | Next::Escalate { failure, after_attempt: true, .. } => {

@@ -494,7 +494,7 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
     let asked = Some(Duration::from_secs(9));
     let table = [
         (&at_work, Next::Succeed { reason: "" }, Sign::Works),
-        (&idle, Next::Succeed { reason: "" }, Sign::Nothing),
+        (&idle, Next::Succeed { reason: "" }, Sign::Answers),
         (&at_work, retry("PageChanged"), Sign::Fails),
         (&at_work, retry("JobNeverEnded"), Sign::Fails),
         (&at_work, retry(JOB_UNKNOWN), Sign::Nothing),

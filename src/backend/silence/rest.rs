@@ -1,0 +1,115 @@
+//! The rest of a workspace or an app: how long it takes, the probe, the slope after it, and what is told of it.
+
+use std::time::{Duration, Instant};
+
+use crate::emit;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A probe that led to no request is followed by another after this long.
+pub(super) const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Usable answers after a rest until everything is let through again.
+const SLOPE_END: u32 = 32;
+
+/// Usable answers are worth this many steps each while a rest ends.
+const SLOPE: u32 = 2;
+
+/// A workspace or an app that rests, or whose rest ends.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) pause: Duration,
+    pub(super) since: Instant,
+    /// Nothing begins until then, unless there is room.
+    pub(super) until: Instant,
+    /// Whether a probe was let through and has not failed.
+    pub(super) is_probing: bool,
+    /// Steps that may begin.
+    pub(super) room: u32,
+    /// Usable answers since the last one that was none.
+    pub(super) answers: u32,
+    pub(super) told_at: Instant,
+    /// What is to be told once it is clear who of the fleet tells it.
+    pub(super) line: Option<Line>,
+}
+
+impl Rest {
+    pub(super) fn begin(now: Instant, longest: Duration) -> Self {
+        let pause = FIRST_PAUSE.min(longest);
+        let (since, until) = (now, now + pause);
+        Self {
+            pause,
+            since,
+            until,
+            is_probing: false,
+            room: 0,
+            answers: 0,
+            told_at: now,
+            line: None,
+        }
+    }
+
+    /// The end of a rest of the fleet: as after the first usable answer.
+    pub(super) fn end(now: Instant, longest: Duration) -> Self {
+        Self { until: now, answers: 1, ..Self::begin(now, longest) }
+    }
+
+    pub(super) fn room(&self, now: Instant) -> u32 {
+        if self.until <= now { self.room.max(1) } else { self.room }
+    }
+
+    pub(super) fn let_through(&mut self, steps: u32, now: Instant, longest: Duration) {
+        if steps == 0 {
+            return;
+        }
+        self.room = self.room(now).saturating_sub(steps);
+        self.is_probing = true;
+        self.until = now + PROBE_PATIENCE.min(longest);
+    }
+
+    /// Pauses again. Answers to what was sent before the pause began do not make it longer.
+    pub(super) fn fail(&mut self, is_streak: bool, now: Instant, longest: Duration) {
+        let probes = self.is_probing && self.answers == 0;
+        if probes || self.answers > 0 && is_streak {
+            self.pause = (self.pause * 2).min(longest);
+            self.until = now + self.pause;
+            (self.is_probing, self.room, self.answers) = (false, 0, 0);
+        }
+    }
+
+    /// One more usable answer; whether the rest is over.
+    pub(super) fn succeed(&mut self) -> bool {
+        self.answers += 1;
+        self.room = self.room.saturating_add(SLOPE);
+        self.answers >= SLOPE_END
+    }
+}
+
+/// What is told of a silence by one of the fleet.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) workspace: String,
+    pub(super) app: Option<String>,
+    pub(super) unanswered: u32,
+    pub(super) status: Option<u16>,
+    pub(super) host: String,
+    pub(super) cause: String,
+    pub(super) silent_s: u64,
+}
+
+impl Line {
+    pub(super) fn say(&self) {
+        let of = if self.app.is_some() { "for the app" } else { "for the workspace" };
+        emit!(
+            BACKEND_SILENT,
+            workspace.id = self.workspace,
+            integration.id = self.app,
+            unanswered = self.unanswered,
+            status = self.status,
+            host = self.host,
+            cause = self.cause,
+            silent_s = self.silent_s,
+            "The backend gives no usable answer {of}; its tasks are on hold"
+        );
+    }
+}

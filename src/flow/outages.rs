@@ -1,0 +1,107 @@
+//! What the backend gives no usable answer for, shared by the fleet: one replica probes it and tells of it, and the others
+//! go by its row until that is gone. A replica that starts meanwhile learns of it before it asks for anything.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Client, Scope};
+use crate::database::PgPool;
+use crate::pulse::Pulse;
+use crate::store::{StoreError, answered, interval};
+use crate::wakeup::Bells;
+
+/// A replica that died leaves its outages to the others after this long.
+const HELD: Duration = Duration::from_secs(10);
+
+/// One replica's view of the outages.
+#[derive(Debug, Clone)]
+pub struct Outages {
+    pool: PgPool,
+    backend: Client,
+    /// Tells replicas apart.
+    replica: i64,
+    patience: Duration,
+}
+
+impl Outages {
+    /// As a replica of its own.
+    pub fn new(pool: PgPool, backend: Client, patience: Duration) -> Self {
+        Self { pool, backend, replica: rand::random(), patience }
+    }
+
+    /// Shares what is found until `stop`: soon after it is found, and while others have found something.
+    pub async fn run(self, bells: Bells, mut pulse: Pulse, stop: CancellationToken) {
+        let mut others = false;
+        while !stop.is_cancelled() {
+            let rung = tokio::select! {
+                () = stop.cancelled() => return,
+                () = bells.outages.notified() => true,
+                () = tokio::time::sleep(pulse.next()) => false,
+            };
+            if !rung && !others && self.backend.found().is_empty() {
+                continue;
+            }
+            match self.share().await {
+                Ok(of_others) => {
+                    others = of_others;
+                    pulse.well();
+                }
+                Err(error) => pulse.failed(&error),
+            }
+        }
+    }
+
+    /// Shares what was found here, and goes by what others found; whether they found anything.
+    pub async fn share(&self) -> Result<bool, StoreError> {
+        let found = self.backend.found();
+        let (ours, others) = answered(self.patience, self.exchange(&found)).await?;
+        let is_some = !others.is_empty();
+        self.backend.go_by(&ours, others);
+        Ok(is_some)
+    }
+
+    async fn exchange(&self, found: &[Scope]) -> Result<(Vec<Scope>, HashSet<Scope>), StoreError> {
+        let workspaces: Vec<_> = found.iter().map(|scope| scope.workspace.clone()).collect();
+        let integrations: Vec<_> =
+            found.iter().map(|scope| scope.integration.clone().unwrap_or_default()).collect();
+        let rows = sqlx::query!(
+            r#"-- share_outages
+            with found as materialized (
+                select * from unnest($2::text[], $3::text[]) f (workspace_id, integration_id) order by 1, 2
+            ), over as (
+                delete from reconciler.outages o
+                where (o.replica = $1 or o.held_until < now() - interval '1 h')
+                  and not exists (select from found f
+                                  where f.workspace_id = o.workspace_id and f.integration_id = o.integration_id)
+            ), held as (
+                insert into reconciler.outages as o (workspace_id, integration_id, replica, held_until)
+                select workspace_id, integration_id, $1, now() + $4 from found
+                on conflict (workspace_id, integration_id) do update
+                set replica = excluded.replica, held_until = excluded.held_until
+                where o.held_until < case when o.replica = excluded.replica then now() + $4 / 2 else now() end
+                returning o.workspace_id, o.integration_id
+            )
+            select workspace_id as "workspace!", integration_id as "integration!", true as "is_ours!" from held
+            union
+            select workspace_id, integration_id, replica = $1 from reconciler.outages where held_until > now()"#,
+            self.replica,
+            &workspaces,
+            &integrations,
+            interval(HELD),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let (mut ours, mut others) = (Vec::new(), HashSet::new());
+        for row in rows {
+            let integration = Some(row.integration).filter(|integration| !integration.is_empty());
+            let scope = Scope { workspace: row.workspace, integration };
+            match row.is_ours {
+                true => ours.push(scope),
+                false => drop(others.insert(scope)),
+            }
+        }
+        Ok((ours, others))
+    }
+}
