@@ -13,6 +13,7 @@ create table reconciler.integration_settings (
     own_account         text,
     administrator_roles text[],
     snapshot_every_s    integer,
+    four_eyes           boolean not null default false,
     primary key (workspace_id, integration_id),
     constraint kind_is_app_or_business_hub check (kind in ('app', 'business_hub')),
     constraint paused_integrations_say_why_and_since_when
@@ -94,6 +95,7 @@ select s.workspace_id, s.integration_id, s.name, s.kind, s.application,
        case when s.paused_at is null then d.status_until end as status_until,
        coalesce(s.paused_at, d.status_since) as status_since,
        s.max_in_flight, s.starts_per_minute, s.own_account, s.administrator_roles, s.snapshot_every_s,
+       s.four_eyes,
        d.snapshot_at, d.unverifiable_snapshots
 from reconciler.integration_settings s
 left join reconciler.integration_states d using (workspace_id, integration_id);
@@ -111,6 +113,8 @@ comment on column reconciler.integrations.administrator_roles is
     'Ids of roles that make an administrator; null for the configured ones.';
 comment on column reconciler.integrations.snapshot_every_s is
     'Seconds between snapshots that nothing else asked for; 0 for never, null for the configured number.';
+comment on column reconciler.integrations.four_eyes is
+    'Where the app cannot be read: whether a word closes an action only once a second person confirmed it.';
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';
 
@@ -243,17 +247,27 @@ begin
         administrator_roles = case when new.administrator_roles is distinct from old.administrator_roles
                                    then new.administrator_roles else s.administrator_roles end,
         snapshot_every_s = case when new.snapshot_every_s is distinct from old.snapshot_every_s
-                                then new.snapshot_every_s else s.snapshot_every_s end
+                                then new.snapshot_every_s else s.snapshot_every_s end,
+        four_eyes = case when new.four_eyes is distinct from old.four_eyes
+                         then coalesce(new.four_eyes, false) else s.four_eyes end
     where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id
-      and (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles, new.snapshot_every_s)
+      and (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles, new.snapshot_every_s,
+           new.four_eyes)
           is distinct from
-          (old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles, old.snapshot_every_s);
+          (old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles, old.snapshot_every_s,
+           old.four_eyes);
     if found then
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         values ('integration.set', old.workspace_id, 'integration', old.integration_id,
                 jsonb_build_object('max_in_flight', new.max_in_flight, 'starts_per_minute', new.starts_per_minute,
                                    'own_account', new.own_account, 'administrator_roles', new.administrator_roles,
-                                   'snapshot_every_s', new.snapshot_every_s));
+                                   'snapshot_every_s', new.snapshot_every_s, 'four_eyes', new.four_eyes));
+    end if;
+    -- Words that waited for a second person may close now.
+    if old.four_eyes and not coalesce(new.four_eyes, false) then
+        insert into reconciler.nudges (workspace_id, integration_id, what)
+        values (old.workspace_id, old.integration_id, 'snapshot');
+        perform pg_notify('reconciler', 'nudges');
     end if;
     if new.status is distinct from old.status then
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)

@@ -26,6 +26,8 @@ create table reconciler.manual_actions (
     note                   text,
     done_by                text,
     done_at                timestamptz,
+    confirmed_by           text,
+    confirmed_at           timestamptz,
     verdict                text,
     verdict_at             timestamptz,
     observed               text,
@@ -45,6 +47,7 @@ create table reconciler.manual_actions (
     constraint verdict_is_known check (verdict in ('confirmed', 'not_yet', 'contradicted', 'unverifiable')),
     constraint done_actions_say_who_and_when
         check (status not in ('done', 'verified', 'attested') or (done_by is not null and done_at is not null)),
+    constraint confirmations_say_who_and_when check ((confirmed_by is null) = (confirmed_at is null)),
     constraint verified_actions_are_confirmed
         check (status <> 'verified' or (verdict = 'confirmed' and verdict_at > done_at)),
     constraint ended_actions_say_when check ((status in ('open', 'in_progress', 'done')) = (closed_at is null))
@@ -54,6 +57,8 @@ comment on table reconciler.manual_actions is
     'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
 comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
+comment on column reconciler.manual_actions.confirmed_by is
+    'Who confirmed the word of another person, where the app cannot be read and the integration asks for that (four_eyes).';
 comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
 
 -- One escalation per wanted state: retries, crashes and replicas cannot open a second one.
@@ -84,9 +89,30 @@ $$
                                      else array['open', 'done', 'dismissed', 'returned'] end
         when 'done' then case when p_daemon
                               then array['open', 'verified', 'attested', 'superseded', 'dismissed']
-                              else array['dismissed'] end
+                              else array['open', 'in_progress', 'dismissed'] end
         else array[]::text[]
     end
+$$;
+
+-- A person is the same at the command line, whose name the daemon's login gives, and in a session of their own.
+create function reconciler.is_same_person(p_one text, p_other text) returns boolean
+    language sql immutable as
+$$
+    select regexp_replace(p_one, '^cli:', '') = regexp_replace(p_other, '^cli:', '')
+$$;
+
+-- A word can be taken back by whoever gave it, until it was judged: then the action has ended, or is open again.
+create function reconciler.refuse_foreign_withdrawal(a reconciler.manual_actions) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if not reconciler.is_same_person(a.done_by, reconciler.current_actor()) then
+        raise exception 'manual action % was marked done by % at %: only they can withdraw that', a.id, a.done_by,
+                        reconciler.moment(a.done_at)
+            using errcode = 'check_violation',
+                  hint = 'If it must not be done, dismiss it with a note.';
+    end if;
+end
 $$;
 
 create function reconciler.guard_action() returns trigger
@@ -95,6 +121,11 @@ $$
 declare
     allowed text[] := reconciler.next_action_statuses(old.status, reconciler.is_daemon());
 begin
+    if old.status in ('verified', 'attested') and new.status in ('open', 'in_progress') then
+        raise exception 'manual action % was judged at %: it is %, and the word of % cannot be withdrawn any more',
+                        old.id, reconciler.moment(old.verdict_at), old.status, old.done_by
+            using errcode = 'check_violation';
+    end if;
     if new.status is distinct from old.status and not (new.status = any (allowed)) or old.closed_at is not null then
         raise exception 'manual action % is % and cannot become %', old.id, old.status, coalesce(new.status, 'null')
             using errcode = 'check_violation',
@@ -103,6 +134,19 @@ begin
     end if;
     if new.status = old.status then
         return new;
+    end if;
+    if old.status = 'done' and new.status in ('open', 'in_progress') then
+        if not reconciler.is_daemon() then
+            perform reconciler.refuse_foreign_withdrawal(old);
+            new.verdict := null;
+            new.verdict_at := null;
+            new.snapshots := 0;
+            new.sync_id := null;
+        end if;
+        new.done_by := null;
+        new.done_at := null;
+        new.confirmed_by := null;
+        new.confirmed_at := null;
     end if;
     case new.status
         when 'in_progress' then
@@ -114,11 +158,11 @@ begin
             new.verdict_at := null;
             new.snapshots := 0;
             new.sync_id := null;
+            new.confirmed_by := null;
+            new.confirmed_at := null;
         when 'open' then
-            if old.status = 'done' then
+            if old.status = 'done' and reconciler.is_daemon() then
                 new.reopened_count := old.reopened_count + 1;
-                new.done_by := null;
-                new.done_at := null;
             else
                 new.assignee := null;
             end if;
@@ -192,23 +236,30 @@ begin
     insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
     select actor.name,
            'action.' || case when n.reopened_count > o.reopened_count then 'contradicted'
+                             when o.status = 'done' and n.status in ('open', 'in_progress') then 'withdrawn'
                              when o.status <> n.status then n.status
+                             when n.confirmed_at is distinct from o.confirmed_at then 'confirmed'
                              when o.snapshots <> n.snapshots then 'judged'
                              else 'noted' end,
            n.workspace_id, 'action', n.id::text,
            jsonb_strip_nulls(jsonb_build_object(
                'task_id', n.task_id, 'operation', n.operation, 'from', o.status, 'to', n.status,
-               'assignee', n.assignee, 'note', n.note, 'done_by', n.done_by, 'done_at', n.done_at,
+               'assignee', n.assignee, 'note', n.note,
+               'done_by', case when n.closed_at is null then coalesce(n.done_by, o.done_by) else n.done_by end,
+               'done_at', case when n.closed_at is null then coalesce(n.done_at, o.done_at) else n.done_at end,
+               'confirmed_by', n.confirmed_by,
                'verdict', n.verdict, 'observed', case when n.verdict is not null then n.observed end,
                'sync_id', case when n.verdict is not null then n.sync_id end))
     from (select reconciler.current_actor() as name offset 0) actor,
          new_rows n join old_rows o using (id, workspace_id)
     where o.status <> n.status or o.assignee is distinct from n.assignee or o.note is distinct from n.note
-       or o.verdict is distinct from n.verdict or o.snapshots <> n.snapshots;
+       or o.verdict is distinct from n.verdict or o.snapshots <> n.snapshots
+       or o.confirmed_at is distinct from n.confirmed_at;
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     select n.workspace_id, n.integration_id, case when n.closed_at is null then 'done' else 'ended' end, n.id
     from new_rows n join old_rows o using (id, workspace_id)
-    where o.status <> n.status and (n.status = 'done' or n.closed_at is not null);
+    where o.status <> n.status and (n.status = 'done' or n.closed_at is not null)
+       or o.confirmed_at is null and n.confirmed_at is not null;
     if found then
         perform pg_notify('reconciler', 'nudges');
     end if;
@@ -220,6 +271,41 @@ create trigger action_changes_are_recorded
     after update on reconciler.manual_actions
     referencing old table as old_rows new table as new_rows
     for each statement execute function reconciler.record_action_changes();
+
+-- A second person confirms the word of the first, where nothing else can. The daemon closes the action then.
+create function reconciler.confirm_action(p_action_id bigint) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_actor text := reconciler.current_actor();
+    a reconciler.manual_actions;
+begin
+    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
+    if not found then
+        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
+    end if;
+    if a.status <> 'done' then
+        raise exception 'manual action % is %: only one that is marked done can be confirmed', a.id, a.status
+            using errcode = 'check_violation';
+    end if;
+    if not exists (select from reconciler.integration_settings s
+                   where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id and s.four_eyes) then
+        raise exception 'integration % asks for no second person', a.integration_id
+            using errcode = 'check_violation';
+    end if;
+    if reconciler.is_same_person(a.done_by, v_actor) then
+        raise exception 'manual action % was marked done by %: somebody else has to confirm it', a.id, a.done_by
+            using errcode = 'check_violation';
+    end if;
+    if a.confirmed_at is not null then
+        raise exception 'manual action % was confirmed by % at %', a.id, a.confirmed_by,
+                        reconciler.moment(a.confirmed_at)
+            using errcode = 'check_violation';
+    end if;
+    update reconciler.manual_actions b set confirmed_by = v_actor, confirmed_at = clock_timestamp()
+    where b.id = a.id and b.workspace_id = a.workspace_id;
+end
+$$;
 
 -- Retention is the one way to delete an action, and it says what it deleted. What is told of it in the trail stays: that
 -- names nobody.

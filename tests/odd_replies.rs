@@ -326,6 +326,7 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
         held_until: None,
         started_at: Some(claimed_at - TimeDelta::minutes(minutes)),
         own_account: None,
+        four_eyes: false,
         administrator_roles: None,
         failures: 0,
         decision: None,
