@@ -9,7 +9,9 @@ grant usage on schema reconciler
 grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
                           reconciler.next_action_statuses(text, boolean), reconciler.moment(timestamptz),
                           reconciler.is_same_person(text, text),
-                          reconciler.refuse_foreign_withdrawal(reconciler.manual_actions)
+                          reconciler.refuse_foreign_withdrawal(reconciler.manual_actions),
+                          reconciler.refuse_foreign_claim(reconciler.manual_actions),
+                          reconciler.refuse_without_reason(reconciler.manual_actions, text, text, timestamptz)
     to reconciler_daemon, reconciler_backend, reconciler_operator;
 
 -- The backend inserts the contract's columns, and sees of a row what tells whether it is there.
@@ -33,7 +35,8 @@ grant update (status, status_reason, max_in_flight, starts_per_minute, own_accou
               snapshot_every_s, four_eyes)
     on reconciler.integrations to reconciler_operator, reconciler_daemon;
 grant execute on function reconciler.request_snapshot(text, text), reconciler.cancel_task(bigint, text),
-                          reconciler.confirm_action(bigint),
+                          reconciler.confirm_action(bigint), reconciler.claim_action(bigint, text),
+                          reconciler.hand_over_action(bigint, text, text),
                           reconciler.returnable_actions(text, text, text, text),
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;

@@ -636,13 +636,15 @@ async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPo
 }
 
 #[sqlx::test(migrations = false)]
-async fn done_twice_changes_nothing_more(pool: PgPool) {
+async fn done_twice_changes_nothing_more_and_somebody_else_is_told_who_said_it_first(pool: PgPool) {
     let (world, program, [app, _]) = with_actions(pool).await;
     let id = app.to_string();
     program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
     let at = "select done_at::text from reconciler.manual_actions where id = $1";
     let (first, events) = (world.text(at, app).await, world.trail().await);
-    program.run(&["actions", "done", &id, "--as", "robin"]).await.ok();
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let told = program.run(&["actions", "done", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("manual action {id} was marked done before: by cli:sam at 20")]);
     assert_eq!(done_by(&world, app).await, "cli:sam");
     assert_eq!(world.text(at, app).await, first);
     assert_eq!(world.trail().await, events);
@@ -665,7 +667,31 @@ async fn a_word_is_taken_back_and_confirmed_at_the_command_line(pool: PgPool) {
     assert_eq!(said, format!("action {id} is open again: nothing is said of it any more\n"));
     assert_eq!(world.status(app).await, "open");
     let told = program.run(&["actions", "withdraw", "4711"]).await.refusal();
-    assert_names(&told, &["there is no manual action 4711"]);
+    assert_names(&told, &["there is no manual action 4711 that somebody called done"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn two_people_claim_take_over_hand_over_and_release_at_the_command_line(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    let claim = |name: &'static str| ["actions", "claim", &id, "--as", name].map(str::to_owned);
+    let run = async |arguments: Vec<String>| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        program.run(&arguments).await
+    };
+    assert_eq!(run(claim("sam").to_vec()).await.ok(), format!("action {id} is yours\n"));
+    let told = run(claim("robin").to_vec()).await.refusal();
+    assert_names(&told, &["is in progress: cli:sam has worked on it since 20", "To take it over"]);
+    let taken = ["--take-over", "--note", "sam is ill"].map(str::to_owned);
+    run([claim("robin").to_vec(), taken.to_vec()].concat()).await.ok();
+    let over = ["actions", "hand-over", &id, "kim", "--as", "robin", "--note", "knows the app"];
+    assert_eq!(program.run(&over).await.ok(), format!("action {id} is kim's\n"));
+    let told = program.run(&["actions", "release", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &["is in progress: kim has worked on it since 20"]);
+    program.run(&["actions", "release", &id, "--as", "kim"]).await.ok();
+    assert_eq!(world.status(app).await, "open");
+    let told = program.run(&["actions", "release", &id]).await.refusal();
+    assert_names(&told, &["there is no manual action", "that somebody works on"]);
 }
 
 #[sqlx::test(migrations = false)]

@@ -7,7 +7,7 @@ mod support;
 use cerby_reconciler::catalogue;
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
-use support::{APP, World, a_failed};
+use support::{APP, World, a_failed, eventually};
 
 /// A world with one open action.
 async fn with_an_action(pool: PgPool) -> (World, i64) {
@@ -55,9 +55,10 @@ fn set(action: i64, change: &str) -> String {
 
 /// Without times: `manual action 7 is in progress by cli:kim since …`.
 fn timeless(words: &str) -> String {
-    let stamps = |word: &str| word.contains(':') && !word.starts_with("cli:");
-    let kept = words.split(' ').filter(|word| !stamps(word) && !word.starts_with("20"));
-    kept.filter(|word| !word.starts_with("UTC")).collect::<Vec<_>>().join(" ")
+    let is_time = |word: &str| {
+        word.starts_with("UTC") || word.contains([':', '-']) && word.starts_with(char::is_numeric)
+    };
+    words.split(' ').filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// What happened to actions, as `actor what`.
@@ -256,4 +257,117 @@ async fn words_that_waited_for_a_second_person_close_when_none_is_asked_for_any_
     says(&world, "ann", "update reconciler.integrations set four_eyes = false").await.unwrap();
     sync_what_is_due(&world).await;
     assert_eq!(world.status(action).await, "attested");
+}
+
+async fn assignee(world: &World, action: i64) -> String {
+    world.text("select assignee from reconciler.manual_actions where id = $1", action).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_a_colleague_works_on_is_claimed_only_by_taking_it_over_with_a_note(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let claim = set(action, "status = 'in_progress'");
+    says(&world, "kim", &claim).await.unwrap();
+    says(&world, "kim", &claim).await.unwrap();
+    let words = format!("manual action {action} is in progress: cli:kim has worked on it since");
+    for statement in [
+        claim,
+        set(action, "status = 'open'"),
+        format!("select reconciler.claim_action({action})"),
+        format!("select reconciler.claim_action({action}, ' ')"),
+        format!("select reconciler.hand_over_action({action}, 'lee', 'mine')"),
+    ] {
+        let refused = says(&world, "lee", &statement).await.unwrap_err();
+        assert_eq!(timeless(&refused), words, "{statement}: {refused}");
+    }
+    let take_over = format!("select reconciler.claim_action({action}, 'kim is on leave')");
+    says(&world, "lee", &take_over).await.unwrap();
+    assert_eq!(assignee(&world, action).await, "cli:lee");
+    assert_eq!(trail(&world).await[1..], ["cli:kim action.claimed", "cli:lee action.claimed"]);
+    let told = "select detail ->> 'assignee_before' || ' ' || (detail ->> 'assignee') || ' ' || (detail ->> 'note')
+                from reconciler.events where subject_id = $1::text order by id desc limit 1";
+    assert_eq!(world.text(told, action).await, "cli:kim cli:lee kim is on leave");
+}
+
+#[sqlx::test(migrations = false)]
+async fn nobody_becomes_the_assignee_but_by_claiming_and_handing_over(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let words =
+        format!("the assignee of manual action {action} is set by claiming it or handing it over");
+    let others = ["assignee = 'kim'", "status = 'in_progress', assignee = 'kim'"];
+    for change in others {
+        let refused = says(&world, "lee", &set(action, change)).await.unwrap_err();
+        assert_eq!(refused, words, "{change}");
+    }
+    says(&world, "lee", &set(action, "status = 'in_progress', assignee = 'lee'")).await.unwrap();
+    let refused = says(&world, "lee", &set(action, "assignee = 'kim'")).await.unwrap_err();
+    assert_eq!(refused, words);
+    let hand_over = format!("select reconciler.hand_over_action({action}, 'kim', 'knows the app')");
+    let without = format!("select reconciler.hand_over_action({action}, 'kim', '')");
+    let refused = says(&world, "lee", &without).await.unwrap_err();
+    assert_eq!(
+        refused,
+        format!("to hand over manual action {action}, say to whom, and why in a note")
+    );
+    says(&world, "lee", &hand_over).await.unwrap();
+    assert_eq!(assignee(&world, action).await, "kim");
+    says(&world, "kim", &set(action, "status = 'open'")).await.unwrap();
+    assert_eq!(assignee(&world, action).await, "");
+    let last = ["cli:lee action.claimed", "cli:lee action.handed_over", "cli:kim action.released"];
+    assert_eq!(trail(&world).await[1..], last);
+    says(&world, "lee", &hand_over).await.unwrap();
+    assert_eq!(
+        assignee(&world, action).await,
+        "kim",
+        "what nobody works on can be given to somebody"
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn of_two_who_claim_at_once_the_second_is_told_of_the_first(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let mut first = world.pool.begin().await.unwrap();
+    let name = "select set_config('reconciler.actor', 'cli:kim', true)";
+    sqlx::query(name).execute(&mut *first).await.unwrap();
+    let claim = set(action, "status = 'in_progress'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(claim.clone())).execute(&mut *first).await.unwrap();
+    let second = says(&world, "lee", &claim);
+    let commit = async {
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        eventually("the second waits", async || world.count(waiting).await > 0).await;
+        first.commit().await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(second, commit);
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("cli:kim has worked on it since"), "{refused}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_second_word_is_told_who_said_it_first_and_when(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    let done = set(action, "status = 'done'");
+    says(&world, "kim", &done).await.unwrap();
+    let refused = says(&world, "lee", &done).await.unwrap_err();
+    let words = format!("manual action {action} was marked done before: by cli:kim at");
+    assert_eq!(timeless(&refused), words, "{refused}");
+    says(&world, "kim", &done).await.unwrap();
+}
+
+/// What somebody wrote about the work is no reason for whoever decides against it later.
+#[sqlx::test(migrations = false)]
+async fn a_note_from_before_is_no_reason(pool: PgPool) {
+    let (world, action) = with_an_action(pool).await;
+    says(&world, "kim", &set(action, "note = 'she stays'")).await.unwrap();
+    for status in ["dismissed", "returned"] {
+        let change = format!("status = '{status}'");
+        let refused = says(&world, "lee", &set(action, &change)).await.unwrap_err();
+        let words = format!(
+            "a manual action becomes {status} only with a note that says why, and action {action} has only one from before"
+        );
+        assert_eq!(refused, words);
+    }
+    // The same words in the same statement are somebody's words of now.
+    says(&world, "lee", &set(action, "status = 'dismissed', note = 'she stays'")).await.unwrap();
+    assert_eq!(world.status(action).await, "dismissed");
 }

@@ -143,7 +143,7 @@ pub async fn dismiss_reconnect(
             ) f
         ), dismissed as (
             update reconciler.manual_actions a
-            set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
+            set status = 'dismissed', note = 'the integration was resumed by hand'
             from free where a.ctid = free.place
             returning 1
         )
@@ -303,13 +303,51 @@ pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proo
     .await?)
 }
 
-/// Takes back what a person said of an action, in the name of whoever runs the transaction; whether there was such an action.
+/// Takes back what a person said of an action, in the name of whoever runs the transaction; whether anything was said.
 pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
-    let written =
-        sqlx::query!("update reconciler.manual_actions set status = 'open' where id = $1", id)
-            .execute(connection)
-            .await?;
+    let written = sqlx::query!(
+        "update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'in_progress')",
+        id,
+    )
+    .execute(connection)
+    .await?;
     Ok(written.rows_affected() == 1)
+}
+
+/// Gives back an action that whoever runs the transaction works on; whether anybody did.
+pub async fn release(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'done')",
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Takes up an action in the name of whoever runs the transaction; with a note, also from a colleague.
+pub async fn claim(
+    connection: &mut PgConnection,
+    id: i64,
+    take_over_note: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query!("select reconciler.claim_action($1, $2)", id, take_over_note)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Gives an action to a colleague.
+pub async fn hand_over(
+    connection: &mut PgConnection,
+    id: i64,
+    assignee: &str,
+    note: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!("select reconciler.hand_over_action($1, $2, $3)", id, assignee, note)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Confirms what another person said of an action, in the name of whoever runs the transaction.
@@ -324,12 +362,16 @@ pub async fn mark_done(
     id: i64,
     note: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let written = sqlx::query!(
-        "update reconciler.manual_actions set status = 'done', note = coalesce($2, note) where id = $1",
-        id,
-        note,
-    )
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() == 1)
+    // Whoever names the note writes it anew.
+    let written = match note {
+        Some(note) => sqlx::query!(
+            "update reconciler.manual_actions set status = 'done', note = $2 where id = $1",
+            id,
+            note,
+        ),
+        None => {
+            sqlx::query!("update reconciler.manual_actions set status = 'done' where id = $1", id)
+        }
+    };
+    Ok(written.execute(connection).await?.rows_affected() == 1)
 }

@@ -62,6 +62,35 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Take up an action: an open one, or with --take-over and a note one that a colleague works on
+    Claim {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+        /// Take it over from whoever works on it
+        #[arg(long, requires = "note")]
+        take_over: bool,
+        /// Why it is taken over
+        #[arg(long, requires = "take_over")]
+        note: Option<String>,
+    },
+    /// Give an action to a colleague: your own, or one that nobody works on
+    HandOver {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+        /// The colleague
+        assignee: String,
+        /// Why, or what they need to know
+        #[arg(long)]
+        note: String,
+    },
+    /// Give back an action that you work on, for anybody to claim
+    Release {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+    },
     /// Confirm what another person said, where the app cannot be read and its integration asks for a second person
     Confirm {
         /// Which one, and who
@@ -108,6 +137,11 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             done(&pool, id, note.as_deref(), &name, attest_after).await
         }
         Command::Withdraw { which } => withdraw(&pool, &which).await,
+        Command::Claim { which, note, .. } => claim(&pool, &which, note.as_deref()).await,
+        Command::HandOver { which, assignee, note } => {
+            hand_over(&pool, &which, &assignee, &note).await
+        }
+        Command::Release { which } => release(&pool, &which).await,
         Command::Confirm { which } => confirm(&pool, &which).await,
     }
 }
@@ -222,10 +256,42 @@ fn what_follows(id: i64, proof: &Proof, attest_after_s: u64) -> String {
 async fn withdraw(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
     let mut tx = acting(pool, name).await?;
     if !store::withdraw(&mut tx, *id).await.map_err(refusal::of)? {
-        bail!("there is no manual action {id}");
+        bail!("there is no manual action {id} that somebody called done");
     }
     tx.commit().await?;
     print(&format!("action {id} is open again: nothing is said of it any more\n"))
+}
+
+async fn claim(
+    pool: &PgPool,
+    Which { id, name }: &Which,
+    note: Option<&str>,
+) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    store::claim(&mut tx, *id, note).await.map_err(refusal::of)?;
+    tx.commit().await?;
+    print(&format!("action {id} is yours\n"))
+}
+
+async fn hand_over(
+    pool: &PgPool,
+    Which { id, name }: &Which,
+    assignee: &str,
+    note: &str,
+) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    store::hand_over(&mut tx, *id, assignee, note).await.map_err(refusal::of)?;
+    tx.commit().await?;
+    print(&format!("action {id} is {}'s\n", printable(assignee)))
+}
+
+async fn release(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    if !store::release(&mut tx, *id).await.map_err(refusal::of)? {
+        bail!("there is no manual action {id} that somebody works on");
+    }
+    tx.commit().await?;
+    print(&format!("action {id} is open: anybody may claim it\n"))
 }
 
 async fn confirm(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
