@@ -32,7 +32,7 @@ grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
 grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles,
-              snapshot_every_s, four_eyes)
+              snapshot_every_s, four_eyes, kind, application)
     on reconciler.integrations to reconciler_operator, reconciler_daemon;
 grant execute on function reconciler.request_snapshot(text, text), reconciler.cancel_task(bigint, text),
                           reconciler.confirm_action(bigint), reconciler.claim_action(bigint, text),

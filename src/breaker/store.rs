@@ -416,6 +416,10 @@ pub struct Settings {
     pub snapshot_every_s: Option<Option<u32>>,
     /// Whether a word closes an action only once a second person confirmed it, where the app cannot be read.
     pub four_eyes: Option<bool>,
+    /// What kind of integration it is, where the first row was wrong.
+    pub kind: Option<String>,
+    /// The app, where the first row was wrong.
+    pub application: Option<String>,
 }
 
 /// Sets what is given.
@@ -431,7 +435,8 @@ pub async fn set(
          set own_account = case when $3 then $4 else own_account end,
              administrator_roles = case when $5 then $6 else administrator_roles end,
              snapshot_every_s = case when $7 then $8 else snapshot_every_s end,
-             four_eyes = coalesce($9, four_eyes)
+             four_eyes = coalesce($9, four_eyes), kind = coalesce($10, kind),
+             application = coalesce($11, application)
          where workspace_id = $1 and integration_id = $2",
         workspace,
         integration,
@@ -442,6 +447,8 @@ pub async fn set(
         settings.snapshot_every_s.is_some(),
         every.map(|every| i32::try_from(every).unwrap_or(i32::MAX)),
         settings.four_eyes,
+        settings.kind,
+        settings.application,
     )
     .execute(connection)
     .await?;

@@ -50,7 +50,7 @@ pub enum Command {
         #[arg(long, value_name = "N")]
         per_minute: Option<u32>,
     },
-    /// Protect accounts from automatic removal; set how often the app is read, and who confirms
+    /// Protect accounts from automatic removal, set how often the app is read, or correct what it is
     Set {
         /// Which one
         #[command(flatten)]
@@ -86,6 +86,12 @@ pub struct Told {
     /// Where the app cannot be read: whether a second person has to confirm what one says was done
     #[arg(long, value_name = "BOOL")]
     four_eyes: Option<bool>,
+    /// What kind of integration it is, where the first row of it was wrong
+    #[arg(long, value_parser = ["app", "business_hub"])]
+    kind: Option<String>,
+    /// The app, where the first row was wrong
+    #[arg(long)]
+    application: Option<String>,
 }
 
 impl Told {
@@ -98,6 +104,8 @@ impl Told {
                 .then_some(roles),
             snapshot_every_s: (self.default_snapshot || every.is_some()).then_some(every),
             four_eyes: self.four_eyes,
+            kind: self.kind,
+            application: self.application,
         }
     }
 }
