@@ -38,6 +38,13 @@ begin
 end
 $$;
 
+-- A time as sentences for people say it.
+create function reconciler.moment(p_at timestamptz) returns text
+    language sql stable as
+$$
+    select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+$$;
+
 -- Without a search path of its own, so that it is inlined: only functions that have one call it, once for each row.
 create function reconciler.is_daemon() returns boolean
     language sql stable as

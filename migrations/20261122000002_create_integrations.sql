@@ -1,4 +1,5 @@
--- What people set of an integration. The daemon only adds rows here and keeps the name current: it never waits for
+-- What people set of an integration. The daemon only adds rows here and keeps the name current; kind and application stay
+-- as they were first seen, until a person corrects them. It never waits for
 -- somebody who has a row locked in an open transaction.
 create table reconciler.integration_settings (
     workspace_id      text collate "C" not null,
@@ -13,8 +14,11 @@ create table reconciler.integration_settings (
     own_account         text,
     administrator_roles text[],
     snapshot_every_s    integer,
+    four_eyes           boolean not null default false,
     primary key (workspace_id, integration_id),
     constraint kind_is_app_or_business_hub check (kind in ('app', 'business_hub')),
+    constraint application_is_1_to_200_characters_not_blank
+        check (btrim(application) <> '' and char_length(application) <= 200),
     constraint paused_integrations_say_why_and_since_when
         check ((paused_reason is null) = (paused_at is null) and btrim(paused_reason) <> ''),
     constraint max_in_flight_is_1_to_100000 check (max_in_flight between 1 and 100000),
@@ -94,6 +98,7 @@ select s.workspace_id, s.integration_id, s.name, s.kind, s.application,
        case when s.paused_at is null then d.status_until end as status_until,
        coalesce(s.paused_at, d.status_since) as status_since,
        s.max_in_flight, s.starts_per_minute, s.own_account, s.administrator_roles, s.snapshot_every_s,
+       s.four_eyes,
        d.snapshot_at, d.unverifiable_snapshots
 from reconciler.integration_settings s
 left join reconciler.integration_states d using (workspace_id, integration_id);
@@ -111,6 +116,8 @@ comment on column reconciler.integrations.administrator_roles is
     'Ids of roles that make an administrator; null for the configured ones.';
 comment on column reconciler.integrations.snapshot_every_s is
     'Seconds between snapshots that nothing else asked for; 0 for never, null for the configured number.';
+comment on column reconciler.integrations.four_eyes is
+    'Where the app cannot be read: whether a word closes an action only once a second person confirmed it.';
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';
 
@@ -207,64 +214,84 @@ begin
 end
 $$;
 
--- People pause, resume, limit and protect an integration; the other statuses are the daemon's findings. Only what
--- changes is written: two people may set different things of one integration at a time.
+-- What people may set of the status of an integration.
+create function reconciler.check_integration_status(o reconciler.integrations, n reconciler.integrations) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if n.status is null or n.status not in ('active', 'paused') then
+        raise exception 'the status of integration % can be set to active or paused, not to %',
+                        o.integration_id, coalesce(n.status, 'null')
+            using errcode = 'check_violation';
+    end if;
+    if n.status = 'paused' and (btrim(coalesce(n.status_reason, '')) = ''
+                                or o.status <> 'paused' and n.status_reason is not distinct from o.status_reason) then
+        raise exception 'pausing integration % needs a status_reason', o.integration_id
+            using errcode = 'check_violation',
+                  hint = format('update reconciler.integrations set status = ''paused'', status_reason = ''...'' '
+                                'where integration_id = %L', o.integration_id);
+    end if;
+end
+$$;
+
+-- The old and the new value of each setting that changes, and nothing else.
+create function reconciler.changed_settings(o reconciler.integrations, n reconciler.integrations) returns jsonb
+    language sql immutable as
+$$
+    select jsonb_object_agg(key, jsonb_build_object('from', before.value, 'to', after.value))
+    from jsonb_each(to_jsonb(o)) before
+    join jsonb_each(to_jsonb(n)) after using (key)
+    where key in ('kind', 'application', 'max_in_flight', 'starts_per_minute', 'own_account', 'administrator_roles',
+                  'snapshot_every_s', 'four_eyes')
+      and before.value is distinct from after.value
+$$;
+
+-- People pause, resume, limit, protect and correct an integration; the other statuses are the daemon's findings. Only
+-- what changes is written: two people may set different things of one integration at a time.
 create function reconciler.set_integration() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
+declare
+    v_set jsonb := reconciler.changed_settings(old, new);
+    v_is_status boolean := (new.status, new.status_reason) is distinct from (old.status, old.status_reason);
 begin
-    if new.status is distinct from old.status or new.status_reason is distinct from old.status_reason then
-        if new.status is null or new.status not in ('active', 'paused') then
-            raise exception 'the status of integration % can be set to active or paused, not to %',
-                            old.integration_id, coalesce(new.status, 'null')
-                using errcode = 'check_violation';
-        end if;
-        if new.status = 'paused' and (btrim(coalesce(new.status_reason, '')) = ''
-                                      or old.status <> 'paused'
-                                         and new.status_reason is not distinct from old.status_reason) then
-            raise exception 'pausing integration % needs a status_reason', old.integration_id
-                using errcode = 'check_violation',
-                      hint = format('update reconciler.integrations set status = ''paused'', status_reason = ''...'' '
-                                    'where integration_id = %L', old.integration_id);
-        end if;
-    end if;
-    update reconciler.integration_settings s
-    set paused_reason = case when new.status = 'paused' then new.status_reason end,
-        paused_at = case when new.status = 'paused' then coalesce(s.paused_at, clock_timestamp()) end
-    where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id
-      and (new.status is distinct from old.status or new.status_reason is distinct from old.status_reason);
-    update reconciler.integration_settings s
-    set max_in_flight = case when new.max_in_flight is distinct from old.max_in_flight
-                             then new.max_in_flight else s.max_in_flight end,
-        starts_per_minute = case when new.starts_per_minute is distinct from old.starts_per_minute
-                                 then new.starts_per_minute else s.starts_per_minute end,
-        own_account = case when new.own_account is distinct from old.own_account
-                           then new.own_account else s.own_account end,
-        administrator_roles = case when new.administrator_roles is distinct from old.administrator_roles
-                                   then new.administrator_roles else s.administrator_roles end,
-        snapshot_every_s = case when new.snapshot_every_s is distinct from old.snapshot_every_s
-                                then new.snapshot_every_s else s.snapshot_every_s end
-    where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id
-      and (new.max_in_flight, new.starts_per_minute, new.own_account, new.administrator_roles, new.snapshot_every_s)
-          is distinct from
-          (old.max_in_flight, old.starts_per_minute, old.own_account, old.administrator_roles, old.snapshot_every_s);
-    if found then
-        insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-        values ('integration.set', old.workspace_id, 'integration', old.integration_id,
-                jsonb_build_object('max_in_flight', new.max_in_flight, 'starts_per_minute', new.starts_per_minute,
-                                   'own_account', new.own_account, 'administrator_roles', new.administrator_roles,
-                                   'snapshot_every_s', new.snapshot_every_s));
-    end if;
-    if new.status is distinct from old.status then
+    if v_is_status then
+        perform reconciler.check_integration_status(old, new);
+        update reconciler.integration_settings s
+        set paused_reason = case when new.status = 'paused' then new.status_reason end,
+            paused_at = case when new.status = 'paused' then coalesce(s.paused_at, clock_timestamp()) end
+        where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id;
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         values (case new.status when 'paused' then 'integration.paused' else 'integration.resumed' end,
                 old.workspace_id, 'integration', old.integration_id,
                 jsonb_strip_nulls(jsonb_build_object('from', old.status, 'reason', new.status_reason)));
-        insert into reconciler.nudges (workspace_id, integration_id, what)
-        values (old.workspace_id, old.integration_id,
-                case when new.status = 'paused' then 'paused'
-                     when old.status = 'paused' then 'unpaused'
-                     else 'reset' end);
+    end if;
+    if v_set is not null then
+        update reconciler.integration_settings s
+        set kind = case when v_set ? 'kind' then new.kind else s.kind end,
+            application = case when v_set ? 'application' then new.application else s.application end,
+            max_in_flight = case when v_set ? 'max_in_flight' then new.max_in_flight else s.max_in_flight end,
+            starts_per_minute = case when v_set ? 'starts_per_minute' then new.starts_per_minute
+                                     else s.starts_per_minute end,
+            own_account = case when v_set ? 'own_account' then new.own_account else s.own_account end,
+            administrator_roles = case when v_set ? 'administrator_roles' then new.administrator_roles
+                                       else s.administrator_roles end,
+            snapshot_every_s = case when v_set ? 'snapshot_every_s' then new.snapshot_every_s
+                                    else s.snapshot_every_s end,
+            four_eyes = case when v_set ? 'four_eyes' then new.four_eyes else s.four_eyes end
+        where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id;
+        insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+        values ('integration.set', old.workspace_id, 'integration', old.integration_id, v_set);
+    end if;
+    -- Words that waited for a second person may close now.
+    insert into reconciler.nudges (workspace_id, integration_id, what)
+    select old.workspace_id, old.integration_id, what
+    from (select case when new.status = 'paused' then 'paused' when old.status = 'paused' then 'unpaused'
+                      else 'reset' end as what
+          where new.status is distinct from old.status
+          union all
+          select 'snapshot' where old.four_eyes and not new.four_eyes) asked;
+    if found then
         perform pg_notify('reconciler', 'nudges');
     end if;
     return new;

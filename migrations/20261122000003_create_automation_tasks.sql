@@ -149,11 +149,15 @@ create table reconciler.arrivals (
     is_removal     boolean     not null,
     not_before     timestamptz not null default '-infinity',
     set_aside      integer     not null default 0,
+    held_reason    text,
     primary key (task_id, workspace_id)
 ) with (vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
 
 comment on table reconciler.arrivals is
     'Rows of automation_tasks that have no place among the requests of their member yet.';
+
+comment on column reconciler.arrivals.held_reason is
+    'Why the row is held until a person decides: it says another kind or application than its integration has.';
 
 -- To share a backlog out between workspaces, removals first in each. Workspaces are never null; said here, it keeps
 -- whoever looks for a task out of this index.

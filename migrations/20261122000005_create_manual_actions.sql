@@ -23,9 +23,13 @@ create table reconciler.manual_actions (
     opened_at              timestamptz not null default clock_timestamp(),
     reminded_at            timestamptz,
     assignee               text,
+    assigned_at            timestamptz,
     note                   text,
+    note_at                timestamptz,
     done_by                text,
     done_at                timestamptz,
+    confirmed_by           text,
+    confirmed_at           timestamptz,
     verdict                text,
     verdict_at             timestamptz,
     observed               text,
@@ -45,8 +49,11 @@ create table reconciler.manual_actions (
     constraint verdict_is_known check (verdict in ('confirmed', 'not_yet', 'contradicted', 'unverifiable')),
     constraint done_actions_say_who_and_when
         check (status not in ('done', 'verified', 'attested') or (done_by is not null and done_at is not null)),
+    constraint confirmations_say_who_and_when check ((confirmed_by is null) = (confirmed_at is null)),
     constraint verified_actions_are_confirmed
         check (status <> 'verified' or (verdict = 'confirmed' and verdict_at > done_at)),
+    constraint note_is_at_most_10000_characters check (char_length(note) <= 10000),
+    constraint assignee_is_1_to_200_characters_not_blank check (btrim(assignee) <> '' and char_length(assignee) <= 200),
     constraint ended_actions_say_when check ((status in ('open', 'in_progress', 'done')) = (closed_at is null))
 ) with (fillfactor = 70);
 
@@ -54,6 +61,8 @@ comment on table reconciler.manual_actions is
     'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
 comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
+comment on column reconciler.manual_actions.confirmed_by is
+    'Who confirmed the word of another person, where the app cannot be read and the integration asks for that (four_eyes).';
 comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
 
 -- One escalation per wanted state: retries, crashes and replicas cannot open a second one.
@@ -84,63 +93,169 @@ $$
                                      else array['open', 'done', 'dismissed', 'returned'] end
         when 'done' then case when p_daemon
                               then array['open', 'verified', 'attested', 'superseded', 'dismissed']
-                              else array['dismissed'] end
+                              else array['open', 'in_progress', 'dismissed'] end
         else array[]::text[]
     end
 $$;
 
-create function reconciler.guard_action() returns trigger
+-- A person is the same at the command line, whose name the daemon's login gives, and in a session of their own.
+create function reconciler.is_same_person(p_one text, p_other text) returns boolean
+    language sql immutable as
+$$
+    select regexp_replace(p_one, '^cli:', '') = regexp_replace(p_other, '^cli:', '')
+$$;
+
+-- A word can be taken back by whoever gave it, until it was judged: then the action has ended, or is open again.
+create function reconciler.refuse_foreign_withdrawal(a reconciler.manual_actions) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if not reconciler.is_same_person(a.done_by, reconciler.current_actor()) then
+        raise exception 'manual action % was marked done by % at %: only they can withdraw that', a.id, a.done_by,
+                        reconciler.moment(a.done_at)
+            using errcode = 'check_violation',
+                  hint = 'If it must not be done, dismiss it with a note.';
+    end if;
+end
+$$;
+
+-- Who works on an action keeps it, until they hand it over or release it or somebody takes it over and says why.
+create function reconciler.refuse_foreign_claim(a reconciler.manual_actions) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if not reconciler.is_same_person(a.assignee, reconciler.current_actor()) then
+        raise exception 'manual action % is in progress: % has worked on it since %', a.id, a.assignee,
+                        reconciler.moment(a.assigned_at)
+            using errcode = 'check_violation',
+                  hint = format('To take it over: select reconciler.claim_action(%s, ''why'')', a.id);
+    end if;
+end
+$$;
+
+-- A reason is given with what it is the reason for: a note that somebody wrote before is none.
+create function reconciler.refuse_without_reason(a reconciler.manual_actions, p_status text, p_note text,
+                                                 p_note_at timestamptz)
+    returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if btrim(coalesce(p_note, '')) = '' or p_note_at is not distinct from a.note_at then
+        raise exception 'a manual action becomes % only with a note that says why, and action % has %', p_status, a.id,
+                        case when btrim(coalesce(p_note, '')) = '' then 'none' else 'only one from before' end
+            using errcode = 'check_violation',
+                  hint = format('update reconciler.manual_actions set status = %L, note = ''...'' where id = %s',
+                                p_status, a.id);
+    end if;
+    if p_status = 'returned' and a.operation = 'reconnect' then
+        raise exception 'manual action % asks to fix a login, which automation cannot do', a.id
+            using errcode = 'check_violation',
+                  hint = 'Mark it done once the login is fixed.';
+    end if;
+end
+$$;
+
+-- Whether an action may become what is asked for.
+create function reconciler.guard_action_status() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
 declare
-    allowed text[] := reconciler.next_action_statuses(old.status, reconciler.is_daemon());
+    v_by_daemon boolean := reconciler.is_daemon();
+    allowed text[] := reconciler.next_action_statuses(old.status, v_by_daemon);
 begin
+    if old.status in ('verified', 'attested') and new.status in ('open', 'in_progress') then
+        raise exception 'manual action % was judged at %: it is %, and the word of % cannot be withdrawn any more',
+                        old.id, reconciler.moment(old.verdict_at), old.status, old.done_by
+            using errcode = 'check_violation';
+    end if;
     if new.status is distinct from old.status and not (new.status = any (allowed)) or old.closed_at is not null then
         raise exception 'manual action % is % and cannot become %', old.id, old.status, coalesce(new.status, 'null')
             using errcode = 'check_violation',
                   hint = case when allowed = '{}' then 'This action has ended.'
                               else 'From ' || old.status || ' it can become: ' || array_to_string(allowed, ', ') || '.' end;
     end if;
-    if new.status = old.status then
-        return new;
+    if old.status = 'done' and new.status in ('open', 'in_progress') and not v_by_daemon then
+        perform reconciler.refuse_foreign_withdrawal(old);
+    elsif old.status = 'in_progress' and new.status = 'open' then
+        perform reconciler.refuse_foreign_claim(old);
+    elsif new.status <> old.status and new.status in ('dismissed', 'returned') then
+        perform reconciler.refuse_without_reason(old, new.status, new.note, new.note_at);
     end if;
-    case new.status
-        when 'in_progress' then
-            new.assignee := coalesce(new.assignee, reconciler.current_actor());
-        when 'done' then
-            new.done_by := reconciler.current_actor();
-            new.done_at := clock_timestamp();
-            new.verdict := null;
-            new.verdict_at := null;
-            new.snapshots := 0;
-            new.sync_id := null;
-        when 'open' then
-            if old.status = 'done' then
-                new.reopened_count := old.reopened_count + 1;
-                new.done_by := null;
-                new.done_at := null;
-            else
-                new.assignee := null;
-            end if;
-        when 'dismissed', 'returned' then
-            if btrim(coalesce(new.note, '')) = '' then
-                raise exception 'a manual action becomes % only with a note that says why, and action % has none',
-                                new.status, old.id
-                    using errcode = 'check_violation',
-                          hint = format('update reconciler.manual_actions set status = %L, note = ''...'' where id = %s',
-                                        new.status, old.id);
-            end if;
-            if new.status = 'returned' and new.operation = 'reconnect' then
-                raise exception 'manual action % asks to fix a login, which automation cannot do', old.id
-                    using errcode = 'check_violation',
-                          hint = 'Mark it done once the login is fixed.';
-            end if;
-        else
-            null;
-    end case;
+    -- The functions that claim and hand over write the time too, which no role may.
+    if new.assignee is distinct from old.assignee and new.assigned_at is not distinct from old.assigned_at
+       and not (new.assignee is null and new.status = 'open')
+       and not (new.status = 'in_progress' and old.status <> 'in_progress'
+                and reconciler.is_same_person(new.assignee, reconciler.current_actor())) then
+        raise exception 'the assignee of manual action % is set by claiming it or handing it over', old.id
+            using errcode = 'check_violation',
+                  hint = format('select reconciler.hand_over_action(%s, %L, ''why'')', old.id, new.assignee);
+    end if;
+    return new;
+end
+$$;
+
+-- What nobody may write is filled in: who, and when.
+create function reconciler.stamp_action() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_is_withdrawn boolean := old.status = 'done' and new.status in ('open', 'in_progress')
+                              and not reconciler.is_daemon();
+begin
+    if old.status = 'done' and new.status in ('open', 'in_progress') or new.status = 'done' then
+        new.done_by := case when new.status = 'done' then reconciler.current_actor() end;
+        new.done_at := case when new.status = 'done' then clock_timestamp() end;
+        new.confirmed_by := null;
+        new.confirmed_at := null;
+    end if;
+    if v_is_withdrawn or new.status = 'done' then
+        new.verdict := null;
+        new.verdict_at := null;
+        new.snapshots := 0;
+        new.sync_id := null;
+    end if;
+    if new.status = 'in_progress' and new.assigned_at is not distinct from old.assigned_at then
+        new.assignee := reconciler.current_actor();
+        new.assigned_at := clock_timestamp();
+    elsif new.status = 'open' and (v_is_withdrawn or old.status = 'in_progress') then
+        new.assignee := null;
+        new.assigned_at := null;
+    elsif new.status = 'open' then
+        new.reopened_count := old.reopened_count + 1;
+    end if;
     if new.status not in ('open', 'in_progress', 'done') then
         new.closed_at := clock_timestamp();
     end if;
+    return new;
+end
+$$;
+
+-- Whoever names a status that an action has already wants what a colleague has or said. A second word of the same person
+-- changes nothing; the daemon names it to judge.
+create function reconciler.guard_repeated_status() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if reconciler.is_daemon() then
+        return new;
+    end if;
+    if old.status = 'in_progress' then
+        perform reconciler.refuse_foreign_claim(old);
+    elsif old.status = 'done' and not reconciler.is_same_person(old.done_by, reconciler.current_actor()) then
+        raise exception 'manual action % was marked done before: by % at %', old.id, old.done_by,
+                        reconciler.moment(old.done_at)
+            using errcode = 'check_violation';
+    end if;
+    return new;
+end
+$$;
+
+-- The same words again are a note of now: only the statement tells that they were written.
+create function reconciler.date_note() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    new.note_at := case when new.note is not null then clock_timestamp() end;
     return new;
 end
 $$;
@@ -159,9 +274,19 @@ create trigger instructions_name_the_action
     before insert on reconciler.manual_actions
     for each row execute function reconciler.number_instructions();
 
-create trigger action_changes_are_guarded
+-- In the order of their names.
+create trigger a_notes_are_dated
+    before update of note on reconciler.manual_actions
+    for each row execute function reconciler.date_note();
+create trigger b_changes_are_guarded
     before update on reconciler.manual_actions
-    for each row execute function reconciler.guard_action();
+    for each row execute function reconciler.guard_action_status();
+create trigger c_repeated_statuses_are_guarded
+    before update of status on reconciler.manual_actions
+    for each row when (old.status = new.status) execute function reconciler.guard_repeated_status();
+create trigger d_changes_are_stamped
+    before update on reconciler.manual_actions
+    for each row when (old.status <> new.status) execute function reconciler.stamp_action();
 
 -- What happens to actions is in the trail, and what follows from it is the daemon's: the statement of a person appends,
 -- and waits for nobody. Once for each statement, however many rows it changes: joined by hashing also in sessions of the
@@ -192,23 +317,35 @@ begin
     insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
     select actor.name,
            'action.' || case when n.reopened_count > o.reopened_count then 'contradicted'
+                             when o.status = 'done' and n.status in ('open', 'in_progress') then 'withdrawn'
+                             when n.status = 'in_progress' and n.assigned_at is distinct from o.assigned_at
+                                 then case when reconciler.is_same_person(n.assignee, actor.name) then 'claimed'
+                                           else 'handed_over' end
+                             when o.status = 'in_progress' and n.status = 'open' then 'released'
                              when o.status <> n.status then n.status
+                             when n.confirmed_at is distinct from o.confirmed_at then 'confirmed'
                              when o.snapshots <> n.snapshots then 'judged'
                              else 'noted' end,
            n.workspace_id, 'action', n.id::text,
            jsonb_strip_nulls(jsonb_build_object(
                'task_id', n.task_id, 'operation', n.operation, 'from', o.status, 'to', n.status,
-               'assignee', n.assignee, 'note', n.note, 'done_by', n.done_by, 'done_at', n.done_at,
+               'assignee', n.assignee,
+               'assignee_before', nullif(o.assignee, n.assignee), 'note', n.note,
+               'done_by', case when n.closed_at is null then coalesce(n.done_by, o.done_by) else n.done_by end,
+               'done_at', case when n.closed_at is null then coalesce(n.done_at, o.done_at) else n.done_at end,
+               'confirmed_by', n.confirmed_by,
                'verdict', n.verdict, 'observed', case when n.verdict is not null then n.observed end,
                'sync_id', case when n.verdict is not null then n.sync_id end))
     from (select reconciler.current_actor() as name offset 0) actor,
          new_rows n join old_rows o using (id, workspace_id)
-    where o.status <> n.status or o.assignee is distinct from n.assignee or o.note is distinct from n.note
-       or o.verdict is distinct from n.verdict or o.snapshots <> n.snapshots;
+    where o.status <> n.status or o.assignee is distinct from n.assignee or o.note_at is distinct from n.note_at
+       or o.verdict is distinct from n.verdict or o.snapshots <> n.snapshots
+       or o.confirmed_at is distinct from n.confirmed_at;
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     select n.workspace_id, n.integration_id, case when n.closed_at is null then 'done' else 'ended' end, n.id
     from new_rows n join old_rows o using (id, workspace_id)
-    where o.status <> n.status and (n.status = 'done' or n.closed_at is not null);
+    where o.status <> n.status and (n.status = 'done' or n.closed_at is not null)
+       or o.confirmed_at is null and n.confirmed_at is not null;
     if found then
         perform pg_notify('reconciler', 'nudges');
     end if;
@@ -220,6 +357,96 @@ create trigger action_changes_are_recorded
     after update on reconciler.manual_actions
     referencing old table as old_rows new table as new_rows
     for each statement execute function reconciler.record_action_changes();
+
+-- A person takes up an action: an open one, or with a reason one that a colleague works on.
+create function reconciler.claim_action(p_action_id bigint, p_take_over_note text default null) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_actor text := reconciler.current_actor();
+    a reconciler.manual_actions;
+begin
+    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
+    if not found then
+        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
+    end if;
+    if a.status not in ('open', 'in_progress') then
+        raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'check_violation';
+    end if;
+    if a.status = 'in_progress' and btrim(coalesce(p_take_over_note, '')) <> ''
+       and not reconciler.is_same_person(a.assignee, v_actor) then
+        update reconciler.manual_actions b
+        set assignee = v_actor, assigned_at = clock_timestamp(), note = p_take_over_note
+        where b.id = a.id and b.workspace_id = a.workspace_id;
+    else
+        update reconciler.manual_actions b set status = 'in_progress'
+        where b.id = a.id and b.workspace_id = a.workspace_id;
+    end if;
+end
+$$;
+
+-- A person gives an action to a colleague: their own, or one that nobody works on.
+create function reconciler.hand_over_action(p_action_id bigint, p_assignee text, p_note text) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    a reconciler.manual_actions;
+begin
+    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
+    if not found then
+        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
+    end if;
+    if a.status not in ('open', 'in_progress') then
+        raise exception 'manual action % is % and cannot be handed over', a.id, a.status
+            using errcode = 'check_violation';
+    end if;
+    if btrim(coalesce(p_assignee, '')) = '' or btrim(coalesce(p_note, '')) = '' then
+        raise exception 'to hand over manual action %, say to whom, and why in a note', a.id
+            using errcode = 'check_violation';
+    end if;
+    if a.status = 'in_progress' then
+        perform reconciler.refuse_foreign_claim(a);
+    end if;
+    update reconciler.manual_actions b
+    set status = 'in_progress', assignee = p_assignee, assigned_at = clock_timestamp(), note = p_note
+    where b.id = a.id and b.workspace_id = a.workspace_id;
+end
+$$;
+
+-- A second person confirms the word of the first, where nothing else can. The daemon closes the action then.
+create function reconciler.confirm_action(p_action_id bigint) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_actor text := reconciler.current_actor();
+    a reconciler.manual_actions;
+begin
+    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
+    if not found then
+        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
+    end if;
+    if a.status <> 'done' then
+        raise exception 'manual action % is %: only one that is marked done can be confirmed', a.id, a.status
+            using errcode = 'check_violation';
+    end if;
+    if not exists (select from reconciler.integration_settings s
+                   where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id and s.four_eyes) then
+        raise exception 'integration % asks for no second person', a.integration_id
+            using errcode = 'check_violation';
+    end if;
+    if reconciler.is_same_person(a.done_by, v_actor) then
+        raise exception 'manual action % was marked done by %: somebody else has to confirm it', a.id, a.done_by
+            using errcode = 'check_violation';
+    end if;
+    if a.confirmed_at is not null then
+        raise exception 'manual action % was confirmed by % at %', a.id, a.confirmed_by,
+                        reconciler.moment(a.confirmed_at)
+            using errcode = 'check_violation';
+    end if;
+    update reconciler.manual_actions b set confirmed_by = v_actor, confirmed_at = clock_timestamp()
+    where b.id = a.id and b.workspace_id = a.workspace_id;
+end
+$$;
 
 -- Retention is the one way to delete an action, and it says what it deleted. What is told of it in the trail stays: that
 -- names nobody.

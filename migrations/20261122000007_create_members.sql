@@ -101,18 +101,19 @@ create index watches_by_due_time on reconciler.members (watch_due_at) where watc
 
 -- Where a request stands, for people.
 create view reconciler.task_places as
-select workspace_id, integration_id, member_id, task_id, 'unordered' as place, null::timestamptz as next_attempt_at,
-       false as is_running
+select workspace_id, integration_id, member_id, task_id,
+       case when held_reason is null then 'unordered' else 'held' end as place,
+       null::timestamptz as next_attempt_at, false as is_running, held_reason
 from reconciler.arrivals
 union all
-select workspace_id, integration_id, member_id, ready_task_id, 'ready', next_attempt_at, running_job_id is not null
+select workspace_id, integration_id, member_id, ready_task_id, 'ready', next_attempt_at, running_job_id is not null, null
 from reconciler.members where ready_task_id is not null and next_attempt_at is not null
 union all
-select m.workspace_id, m.integration_id, m.member_id, b.task_id, 'blocked', null, false
+select m.workspace_id, m.integration_id, m.member_id, b.task_id, 'blocked', null, false, null
 from reconciler.members m cross join unnest(m.blocked_task_ids) b (task_id);
 
 comment on view reconciler.task_places is
-    'Where an unfinished request stands: unordered, ready (its turn), or blocked behind another request or an action.';
+    'Where an unfinished request stands: unordered, held (a person has to decide, see held_reason), ready (its turn), or blocked behind another request or an action.';
 
 -- Whether there is work: one cheap statement in place of a claim by every loop. Arrivals are looked for after a task,
 -- members that are due from a time on.

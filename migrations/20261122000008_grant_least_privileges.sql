@@ -7,7 +7,11 @@ grant usage on schema reconciler
 
 -- Triggers and column defaults run as the caller where they do not say otherwise.
 grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
-                          reconciler.next_action_statuses(text, boolean)
+                          reconciler.next_action_statuses(text, boolean), reconciler.moment(timestamptz),
+                          reconciler.is_same_person(text, text),
+                          reconciler.refuse_foreign_withdrawal(reconciler.manual_actions),
+                          reconciler.refuse_foreign_claim(reconciler.manual_actions),
+                          reconciler.refuse_without_reason(reconciler.manual_actions, text, text, timestamptz)
     to reconciler_daemon, reconciler_backend, reconciler_operator;
 
 -- The backend inserts the contract's columns, and sees of a row what tells whether it is there.
@@ -28,9 +32,11 @@ grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
 grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles,
-              snapshot_every_s)
+              snapshot_every_s, four_eyes, kind, application)
     on reconciler.integrations to reconciler_operator, reconciler_daemon;
 grant execute on function reconciler.request_snapshot(text, text), reconciler.cancel_task(bigint, text),
+                          reconciler.confirm_action(bigint), reconciler.claim_action(bigint, text),
+                          reconciler.hand_over_action(bigint, text, text),
                           reconciler.returnable_actions(text, text, text, text),
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;

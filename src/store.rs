@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
 
-use crate::database::{PgPool, Transaction};
+use crate::database::{PgConnection, PgPool, Transaction};
 use crate::membership::UnknownWord;
 
 /// Why rows could not be read or written.
@@ -85,16 +85,24 @@ pub async fn begin_exclusive(
     pool: &PgPool,
     works: &[&str],
 ) -> Result<Option<Transaction>, StoreError> {
-    let names: Vec<_> = works.iter().map(ToString::to_string).collect();
     let mut tx = begin(pool).await?;
+    Ok(take_exclusive(&mut tx, works).await?.then_some(tx))
+}
+
+/// Takes works that one replica does at a time, until the transaction ends; whether no other is at one of them.
+pub async fn take_exclusive(
+    connection: &mut PgConnection,
+    works: &[&str],
+) -> Result<bool, StoreError> {
+    let names: Vec<_> = works.iter().map(ToString::to_string).collect();
     let ours = sqlx::query!(
         "-- begin_exclusive
          select name from reconciler.exclusive_work where name = any ($1) for update skip locked",
         &names,
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(connection)
     .await?;
-    Ok((ours.len() == works.len()).then_some(tx))
+    Ok(ours.len() == works.len())
 }
 
 /// Works on rows again that failed together: in halves, and halves of these, until the bad one is alone, which is set aside.

@@ -14,7 +14,7 @@ use cerby_reconciler::worker::Stage;
 use clap::CommandFactory;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgPool};
-use support::{APP, HUB, WORKSPACE, World, a_failed};
+use support::{APP, HUB, Task, WORKSPACE, World, a_failed};
 use tokio::io::AsyncWriteExt;
 
 const PASSWORD: &str = "a-password-nobody-may-see";
@@ -685,16 +685,76 @@ async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPo
 }
 
 #[sqlx::test(migrations = false)]
-async fn done_twice_changes_nothing_more(pool: PgPool) {
+async fn done_twice_changes_nothing_more_and_somebody_else_is_told_who_said_it_first(pool: PgPool) {
     let (world, program, [app, _]) = with_actions(pool).await;
     let id = app.to_string();
     program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
     let at = "select done_at::text from reconciler.manual_actions where id = $1";
     let (first, events) = (world.text(at, app).await, world.trail().await);
-    program.run(&["actions", "done", &id, "--as", "robin"]).await.ok();
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let told = program.run(&["actions", "done", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("manual action {id} was marked done before: by cli:sam at 20")]);
     assert_eq!(done_by(&world, app).await, "cli:sam");
     assert_eq!(world.text(at, app).await, first);
     assert_eq!(world.trail().await, events);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_word_is_taken_back_and_confirmed_at_the_command_line(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let told = program.run(&["actions", "withdraw", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("manual action {id} was marked done by cli:sam at ")]);
+    let told = program.run(&["actions", "confirm", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("integration {APP} asks for no second person")]);
+    program.run(&["integrations", "set", APP, "--four-eyes", "true"]).await.ok();
+    program.run(&["actions", "confirm", &id, "--as", "robin"]).await.ok();
+    let shown = program.run(&["actions", "show", &id]).await.ok();
+    assert_names(&shown, &["confirmed by", "cli:robin", "action.confirmed"]);
+    let said = program.run(&["actions", "withdraw", &id, "--as", "sam"]).await.ok();
+    assert_eq!(said, format!("action {id} is open again: nothing is said of it any more\n"));
+    assert_eq!(world.status(app).await, "open");
+    let told = program.run(&["actions", "withdraw", "4711"]).await.refusal();
+    assert_names(&told, &["there is no manual action 4711 that somebody called done"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn two_people_claim_take_over_hand_over_and_release_at_the_command_line(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    let claim = |name: &'static str| ["actions", "claim", &id, "--as", name].map(str::to_owned);
+    let run = async |arguments: Vec<String>| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        program.run(&arguments).await
+    };
+    assert_eq!(run(claim("sam").to_vec()).await.ok(), format!("action {id} is yours\n"));
+    let told = run(claim("robin").to_vec()).await.refusal();
+    assert_names(&told, &["is in progress: cli:sam has worked on it since 20", "To take it over"]);
+    let taken = ["--take-over", "--note", "sam is ill"].map(str::to_owned);
+    run([claim("robin").to_vec(), taken.to_vec()].concat()).await.ok();
+    let over = ["actions", "hand-over", &id, "kim", "--as", "robin", "--note", "knows the app"];
+    assert_eq!(program.run(&over).await.ok(), format!("action {id} is kim's\n"));
+    let told = program.run(&["actions", "release", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &["is in progress: kim has worked on it since 20"]);
+    program.run(&["actions", "release", &id, "--as", "kim"]).await.ok();
+    assert_eq!(world.status(app).await, "open");
+    let told = program.run(&["actions", "release", &id]).await.refusal();
+    assert_names(&told, &["there is no manual action", "that somebody works on"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_word_for_an_app_that_cannot_be_read_is_told_what_it_is_worth(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let app = cerby_reconciler::catalogue::all().iter().find(|app| !app.can_sync).unwrap();
+    let task = Task { integration: "unread", ..a_failed("remove", "unread", "jo") };
+    let task = world.insert(&task.code("NotEnoughSeats").of_application(&app.application)).await;
+    world.drive().await;
+    let id = world.action_of(task).await.to_string();
+    program.run(&["integrations", "set", "unread", "--four-eyes", "true"]).await.ok();
+    let said = program.run(&["actions", "done", &id]).await.ok();
+    let words = ["nothing will be checked", "after 900s", &format!("actions confirm {id}")];
+    assert_names(&said, &words);
 }
 
 #[sqlx::test(migrations = false)]

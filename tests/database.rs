@@ -207,7 +207,7 @@ async fn an_operator_claims_and_does_an_action_and_the_database_says_who_and_whe
         actors,
         [
             "daemon action.opened",
-            "reconciler_operator action.in_progress",
+            "reconciler_operator action.claimed",
             "reconciler_operator action.done"
         ]
     );

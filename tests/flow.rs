@@ -53,6 +53,7 @@ async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
     world.say_done(action).await;
     world.drive().await;
     insta::assert_snapshot!(world.trail().await.join("\n"), @r"
+    integration.introduced
     task.ordered
     action.opened
     task.escalated

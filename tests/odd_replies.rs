@@ -346,6 +346,7 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
         started_at: Some(claimed_at - TimeDelta::minutes(minutes)),
         trying_since: Some(claimed_at - TimeDelta::minutes(minutes)),
         own_account: None,
+        four_eyes: false,
         administrator_roles: None,
         failures: 0,
         decision: None,

@@ -321,6 +321,7 @@ pub struct Line {
     pub own_account: Option<String>,
     pub administrator_roles: Option<Vec<String>>,
     pub snapshot_every_s: Option<i32>,
+    pub four_eyes: bool,
     pub waiting: i64,
     pub in_flight: i64,
     pub unfinished_actions: i64,
@@ -334,6 +335,7 @@ pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<Line>, Store
            select i.workspace_id as "workspace_id!", i.integration_id as "integration_id!", i.name as "name!",
                   i.status as "status!", i.status_reason, i.status_until, i.status_since,
                   i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.snapshot_every_s,
+                  i.four_eyes as "four_eyes!",
                   t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
            from reconciler.integrations i
            cross join lateral (
@@ -418,6 +420,12 @@ pub struct Settings {
     pub administrator_roles: Option<Option<Vec<String>>>,
     /// Seconds between snapshots that nothing else asked for.
     pub snapshot_every_s: Option<Option<u32>>,
+    /// Whether a word closes an action only once a second person confirmed it, where the app cannot be read.
+    pub four_eyes: Option<bool>,
+    /// What kind of integration it is, where the first row was wrong.
+    pub kind: Option<String>,
+    /// The app, where the first row was wrong.
+    pub application: Option<String>,
 }
 
 /// Sets what is given.
@@ -432,7 +440,9 @@ pub async fn set(
         "update reconciler.integrations
          set own_account = case when $3 then $4 else own_account end,
              administrator_roles = case when $5 then $6 else administrator_roles end,
-             snapshot_every_s = case when $7 then $8 else snapshot_every_s end
+             snapshot_every_s = case when $7 then $8 else snapshot_every_s end,
+             four_eyes = coalesce($9, four_eyes), kind = coalesce($10, kind),
+             application = coalesce($11, application)
          where workspace_id = $1 and integration_id = $2",
         workspace,
         integration,
@@ -442,6 +452,9 @@ pub async fn set(
         settings.administrator_roles.as_ref().and_then(Option::as_deref),
         settings.snapshot_every_s.is_some(),
         every.map(|every| i32::try_from(every).unwrap_or(i32::MAX)),
+        settings.four_eyes,
+        settings.kind,
+        settings.application,
     )
     .execute(connection)
     .await?;

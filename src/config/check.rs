@@ -97,6 +97,7 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("manual_action.due_change_role_s", 0.0, YEAR_S),
     ("manual_action.due_invite_s", 0.0, YEAR_S),
     ("manual_action.due_reconnect_s", 0.0, YEAR_S),
+    ("manual_action.attest_after_s", 0.0, DAY_S),
     ("sync.rereads_s", 0.0, YEAR_S),
     ("sync.removal_looks_s", 0.0, YEAR_S),
     ("sync.invitation_looks_s", 0.0, YEAR_S),

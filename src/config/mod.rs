@@ -142,6 +142,7 @@ tables! {
         due_change_role_s: u64,
         due_invite_s: u64,
         due_reconnect_s: u64,
+        attest_after_s: u64,
     }
     /// How apps are read again.
     Sync {

@@ -7,7 +7,7 @@ use crate::manual_action::nudges::Nudge;
 use crate::member::store::{Member, Ordered, forget_desire, give_turn, lock, write_order};
 use crate::membership::Operation;
 use crate::retry::cancel::{self, Cancelled};
-use crate::store::StoreError;
+use crate::store::{StoreError, take_exclusive};
 
 /// Takes up cancellations; what has ended, to be told once that is committed, and the nudges that are too early, as their
 /// tasks have no place yet.
@@ -22,12 +22,23 @@ pub(super) async fn take_up(
             continue; // it has ended meanwhile
         };
         if !cancelled.has_place {
-            early.push(nudge.id);
+            if cancelled.is_held && may_order(connection).await? {
+                cancel::take_off(connection, &cancelled).await?;
+                cancel::close(connection, &cancelled, reason, &closed_reason(reason)).await?;
+                ended.push(cancelled);
+            } else {
+                early.push(nudge.id);
+            }
         } else if cancel_one(connection, &cancelled, reason).await? {
             ended.push(cancelled);
         }
     }
     Ok((ended, early))
+}
+
+/// Whether nobody else orders rows until the transaction ends.
+async fn may_order(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    take_exclusive(connection, &["intake"]).await
 }
 
 /// Whether the task has ended: one in flight is only marked.

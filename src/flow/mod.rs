@@ -9,8 +9,11 @@
 
 use std::time::Duration;
 
+use crate::catalogue;
 use crate::emit;
 use crate::lease::LeaseLost;
+use crate::manual_action::AppName;
+use crate::retry::record::Face;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
@@ -28,6 +31,15 @@ mod watches;
 
 pub use retry_stage::RetryStage;
 pub use sync_stage::SyncStage;
+
+/// The app of a task, as people know it.
+fn app_name(face: &Face) -> AppName {
+    AppName {
+        name: face.integration_name.clone(),
+        kind: face.kind,
+        is_readable: catalogue::is_readable(&face.application),
+    }
+}
 
 type Recorded = Result<Result<(), LeaseLost>, StoreError>;
 

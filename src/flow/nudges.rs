@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::cancellation;
 use crate::breaker::store::Asked;
-use crate::config::Config;
+use crate::catalogue;
+use crate::config::{self, Config};
 use crate::database::{PgConnection, PgPool};
 use crate::emit;
 use crate::manual_action;
@@ -42,7 +44,8 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
-        match answered(config.database.patience(), take_up_some(&pool)).await {
+        match answered(config.database.patience(), take_up_some(&pool, &config.manual_action)).await
+        {
             Ok(taken) => {
                 pulse.well();
                 if taken > 0 {
@@ -60,20 +63,23 @@ pub async fn run(
 }
 
 /// Takes up one batch; how many there were.
-pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
+pub async fn take_up_some(
+    pool: &PgPool,
+    policy: &config::ManualAction,
+) -> Result<usize, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["nudges"]).await? else { return Ok(0) };
     let ids = nudges::shared_out(&mut tx, BATCH).await?;
     if ids.is_empty() {
         return Ok(0);
     }
-    match take_up(&mut tx, &ids).await {
+    match take_up(&mut tx, policy, &ids).await {
         Ok(cancelled) => {
             tx.commit().await?;
             cancelled.iter().for_each(cancellation::say);
         }
         Err(error) if error.is_about_rows() => {
             drop(tx);
-            let take_up = |part| take_up_part(pool, part);
+            let take_up = |part| take_up_part(pool, policy, part);
             let set_aside = |id, error| set_aside(pool, id, error);
             in_parts(ids.clone(), error, take_up, set_aside).await?;
         }
@@ -82,9 +88,13 @@ pub async fn take_up_some(pool: &PgPool) -> Result<usize, StoreError> {
     Ok(ids.len())
 }
 
-async fn take_up_part(pool: &PgPool, ids: Vec<i64>) -> Result<Option<()>, StoreError> {
+async fn take_up_part(
+    pool: &PgPool,
+    policy: &config::ManualAction,
+    ids: Vec<i64>,
+) -> Result<Option<()>, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["nudges"]).await? else { return Ok(None) };
-    let cancelled = take_up(&mut tx, &ids).await?;
+    let cancelled = take_up(&mut tx, policy, &ids).await?;
     tx.commit().await?;
     cancelled.iter().for_each(cancellation::say);
     Ok(Some(()))
@@ -105,9 +115,13 @@ async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), Stor
 }
 
 /// Takes up nudges; the tasks that were cancelled, to be told once that is committed.
-async fn take_up(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Cancelled>, StoreError> {
+async fn take_up(
+    connection: &mut PgConnection,
+    policy: &config::ManualAction,
+    ids: &[i64],
+) -> Result<Vec<Cancelled>, StoreError> {
     let nudges = nudges::read(connection, ids).await?;
-    let mut late = request_syncs(connection, &nudges).await?;
+    let mut late = request_syncs(connection, policy, &nudges).await?;
     late.extend(ask_breakers(connection, &nudges).await?);
     take_up_ends(connection, &nudges).await?;
     let (cancelled, early) = cancellation::take_up(connection, &nudges).await?;
@@ -119,12 +133,14 @@ async fn take_up(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Cance
     Ok(cancelled)
 }
 
-/// Whoever says done, or asks for it, has the app read: one request of many.
+/// Whoever says done, or asks for it, has the app read: one request of many. Where it cannot be read, the sync that closes
+/// actions by a word comes when that word may close one.
 async fn request_syncs(
     connection: &mut PgConnection,
+    policy: &config::ManualAction,
     nudges: &[Nudge],
 ) -> Result<BTreeSet<i64>, StoreError> {
-    let mut wanted: BTreeMap<(&str, &str, &'static str), Vec<i64>> = BTreeMap::new();
+    let mut wanted: BTreeMap<(&str, &str, &'static str), Asking> = BTreeMap::new();
     for nudge in nudges {
         let cause = match nudge.what {
             What::Done => "done",
@@ -132,17 +148,36 @@ async fn request_syncs(
             _ => continue,
         };
         let of = (nudge.workspace.as_str(), nudge.integration.as_str(), cause);
-        wanted.entry(of).or_default().push(nudge.id);
+        let asking = wanted.entry(of).or_default();
+        asking.nudges.push(nudge.id);
+        asking.due_at.push(closes_at(policy, nudge));
     }
     let mut late = BTreeSet::new();
-    for ((workspace, integration, cause), ids) in wanted {
+    for ((workspace, integration, cause), Asking { nudges, due_at }) in wanted {
+        let due_at = due_at.into_iter().min().flatten(); // `None`, which is now, comes first
         let is_there =
-            sync::store::request_now(&mut *connection, workspace, integration, cause).await?;
+            sync::store::request_at(&mut *connection, workspace, integration, cause, due_at)
+                .await?;
         if !is_there {
-            late.extend(ids);
+            late.extend(nudges);
         }
     }
     Ok(late)
+}
+
+/// Who asks for a sync, and when it is due for each; `None` for now.
+#[derive(Default)]
+struct Asking {
+    nudges: Vec<i64>,
+    due_at: Vec<Option<DateTime<Utc>>>,
+}
+
+/// When a word may close its action; `None` where the app is read, or where a try with the login shows whether it works.
+fn closes_at(policy: &config::ManualAction, nudge: &Nudge) -> Option<DateTime<Utc>> {
+    let action = nudge.action.as_ref().filter(|action| action.operation.is_some())?;
+    let after = TimeDelta::try_seconds(i64::try_from(policy.attest_after_s).ok()?)?;
+    let is_readable = catalogue::is_readable(&action.application);
+    action.done_at.filter(|_| !is_readable)?.checked_add_signed(after)
 }
 
 async fn ask_breakers(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Recorded, cancellation, not_recorded, watches};
+use super::{Recorded, app_name, cancellation, not_recorded, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
 use crate::breaker::{self, Attempt, Cause, Move, Sign};
@@ -13,7 +13,7 @@ use crate::database::{PgConnection, PgPool, Transaction};
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::lease::LeaseLost;
-use crate::manual_action::{self, AppName, Opening, Person, Reconnect};
+use crate::manual_action::{self, Opening, Person, Reconnect};
 use crate::member::store::{give_turn, open_action};
 use crate::membership::MemberKey;
 use crate::retry::decide::effects_for;
@@ -306,7 +306,7 @@ impl Outcome<'_> {
         if known.is_none() {
             let face = retry::record::face(&mut tx, workspace, task.id).await?;
             let failure = face.in_words(failure, task);
-            let app = AppName { name: face.integration_name, kind: face.kind };
+            let app = app_name(&face);
             let reconnect = Reconnect { task: task.id, app, failure, remedy };
             let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
             opened = manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in)
@@ -490,7 +490,7 @@ async fn opening(
         trigger: task.trigger,
         reason: reason.sentence(),
         failure: face.in_words(failure, task),
-        app: AppName { name: face.integration_name, kind: face.kind },
+        app: app_name(&face),
         person: Person {
             email: task.wanted.email.clone(),
             username: task.wanted.username.clone(),

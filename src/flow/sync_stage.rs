@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::settlement::{LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, settle};
@@ -20,6 +21,9 @@ use crate::sync::store::{Quota, VerdictToWrite};
 use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
+
+/// A confirmation is taken up as it comes; in case one was missed, they are looked for this often.
+const LOOKS_FOR_CONFIRMATIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Syncs with a step due.
 pub struct SyncStage {
@@ -392,7 +396,9 @@ async fn fail(
     Ok(Ok(()))
 }
 
-/// Closes done actions of an app that cannot be read by the person's word.
+/// Closes done actions of an app that cannot be read by the person's word, once that is old enough to have been taken back
+/// if it was a mistake, and confirmed where a second person is asked for. Whether a login works, the next task shows: a
+/// word for it closes its action at once.
 async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
         return Ok(Err(LeaseLost));
@@ -404,8 +410,11 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
         verdict: Verdict::Unverifiable,
         observed: reason.to_owned(),
     };
-    let judging = judge_actions(stage, sync, started_at, |action| {
-        (action.status == ActionStatus::Done)
+    let attest_after = Duration::from_secs(stage.deadlines.attest_after_s);
+    let said_before = started_at - TimeDelta::from_std(attest_after).unwrap_or_default();
+    let judging = judge_actions(stage, sync, said_before, |action| {
+        let is_enough = !sync.four_eyes || action.is_confirmed;
+        (action.status == ActionStatus::Done && is_enough)
             .then(|| (attested(action.id), Said::Attested(action.id)))
     });
     let locked = match judging.await? {
@@ -423,7 +432,9 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     }
     let is_locked = sync::store::is_reconnect_locked(&mut tx, sync).await?;
     let locked = locked.or_else(|| is_locked.then(|| stage.policy.reread_after(0)));
-    if let Some(after) = locked {
+    let waiting = sync::store::next_attestation(&mut tx, sync, attest_after).await?;
+    let unconfirmed = waiting.any_unconfirmed.then_some(LOOKS_FOR_CONFIRMATIONS_EVERY);
+    if let Some(after) = [locked.or(waiting.next), unconfirmed].into_iter().flatten().min() {
         sync::store::request(&mut tx, sync, after).await?;
     }
     tx.commit().await?;

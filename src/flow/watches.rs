@@ -5,13 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
+use super::app_name;
 use crate::backend::Failure;
 use crate::catalogue;
 use crate::config;
 use crate::database::PgConnection;
 use crate::emit;
 use crate::history::{self, Happened};
-use crate::manual_action::{self, AppName, Opening, Person};
+use crate::manual_action::{self, Opening, Person};
 use crate::member;
 use crate::member::watch::{Begun, Moved, Watch, move_on};
 use crate::membership::{MemberKey, Operation};
@@ -171,7 +172,7 @@ impl Settling<'_> {
             trigger,
             reason,
             failure: Failure::default(),
-            app: AppName { name: face.integration_name, kind: face.kind },
+            app: app_name(&face),
             person: Person {
                 email: identity.email.clone(),
                 username: identity.username.clone(),

@@ -35,7 +35,7 @@ mod store;
 
 use order::{Intent, Order, Standing};
 use scan_start::ScanStart;
-use store::{Arrived, First, Known, OpenAction, Placed};
+use store::{Arrived, First, Known, Misfit, OpenAction, Placed};
 
 /// A row that could not be ordered is tried again after this long: somebody has to look at it.
 const BAD_ROW_PAUSE: Duration = Duration::from_secs(60);
@@ -211,6 +211,8 @@ struct Batch {
     superseded: Vec<order::Superseded>,
     ended_actions: Vec<(i64, i64)>,
     unreadable: Vec<store::Unreadable>,
+    /// Rows that are held until a person decides.
+    misfits: Vec<Misfit>,
     /// Rows that were deleted before they had a place.
     gone: Vec<i64>,
 }
@@ -239,6 +241,7 @@ impl Batch {
         for (id, error) in &self.unreadable {
             log_set_aside(*id, &error.to_string());
         }
+        log_held(&self.misfits);
         for id in &self.gone {
             let error = "The row was deleted before it had a place: nothing is left to do";
             emit!(
@@ -248,6 +251,25 @@ impl Batch {
                 "This row cannot be worked on; all others go on"
             );
         }
+    }
+}
+
+/// One WARN for each integration and difference, however many rows have it.
+fn log_held(misfits: &[Misfit]) {
+    let mut alike: BTreeMap<(&str, &str, &str), Vec<i64>> = BTreeMap::new();
+    for Misfit { id, workspace, integration, differs } in misfits {
+        alike.entry((workspace, integration, differs)).or_default().push(*id);
+    }
+    for ((workspace, integration, differs), tasks) in alike {
+        emit!(
+            TASK_HELD,
+            task.id = tasks[0],
+            workspace.id = workspace,
+            integration.id = integration,
+            differs,
+            tasks = tasks.len(),
+            "The row says another kind or application than its integration has; it waits for a person"
+        );
     }
 }
 
@@ -265,8 +287,12 @@ async fn order_batch(
     let strangers: Vec<_> =
         arrived.iter().filter(|task| !task.is_introduced).map(|task| task.id).collect();
     store::introduce_integrations(connection, &strangers).await?;
-    let ids = [bad, gone.clone()].concat();
-    let mut batch = Batch { ids, unreadable, gone, ..Batch::default() };
+    let misfits = store::misfits(connection, &strangers).await?;
+    store::hold(connection, &misfits, BAD_ROW_PAUSE).await?;
+    let held: HashSet<_> = misfits.iter().map(|misfit| misfit.id).collect();
+    let ids = bad.iter().chain(&gone).chain(&held).copied().collect();
+    let mut batch = Batch { ids, unreadable, gone, misfits, ..Batch::default() };
+    let arrived: Vec<_> = arrived.into_iter().filter(|task| !held.contains(&task.id)).collect();
     let (firsts, others) = firsts_and_others(&arrived);
     order_known(connection, policy, &others, &mut batch).await?;
     let placed: Vec<_> = firsts

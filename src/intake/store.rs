@@ -26,7 +26,7 @@ pub(super) struct Arrived {
     pub(super) requested_at: DateTime<Utc>,
     /// Whether automation did it elsewhere: nothing is to be tried.
     pub(super) has_succeeded: bool,
-    /// Whether its integration is known, by the name that it has here.
+    /// Whether its integration is known as it is named here.
     pub(super) is_introduced: bool,
     /// Whether anything is known of its member.
     pub(super) is_known: bool,
@@ -97,7 +97,8 @@ pub(super) async fn read(
                case when isfinite(t.requested_at) then t.requested_at end as requested_at,
                exists (select from reconciler.integration_settings i
                        where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
-                         and i.name = t.integration_name
+                         and (i.name, i.kind, i.application)
+                             = (t.integration_name, t.integration_kind, t.application)
                        offset 0) as "is_introduced!",
                exists (select from reconciler.members m
                        where m.workspace_id = t.workspace_id and m.integration_id = t.integration_id
@@ -149,8 +150,8 @@ pub(super) async fn read(
     Ok((arrived, unreadable))
 }
 
-/// Makes the integrations of these rows known, and keeps their names current where nobody has them locked. Kind and
-/// application stay as they were first seen.
+/// Makes the integrations of these rows known as the first of them says, and keeps their names current where nobody has
+/// them locked. Kind and application stay as they were first seen: a row that says another says nothing of the name either.
 pub(super) async fn introduce_integrations(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -161,40 +162,126 @@ pub(super) async fn introduce_integrations(
     sqlx::query!(
         "-- introduce_integrations
          with named as materialized (
-             select distinct on (t.workspace_id, t.integration_id)
-                    t.workspace_id, t.integration_id, t.integration_name, t.integration_kind, t.application
+             select t.id, t.workspace_id, t.integration_id, t.integration_name as name, t.integration_kind as kind, t.application
              from unnest($1::bigint[]) k (id)
              cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
-             order by t.workspace_id, t.integration_id, t.id desc
+         ), first as materialized (
+             select distinct on (workspace_id, integration_id) * from named order by workspace_id, integration_id, id
          ), stated as (
              insert into reconciler.integration_states (workspace_id, integration_id)
-             select workspace_id, integration_id from named
+             select workspace_id, integration_id from first
              where not exists (select from reconciler.integration_states d
-                               where d.workspace_id = named.workspace_id and d.integration_id = named.integration_id
+                               where d.workspace_id = first.workspace_id and d.integration_id = first.integration_id
                                offset 0)
              on conflict (workspace_id, integration_id) do nothing
-         ), known as (
-             insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
-             select workspace_id, integration_id, integration_name, integration_kind, application from named
+         ), introduced as (
+             insert into reconciler.integration_settings as s (workspace_id, integration_id, name, kind, application)
+             select workspace_id, integration_id, name, kind, application from first
              -- A conflict with a row that a person is changing would wait for that person.
              where not exists (select from reconciler.integration_settings s
-                               where s.workspace_id = named.workspace_id and s.integration_id = named.integration_id
+                               where s.workspace_id = first.workspace_id and s.integration_id = first.integration_id
                                offset 0)
              on conflict (workspace_id, integration_id) do nothing
+             returning s.workspace_id, s.integration_id, s.name, s.kind, s.application
+         ), latest as materialized (
+             select distinct on (n.workspace_id, n.integration_id) n.workspace_id, n.integration_id, n.name, s.name as old, s.place
+             from named n
+             cross join lateral (
+                 select s.ctid as place, s.name from reconciler.integration_settings s
+                 where s.workspace_id = n.workspace_id and s.integration_id = n.integration_id
+                   and s.kind = n.kind and s.application = n.application
+                 for no key update skip locked
+                 offset 0
+             ) s
+             order by n.workspace_id, n.integration_id, n.id desc
+         ), renamed as (
+             update reconciler.integration_settings i set name = latest.name
+             from latest where i.ctid = latest.place and latest.old <> latest.name
+             returning i.workspace_id, i.integration_id, latest.old, latest.name
          )
-         update reconciler.integration_settings i
-         set name = free.integration_name
-         from (select named.*, s.place
-               from named
-               cross join lateral (
-                   select s.ctid as place from reconciler.integration_settings s
-                   where s.workspace_id = named.workspace_id and s.integration_id = named.integration_id
-                     and s.name <> named.integration_name
-                   for no key update skip locked
-                   offset 0
-               ) s) free
-         where i.ctid = free.place",
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'integration.introduced', workspace_id, 'integration', integration_id,
+                jsonb_build_object('name', name, 'kind', kind, 'application', application) from introduced
+         union all
+         select 'integration.renamed', workspace_id, 'integration', integration_id,
+                jsonb_build_object('from', old, 'to', name) from renamed",
         tasks,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A row that says another kind or application than its integration has.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    pub(super) id: i64,
+    pub(super) workspace: String,
+    pub(super) integration: String,
+    /// What the row says and what the integration has.
+    pub(super) differs: String,
+}
+
+/// Those of these rows that say another kind or application than their integrations have.
+pub(super) async fn misfits(
+    connection: &mut PgConnection,
+    tasks: &[i64],
+) -> Result<Vec<Misfit>, StoreError> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_as!(
+        Misfit,
+        r#"-- misfits
+        select t.id, t.workspace_id as workspace, t.integration_id as integration,
+               concat_ws(', ',
+                   case when t.integration_kind <> i.kind
+                        then 'kind is ' || t.integration_kind || ', but ' || i.kind || ' of the integration' end,
+                   case when t.application <> i.application
+                        then 'application is ' || t.application || ', but ' || i.application || ' of the integration'
+                   end) as "differs!"
+        from unnest($1::bigint[]) k (id)
+        cross join lateral (select * from reconciler.automation_tasks t where t.id = k.id offset 0) t
+        cross join lateral (
+            select * from reconciler.integration_settings i
+            where i.workspace_id = t.workspace_id and i.integration_id = t.integration_id
+            offset 0
+        ) i
+        where (t.integration_kind, t.application) <> (i.kind, i.application)
+        order by t.id"#,
+        tasks,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Holds rows until a person decides. They are looked at again later, in the trail once for each reason.
+pub(super) async fn hold(
+    connection: &mut PgConnection,
+    misfits: &[Misfit],
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let ids: Vec<_> = misfits.iter().map(|misfit| misfit.id).collect();
+    set_aside(connection, &ids, wait).await?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<_> = misfits.iter().map(|misfit| misfit.differs.clone()).collect();
+    sqlx::query!(
+        "-- hold_arrivals
+         with held as (
+             update reconciler.arrivals a set held_reason = p.reason
+             from unnest($1::bigint[], $2::text[]) p (task, reason)
+             where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)
+               and a.held_reason is distinct from p.reason
+             returning a.workspace_id, a.task_id, a.integration_id, p.reason
+         )
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.held', workspace_id, 'task', task_id::text,
+                jsonb_build_object('integration_id', integration_id, 'reason', reason)
+         from held",
+        &ids,
+        &reasons,
     )
     .execute(connection)
     .await?;

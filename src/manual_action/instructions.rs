@@ -14,6 +14,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for (name, text) in [
         ("why", include_str!("instructions/why.txt")),
         ("done", include_str!("instructions/done.txt")),
+        ("unchecked", include_str!("instructions/unchecked.txt")),
         ("app_invite", include_str!("instructions/app_invite.txt")),
         ("app_remove", include_str!("instructions/app_remove.txt")),
         ("app_change_role", include_str!("instructions/app_change_role.txt")),
@@ -50,6 +51,7 @@ pub fn render(opening: &Opening) -> String {
     let values = context! {
         member, who, email,
         app => printable(&opening.app.name),
+        is_readable => opening.app.is_readable,
         roles => roles(&opening.entitlements),
         reason => opening.reason,
         remedy => remedy(opening),
@@ -64,6 +66,7 @@ pub fn render_reconnect(reconnect: &Reconnect) -> String {
     let failure = &reconnect.failure;
     let values = context! {
         app => printable(&reconnect.app.name),
+        is_readable => reconnect.app.is_readable,
         remedy => reconnect.remedy.sentence(),
         code => failure.code.as_deref().map(printable),
         screenshot => failure.screenshot_url.as_deref().map(printable),
@@ -120,7 +123,7 @@ mod tests {
             trigger: Trigger::Manual,
             reason: "Needs a person",
             failure: Failure::ours("NotEnoughSeats"),
-            app: AppName { name: "YouTube Studio".to_owned(), kind },
+            app: AppName { name: "YouTube Studio".to_owned(), kind, is_readable: true },
             person: Person {
                 email: "jo@example.com".to_owned(),
                 username: Some("jo-studio".to_owned()),
@@ -164,7 +167,11 @@ mod tests {
     fn a_refused_login_reads_like_this() {
         let reconnect = Reconnect {
             task: 1,
-            app: AppName { name: "YouTube Studio".to_owned(), kind: IntegrationKind::App },
+            app: AppName {
+                name: "YouTube Studio".to_owned(),
+                kind: IntegrationKind::App,
+                is_readable: true,
+            },
             failure: Failure::ours("BadCredentials"),
             remedy: Remedy::ReviewCredentials,
         };
@@ -180,6 +187,21 @@ mod tests {
         When finished: `cerby-reconciler actions done {action} --note '…'`. Cerby then reads YouTube Studio with that login; if that works, the tasks go on by themselves, one first.
         If you dismiss it, the tasks go on too, and ask again as soon as the app rejects the login.
         ");
+    }
+
+    #[test]
+    fn where_the_app_cannot_be_read_no_check_is_promised() {
+        for kind in [IntegrationKind::App, IntegrationKind::BusinessHub] {
+            for operation in [Operation::Invite, Operation::Remove, Operation::ChangeRole] {
+                let mut opening = opening(kind, operation);
+                opening.app.is_readable = false;
+                let text = render(&opening);
+                assert!(text.contains("nothing will be checked"), "{kind} {operation}:\n{text}");
+                for promise in ["Cerby then", "is then synced"] {
+                    assert!(!text.contains(promise), "{kind} {operation} promises:\n{text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct AppName {
     pub name: String,
     /// What kind of integration it is.
     pub kind: IntegrationKind,
+    /// Whether what a person says can be checked.
+    pub is_readable: bool,
 }
 
 /// The person as the app and Cerby know them.

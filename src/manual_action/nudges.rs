@@ -65,6 +65,8 @@ pub struct EndedRow {
     pub closed_at: DateTime<Utc>,
     /// When a person said that it was done.
     pub done_at: Option<DateTime<Utc>>,
+    /// The app, as the catalogue names it.
+    pub application: String,
     /// What a person wrote.
     pub note: Option<String>,
 }
@@ -110,7 +112,7 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
         r#"-- read_nudges
         select n.id, n.workspace_id, n.integration_id, n.what, n.task_id as cancelled, n.reason, a.id as "action_id?", a.status as "status?",
                a.operation as "operation?", a.member_id as "member_id?", a.task_id as "task_id?", a.closed_at,
-               a.done_at, a.note, coalesce(t.requested_at, a.opened_at, now()) as "requested_at!", now() as "now!"
+               a.done_at, a.note, a.application as "application?", coalesce(t.requested_at, a.opened_at, now()) as "requested_at!", now() as "now!"
         from unnest($1::bigint[]) k (id)
         cross join lateral (select * from reconciler.nudges n where n.id = k.id offset 0) n
         left join lateral (select * from reconciler.manual_actions a
@@ -141,6 +143,7 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
                 requested_at: row.requested_at,
                 closed_at: row.closed_at.unwrap_or(row.now),
                 done_at: row.done_at,
+                application: row.application.unwrap_or_default(),
                 note: row.note,
             }),
             _ => None,

@@ -143,7 +143,7 @@ pub async fn dismiss_reconnect(
             ) f
         ), dismissed as (
             update reconciler.manual_actions a
-            set status = 'dismissed', note = coalesce(nullif(btrim(note), ''), 'the integration was resumed by hand')
+            set status = 'dismissed', note = 'the integration was resumed by hand'
             from free where a.ctid = free.place
             returning 1
         )
@@ -256,6 +256,7 @@ pub struct Card {
     pub note: Option<String>,
     pub done_by: Option<String>,
     pub done_at: Option<DateTime<Utc>>,
+    pub confirmed_by: Option<String>,
     pub verdict: Option<String>,
     pub verdict_at: Option<DateTime<Utc>>,
     pub observed: Option<String>,
@@ -268,7 +269,7 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     Ok(sqlx::query_as!(
         Card,
         "select id, status, instructions, workspace_id, integration_name, integration_kind, attempts,
-                failure_message, opened_at, due_at, assignee, note, done_by, done_at, verdict, verdict_at,
+                failure_message, opened_at, due_at, assignee, note, done_by, done_at, confirmed_by, verdict, verdict_at,
                 observed, reopened_count, task_id
          from reconciler.manual_actions where id = $1",
         id,
@@ -277,18 +278,100 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
+/// What a person's word for an action is worth.
+#[derive(Debug)]
+pub struct Proof {
+    /// The app, as the catalogue names it.
+    pub application: String,
+    /// What was to be done; a login is proven by the next task.
+    pub operation: String,
+    /// Whether a second person is asked for, where the app cannot be read.
+    pub four_eyes: bool,
+}
+
+/// What will prove an action, if there is such a one.
+pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proof>, StoreError> {
+    Ok(sqlx::query_as!(
+        Proof,
+        r#"select a.application, a.operation, coalesce(s.four_eyes, false) as "four_eyes!"
+         from reconciler.manual_actions a
+         left join reconciler.integrations s using (workspace_id, integration_id)
+         where a.id = $1"#,
+        id,
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Takes back what a person said of an action, in the name of whoever runs the transaction; whether anything was said.
+pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'in_progress')",
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Gives back an action that whoever runs the transaction works on; whether anybody did.
+pub async fn release(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'done')",
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Takes up an action in the name of whoever runs the transaction; with a note, also from a colleague.
+pub async fn claim(
+    connection: &mut PgConnection,
+    id: i64,
+    take_over_note: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query!("select reconciler.claim_action($1, $2)", id, take_over_note)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Gives an action to a colleague.
+pub async fn hand_over(
+    connection: &mut PgConnection,
+    id: i64,
+    assignee: &str,
+    note: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!("select reconciler.hand_over_action($1, $2, $3)", id, assignee, note)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Confirms what another person said of an action, in the name of whoever runs the transaction.
+pub async fn confirm(connection: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+    sqlx::query!("select reconciler.confirm_action($1)", id).execute(connection).await?;
+    Ok(())
+}
+
 /// Marks an action done in the name of whoever runs the transaction; whether there was such an action.
 pub async fn mark_done(
     connection: &mut PgConnection,
     id: i64,
     note: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let written = sqlx::query!(
-        "update reconciler.manual_actions set status = 'done', note = coalesce($2, note) where id = $1",
-        id,
-        note,
-    )
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() == 1)
+    // Whoever names the note writes it anew.
+    let written = match note {
+        Some(note) => sqlx::query!(
+            "update reconciler.manual_actions set status = 'done', note = $2 where id = $1",
+            id,
+            note,
+        ),
+        None => {
+            sqlx::query!("update reconciler.manual_actions set status = 'done' where id = $1", id)
+        }
+    };
+    Ok(written.execute(connection).await?.rows_affected() == 1)
 }

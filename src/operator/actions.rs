@@ -1,16 +1,18 @@
 //! `actions`: what people have to do, on a terminal.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::terminal::{happened, json, moment, print, table};
 use super::{acting, connected};
 use super::{refusal, returns};
+use crate::catalogue;
 use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
-use crate::manual_action::store::{self, Card, Line};
+use crate::manual_action::store::{self, Card, Line, Proof};
 
 /// What to do with actions.
 #[derive(Debug, clap::Subcommand)]
@@ -54,6 +56,57 @@ pub enum Command {
         #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
         name: String,
     },
+    /// Take back that the change was made, before it was judged: only who said it may
+    Withdraw {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Take up an action: an open one, or with --take-over and a note one that a colleague works on
+    Claim {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+        /// Take it over from whoever works on it
+        #[arg(long, requires = "note")]
+        take_over: bool,
+        /// Why it is taken over
+        #[arg(long, requires = "take_over")]
+        note: Option<String>,
+    },
+    /// Give an action to a colleague: your own, or one that nobody works on
+    HandOver {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+        /// The colleague
+        assignee: String,
+        /// Why, or what they need to know
+        #[arg(long)]
+        note: String,
+    },
+    /// Give back an action that you work on, for anybody to claim
+    Release {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Confirm what another person said, where the app cannot be read and its integration asks for a second person
+    Confirm {
+        /// Which one, and who
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// An action, and who acts.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The action's id
+    id: i64,
+    /// Your name, where several people share one database login
+    #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
+    name: String,
 }
 
 const STATUSES: [&str; 9] = [
@@ -79,7 +132,17 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         }
         Command::Show { id } => show(&pool, id).await,
         Command::Return(options) => returns::run(&pool, &config, &options).await,
-        Command::Done { id, note, name } => done(&pool, id, note.as_deref(), &name).await,
+        Command::Done { id, note, name } => {
+            let attest_after = config.manual_action.attest_after_s;
+            done(&pool, id, note.as_deref(), &name, attest_after).await
+        }
+        Command::Withdraw { which } => withdraw(&pool, &which).await,
+        Command::Claim { which, note, .. } => claim(&pool, &which, note.as_deref()).await,
+        Command::HandOver { which, assignee, note } => {
+            hand_over(&pool, &which, &assignee, &note).await
+        }
+        Command::Release { which } => release(&pool, &which).await,
+        Command::Confirm { which } => confirm(&pool, &which).await,
     }
 }
 
@@ -148,6 +211,7 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
         ("note", card.note.clone()),
         ("done by", card.done_by.clone()),
         ("done at", card.done_at.map(moment)),
+        ("confirmed by", card.confirmed_by.clone()),
         ("verdict", card.verdict.clone()),
         ("verdict at", card.verdict_at.map(moment)),
         ("observed", card.observed.clone()),
@@ -156,12 +220,83 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
     facts
 }
 
-async fn done(pool: &PgPool, id: i64, note: Option<&str>, name: &str) -> anyhow::Result<()> {
+async fn done(
+    pool: &PgPool,
+    id: i64,
+    note: Option<&str>,
+    name: &str,
+    attest_after_s: u64,
+) -> anyhow::Result<()> {
     let mut tx = acting(pool, name).await?;
-    match store::mark_done(&mut tx, id, note).await {
-        Ok(true) => tx.commit().await?,
-        Ok(false) => bail!("there is no manual action {id}"),
-        Err(error) => return Err(refusal::of(error)),
+    let is_there = store::mark_done(&mut tx, id, note).await.map_err(refusal::of)?;
+    let proof = store::proof(&mut tx, id).await?;
+    let Some(proof) = proof.filter(|_| is_there) else { bail!("there is no manual action {id}") };
+    tx.commit().await?;
+    print(&format!("action {id} is done; {}\n", what_follows(id, &proof, attest_after_s)))
+}
+
+fn what_follows(id: i64, proof: &Proof, attest_after_s: u64) -> String {
+    if catalogue::is_readable(&proof.application) {
+        return "the app will be read to prove it".to_owned();
     }
-    print(&format!("action {id} is done; the app will be read to prove it\n"))
+    if proof.operation == "reconnect" {
+        return "the app cannot be read: the next task shows whether the login works".to_owned();
+    }
+    let after = Duration::from_secs(attest_after_s);
+    let once_confirmed = match proof.four_eyes {
+        true => format!(", once another person has run `cerby-reconciler actions confirm {id}`"),
+        false => String::new(),
+    };
+    format!(
+        "the app cannot be read, so nothing will be checked: your word closes the action after {after:?}{once_confirmed}\n\
+         If it was a mistake: `cerby-reconciler actions withdraw {id}`"
+    )
+}
+
+async fn withdraw(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    if !store::withdraw(&mut tx, *id).await.map_err(refusal::of)? {
+        bail!("there is no manual action {id} that somebody called done");
+    }
+    tx.commit().await?;
+    print(&format!("action {id} is open again: nothing is said of it any more\n"))
+}
+
+async fn claim(
+    pool: &PgPool,
+    Which { id, name }: &Which,
+    note: Option<&str>,
+) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    store::claim(&mut tx, *id, note).await.map_err(refusal::of)?;
+    tx.commit().await?;
+    print(&format!("action {id} is yours\n"))
+}
+
+async fn hand_over(
+    pool: &PgPool,
+    Which { id, name }: &Which,
+    assignee: &str,
+    note: &str,
+) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    store::hand_over(&mut tx, *id, assignee, note).await.map_err(refusal::of)?;
+    tx.commit().await?;
+    print(&format!("action {id} is {}'s\n", printable(assignee)))
+}
+
+async fn release(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    if !store::release(&mut tx, *id).await.map_err(refusal::of)? {
+        bail!("there is no manual action {id} that somebody works on");
+    }
+    tx.commit().await?;
+    print(&format!("action {id} is open: anybody may claim it\n"))
+}
+
+async fn confirm(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+    let mut tx = acting(pool, name).await?;
+    store::confirm(&mut tx, *id).await.map_err(refusal::of)?;
+    tx.commit().await?;
+    print(&format!("action {id} is confirmed\n"))
 }

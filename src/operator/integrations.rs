@@ -50,7 +50,7 @@ pub enum Command {
         #[arg(long, value_name = "N")]
         per_minute: Option<u32>,
     },
-    /// Protect accounts from automatic removal, and set how often the app is read
+    /// Protect accounts from automatic removal, set how often the app is read, or correct what it is
     Set {
         /// Which one
         #[command(flatten)]
@@ -83,6 +83,15 @@ pub struct Told {
     /// Read the app as often as configured
     #[arg(long)]
     default_snapshot: bool,
+    /// Where the app cannot be read: whether a second person has to confirm what one says was done
+    #[arg(long, value_name = "BOOL")]
+    four_eyes: Option<bool>,
+    /// What kind of integration it is, where the first row of it was wrong
+    #[arg(long, value_parser = ["app", "business_hub"])]
+    kind: Option<String>,
+    /// The app, where the first row was wrong
+    #[arg(long)]
+    application: Option<String>,
 }
 
 impl Told {
@@ -94,6 +103,9 @@ impl Told {
             administrator_roles: (self.default_administrator_roles || roles.is_some())
                 .then_some(roles),
             snapshot_every_s: (self.default_snapshot || every.is_some()).then_some(every),
+            four_eyes: self.four_eyes,
+            kind: self.kind,
+            application: self.application,
         }
     }
 }
@@ -164,6 +176,7 @@ fn cells(line: &Line) -> [String; 8] {
             0 => "never read without a reason".to_owned(),
             every => format!("read every {every} s"),
         }),
+        line.four_eyes.then(|| "asks a second person".to_owned()),
     ];
     let why = line.status_reason.as_deref().map(printable);
     [

@@ -17,6 +17,8 @@ pub struct Cancelled {
     pub was_tried: bool,
     /// Whether it has its place among the requests of its member.
     pub has_place: bool,
+    /// Whether it is held until a person decides, and so will have none.
+    pub is_held: bool,
 }
 
 /// Asks for the end of a task, as a person; the database says no where it has ended, or where there is no reason.
@@ -38,8 +40,11 @@ pub async fn find(
     let row = sqlx::query!(
         r#"-- find_cancelled
         select integration_id, member_id, operation, attempts > 0 or trying_since is not null as "was_tried!",
-               ordered_at is not null as "has_place!"
-        from reconciler.automation_tasks where id = $1 and workspace_id = $2 and closed_at is null"#,
+               ordered_at is not null as "has_place!",
+               exists (select from reconciler.arrivals a
+                       where a.task_id = t.id and a.workspace_id = t.workspace_id and a.held_reason is not null
+                       offset 0) as "is_held!"
+        from reconciler.automation_tasks t where id = $1 and workspace_id = $2 and closed_at is null"#,
         task,
         workspace,
     )
@@ -57,6 +62,7 @@ pub async fn find(
         operation: row.operation.parse().map_err(bad)?,
         was_tried: row.was_tried,
         has_place: row.has_place,
+        is_held: row.is_held,
     }))
 }
 
@@ -83,6 +89,22 @@ pub async fn close(
         cancelled.key.workspace,
         reason,
         closed_reason,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes a held task off those that have no place yet. Only for whoever may order: nobody else gives it a place meanwhile.
+pub async fn take_off(
+    connection: &mut PgConnection,
+    cancelled: &Cancelled,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- take_off_held
+         delete from reconciler.arrivals where task_id = $1 and workspace_id = $2",
+        cancelled.task,
+        cancelled.key.workspace,
     )
     .execute(connection)
     .await?;

@@ -489,6 +489,8 @@ pub struct Face {
     pub integration_name: String,
     /// What kind of integration it is.
     pub kind: IntegrationKind,
+    /// The app, as the catalogue names it.
+    pub application: String,
     /// The member's name.
     pub member_name: Option<String>,
     /// The roles that were asked for.
@@ -519,7 +521,7 @@ pub async fn face(
 ) -> Result<Face, StoreError> {
     let row = sqlx::query!(
         "-- face
-         select integration_name, integration_kind, member_name, entitlements, failure_message, failure_screenshot_url
+         select integration_name, integration_kind, application, member_name, entitlements, failure_message, failure_screenshot_url
          from reconciler.automation_tasks where id = $1 and workspace_id = $2",
         task,
         workspace,
@@ -530,6 +532,7 @@ pub async fn face(
     Ok(Face {
         integration_name: row.integration_name,
         kind: row.integration_kind.parse().map_err(bad)?,
+        application: row.application,
         member_name: row.member_name,
         entitlements: row.entitlements,
         failure_message: row.failure_message,

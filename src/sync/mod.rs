@@ -101,6 +101,8 @@ pub struct ClaimedSync {
     pub trying_since: Option<DateTime<Utc>>,
     /// The account that the automation logs in with, where people told.
     pub own_account: Option<String>,
+    /// Whether a word closes an action only once a second person confirmed it, where the app cannot be read.
+    pub four_eyes: bool,
     /// Roles that make an administrator, where people told.
     pub administrator_roles: Option<Vec<String>>,
     /// Failed steps in a row.

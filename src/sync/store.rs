@@ -18,6 +18,9 @@ use crate::store::{StoreError, interval};
 /// A sync that cannot be read is tried again after this long: somebody has to look at it.
 const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 
+/// A word that may close its action already, and did not, is looked at again after this long.
+const MIN_ATTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// What a claim may take.
 #[derive(Debug, Clone, Default)]
 pub struct Quota {
@@ -67,7 +70,7 @@ pub async fn claim(
                   greatest(s.started_at, s.decided_at) as trying_since,
                   s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
-                  i.own_account,
+                  i.own_account, i.four_eyes,
                   case when i.administrator_roles is not null
                        then array(select r from unnest(i.administrator_roles) r where r is not null) end
                       as administrator_roles
@@ -90,6 +93,7 @@ pub async fn claim(
                 started_at: row.started_at,
                 trying_since: row.trying_since,
                 own_account: row.own_account,
+                four_eyes: row.four_eyes,
                 administrator_roles: row.administrator_roles,
                 id: row.id,
                 lease: Lease { token: row.lease_token, ends },
@@ -377,6 +381,8 @@ pub struct ActionToJudge {
     pub status: ActionStatus,
     /// What it wants.
     pub wanted: Wanted,
+    /// Whether a second person confirmed what the first said.
+    pub is_confirmed: bool,
     /// How often it was read since it was called done.
     pub snapshots: i32,
     /// How often it was opened again.
@@ -408,7 +414,7 @@ pub async fn lock_actions(
          select known.id as "known_id!", a.id as "id?", a.task_id as "task_id?", a.status as "status?",
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
-                a.reopened_count as "reopened_count?"
+                a.reopened_count as "reopened_count?", a.confirmed_at is not null as "is_confirmed!"
          from (select a.id, a.ctid as place
                from reconciler.manual_actions a
                where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
@@ -458,6 +464,7 @@ pub async fn lock_actions(
                 username: row.member_username,
                 entitlements: row.entitlements.unwrap_or_default().into_iter().collect(),
             },
+            is_confirmed: row.is_confirmed,
             snapshots: row.snapshots.unwrap_or(0),
             reopened: row.reopened_count.unwrap_or(0),
         });
@@ -507,6 +514,43 @@ pub async fn is_reconnect_locked(
     )
     .fetch_one(connection)
     .await?)
+}
+
+/// When the next word may close its action, where the app cannot be read: it is as old as that, and confirmed where a second
+/// person is asked for. Those that wait for that person have no such time.
+pub async fn next_attestation(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    attest_after: Duration,
+) -> Result<Attestations, StoreError> {
+    let row = sqlx::query!(
+        r#"-- next_attestation
+        select extract(epoch from min(done_at) filter (where confirmed_at is not null or not $4)
+                                  + $3 - clock_timestamp())::float8 as seconds,
+               count(*) filter (where confirmed_at is null and $4) > 0 as "any_unconfirmed!"
+        from reconciler.manual_actions
+        where workspace_id = $1 and integration_id = $2 and status = 'done' and operation <> 'reconnect'"#,
+        sync.workspace,
+        sync.integration,
+        interval(attest_after),
+        sync.four_eyes,
+    )
+    .fetch_one(connection)
+    .await?;
+    let next = row.seconds.map(|seconds| seconds.max(MIN_ATTEST_PAUSE.as_secs_f64()));
+    Ok(Attestations {
+        next: next.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        any_unconfirmed: row.any_unconfirmed,
+    })
+}
+
+/// The words of an app that cannot be read and that have closed nothing yet.
+#[derive(Debug)]
+pub struct Attestations {
+    /// The time until the next of them may.
+    pub next: Option<Duration>,
+    /// Whether one waits for a second person.
+    pub any_unconfirmed: bool,
 }
 
 /// A verdict to write, and the status it leads to.
@@ -575,19 +619,21 @@ pub async fn request(
     Ok(())
 }
 
-/// Asks for a snapshot of an integration now. False if a person has the request that is there locked: ask again later.
-pub async fn request_now(
+/// Asks for a snapshot of an integration, now where no time is given. False if a person has the request that is there locked: ask again later.
+pub async fn request_at(
     connection: &mut PgConnection,
     workspace: &str,
     integration: &str,
     cause: &str,
+    due_at: Option<DateTime<Utc>>,
 ) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
-        r#"-- request_sync_now
-        select reconciler.request_sync($1, $2, clock_timestamp(), $3) as "is_there!""#,
+        r#"-- request_sync_at
+        select reconciler.request_sync($1, $2, coalesce($4, clock_timestamp()), $3) as "is_there!""#,
         workspace,
         integration,
         cause,
+        due_at,
     )
     .fetch_one(connection)
     .await?)

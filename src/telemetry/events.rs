@@ -135,6 +135,8 @@ events! {
         ["workspace.id, integration.id"], "Nothing.";
     TASK_SET_ASIDE = "task.set_aside" WARN, "A row of automation_tasks cannot be worked on: a value that nothing can read, or that the database refuses. It is tried again after `wait_s`; all others go on.",
         ["task.id, error, wait_s"], "Read the error and the row: `select * from reconciler.automation_tasks where id = …`. Correct the row, or ask the backend for another.";
+    TASK_HELD = "task.held" WARN, "Rows of automation_tasks say another kind or application than their integration has, which stays as it was first seen. They are neither ordered nor tried, and looked at again every few minutes. `task.id` is the first of `tasks`; `task_places` shows all.",
+        ["task.id, workspace.id, integration.id, differs, tasks"], "Where the row is wrong: `cerby-reconciler tasks cancel ID`. Where the integration is: `cerby-reconciler integrations set ID --kind … --application …`.";
     NUDGE_SET_ASIDE = "nudge.set_aside" WARN, "What a person did cannot be taken up: the database refuses what follows from it. It is tried again after `wait_s`; all others go on.",
         ["nudge.id, error, wait_s"], "Read the error and the row: `select * from reconciler.nudges where id = …` as the owner of the schema.";
     SYNC_SET_ASIDE = "sync.set_aside" WARN, "A row of syncs cannot be worked on: a value that nothing can read. It is tried again after `wait_s`; all others go on.",

@@ -39,7 +39,7 @@ const OF_OPERATORS: [Culprit; 10] = [
     culprit(
         OPERATOR,
         "changes all actions of an app",
-        "update reconciler.manual_actions set note = 'x', assignee = 'me'
+        "update reconciler.manual_actions set note = 'x', status = 'in_progress'
          where workspace_id = 'acme' and integration_id = 'desk' and status = 'open'",
     ),
     culprit(

@@ -29,11 +29,21 @@ const ODD: [(&str, &str, bool); 6] = [
 ];
 
 async fn insert_odd(ground: &Ground, integration: &str, n: usize, columns: &str) -> i64 {
+    insert_of(ground, integration, "asana_tenant", n, columns).await
+}
+
+async fn insert_of(
+    ground: &Ground,
+    integration: &str,
+    application: &str,
+    n: usize,
+    columns: &str,
+) -> i64 {
     let insert = format!(
         "insert into reconciler.automation_tasks
              (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application,
               member_id, member_email, operation, entitlements, trigger, requested_at)
-         values ('{HERE}', 'odd-{n}-{integration}', 'job', '{integration}', 'app', 'Odd', 'asana_tenant', 'odd{n}',
+         values ('{HERE}', 'odd-{n}-{integration}', 'job', '{integration}', 'app', 'Odd', '{application}', 'odd{n}',
                  'odd{n}@example.com', {columns})
          returning id"
     );
@@ -57,6 +67,11 @@ async fn an_odd_row_is_set_aside_alone_and_a_warning_names_it(pool: PgPool) {
             }
         }
     }
+    let removal = "'remove', '{}', 'manual', now()";
+    let misfit = insert_of(&ground, BY_HAND, "another_tenant", ODD.len(), removal).await;
+    ground.round().await.assert_like(&undisturbed, "another application");
+    eventually("it is held", async || ground.replica.has_said("task.held", "task.id", misfit))
+        .await;
     assert_eq!(ground.said("worker.panicked"), 0, "{}", ground.replica.log());
     ground.leave().await;
 }

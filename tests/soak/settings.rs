@@ -37,6 +37,7 @@ pub(super) const CONFIGURATION: &[(&str, &str)] = &[
     ("BACKEND__SILENT_MAX_S", "1"),
     ("JOB__WITHIN_S", "2"),
     ("RETRY__SETTLE_S", "2"),
+    ("MANUAL_ACTION__ATTEST_AFTER_S", "1"),
     ("SYNC__REREADS_S", "1,1,2"),
     ("SYNC__RETRY_FIRST_S", "1"),
     ("SYNC__RETRY_MAX_S", "1"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cerby_reconciler::backend::Client;
-use cerby_reconciler::config::Config;
+use cerby_reconciler::config::{Config, ManualAction};
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
 use cerby_reconciler::simulator::{Author, Settings, Simulator};
 use cerby_reconciler::worker::Stage;
@@ -64,6 +64,7 @@ pub(crate) struct Process {
     /// A pool that no wire breaks, for looking on.
     spectator: PgPool,
     policy: intake::Policy,
+    actions: ManualAction,
     tasks: Arc<RetryStage>,
     syncs: Arc<SyncStage>,
 }
@@ -77,13 +78,14 @@ impl Process {
         let syncs = SyncStage::new(config, pool.clone(), client.clone());
         line.arm(None);
         let (policy, spectator) = (intake::Policy::new(config), ground.pool.clone());
-        Self { line, pool, spectator, policy, tasks, syncs }
+        let actions = config.manual_action.clone();
+        Self { line, pool, spectator, policy, actions, tasks, syncs }
     }
 
     /// What its loops do once, as far as there is something to do. What fails is left to the next time.
     async fn round(&self, due: Due) {
         if due.arrivals {
-            let _ = nudges::take_up_some(&self.pool).await;
+            let _ = nudges::take_up_some(&self.pool, &self.actions).await;
             let _ = intake::order_arrivals(&self.pool, &self.policy, 500).await;
         }
         if due.tasks {

@@ -122,6 +122,7 @@ pub(crate) fn config(database_url: &str, base_url: String, api_key: String) -> C
         ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
         // Rounds follow one another faster than a backend is asked again that did not answer.
         ("RECONCILER__BACKEND__SILENT_MAX_S", "0.01".to_owned()),
+        ("RECONCILER__MANUAL_ACTION__ATTEST_AFTER_S", "0".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
     let mut config = Config::from_sources(None, Some(variables)).unwrap();
@@ -228,7 +229,8 @@ impl World {
 
     /// Takes up what people did.
     pub(crate) async fn take_up(&self) {
-        while nudges::take_up_some(&self.pool.clone().into()).await.unwrap() > 0 {}
+        let (pool, policy) = (self.pool.clone().into(), &self.config.manual_action);
+        while nudges::take_up_some(&pool, policy).await.unwrap() > 0 {}
     }
 
     pub(crate) async fn upkeep(&self) {
