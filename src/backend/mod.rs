@@ -203,6 +203,22 @@ pub enum Gap {
     UnreadableMember,
 }
 
+impl Gap {
+    /// What the list lacks, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RepeatedMember => "somebody is listed twice",
+            Self::EndlessPages => "it has more pages than are read",
+            Self::TotalDiffers => "its total is another number",
+            Self::NoTotal => "it has no total",
+            Self::TotalChanged => "its total changed while it was read",
+            Self::Empty => "it shows nobody at all",
+            Self::Shrunk => "it shows fewer people than before",
+            Self::UnreadableMember => "it has an entry that cannot be read",
+        }
+    }
+}
+
 /// What a check for updates found that Cerby does not know yet.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UpdateReport {

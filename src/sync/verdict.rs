@@ -79,7 +79,7 @@ impl<'a> Sightings<'a> {
             false => Sighting::Present(matching.into_iter().copied().collect()),
             true if self.snapshot.is_complete() => Sighting::Absent,
             true => Sighting::Unclear(format!(
-                "Not found in an incomplete snapshot ({})",
+                "Not found, in a list that proves no absence: {}",
                 gaps(self.snapshot)
             )),
         }
@@ -135,9 +135,10 @@ fn of_entry(wanted: &Wanted, seen: Option<&SeenMember>, last_snapshot: bool) -> 
 }
 
 fn gaps(snapshot: &Snapshot) -> String {
-    let mut names: Vec<_> = snapshot.gaps.iter().map(|gap| format!("{gap:?}")).collect();
-    names.dedup();
-    names.join(", ")
+    let mut words: Vec<_> = snapshot.gaps.iter().map(|gap| gap.words()).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.join(", ")
 }
 
 #[cfg(test)]
