@@ -126,6 +126,7 @@ fn another(key: &str, value: &Value) -> (String, Value) {
     match (key, value) {
         ("http.listen", _) => ("127.0.0.1:9999".to_owned(), json!("127.0.0.1:9999")),
         ("telemetry.format", _) => ("json".to_owned(), json!("json")),
+        ("job.within_s", _) => ("900".to_owned(), json!(900.0)),
         ("backend.page_size", _) => ("7".to_owned(), json!(7.0)),
         ("guard.administrator_roles", _) => ("BOSS, CHIEF".to_owned(), json!(["BOSS", "CHIEF"])),
         (_, Value::Array(_)) => ("60,3600".to_owned(), json!([60, 3600])),

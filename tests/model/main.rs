@@ -11,14 +11,13 @@ use state::{LeftOut, Request, Runs, Stands, State, Worker};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use steps::Step;
 
-/// Snapshots of one history.
-const SNAPSHOTS: u8 = 2;
-
-/// Jobs that we start in one history.
-const JOBS: usize = 4;
-
+/// The histories that begin in one of these ways, up to a length.
 struct OneMember {
     starts: Vec<State>,
+    /// Snapshots of one history.
+    snapshots: u8,
+    /// Jobs that we start in one history.
+    jobs: usize,
 }
 
 impl Model for OneMember {
@@ -41,7 +40,7 @@ impl Model for OneMember {
         of_workers(state, steps);
         of_jobs(state, steps);
         of_people(state, steps);
-        of_syncs(state, steps);
+        of_syncs(state, self.snapshots, steps);
     }
 
     fn next_state(&self, before: &State, step: Step) -> Option<State> {
@@ -50,7 +49,7 @@ impl Model for OneMember {
             state.troubles -= 1;
         }
         take(&mut state, step);
-        (state != *before && state.jobs.len() <= JOBS).then_some(state)
+        (state != *before && state.jobs.len() <= self.jobs).then_some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -153,11 +152,11 @@ fn of_people(state: &State, steps: &mut Vec<Step>) {
     steps.push(Step::PersonDismisses);
 }
 
-fn of_syncs(state: &State, steps: &mut Vec<Step>) {
+fn of_syncs(state: &State, most: u8, steps: &mut Vec<Step>) {
     let is_asked_for =
         state.action.is_some_and(|action| action.done_at.is_some()) || state.watch.is_some();
     match state.sync {
-        None if is_asked_for && state.snapshots < SNAPSHOTS => steps.push(Step::SyncStarts),
+        None if is_asked_for && state.snapshots < most => steps.push(Step::SyncStarts),
         None => {}
         Some(sync) if sync.read.is_none() => {
             steps.push(Step::SyncReads { is_cut: false });
@@ -279,21 +278,21 @@ fn starts(requests: usize, troubles: u8) -> Vec<State> {
 }
 
 /// Looks at every state that can be reached, and says how many there are.
-fn check(starts: Vec<State>) {
-    let begun = starts.len();
-    let checker = OneMember { starts }.checker().threads(2).spawn_bfs().join();
+fn check(model: OneMember) {
+    let begun = model.starts.len();
+    let checker = model.checker().threads(2).spawn_bfs().join();
     println!("{} states of {begun} beginnings", checker.unique_state_count());
     checker.assert_properties();
 }
 
 #[test]
 fn no_order_of_events_of_two_requests_with_a_trouble_breaks_a_rule() {
-    check(starts(2, 1));
+    check(OneMember { starts: starts(2, 1), snapshots: 2, jobs: 4 });
 }
 
 #[test]
 fn no_order_of_events_of_three_requests_breaks_a_rule() {
-    check(starts(3, 0));
+    check(OneMember { starts: starts(3, 0), snapshots: 1, jobs: 3 });
 }
 
 /// Where a rule is left out, the property that it keeps is seen to fail.
@@ -310,8 +309,9 @@ fn each_property_fails_where_its_rule_is_left_out() {
     for (left_out, property) in table {
         let starts =
             starts(2, 1).into_iter().map(|state| State { left_out: Some(left_out), ..state });
-        let model = OneMember { starts: starts.collect() };
-        let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyOf([property].into()));
+        let model = OneMember { starts: starts.collect(), snapshots: 2, jobs: 4 };
+        let checker =
+            model.checker().threads(2).finish_when(HasDiscoveries::AnyOf([property].into()));
         let checker = checker.spawn_bfs().join();
         assert!(checker.discovery(property).is_some(), "{left_out:?} breaks nothing");
     }
