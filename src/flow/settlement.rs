@@ -219,6 +219,18 @@ pub(super) fn say_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
     }
 }
 
+/// Said again with each further try: pauses are long by then.
+pub(super) fn say_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
+    emit!(
+        INTEGRATION_UNVERIFIABLE,
+        workspace.id = sync.workspace,
+        integration.id = sync.integration,
+        waited_s = waited.as_secs(),
+        cause = why,
+        "Its sync waits for the backend"
+    );
+}
+
 pub(super) const LOGIN_WORKS: &str = "the app was read with the stored login";
 
 /// Judges the action that asks to fix the login, if there is one: a job that read the app proves the login, and one

@@ -7,7 +7,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use super::settlement::{LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, settle};
+use super::settlement::{
+    LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, say_long_wait, settle,
+};
 use super::{Recorded, not_recorded};
 use crate::backend::{Client, Opening, Scope};
 use crate::config::{self, Config};
@@ -296,18 +298,6 @@ async fn again(
         say_again(sync, failures, after, why);
     }
     Ok(recorded)
-}
-
-/// Said again with each further try: pauses are long by then.
-fn say_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
-    emit!(
-        INTEGRATION_UNVERIFIABLE,
-        workspace.id = sync.workspace,
-        integration.id = sync.integration,
-        waited_s = waited.as_secs(),
-        cause = why,
-        "Its sync waits for the backend"
-    );
 }
 
 /// The backend is well, and the snapshot itself takes the time that a pause would: nobody waits for longer. An app that

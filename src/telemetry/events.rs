@@ -59,7 +59,7 @@ events! {
         [""], "Nothing.";
     BACKEND_REFUSES_KEY = "backend.refuses_key" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. The tasks wait and use no attempt. Logged once for an integration until the backend answers about it again.",
         ["workspace.id, integration.id, status, host"], "Renew the key and restart, or give its user the owner role of the integration.";
-    BACKEND_SILENT = "backend.silent" ERROR, "Request after request gets no usable answer: none at all, a status of 5xx, a page that is not the backend's, or a refusal of the key. It is about the app in `integration.id`, or about the whole workspace if none is named. Its tasks and syncs rest and use no attempt; one of them asks now and then. Logged when it begins, and every `backend.remind_s` while it goes on.",
+    BACKEND_SILENT = "backend.silent" ERROR, "Request after request gets no usable answer: none at all, a status of 5xx, a page that is not the backend's, or a refusal of the key. It is about the app in `integration.id`, or about the whole workspace if none is named. Its tasks and syncs rest and use no attempt; one of them asks now and then. Logged by one replica of the fleet, when it begins and every `backend.remind_s` while it goes on.",
         ["workspace.id, integration.id, unanswered, status, host, cause, silent_s"], "Read status, host and cause. A login page or a 404: look at `backend.base_url` and `backend.paths`. 401 or 403: at the key. Else at the backend and at the network to it. Nothing is lost meanwhile.";
     BACKEND_ANSWERS = "backend.answers" INFO, "The backend answers for the workspace or the app again. What rested goes on little by little.",
         ["workspace.id, integration.id, silent_s"], "Nothing.";

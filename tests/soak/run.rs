@@ -108,6 +108,7 @@ impl Run {
         let mut checked = Instant::now();
         let mut said = Instant::now();
         let mut calm_since = None;
+        let mut least = i64::MAX;
         loop {
             while let Some(ended) = storm.try_join_next() {
                 ended.unwrap();
@@ -118,9 +119,14 @@ impl Run {
                 println!("soak: {}", summary::line(&self.world).await);
             }
             if storm.is_empty() {
+                let left = summary::unfinished(&self.world).await;
+                // A flood takes a busy machine a while: the calm is over when nothing ends any more.
+                if left.is_some_and(|left| left < least) {
+                    least = left.unwrap_or(least);
+                    calm_since = None;
+                }
                 let calm = calm_since.get_or_insert_with(Instant::now).elapsed();
-                if calm > self.settings.calm() || summary::unfinished(&self.world).await == Some(0)
-                {
+                if calm > self.settings.calm() || left == Some(0) {
                     return self.last_look().await;
                 }
             }

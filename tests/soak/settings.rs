@@ -60,7 +60,7 @@ impl Settings {
         Duration::from_secs(self.seconds).mul_f64(if self.seconds < 60 { 0.45 } else { 0.9 })
     }
 
-    /// How long calming down may take before what is unfinished counts as lost.
+    /// How long nothing may end while everything calms down before what is unfinished counts as lost.
     pub(super) fn calm(&self) -> Duration {
         Duration::from_secs(90)
     }

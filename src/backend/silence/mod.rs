@@ -14,15 +14,17 @@ use std::time::{Duration, Instant};
 
 use super::BackendError;
 use crate::emit;
-use crate::membership::MemberKey;
 use crate::telemetry::chain;
+
+mod request;
+mod rest;
+
+use request::Streak;
+pub(super) use request::{About, Ended, Subject};
+use rest::{Line, Rest};
 
 /// Workspaces and apps whose rest ends, probed in one round at most.
 const PROBES_AT_ONCE: usize = 4;
-
-mod rest;
-
-use rest::{Line, Rest};
 
 /// A workspace, or one of its apps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,90 +52,6 @@ pub struct Opening {
     pub scope: Scope,
     /// Steps that may begin.
     pub room: u32,
-}
-
-/// What a request is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About<'a> {
-    /// One member of an app.
-    Row(&'a str),
-    /// A change of one member: an app may answer every look and no change.
-    Change(&'a str),
-    /// The app itself, or all of its members.
-    App,
-    /// Whether the app is known at all: an answer says nothing of what else works there.
-    Existence,
-    /// A job, which is asked for without its app.
-    Job(&'a str),
-}
-
-/// Whose request it is, and what it is about.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
-    pub(super) workspace: &'a str,
-    pub(super) integration: Option<&'a str>,
-    pub(super) about: About<'a>,
-}
-
-impl<'a> Subject<'a> {
-    pub(super) fn app(workspace: &'a str, integration: &'a str) -> Self {
-        Self { workspace, integration: Some(integration), about: About::App }
-    }
-
-    pub(super) fn existence(workspace: &'a str, integration: &'a str) -> Self {
-        Self { about: About::Existence, ..Self::app(workspace, integration) }
-    }
-
-    pub(super) fn member(key: &'a MemberKey) -> Self {
-        Self { about: About::Row(&key.member), ..Self::app(&key.workspace, &key.integration) }
-    }
-
-    pub(super) fn change(key: &'a MemberKey) -> Self {
-        Self { about: About::Change(&key.member), ..Self::app(&key.workspace, &key.integration) }
-    }
-
-    pub(super) fn job(workspace: &'a str, job: &'a str) -> Self {
-        Self { workspace, integration: None, about: About::Job(job) }
-    }
-}
-
-/// A request that ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ended<'a> {
-    pub(super) of: Subject<'a>,
-    pub(super) host: &'a str,
-    /// The status of the answer, if one came.
-    pub(super) status: Option<u16>,
-    pub(super) error: Option<&'a BackendError>,
-}
-
-/// Requests in a row without a usable answer.
-#[derive(Debug, Default)]
-struct Streak {
-    count: u32,
-    /// Rows that they were about, as far as it matters how many.
-    rows: BTreeSet<String>,
-    /// Whether one was about more than a row.
-    is_of_all: bool,
-}
-
-impl Streak {
-    fn add(&mut self, about: About<'_>, after: u32) {
-        self.count = self.count.saturating_add(1);
-        match about {
-            About::Row(row) | About::Change(row) | About::Job(row) => {
-                if self.rows.len() < after as usize {
-                    self.rows.insert(row.to_owned());
-                }
-            }
-            About::App | About::Existence => self.is_of_all = true,
-        }
-    }
-
-    /// Whether it is long, and about more than a few rows.
-    fn is_silence(&self, after: u32) -> bool {
-        self.count >= after && (self.is_of_all || self.rows.len() >= after as usize)
-    }
 }
 
 #[derive(Debug, Default)]

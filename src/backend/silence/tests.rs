@@ -236,3 +236,30 @@ fn an_app_rests_by_itself_and_its_workspace_goes_on() {
     assert!(!silences.pauses("acme", "y", Instant::now()));
     assert!(!silences.pauses("globex", "x", Instant::now()));
 }
+
+#[test]
+fn what_another_replica_probes_rests_until_the_other_says_that_it_is_over() {
+    let (silences, now) = (silences(), Instant::now());
+    let app = Scope { workspace: "acme".to_owned(), integration: Some("x".to_owned()) };
+    let keys = |scopes: Vec<Scope>| scopes.iter().map(Scope::key).collect::<Vec<_>>();
+    let of_another = HashSet::from([app.clone()]);
+    silences.go_by(&[], of_another.clone(), now);
+    assert_eq!(keys(silences.resting()), ["acme/x"]);
+    assert!(silences.pauses("acme", "x", now) && !silences.pauses("acme", "y", now));
+    // What was on its way ends without an answer too, and is not this replica's to probe.
+    for row in ["a", "b", "c", "d", "e"] {
+        silences.note(&ended(subject("x", About::Row(row)), Some(&BROKEN)), now);
+    }
+    assert_eq!(keys(silences.found()), ["acme/x"]);
+    silences.go_by(&[], of_another, now);
+    assert_eq!((silences.found().len(), silences.openings(now + MINUTE).len()), (0, 0));
+
+    silences.go_by(&[], HashSet::new(), now);
+    let room = || silences.openings(now).first().map(|opening| opening.room);
+    assert_eq!((room(), silences.found().len()), (Some(1), 0), "one goes first");
+    silences.let_through(&app, 1, now);
+    silences.note(&ended(subject("x", About::Row("a")), None), now);
+    assert_eq!(room(), Some(2), "and the rest follows on a slope");
+    silences.go_by(std::slice::from_ref(&app), HashSet::new(), now);
+    assert!(!silences.pauses("acme", "x", now));
+}
