@@ -24,18 +24,19 @@ $$;
 
 create schema if not exists reconciler;
 
--- Who acts. The daemon names its actor per transaction; everyone else is who they logged in as,
--- so that nobody can write under another name. In plpgsql, which a session plans once: every line of the trail asks.
+-- Who acts. The daemon names its actor per transaction, itself or somebody at the command line; everyone else is who they
+-- logged in as, so that nobody can write under the name of another login. Without a search path of its own, so that it is
+-- inlined: every line of the trail asks.
 create function reconciler.current_actor() returns text
-    language plpgsql stable set search_path = pg_catalog, pg_temp as
+    language sql stable as
 $$
-begin
-    return case
-        when pg_has_role(session_user, 'reconciler_daemon', 'member')
-            then coalesce(nullif(current_setting('reconciler.actor', true), ''), session_user::text)
-        else session_user::text
-    end;
-end
+    select case
+        when not pg_catalog.pg_has_role(session_user, 'reconciler_daemon', 'member') then session_user::text
+        when pg_catalog.current_setting('reconciler.actor', true) = 'daemon' then 'daemon'
+        else coalesce('cli:' || pg_catalog.regexp_replace(
+                          nullif(pg_catalog.current_setting('reconciler.actor', true), ''), '^cli:', ''),
+                      session_user::text)
+    end
 $$;
 
 -- A time as sentences for people say it.
@@ -63,8 +64,8 @@ create table reconciler.events (
     subject_id   text collate "C" not null,
     detail       jsonb       not null default '{}',
     primary key (id, workspace_id),
-    constraint subject_is_task_action_sync_or_integration
-        check (subject in ('task', 'action', 'sync', 'integration')),
+    constraint subject_is_task_action_sync_integration_or_workspace
+        check (subject in ('task', 'action', 'sync', 'integration', 'workspace')),
     constraint detail_is_an_object check (jsonb_typeof(detail) = 'object')
 );
 
@@ -88,23 +89,79 @@ create trigger events_are_never_changed
     before update or truncate on reconciler.events
     for each statement execute function reconciler.refuse_rewriting_history();
 
--- Retention is the one way out of the trail, and it cannot reach what is recent.
-create function reconciler.delete_old_events(p_older_than interval, p_limit integer) returns bigint
+-- Deleting is retention's alone, also for the owner of the tables: its functions say so for as long as they run.
+create function reconciler.refuse_deletion() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if coalesce(current_setting('reconciler.retention', true), '') <> 'on' then
+        raise exception 'rows of % are deleted by retention only', tg_table_name
+            using errcode = 'insufficient_privilege';
+    end if;
+    return null;
+end
+$$;
+
+create trigger events_are_deleted_by_retention_only
+    before delete on reconciler.events
+    for each statement execute function reconciler.refuse_deletion();
+
+-- Whoever deletes rows with an id: the trail says which. Once for each statement and workspace.
+create function reconciler.record_deletions() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
+begin
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    select 'workspace.rows_deleted', workspace_id, 'workspace', workspace_id,
+           jsonb_build_object('table', tg_table_name, 'rows', count(*), 'ids', jsonb_agg(id order by id))
+    from old_rows group by workspace_id;
+    return null;
+end
+$$;
+
+-- The same of members, who have no id: how many of which integration.
+create function reconciler.record_forgotten_members() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    select 'workspace.rows_deleted', workspace_id, 'workspace', workspace_id,
+           jsonb_build_object('table', tg_table_name, 'rows', sum(rows), 'integrations',
+                              jsonb_object_agg(integration_id, rows))
+    from (select workspace_id, integration_id, count(*) as rows from old_rows
+          group by workspace_id, integration_id) gone
+    group by workspace_id;
+    return null;
+end
+$$;
+
+-- Retention is the one way out of the trail, it cannot reach what is recent, and it says what it deleted. That it deleted
+-- lines which only said so is not said again.
+create function reconciler.delete_old_events(p_older_than interval, p_limit integer) returns bigint
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set reconciler.retention = 'on' as
+$$
 declare
-    deleted bigint;
+    v_deleted bigint;
 begin
     if p_older_than < interval '30 days' then
         raise exception 'events are kept for at least 30 days, not %', p_older_than
             using errcode = 'check_violation';
     end if;
     -- The lowest ids are the oldest lines: nothing else is read, however long the trail is.
-    delete from reconciler.events e
-    using (select ctid as place, at from reconciler.events order by id limit p_limit) lowest
-    where e.ctid = lowest.place and lowest.at < clock_timestamp() - p_older_than;
-    get diagnostics deleted = row_count;
-    return deleted;
+    with gone as (
+        delete from reconciler.events e
+        using (select ctid as place, at from reconciler.events order by id limit p_limit) lowest
+        where e.ctid = lowest.place and lowest.at < clock_timestamp() - p_older_than
+        returning e.id, e.workspace_id, e.what, e.at
+    ), told as (
+        insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+        select 'workspace.rows_deleted', workspace_id, 'workspace', workspace_id,
+               jsonb_build_object('table', 'events', 'rows', count(*), 'from_id', min(id), 'to_id', max(id),
+                                  'from', min(at), 'to', max(at))
+        from gone where what <> 'workspace.rows_deleted' group by workspace_id
+    )
+    select count(*) into v_deleted from gone;
+    return v_deleted;
 end
 $$;
 

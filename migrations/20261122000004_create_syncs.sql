@@ -24,6 +24,7 @@ create table reconciler.syncs (
     finished_at       timestamptz,
     finished_reason   text,
     unexpected_removals integer,
+    is_reduced        boolean     not null default false,
     lease_token       bigint      not null default 0,
     lease_until       timestamptz,
     unreleased_claims integer     not null default 0,
@@ -45,6 +46,8 @@ comment on column reconciler.syncs.report is
     'What was found: update (the app''s own report), snapshot (proof of completeness, hash), counts by class, differences.';
 comment on column reconciler.syncs.former is
     'Jobs and reports of unknown age that were there before: what follows them is younger than this sync.';
+comment on column reconciler.syncs.is_reduced is
+    'Whether the report holds no more than what verdicts rest on: counts, and the proof of the snapshot with its hash.';
 comment on column reconciler.syncs.held_until is 'Until when a person can decide; then the app is read anew.';
 comment on table reconciler.syncs is
     'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
@@ -58,7 +61,8 @@ create unique index one_active_sync_per_integration
     where state in ('started', 'report_ready', 'held', 'applying');
 create index unfinished_syncs_by_due_time
     on reconciler.syncs (next_step_at) where state in ('requested', 'started', 'report_ready', 'applying');
-create index finished_syncs_by_time on reconciler.syncs (finished_at) where finished_at is not null;
+create index whole_syncs_by_time on reconciler.syncs (finished_at) where finished_at is not null and not is_reduced;
+create index reduced_syncs_by_time on reconciler.syncs (finished_at) where is_reduced;
 -- Integrations are never null; said here, it keeps whoever looks for one sync out of this index.
 create index syncs_of_an_integration
     on reconciler.syncs (workspace_id, integration_id, started_at) where integration_id is not null;
@@ -168,6 +172,11 @@ begin
     return null;
 end
 $$;
+
+create trigger deleted_syncs_are_recorded
+    after delete on reconciler.syncs
+    referencing old table as old_rows
+    for each statement execute function reconciler.record_deletions();
 
 create trigger sync_requests_are_recorded
     after insert on reconciler.syncs

@@ -19,6 +19,7 @@ create table reconciler.manual_actions (
     failure_screenshot_url text,
     attempts               integer     not null default 0,
     instructions           text        not null,
+    shown                  jsonb       not null default '{}',
     due_at                 timestamptz not null,
     opened_at              timestamptz not null default clock_timestamp(),
     reminded_at            timestamptz,
@@ -38,6 +39,7 @@ create table reconciler.manual_actions (
     closed_at              timestamptz,
     task_id                bigint      not null,
     sync_id                bigint,
+    snapshot_hash          text,
     -- Until when the time that the integration was not active is in due_at.
     put_off_until          timestamptz not null default '-infinity',
     primary key (id, workspace_id),
@@ -61,6 +63,9 @@ comment on table reconciler.manual_actions is
     'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
 comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
+comment on column reconciler.manual_actions.snapshot_hash is 'The hash of that snapshot, as the report of the sync has it.';
+comment on column reconciler.manual_actions.shown is
+    'What the trail keeps of the instructions: their template, its hash, and their text without the person.';
 comment on column reconciler.manual_actions.confirmed_by is
     'Who confirmed the word of another person, where the app cannot be read and the integration asks for that (four_eyes).';
 comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
@@ -213,6 +218,7 @@ begin
         new.verdict_at := null;
         new.snapshots := 0;
         new.sync_id := null;
+        new.snapshot_hash := null;
     end if;
     if new.status = 'in_progress' and new.assigned_at is not distinct from old.assigned_at then
         new.assignee := reconciler.current_actor();
@@ -266,6 +272,7 @@ create function reconciler.number_instructions() returns trigger
 $$
 begin
     new.instructions := replace(new.instructions, '{action}', new.id::text);
+    new.shown := replace(new.shown::text, '{action}', new.id::text)::jsonb;
     return new;
 end
 $$;
@@ -273,6 +280,26 @@ $$;
 create trigger instructions_name_the_action
     before insert on reconciler.manual_actions
     for each row execute function reconciler.number_instructions();
+
+-- What an action says of the member, the app and the work is what the person was shown.
+create function reconciler.refuse_rewriting_action() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    raise exception 'what manual action % says and about whom cannot be changed', old.id
+        using errcode = 'insufficient_privilege';
+end
+$$;
+
+create trigger what_actions_say_stays
+    before update of id, operation, workspace_id, integration_id, integration_name, integration_kind, application,
+                     member_id, member_email, member_username, member_name, entitlements, trigger, reason, failure_code,
+                     failure_message, failure_screenshot_url, attempts, instructions, shown, opened_at, task_id
+    on reconciler.manual_actions
+    for each row execute function reconciler.refuse_rewriting_action();
+create trigger actions_are_deleted_by_retention_only
+    before delete or truncate on reconciler.manual_actions
+    for each statement execute function reconciler.refuse_deletion();
 
 -- In the order of their names.
 create trigger a_notes_are_dated
@@ -295,11 +322,13 @@ create function reconciler.record_opened_actions() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
-    insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-    select actor.name, 'action.opened', n.workspace_id, 'action', n.id::text,
-           jsonb_strip_nulls(jsonb_build_object('task_id', n.task_id, 'operation', n.operation, 'to', n.status,
-                                                'reason', n.reason))
-    from (select reconciler.current_actor() as name offset 0) actor, new_rows n;
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    select 'action.opened', n.workspace_id, 'action', n.id::text,
+           jsonb_strip_nulls(jsonb_build_object(
+               'task_id', n.task_id, 'operation', n.operation, 'to', n.status, 'reason', n.reason, 'due_at', n.due_at,
+               'shown', n.shown || jsonb_build_object(
+                   'sha256', encode(sha256(convert_to(n.instructions, 'UTF8')), 'hex'))))
+    from new_rows n;
     return null;
 end
 $$;
@@ -314,17 +343,18 @@ create function reconciler.record_action_changes() returns trigger
     set search_path = pg_catalog, pg_temp set enable_hashjoin = on set plan_cache_mode = auto as
 $$
 begin
-    insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-    select actor.name,
-           'action.' || case when n.reopened_count > o.reopened_count then 'contradicted'
+    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+    select 'action.' || case when n.reopened_count > o.reopened_count then 'contradicted'
                              when o.status = 'done' and n.status in ('open', 'in_progress') then 'withdrawn'
                              when n.status = 'in_progress' and n.assigned_at is distinct from o.assigned_at
-                                 then case when reconciler.is_same_person(n.assignee, actor.name) then 'claimed'
+                                 then case when reconciler.is_same_person(n.assignee, reconciler.current_actor()) then 'claimed'
                                            else 'handed_over' end
                              when o.status = 'in_progress' and n.status = 'open' then 'released'
                              when o.status <> n.status then n.status
                              when n.confirmed_at is distinct from o.confirmed_at then 'confirmed'
                              when o.snapshots <> n.snapshots then 'judged'
+                             when o.due_at <> n.due_at then 'put_off'
+                             when n.reminded_at is distinct from o.reminded_at then 'overdue'
                              else 'noted' end,
            n.workspace_id, 'action', n.id::text,
            jsonb_strip_nulls(jsonb_build_object(
@@ -335,12 +365,15 @@ begin
                'done_at', case when n.closed_at is null then coalesce(n.done_at, o.done_at) else n.done_at end,
                'confirmed_by', n.confirmed_by,
                'verdict', n.verdict, 'observed', case when n.verdict is not null then n.observed end,
-               'sync_id', case when n.verdict is not null then n.sync_id end))
-    from (select reconciler.current_actor() as name offset 0) actor,
-         new_rows n join old_rows o using (id, workspace_id)
+               'sync_id', case when n.verdict is not null then n.sync_id end,
+               'snapshot_hash', case when n.verdict is not null then n.snapshot_hash end,
+               'due_at', case when n.due_at <> o.due_at or n.reminded_at is distinct from o.reminded_at then n.due_at end,
+               'due_before', nullif(o.due_at, n.due_at)))
+    from new_rows n join old_rows o using (id, workspace_id)
     where o.status <> n.status or o.assignee is distinct from n.assignee or o.note_at is distinct from n.note_at
        or o.verdict is distinct from n.verdict or o.snapshots <> n.snapshots
-       or o.confirmed_at is distinct from n.confirmed_at;
+       or o.confirmed_at is distinct from n.confirmed_at
+       or o.due_at <> n.due_at or o.reminded_at is distinct from n.reminded_at;
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     select n.workspace_id, n.integration_id, case when n.closed_at is null then 'done' else 'ended' end, n.id
     from new_rows n join old_rows o using (id, workspace_id)
@@ -358,100 +391,10 @@ create trigger action_changes_are_recorded
     referencing old table as old_rows new table as new_rows
     for each statement execute function reconciler.record_action_changes();
 
--- A person takes up an action: an open one, or with a reason one that a colleague works on.
-create function reconciler.claim_action(p_action_id bigint, p_take_over_note text default null) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-declare
-    v_actor text := reconciler.current_actor();
-    a reconciler.manual_actions;
-begin
-    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
-    if not found then
-        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
-    end if;
-    if a.status not in ('open', 'in_progress') then
-        raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'check_violation';
-    end if;
-    if a.status = 'in_progress' and btrim(coalesce(p_take_over_note, '')) <> ''
-       and not reconciler.is_same_person(a.assignee, v_actor) then
-        update reconciler.manual_actions b
-        set assignee = v_actor, assigned_at = clock_timestamp(), note = p_take_over_note
-        where b.id = a.id and b.workspace_id = a.workspace_id;
-    else
-        update reconciler.manual_actions b set status = 'in_progress'
-        where b.id = a.id and b.workspace_id = a.workspace_id;
-    end if;
-end
-$$;
-
--- A person gives an action to a colleague: their own, or one that nobody works on.
-create function reconciler.hand_over_action(p_action_id bigint, p_assignee text, p_note text) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-declare
-    a reconciler.manual_actions;
-begin
-    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
-    if not found then
-        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
-    end if;
-    if a.status not in ('open', 'in_progress') then
-        raise exception 'manual action % is % and cannot be handed over', a.id, a.status
-            using errcode = 'check_violation';
-    end if;
-    if btrim(coalesce(p_assignee, '')) = '' or btrim(coalesce(p_note, '')) = '' then
-        raise exception 'to hand over manual action %, say to whom, and why in a note', a.id
-            using errcode = 'check_violation';
-    end if;
-    if a.status = 'in_progress' then
-        perform reconciler.refuse_foreign_claim(a);
-    end if;
-    update reconciler.manual_actions b
-    set status = 'in_progress', assignee = p_assignee, assigned_at = clock_timestamp(), note = p_note
-    where b.id = a.id and b.workspace_id = a.workspace_id;
-end
-$$;
-
--- A second person confirms the word of the first, where nothing else can. The daemon closes the action then.
-create function reconciler.confirm_action(p_action_id bigint) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-declare
-    v_actor text := reconciler.current_actor();
-    a reconciler.manual_actions;
-begin
-    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
-    if not found then
-        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
-    end if;
-    if a.status <> 'done' then
-        raise exception 'manual action % is %: only one that is marked done can be confirmed', a.id, a.status
-            using errcode = 'check_violation';
-    end if;
-    if not exists (select from reconciler.integration_settings s
-                   where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id and s.four_eyes) then
-        raise exception 'integration % asks for no second person', a.integration_id
-            using errcode = 'check_violation';
-    end if;
-    if reconciler.is_same_person(a.done_by, v_actor) then
-        raise exception 'manual action % was marked done by %: somebody else has to confirm it', a.id, a.done_by
-            using errcode = 'check_violation';
-    end if;
-    if a.confirmed_at is not null then
-        raise exception 'manual action % was confirmed by % at %', a.id, a.confirmed_by,
-                        reconciler.moment(a.confirmed_at)
-            using errcode = 'check_violation';
-    end if;
-    update reconciler.manual_actions b set confirmed_by = v_actor, confirmed_at = clock_timestamp()
-    where b.id = a.id and b.workspace_id = a.workspace_id;
-end
-$$;
-
 -- Retention is the one way to delete an action, and it says what it deleted. What is told of it in the trail stays: that
 -- names nobody.
 create function reconciler.delete_ended_actions(p_older_than interval, p_limit integer) returns bigint
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set reconciler.retention = 'on' as
 $$
 declare
     v_deleted bigint;

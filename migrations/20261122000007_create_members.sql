@@ -77,6 +77,11 @@ create table reconciler.members (
     constraint watch_operation_is_invite_or_remove check (watch_operation in ('invite', 'remove'))
 ) with (fillfactor = 50, vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);
 
+create trigger forgotten_members_are_recorded
+    after delete on reconciler.members
+    referencing old table as old_rows
+    for each statement execute function reconciler.record_forgotten_members();
+
 comment on table reconciler.members is
     'What should be true of a member of an integration, what was observed, and whose turn it is.';
 comment on column reconciler.members.trying_since is

@@ -55,9 +55,15 @@ grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges t
 grant select, insert, update, delete on reconciler.outages to reconciler_daemon;
 grant select, update on reconciler.exclusive_work to reconciler_daemon;
 grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
-grant insert, update on reconciler.manual_actions, reconciler.syncs, reconciler.returns to reconciler_daemon;
+grant insert, update on reconciler.syncs, reconciler.returns to reconciler_daemon;
+-- What an action says of the work and of the member stays, who did what and when is stamped.
+grant insert on reconciler.manual_actions to reconciler_daemon;
+grant update (status, note, assignee, verdict, verdict_at, observed, snapshots, sync_id, snapshot_hash, due_at,
+              reminded_at, put_off_until)
+    on reconciler.manual_actions to reconciler_daemon;
 grant delete on reconciler.syncs to reconciler_daemon;
-grant insert on reconciler.events to reconciler_daemon;
+-- Who and when are stamped: nobody gives them.
+grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_daemon;
 grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.request_sync(text, text, timestamptz, text),
                           reconciler.is_limited(reconciler.integration_settings, reconciler.integration_states,

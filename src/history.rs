@@ -30,10 +30,9 @@ pub async fn append(
     let details: Vec<_> = lines.iter().map(|line| line.detail.clone()).collect();
     sqlx::query!(
         "-- append_events
-         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-         select actor.name, l.what, l.workspace_id, 'task', l.task::text, l.detail
-         from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
-              unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[]) l (what, workspace_id, task, detail)",
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select l.what, l.workspace_id, 'task', l.task::text, l.detail
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[]) l (what, workspace_id, task, detail)",
         &whats,
         &workspaces,
         &tasks,

@@ -513,9 +513,12 @@ async fn deadlines_stand_still_while_the_integration_is_inactive(pool: PgPool) {
     world.drive().await;
     let action = world.action_of(task).await;
     for status in ["status = 'paused', status_reason = 'the app is down'", "status = 'active'"] {
-        let back = "update reconciler.manual_actions
-                    set opened_at = now() - interval '4 h', due_at = now() - interval '1 min'";
-        sqlx::query(back).execute(&world.pool).await.unwrap();
+        // When an action was opened is changed by nobody.
+        let back = "set session_replication_role = replica;
+                    update reconciler.manual_actions
+                    set opened_at = now() - interval '4 h', due_at = now() - interval '1 min';
+                    reset session_replication_role";
+        sqlx::raw_sql(back).execute(&world.pool).await.unwrap();
         let change = format!("update reconciler.integrations set {status}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&world.pool).await.unwrap();
         world.order().await;

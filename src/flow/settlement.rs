@@ -47,7 +47,8 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
 
     let sightings = &Sightings::new(snapshot);
     let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
-    let judging = judge_actions(stage, sync, started_at, |action| {
+    let hash = report["snapshot"]["hash"].as_str();
+    let judging = judge_actions(stage, sync, started_at, hash, |action| {
         let judgement = judge(&action.wanted, sightings, action.snapshots >= last);
         after_judgement(stage, action, judgement)
     });
@@ -127,6 +128,7 @@ pub(super) async fn judge_actions(
     stage: &SyncStage,
     sync: &ClaimedSync,
     started_at: DateTime<Utc>,
+    snapshot_hash: Option<&str>,
     judge: impl Fn(&ActionToJudge) -> Written,
 ) -> Result<Result<Option<Duration>, LeaseLost>, StoreError> {
     let mut next: Option<Duration> = None;
@@ -140,7 +142,7 @@ pub(super) async fn judge_actions(
         let Some(last) = chunk.last else { return Ok(Ok(next)) };
         after = last;
         let (verdicts, lines): (Vec<_>, Vec<_>) = chunk.actions.iter().filter_map(&judge).unzip();
-        sync::store::write_verdicts(&mut tx, sync, &verdicts).await?;
+        sync::store::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
         begin_watches(&mut tx, stage, sync, &chunk.actions, &verdicts).await?;
         tx.commit().await?;
         let waits = lines.iter().filter_map(|line| match line {
@@ -256,7 +258,7 @@ pub(super) async fn judge_login(
         (false, _) => return Ok((Vec::new(), false)),
     };
     let written = VerdictToWrite { action, status, verdict, observed: observed.to_owned() };
-    sync::store::write_verdicts(connection, sync, &[written]).await?;
+    sync::store::write_verdicts(connection, sync, &[written], None).await?;
     Ok((vec![said], false))
 }
 

@@ -339,7 +339,7 @@ async fn fail(
         return Ok(Err(LeaseLost));
     };
     let observed = format!("The app could not be read: {reason}");
-    let judging = judge_actions(stage, sync, started_at, |action| {
+    let judging = judge_actions(stage, sync, started_at, None, |action| {
         let verdict = Verdict::Unverifiable;
         let written = VerdictToWrite {
             action: action.id,
@@ -402,7 +402,7 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     };
     let attest_after = Duration::from_secs(stage.deadlines.attest_after_s);
     let said_before = started_at - TimeDelta::from_std(attest_after).unwrap_or_default();
-    let judging = judge_actions(stage, sync, said_before, |action| {
+    let judging = judge_actions(stage, sync, said_before, None, |action| {
         let is_enough = !sync.four_eyes || action.is_confirmed;
         (action.status == ActionStatus::Done && is_enough)
             .then(|| (attested(action.id), Said::Attested(action.id)))
@@ -417,7 +417,7 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     }
     let mut login = Vec::new();
     if let Some((action, true)) = sync::store::lock_reconnect(&mut tx, sync).await? {
-        sync::store::write_verdicts(&mut tx, sync, &[attested(action)]).await?;
+        sync::store::write_verdicts(&mut tx, sync, &[attested(action)], None).await?;
         login.push(Said::Attested(action));
     }
     let is_locked = sync::store::is_reconnect_locked(&mut tx, sync).await?;

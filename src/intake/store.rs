@@ -424,10 +424,9 @@ pub(super) async fn place_first(
                    next_attempt_at
             from placed
         ), told as (
-            insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-            select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb
-            from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
-                 placed p
+            insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+            select 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb
+            from placed p
         )
         select workspace_id, integration_id, next_attempt_at as "from" from placed"#,
         &tasks,
@@ -473,9 +472,9 @@ pub(super) async fn place(
              where t.id = p.task
              returning t.id, t.workspace_id, p.place
          )
-         insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-         select actor.name, 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('place', p.place)
-         from (select reconciler.current_actor() as name offset 0) actor, placed p",
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+         select 'task.ordered', p.workspace_id, 'task', p.id::text, jsonb_build_object('place', p.place)
+         from placed p",
         &tasks,
         &places,
         &delays,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Opening, Reconnect, instructions};
+use super::instructions::{self, Instructions};
+use super::{Opening, Reconnect};
 use crate::database::{PgConnection, PgPool};
-use crate::store::{StoreError, interval};
+use crate::store::{StoreError, begin, interval};
 
 /// Opens an action; `None` if the member has an unfinished one already, which then stands for this task too.
 pub async fn open(
@@ -16,14 +17,16 @@ pub async fn open(
     due_in: Duration,
 ) -> Result<Option<i64>, StoreError> {
     let (key, person, failure) = (&opening.key, &opening.person, &opening.failure);
+    let Instructions { text, shown } = instructions::of(opening);
     Ok(sqlx::query_scalar!(
         "-- insert_action
          insert into reconciler.manual_actions
              (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
               application, member_email, member_username, member_name, entitlements, trigger, reason,
-              failure_code, failure_message, failure_screenshot_url, attempts, instructions, due_at)
+              failure_code, failure_message, failure_screenshot_url, attempts, instructions, shown, due_at)
          select $1, $2, $3, $4, $5, t.integration_name, t.integration_kind,
-                t.application, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, clock_timestamp() + $17
+                t.application, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                clock_timestamp() + $18
          from reconciler.automation_tasks t
          where t.id = $1 and t.workspace_id = $2
          on conflict (workspace_id, integration_id, member_id)
@@ -44,7 +47,8 @@ pub async fn open(
         failure.message,
         failure.screenshot_url,
         i32::try_from(attempts).unwrap_or(i32::MAX),
-        instructions::render(opening),
+        text,
+        shown,
         interval(due_in),
     )
     .fetch_optional(connection)
@@ -59,14 +63,15 @@ pub async fn open_reconnect(
     due_in: Duration,
 ) -> Result<Option<i64>, StoreError> {
     let failure = &reconnect.failure;
+    let Instructions { text, shown } = instructions::of_reconnect(reconnect);
     Ok(sqlx::query_scalar!(
         "insert into reconciler.manual_actions
              (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
               application, member_email, trigger, reason, failure_code, failure_message, failure_screenshot_url,
-              instructions, due_at)
+              instructions, shown, due_at)
          select t.id, t.workspace_id, t.integration_id, '', 'reconnect', t.integration_name, t.integration_kind,
                 t.application, '', t.trigger, 'The app rejects the stored login', $3, $4, $5, $6,
-                clock_timestamp() + $7
+                $7, clock_timestamp() + $8
          from reconciler.automation_tasks t
          where t.id = $1 and t.workspace_id = $2
          on conflict (workspace_id, integration_id, member_id)
@@ -77,7 +82,8 @@ pub async fn open_reconnect(
         failure.code,
         failure.message,
         failure.screenshot_url,
-        instructions::render_reconnect(reconnect),
+        text,
+        shown,
         interval(due_in),
     )
     .fetch_optional(connection)
@@ -170,7 +176,8 @@ pub struct Overdue {
 
 /// Marks actions past their deadline as reminded, once each, while their integration is active.
 pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreError> {
-    Ok(sqlx::query_as!(
+    let mut tx = begin(pool).await?;
+    let overdue = sqlx::query_as!(
         Overdue,
         r#"-- remind_of_actions
          with late as materialized (
@@ -194,8 +201,10 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
          returning a.id, a.workspace_id as workspace, a.integration_id as integration, a.operation"#,
         limit,
     )
-    .fetch_all(pool)
-    .await?)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(overdue)
 }
 
 /// One line of the list that operators read.

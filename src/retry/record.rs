@@ -225,11 +225,9 @@ pub async fn end(
             returning m.workspace_id, m.integration_id, m.member_id, m.blocked_task_ids <> '{}' as has_blocked,
                       s.id, s.state, s.reason, s.counts_attempt, s.trying_since, s.effects_for, s.superseded_by
         ), told as (
-            insert into reconciler.events (actor, what, workspace_id, subject, subject_id, detail)
-            select actor.name, 'task.succeeded', e.workspace_id, 'task', e.id::text,
-                   jsonb_build_object('reason', e.reason)
-            from (select reconciler.current_actor() as name offset 0) actor, -- asked once, not for each line
-                 ended e
+            insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+            select 'task.succeeded', e.workspace_id, 'task', e.id::text, jsonb_build_object('reason', e.reason)
+            from ended e
             where e.state = 'succeeded'
         )
         update reconciler.automation_tasks t

@@ -566,11 +566,12 @@ pub struct VerdictToWrite {
     pub observed: String,
 }
 
-/// Writes verdicts on locked actions.
+/// Writes verdicts on locked actions; the hash is that of the snapshot that they rest on, if there is one.
 pub async fn write_verdicts(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     verdicts: &[VerdictToWrite],
+    snapshot_hash: Option<&str>,
 ) -> Result<(), StoreError> {
     if verdicts.is_empty() {
         return Ok(());
@@ -583,7 +584,7 @@ pub async fn write_verdicts(
         "-- write_verdicts
          update reconciler.manual_actions a
          set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
-             snapshots = a.snapshots + 1, sync_id = $5
+             snapshots = a.snapshots + 1, sync_id = $5, snapshot_hash = $6
          from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
          cross join lateral (
              select k.ctid as place from reconciler.manual_actions k where k.id = v.id
@@ -595,6 +596,7 @@ pub async fn write_verdicts(
         &words,
         &observed,
         sync.id,
+        snapshot_hash,
     )
     .execute(connection)
     .await?;

@@ -14,7 +14,7 @@ use crate::manual_action;
 use crate::manual_action::store::Overdue;
 use crate::member::store::{give_turn, let_sleep};
 use crate::pulse::Pulse;
-use crate::store::{StoreError, answered, begin_exclusive};
+use crate::store::{StoreError, answered, begin, begin_exclusive};
 use crate::telemetry::chain;
 
 mod store;
@@ -219,16 +219,21 @@ async fn delete(
     sweep: &mut Sweep,
 ) -> Result<bool, StoreError> {
     let kept = days(retention.finished_tasks_days);
-    let swept = store::delete_finished_tasks(pool, kept, batch, sweep.after).await?;
+    let mut tx = begin(pool).await?;
+    let swept = store::delete_finished_tasks(&mut tx, kept, batch, sweep.after).await?;
+    tx.commit().await?;
     sweep.after = swept.up_to.unwrap_or_default();
-    store::delete_finished_syncs(pool, kept, batch).await?;
+    let mut tx = begin(pool).await?;
+    let syncs = store::reduce_finished_syncs(&mut tx, kept, batch).await?;
+    store::delete_reduced_syncs(&mut tx, days(retention.events_days), batch).await?;
+    tx.commit().await?;
     let kept = days(retention.ended_actions_days);
     let actions = store::delete_ended_actions(pool, kept, batch).await?;
     let events = store::delete_old_events(pool, days(retention.events_days), batch).await?;
     if swept.deleted > 0 || actions > 0 || events > 0 {
         emit!(UPKEEP_DELETED, tasks = swept.deleted, actions, events, "Past their retention");
     }
-    Ok(swept.up_to.is_some() || actions.max(events) >= i64::from(batch))
+    Ok(swept.up_to.is_some() || actions.max(events).max(syncs) >= i64::from(batch))
 }
 
 #[cfg(test)]

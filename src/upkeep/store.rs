@@ -257,7 +257,7 @@ pub(super) struct Swept {
 /// Deletes tasks that ended `days` ago, of the `limit` after `after`. Tasks are read in the order in which they came, for
 /// they end in about that order. Kept is what a watch or an unfinished action still rests on.
 pub(super) async fn delete_finished_tasks(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     days: i32,
     limit: i32,
     after: i64,
@@ -304,7 +304,7 @@ pub(super) async fn delete_finished_tasks(
         i64::from(limit),
         after,
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
     .map_err(StoreError::from)
 }
@@ -391,23 +391,57 @@ pub(super) async fn sweep_members(
     Ok(swept)
 }
 
-/// Deletes syncs that ended `days` ago, at most `limit`.
-pub(super) async fn delete_finished_syncs(
-    pool: &PgPool,
+/// Of syncs that ended `days` ago, at most `limit`: deletes those that read nothing, and leaves of the others what verdicts
+/// rest on, without the people in it. How many there were.
+pub(super) async fn reduce_finished_syncs(
+    connection: &mut PgConnection,
+    days: i32,
+    limit: i32,
+) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- reduce_finished_syncs
+         with old as materialized (
+             select ctid as place, state from reconciler.syncs
+             where finished_at is not null and not is_reduced and finished_at < now() - make_interval(days => $1)
+             order by finished_at limit $2
+             for update skip locked
+         ), gone as (
+             delete from reconciler.syncs s using old where s.ctid = old.place and old.state = 'failed'
+         ), reduced as (
+             update reconciler.syncs s set is_reduced = true, report = s.report - 'update' - 'differences'
+             from old where s.ctid = old.place and old.state <> 'failed'
+             returning s.id, s.workspace_id
+         ), told as (
+             insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+             select 'workspace.reports_reduced', workspace_id, 'workspace', workspace_id,
+                    jsonb_build_object('rows', count(*), 'ids', jsonb_agg(id order by id))
+             from reduced group by workspace_id
+         )
+         select count(*) as "old!" from old"#,
+        days,
+        i64::from(limit),
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Deletes reduced syncs that ended `days` ago, at most `limit`: as long as the trail is kept, so are they.
+pub(super) async fn delete_reduced_syncs(
+    connection: &mut PgConnection,
     days: i32,
     limit: i32,
 ) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
-        "-- delete_finished_syncs
+        "-- delete_reduced_syncs
          delete from reconciler.syncs s
          using (select ctid as place from reconciler.syncs
-                where finished_at < now() - make_interval(days => $1)
+                where is_reduced and finished_at < now() - make_interval(days => $1)
                 order by finished_at limit $2 for update skip locked) old
          where s.ctid = old.place",
         days,
         i64::from(limit),
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(deleted.rows_affected())
 }
@@ -418,14 +452,17 @@ pub(super) async fn delete_old_events(
     days: i32,
     limit: i32,
 ) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(
+    let mut tx = begin(pool).await?;
+    let deleted = sqlx::query_scalar!(
         r#"-- delete_old_events
         select reconciler.delete_old_events(make_interval(days => $1), $2) as "deleted!""#,
         days,
         limit,
     )
-    .fetch_one(pool)
-    .await?)
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(deleted)
 }
 
 /// Deletes manual actions that ended more than `days` ago, at most `limit`.

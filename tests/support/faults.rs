@@ -372,7 +372,8 @@ fn words(error: JoinError) -> String {
 
 async fn forget_everything(pool: &PgPool) {
     sqlx::raw_sql(
-        "delete from reconciler.manual_actions; delete from reconciler.syncs;
+        "select set_config('reconciler.retention', 'on', true);
+         delete from reconciler.manual_actions; delete from reconciler.syncs;
          delete from reconciler.automation_tasks; delete from reconciler.members; delete from reconciler.arrivals;
          delete from reconciler.nudges; delete from reconciler.integration_settings;
          delete from reconciler.integration_states; delete from reconciler.events",
