@@ -144,9 +144,10 @@ async fn watch(
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
-        // No usable answer for as long as a job may take. Whether the backend answers otherwise shows the look.
+        // No usable answer for as long as a job may take: it is lost sight of, and nobody says that it runs on. Whether
+        // the backend answers otherwise shows the look.
         Err(error) if is_about_it(&error) && policy.job.next_look(age).is_none() => {
-            Progress::Running
+            Progress::Failed(Failure::ours(JOB_UNKNOWN))
         }
         Err(error) => return still(decide::next_look_after(policy, &error)),
     };
