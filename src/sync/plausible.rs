@@ -16,7 +16,8 @@ use crate::identity::Keys;
 use crate::membership::{Operation, SeenMember};
 use crate::store::elapsed;
 
-/// Where nobody can be asked for whose removal was not asked for, a list is believed that has shown the same for so long.
+/// Where many are missing who were not asked to go, and none of them can be asked for, a list is believed that has shown the
+/// same for so long.
 const BELIEVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Members who are asked for one by one at most.
@@ -105,16 +106,18 @@ pub fn to_ask_for<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&'a 
 }
 
 /// Whether a doubtful list is believed after all, once none of these was found when they were asked for one by one: the
-/// snapshot before showed the same, and either somebody was asked for whose removal nobody wanted, or nobody is missing
-/// who was not asked to go, or it has been so for long enough.
+/// snapshot before showed the same, and either no more than `few` are missing who were not asked to go, or one of those
+/// was asked for, or it has been so for long enough.
 pub fn is_believed(
     doubt: &Doubt,
     past: &Past,
     asked_for: &[&KnownMember],
+    few: u32,
     now: DateTime<Utc>,
 ) -> bool {
     let is_confirmed = past.latest_gaps == [doubt.gap] && !asked_for.is_empty();
-    let tells = doubt.unexpected == 0 || asked_for.iter().any(|one| !was_asked_to_go(one));
+    let tells =
+        doubt.unexpected <= u64::from(few) || asked_for.iter().any(|one| !was_asked_to_go(one));
     let for_long = past.doubted_since.is_some_and(|since| elapsed(since, now) >= BELIEVED_AFTER);
     is_confirmed && (tells || for_long)
 }
@@ -244,6 +247,7 @@ mod tests {
             latest_gaps: gaps.to_vec(),
             doubted_since: since(seconds),
         };
+        let few = Doubt { gap: Gap::Shrunk, unexpected: 3 };
         let (empty, shrunk) =
             (Doubt { gap: Gap::Empty, unexpected: 0 }, Doubt { gap: Gap::Shrunk, unexpected: 49 });
         let table = [
@@ -268,7 +272,7 @@ mod tests {
             ("another is not found either", shrunk, past(&[Gap::Shrunk], 120), vec![&other], true),
         ];
         for (case, doubt, past, asked_for, expected) in table {
-            assert_eq!(is_believed(&doubt, &past, &asked_for, now), expected, "{case}");
+            assert_eq!(is_believed(&doubt, &past, &asked_for, 3, now), expected, "{case}");
         }
     }
 

@@ -336,12 +336,13 @@ impl Step<'_> {
             return Ok(Ok(None));
         }
         let known = super::report::store::members(self.pool, self.sync).await?;
-        let most_percent = self.policy.guard.max_unexpected_percent;
+        let guard = &self.policy.guard;
+        let (few, most_percent) = (guard.max_unexpected_removals, guard.max_unexpected_percent);
         let Some(doubt) = plausible::doubt(snapshot, &past, &known, most_percent) else {
             return Ok(Ok(None));
         };
         let asked_for = plausible::to_ask_for(snapshot, &known);
-        if !plausible::is_believed(&doubt, &past, &asked_for, self.sync.claimed_at) {
+        if !plausible::is_believed(&doubt, &past, &asked_for, few, self.sync.claimed_at) {
             return Ok(Ok(Some(doubt.gap)));
         }
         Ok(self.finds_any(&asked_for).await.map(|found| found.then_some(doubt.gap)))
