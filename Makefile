@@ -10,7 +10,7 @@ IMAGE ?= cerby-reconciler
 PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench bench-peers bench-report check prepare prepare-check image
+.PHONY: help demo test soak model bench bench-peers bench-report check prepare prepare-check image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: ## Run all tests, on a private PostgreSQL unless DATABASE_URL is set
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
 		cargo test --release --locked --test soak -- --nocapture
+
+model: ## Look at every order of events of one member, in histories of twice the usual length
+	MODEL=full cargo test --release --locked --test model -- --nocapture
 
 bench: ## Measure one replica at rest, the wait for a verdict, and the queue; SEED= may be given, SHAPES= takes only these
 ifeq ($(SHAPES),)

@@ -2,6 +2,8 @@
 //!
 //! Times are few: an attempt of unknown outcome is fresh or has settled, and snapshots are counted.
 
+use std::collections::BTreeSet;
+
 use cerby_reconciler::intake::order::{Intent, Order, Standing, order};
 use cerby_reconciler::member::Effects;
 use cerby_reconciler::membership::Operation;
@@ -74,6 +76,16 @@ pub(crate) enum Worker {
     Claimed(Claim),
     /// What is to be recorded.
     Holds(u8, usize, Outcome),
+}
+
+impl Worker {
+    fn token(&self) -> Option<u8> {
+        match self {
+            Self::Idle => None,
+            Self::Claimed(claim) => Some(claim.token),
+            Self::Holds(token, ..) => Some(*token),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -307,7 +319,7 @@ impl State {
     }
 
     pub(crate) fn give_turn(&mut self) {
-        if self.left_out == Some(LeftOut::Turns) && self.token > 0 {
+        if self.left_out == Some(LeftOut::Turns) && !self.jobs.is_empty() {
             return;
         }
         if self.head.is_none() && self.action.is_none() && !self.blocked.is_empty() {
@@ -355,6 +367,22 @@ impl State {
             Operation::Remove => None,
             Operation::Invite => place.or(Some(Operation::Invite)),
             Operation::ChangeRole => place.map(|_| Operation::ChangeRole),
+        }
+    }
+
+    /// Numbers the claims anew: which one is the latest is all that matters of them.
+    pub(crate) fn forget_old_claims(&mut self) {
+        let held = self.workers.iter().filter_map(Worker::token);
+        let known: BTreeSet<_> = held.chain([self.token]).collect();
+        let anew = |token: u8| known.range(..token).count();
+        let anew = |token| u8::try_from(anew(token)).expect("few claims");
+        self.token = anew(self.token);
+        for worker in &mut self.workers {
+            match worker {
+                Worker::Idle => {}
+                Worker::Claimed(claim) => claim.token = anew(claim.token),
+                Worker::Holds(token, ..) => *token = anew(*token),
+            }
         }
     }
 

@@ -223,14 +223,27 @@ impl World {
     /// Takes up what people did, and gives new rows their place.
     pub(crate) async fn order(&self) {
         self.take_up().await;
-        let policy = intake::Policy::new(&self.config);
-        while intake::order_arrivals(&self.pool.clone().into(), &policy, 500).await.unwrap() > 0 {}
+        let (pool, policy) = (self.pool.clone().into(), intake::Policy::new(&self.config));
+        let due = "select count(*) from reconciler.arrivals where not_before <= now()";
+        // A round before may not have given the work back yet, and then this one takes nothing.
+        for _ in 0..ROUNDS {
+            while intake::order_arrivals(&pool, &policy, 500).await.unwrap() > 0 {}
+            if self.count(due).await == 0 {
+                return;
+            }
+        }
     }
 
     /// Takes up what people did.
     pub(crate) async fn take_up(&self) {
         let (pool, policy) = (self.pool.clone().into(), &self.config.manual_action);
-        while nudges::take_up_some(&pool, policy).await.unwrap() > 0 {}
+        let due = "select count(*) from reconciler.nudges where not_before <= now()";
+        for _ in 0..ROUNDS {
+            while nudges::take_up_some(&pool, policy).await.unwrap() > 0 {}
+            if self.count(due).await == 0 {
+                return;
+            }
+        }
     }
 
     pub(crate) async fn upkeep(&self) {
