@@ -310,7 +310,9 @@ async fn a_late_removal_makes_way_once_the_later_request_took_effect(pool: PgPoo
             .fetch_one(&world.pool)
             .await
             .unwrap();
-    let expected = format!("superseded by {task}, Replaced by a newer request (task {task})");
+    let expected = format!(
+        "superseded by {task}, Replaced by a newer request while it had its turn (task {task})"
+    );
     assert_eq!(world.text(ended, removal).await, expected);
     assert_eq!(world.apps.counters().requests(Call::Remove), 0);
     assert!(world.is_in_app(APP, "jo"));

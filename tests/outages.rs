@@ -30,9 +30,12 @@ const WATCHED: Duration = Duration::from_secs(5);
 /// A backend in which nobody is a member, and every integration exists.
 fn well(heard: &Heard) -> Reply {
     let last = heard.target.rsplit('/').next().unwrap_or_default();
-    match heard.target.contains("/users/") {
-        true => error(404, "user_not_found", json!(404)),
-        false => ok(&json!({"data": {"id": last}})),
+    match &heard.target {
+        target if target.contains("/users/") => error(404, "user_not_found", json!(404)),
+        target if target.contains("/users?") => {
+            ok(&json!({"data": [], "links": {}, "meta": {"page": {"total": 0}}}))
+        }
+        _ => ok(&json!({"data": {"id": last}})),
     }
 }
 
@@ -84,12 +87,12 @@ async fn succeeded(pool: &PgPool, app: &str) -> i64 {
 
 /// What a backend answers to a sync of an empty hub.
 fn well_read(heard: &Heard) -> Reply {
-    let finished = json!({"data": {"id": "j1", "attributes": {"status": "finished"}}});
-    let nobody = json!({"data": [], "links": {}, "meta": {"page": {"total": 0}}});
+    let attributes = json!({"status": "finished", "createdAt": "2024-08-29T19:32:21Z"});
+    let finished = json!({"data": {"id": "j1", "attributes": attributes}}).to_string();
+    let date = "date: Thu, 29 Aug 2024 19:32:21 GMT\r\n";
     match heard.method.as_str() {
         "POST" => ok(&json!({"data": {"id": "j1"}})),
-        _ if heard.target.contains("/jobs/") => ok(&finished),
-        _ if heard.target.contains("/users?") => ok(&nobody),
+        _ if heard.target.contains("/jobs/") => Reply::Whole(200, date, finished),
         _ => well(heard),
     }
 }
@@ -322,7 +325,7 @@ async fn a_sync_that_is_limited_for_ever_is_told_until_the_app_is_read(pool: PgP
     })
     .await;
     let outage = Outage::with(pool, &base_url(&server), &HURRY).await;
-    outage.world.insert(&a_failed("remove", HUB, "jo")).await;
+    outage.world.insert(&a_failed("invite", HUB, "jo").succeeded()).await;
     let lines = || outage.replica.lines("integration.unverifiable");
     eventually("an integration is known", async || succeeded(&outage.world.pool, HUB).await == 1)
         .await;

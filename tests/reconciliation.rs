@@ -467,7 +467,7 @@ async fn a_stale_report_is_not_applied_and_the_app_is_read_anew(pool: PgPool) {
     assert_eq!(world.apps.counters().requests(Call::StartCheck), 2, "read anew");
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
     let why =
-        "select count(*) from reconciler.syncs where last_error like 'the report is 72__ s old'";
+        "select count(*) from reconciler.syncs where last_error like 'the report is 7___ s old'";
     assert_eq!(world.count(why).await, 1);
 }
 

@@ -200,7 +200,7 @@ impl Outcome<'_> {
         let task = self.task;
         let mut tx = self.begin().await?;
         let by = task.superseded_by.map(|by| format!(" (task {by})")).unwrap_or_default();
-        let reason = format!("Replaced by a newer request{by}");
+        let reason = format!("Replaced by a newer request while it had its turn{by}");
         let closed = match self.close(&mut tx, EndState::Superseded, &reason, false).await? {
             Ok(closed) => closed,
             Err(lost) => return Ok(Err(lost)),
