@@ -132,6 +132,9 @@ begin
                      and e.what in ('task.member_returned', 'task.invitation_expired')) then
         return null; -- what did not last is nobody's: the snapshot showed it
     end if;
+    if old.ordered_at is null and new.outcome = 'succeeded' and new.state = 'succeeded' then
+        return null; -- automation did it elsewhere, and nobody ever holds it
+    end if;
     select c.login into holder from soak.claims c where c.task_id = new.id order by c.token desc limit 1;
     if holder is distinct from session_user then
         perform soak.note(new.id, format('%s wrote %s over the claim of %s', session_user, new.state, holder));
