@@ -120,11 +120,13 @@ begin
         return null; -- whoever takes up that a person sent it back
     end if;
     if new.closed_reason like 'Replaced by a newer request (task %' then
-        if exists (select from soak.ended_held e
-                   where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
+        if not exists (select from soak.ended_held e
+                       where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
+            return null;
+        elsif old.superseded_by is null then
             perform soak.note(new.id, 'superseded by intake while it was held');
-        end if;
-        return null;
+            return null;
+        end if; -- intake had marked it before, and whoever holds it calls it off
     end if;
     if old.closed_at is not null
        and exists (select from reconciler.events e
