@@ -123,10 +123,7 @@ begin
         if not exists (select from soak.ended_held e
                        where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
             return null;
-        elsif old.superseded_by is null then
-            perform soak.note(new.id, 'superseded by intake while it was held');
-            return null;
-        end if; -- intake had marked it before, and whoever holds it calls it off
+        end if; -- intake ends nothing that is held: whoever holds it saw that something later won
     end if;
     if old.closed_at is not null
        and exists (select from reconciler.events e
