@@ -335,6 +335,38 @@ async fn whoever_is_not_found_by_id_and_is_in_the_list_is_not_gone(pool: PgPool)
     assert_eq!(world.closed_reason(gone).await, "Already gone", "by id and by list");
 }
 
+/// A list that is empty, or ends after a page, shows of somebody without an id what it shows of nobody.
+#[sqlx::test(migrations = false)]
+async fn whoever_is_not_found_by_id_is_not_gone_by_a_list_that_may_be_cut(pool: PgPool) {
+    let apps = Apps::new().integration(Integration::new(
+        WORKSPACE,
+        HUB,
+        "Hub",
+        Kind::BusinessHub,
+        "asana_tenant",
+    ));
+    let mut apps = (0..25).fold(apps, |apps, n| {
+        let id = format!("a{n:02}");
+        apps.member(WORKSPACE, HUB, Member::new(&id, &format!("{id}@example.com")))
+    });
+    for id in ["jo", "lu"] {
+        let member = Member { is_matched: false, ..Member::new(id, &format!("{id}@example.com")) };
+        apps = apps.member(WORKSPACE, HUB, member);
+    }
+    let world = World::with(pool, apps, Settings::default()).await;
+    for (member, shown) in [("jo", 0), ("lu", 25)] {
+        world.apps.cut_list(WORKSPACE, HUB, Some(shown));
+        let removal = a_failed("remove", HUB, member).deprovisioned().without_job();
+        let task = world.insert(&removal).await;
+        world.drive().await;
+        assert_eq!(world.state(task).await, "escalated", "{member}");
+    }
+    let removal = world.insert(&a_failed("remove", HUB, "kim")).await;
+    world.drive().await;
+    assert_eq!(world.state(removal).await, "succeeded");
+    assert_eq!(world.apps.counters().requests(Call::Remove), 1, "a run in the app has to tell");
+}
+
 #[sqlx::test(migrations = false)]
 async fn an_attempt_that_may_still_take_effect_holds_back_what_comes_after_its_task(pool: PgPool) {
     let mut world = World::new(pool).await;

@@ -353,6 +353,36 @@ async fn a_list_that_was_cut_proves_no_removal(pool: PgPool) {
     assert_eq!(world.status(action).await, "open", "contradicted");
 }
 
+/// The verdict on a removal that was not done, by a list that ends before that member; all others are in it.
+async fn verdict_by_a_cut_list(pool: PgPool, is_read_before: bool) -> String {
+    let hub = Integration::new(WORKSPACE, HUB, "Hub", Kind::BusinessHub, "asana_tenant");
+    let apps = (0..26).fold(Apps::new().integration(hub), |apps, n| {
+        apps.member(WORKSPACE, HUB, viewer(&format!("m{n:02}")))
+    });
+    let world = World::with(pool, apps, Settings::default()).await;
+    if is_read_before {
+        world.read(HUB).await;
+    }
+    let removal = a_failed("remove", HUB, "m25").code("NotEnoughSeats");
+    let task = world.insert(&removal).await;
+    world.drive().await;
+    let action = world.action_of(task).await;
+    world.apps.cut_list(WORKSPACE, HUB, Some(25));
+    world.say_done(action).await;
+    world.drive_syncs_for(4).await;
+    world.verdict(action).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn whoever_is_found_by_id_is_not_gone_where_only_they_are_missing(pool: PgPool) {
+    assert_eq!(verdict_by_a_cut_list(pool, true).await, "unverifiable");
+}
+
+#[sqlx::test(migrations = false)]
+async fn whoever_is_found_by_id_is_not_gone_by_the_first_list(pool: PgPool) {
+    assert_eq!(verdict_by_a_cut_list(pool, false).await, "unverifiable");
+}
+
 // ---- the guard ----
 
 /// Peers apply what is left after each small removal; here the past is asked of the database.

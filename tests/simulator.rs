@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cerby_reconciler::simulator::{
-    Author, Call, Counters, Fate, FaultPlan, Held, HttpFault, HubRole, Injection, Integration,
-    Invitation, Kind, Member, Operation, Place, RetryAfter, Settings, Simulator, World,
+    Author, Call, Clock, Counters, Fate, FaultPlan, Held, HttpFault, HubRole, Injection,
+    Integration, Invitation, Kind, Member, Operation, Place, RetryAfter, Settings, Simulator,
+    Stamps, World,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Method, Response, StatusCode};
@@ -188,6 +189,70 @@ async fn a_job_has_the_published_shape_and_every_other_one_naive_timestamps() {
     assert_eq!(second["errorDetails"], json!({}));
     let zoned = |job: &Value| job["createdAt"].as_str().is_some_and(|at| at.ends_with("+00:00"));
     assert!(zoned(&first) && !zoned(&second));
+}
+
+#[tokio::test]
+async fn the_backend_tells_and_writes_the_time_by_a_clock_of_its_own() {
+    let (simulator, client) = plain().await;
+    let job = client.invite(HUB, &["bob"], &["VIEWER"]).await;
+    client.end(&job).await;
+    let at = simulator.starts()[0].at + TimeDelta::hours(7);
+    let compact = at.format("%Y%m%dT%H%M%S").to_string();
+    let table = [
+        (Stamps::Mixed, json!(at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string())),
+        (Stamps::Naive, json!(at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string())),
+        (Stamps::Compact, json!(compact)),
+        (Stamps::Seconds, json!(at.timestamp_millis() as f64 / 1000.0)),
+        (Stamps::Milliseconds, json!(at.timestamp_millis())),
+        (Stamps::Missing, Value::Null),
+    ];
+    for (stamps, expected) in table {
+        simulator.set_clock(Clock { ahead: TimeDelta::hours(7), stamps });
+        let path = format!("/jobs/{job}");
+        let response = client.send(Method::GET, &path, None).await.expect("an answer");
+        let date = response.headers()["date"].to_str().expect("text").to_owned();
+        let date = DateTime::parse_from_rfc2822(&date).expect("an HTTP date").to_utc();
+        assert!((date - at).num_seconds().abs() < 60, "{date}");
+        let body: Value = response.json().await.expect("JSON");
+        assert_eq!(body["data"]["attributes"]["createdAt"], expected, "{stamps:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_automation_does_elsewhere_is_known_at_once_and_not_the_client_s() {
+    let (simulator, client) = plain().await;
+    let changes = |member, operation, role: &str| {
+        let roles = [role.to_owned()].into();
+        simulator.changes_elsewhere("acme", HUB, member, operation, &roles)
+    };
+    assert!(changes("bob", Operation::Invite, "VIEWER"));
+    let (_, bob) = client.get(&format!("/integrations/{HUB}/users/bob")).await;
+    assert_eq!(bob["data"]["attributes"]["email"], "bob@acme.example");
+    assert!(changes("ann", Operation::Remove, ""));
+    assert!(simulator.known("acme", HUB, "ann").is_none());
+    assert!(!changes("ann", Operation::Remove, ""), "there is nobody");
+    assert!(!changes("ann", Operation::ChangeRole, "VIEWER"), "there is nobody");
+    let authors: Vec<_> = simulator.effects().iter().map(|effect| effect.author).collect();
+    assert_eq!(authors, [Author::Elsewhere; 2]);
+    assert_eq!(
+        simulator.counters(),
+        Counters { requests: simulator.counters().requests, ..Counters::default() }
+    );
+}
+
+#[tokio::test]
+async fn a_job_whose_reply_was_lost_can_take_longer_than_the_others() {
+    let settings = Settings { unheard_job_ms: Some(60_000..=60_000), ..Settings::default() };
+    let (simulator, client) = start(settings).await;
+    inject(&simulator, Call::Remove, 0, HttpFault::LostReply);
+    let path = format!("/integrations/{HUB}/users/ann");
+    client.send(Method::DELETE, &path, None).await.expect_err("no reply");
+    let job = client.invite(HUB, &["bob"], &["VIEWER"]).await;
+    assert_eq!(client.outcome(&job).await, "finished");
+    assert!(simulator.member("acme", HUB, "ann").is_some(), "it lands later");
+    let takes: Vec<_> =
+        simulator.starts().iter().map(|start| start.ends_at.expect("an end") - start.at).collect();
+    assert_eq!(takes, [TimeDelta::minutes(1), TimeDelta::zero()]);
 }
 
 #[tokio::test]

@@ -179,6 +179,17 @@ impl Snapshot {
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
+
+    /// Whether it shows nobody, or so many that an app may have stopped after its first pages: absence from such a list
+    /// proves nothing by itself.
+    pub fn may_be_cut(&self) -> bool {
+        is_round(self.members.len() as u64)
+    }
+}
+
+/// Whether an app whose list stops after some pages shows so many people; nobody counts too.
+pub fn is_round(people: u64) -> bool {
+    people.is_multiple_of(10) || people.is_multiple_of(25)
 }
 
 /// Something that makes a snapshot incomplete.

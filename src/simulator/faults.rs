@@ -8,6 +8,7 @@ use axum::http::Method;
 use serde::Serialize;
 
 use super::chance::Draw;
+use super::clock::http_date;
 use super::fate::share;
 
 /// How often things go wrong: probabilities from 0 to 1, all 0 by default. Those of the jobs add up
@@ -209,10 +210,7 @@ impl RetryAfter {
 
     /// The header's value, if there is one.
     pub(super) fn header(self, now: chrono::DateTime<chrono::Utc>) -> Option<String> {
-        let date = |ahead: i64| {
-            let at = now + chrono::TimeDelta::seconds(ahead);
-            Some(at.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
-        };
+        let date = |ahead: i64| Some(http_date(now + chrono::TimeDelta::seconds(ahead)));
         const DAY: i64 = 24 * 60 * 60;
         match self {
             Self::Absent => None,

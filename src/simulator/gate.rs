@@ -4,12 +4,14 @@ use std::future::pending;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State as Shared};
-use axum::http::StatusCode;
+use axum::http::header::DATE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::Handle;
 use super::bodies;
+use super::clock::http_date;
 use super::connection::Breaker;
 use super::faults::{Call, HttpFault};
 use super::shapes::Refusal;
@@ -29,13 +31,22 @@ impl Treatment {
     const UNHEARD: Self = Self { is_heard: false, ..Self::WHOLE };
 }
 
-/// Lets a request through, or lets it go wrong.
+/// Lets a request through, or lets it go wrong; what is answered has the time by the backend's clock.
 pub(super) async fn gate(
     Shared(handle): Shared<Handle>,
     ConnectInfo(breaker): ConnectInfo<Breaker>,
     request: Request,
     next: Next,
 ) -> Response {
+    let mut response = pass(&handle, breaker, request, next).await;
+    let date = http_date(handle.state().clock.now());
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
+async fn pass(handle: &Handle, breaker: Breaker, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let key = request.headers().get("x-api-key").map(|key| key.as_bytes().to_vec());
     let Some(call) = Call::of(&method, &path) else {
@@ -55,7 +66,7 @@ pub(super) async fn gate(
     };
     match fault {
         None => run(request, next, Treatment::WHOLE).await,
-        Some(fault) => suffer((call, fault), &handle, &breaker, request, next).await,
+        Some(fault) => suffer((call, fault), handle, &breaker, request, next).await,
     }
 }
 
@@ -93,7 +104,7 @@ async fn suffer(
         HttpFault::OkWithErrors => Json(refusal(StatusCode::BAD_GATEWAY).body()).into_response(),
         HttpFault::Status(number) => refusal(status(number)).into_response(),
         HttpFault::RateLimited(after) => {
-            let retry_after = after.header(super::now());
+            let retry_after = after.header(handle.state().clock.now());
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS);
             Refusal { retry_after, ..refusal }.into_response()
         }

@@ -49,7 +49,8 @@ fn site<'a>(state: &'a State, place: &Place) -> Result<&'a Site, Refusal> {
 
 async fn get_integration(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -> Answer {
     let state = handle.state();
-    Ok(Json(shapes::integration(site(&state, &Place::new(workspace, id))?)))
+    let site = site(&state, &Place::new(workspace, id))?;
+    Ok(Json(shapes::integration(site, &state.clock)))
 }
 
 async fn get_member(
@@ -67,7 +68,7 @@ async fn get_job(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -
     let state = handle.state();
     let job = state.job(&workspace, &id).ok_or_else(|| Refusal::not_found("job_not_found"))?;
     let status = job.status(Instant::now());
-    Ok(Json(shapes::job(job, site(&state, &job.place)?, status)))
+    Ok(Json(shapes::job(job, site(&state, &job.place)?, status, &state.clock)))
 }
 
 async fn list_members(
@@ -258,7 +259,7 @@ async fn get_report(Shared(handle): Shared<Handle>, Path((workspace, id)): Names
     let state = handle.state();
     let report = site(&state, &Place::new(workspace, id))?.report.as_ref();
     let report = report.ok_or_else(|| Refusal::not_found("report_not_found"))?;
-    Ok(Json(shapes::report(report, state.settings.page_size_cap.max(1))))
+    Ok(Json(shapes::report(report, state.settings.page_size_cap.max(1), &state.clock)))
 }
 
 async fn apply_report(

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod chance;
+mod clock;
 mod connection;
 mod control;
 mod counters;
@@ -16,6 +17,7 @@ mod gate;
 mod hold;
 mod http;
 mod jobs;
+mod seen;
 mod shapes;
 mod site;
 mod state;
@@ -33,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use clock::{Clock, Stamps};
 use connection::{Breaker, Door};
 pub use counters::{Counters, Effects, MemberKey};
 pub use fate::{Fate, Operation, PERMANENT_CODES, TRANSIENT_CODES};
@@ -40,9 +43,9 @@ pub use faults::{Call, FaultPlan, HttpFault, Injection, RetryAfter};
 pub use hold::Held;
 use hold::HoldingArea;
 use jobs::Work;
+pub use seen::{Author, Effect, Start};
 use site::Change;
 use state::State;
-pub use state::{Author, Effect, Start};
 pub use world::{Capabilities, HubRole, Integration, Invitation, Kind, Member, PersonStatus};
 pub use world::{Place, World};
 
@@ -55,6 +58,8 @@ pub struct Settings {
     pub port: u16,
     /// How long the job of a change takes, in milliseconds.
     pub job_ms: RangeInclusive<u64>,
+    /// The same for a job of whose start the client does not hear; `None` is as long as any other.
+    pub unheard_job_ms: Option<RangeInclusive<u64>>,
     /// How long a sync takes, in milliseconds; a check and the apply of its report take half of that each.
     pub sync_ms: RangeInclusive<u64>,
     /// What goes wrong, and how often.
@@ -73,6 +78,7 @@ impl Default for Settings {
             seed: 1,
             port: 0,
             job_ms: 0..=0,
+            unheard_job_ms: None,
             sync_ms: 0..=0,
             faults: FaultPlan::none(),
             invitation_accepted_after: None,
@@ -199,6 +205,21 @@ impl Simulator {
         self.person_changes(workspace, integration, Operation::ChangeRole, &member)
     }
 
+    /// Automation that the client did not ask for changes the app, and Cerby knows of it at once. Tells whether that
+    /// changed anything.
+    pub fn changes_elsewhere(
+        &self,
+        workspace: &str,
+        integration: &str,
+        member: &str,
+        operation: Operation,
+        entitlements: &BTreeSet<String>,
+    ) -> bool {
+        let mut state = self.handle.state();
+        let person = state.person(workspace, member, entitlements);
+        state.change_elsewhere(&Place::new(workspace, integration), operation, &person)
+    }
+
     /// Somebody mends the login with which the automation works in the app: nothing fails for it any more.
     pub fn person_mends_login(&self, workspace: &str, integration: &str) {
         self.handle.state().fates.mend_login(Place::new(workspace, integration));
@@ -280,6 +301,11 @@ impl Simulator {
     /// nothing. Tells whether it knew it.
     pub fn forget_integration(&self, workspace: &str, integration: &str) -> bool {
         self.handle.state().forget(&Place::new(workspace, integration))
+    }
+
+    /// What the backend takes for the time from now on, also of what it wrote before.
+    pub fn set_clock(&self, clock: Clock) {
+        self.handle.state().clock = clock;
     }
 
     /// Lets one request go wrong.

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::clock::Clock;
 use super::jobs::Job;
 use super::site::{Difference, Report, Site};
 use super::world::Member;
@@ -66,17 +66,9 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Some servers write the zone of a timestamp and some leave it out.
-pub(super) fn stamp(at: DateTime<Utc>, naive: bool) -> String {
-    match naive {
-        true => at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
-        false => at.format("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
-    }
-}
-
-pub(super) fn integration(site: &Site) -> Value {
+pub(super) fn integration(site: &Site, clock: &Clock) -> Value {
     let integration = &site.integration;
-    let at = stamp(site.created_at, false);
+    let at = clock.stamp(site.created_at, false);
     json!({"data": {"id": integration.id, "type": "account", "attributes": {
         "application": integration.application,
         "label": integration.name,
@@ -124,7 +116,7 @@ pub(super) fn new_job(id: &str) -> Value {
     json!({"data": {"type": "job", "id": id, "attributes": {"status": "created"}}})
 }
 
-pub(super) fn job(job: &Job, site: &Site, status: &str) -> Value {
+pub(super) fn job(job: &Job, site: &Site, status: &str, clock: &Clock) -> Value {
     let error = job.end.as_ref().and_then(|end| end.as_ref().err());
     let details = error.map_or(json!({}), |error| {
         json!({
@@ -141,7 +133,7 @@ pub(super) fn job(job: &Job, site: &Site, status: &str) -> Value {
             "provider": site.integration.application,
         },
         "canRetry": error.is_some_and(|error| error.can_retry),
-        "createdAt": stamp(job.created_at, job.naive),
+        "createdAt": clock.stamp(job.created_at, job.naive),
         "createdBy": {"id": "simulator", "name": "Simulator"},
         "errorDetails": details,
         "hasMoreDetails": error.is_some(),
@@ -149,7 +141,7 @@ pub(super) fn job(job: &Job, site: &Site, status: &str) -> Value {
         "response": {},
         "status": status,
         "trigger": "manual",
-        "updatedAt": stamp(job.updated_at(), job.naive),
+        "updatedAt": clock.stamp(job.updated_at(), job.naive),
         "workflowType": job.work.workflow(),
     });
     let link = format!("/{}/api/v1/jobs/{}", job.place.workspace, job.id);
@@ -161,7 +153,7 @@ pub(super) fn job(job: &Job, site: &Site, status: &str) -> Value {
 }
 
 /// `page_size` is the most members that one page of the app's own list holds.
-pub(super) fn report(report: &Report, page_size: usize) -> Value {
+pub(super) fn report(report: &Report, page_size: usize, clock: &Clock) -> Value {
     let mut new = Vec::new();
     let mut removed = Vec::new();
     let mut roles = Vec::new();
@@ -180,7 +172,7 @@ pub(super) fn report(report: &Report, page_size: usize) -> Value {
     }
     json!({"data": {"id": report.id, "type": "update_report", "attributes": {
         "status": if report.is_applied { "applied" } else { "ready" },
-        "createdAt": stamp(report.created_at, report.naive),
+        "createdAt": clock.stamp(report.created_at, report.naive),
         "pages": report.snapshot.len().div_ceil(page_size).max(1),
         "membersRead": report.snapshot.len(),
         "membersTotal": report.snapshot.total,

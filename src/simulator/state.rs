@@ -5,65 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use chrono::TimeDelta;
 
 use super::Settings;
 use super::chance::Draw;
+use super::clock::Clock;
 use super::counters::{Counters, MemberKey};
 use super::fate::{Fates, Operation, Outcome};
 use super::faults::Troubles;
 use super::jobs::{Job, JobError, Work};
+use super::seen::{Author, Effect, Start};
 use super::site::{Change, Report, Site};
 use super::world::{Invitation, Member, Place, World};
-
-/// Who made a change in the app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Author {
-    /// A job.
-    Automation,
-    /// Somebody logged in to the app.
-    Person,
-}
-
-/// A change that was made in the app.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Effect {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// In which integration.
-    pub place: Place,
-    /// To whom: the id of the member.
-    pub member: String,
-    /// What.
-    pub operation: Operation,
-    /// By whom.
-    pub author: Author,
-    /// What the member holds afterwards: after a removal nothing, or what is left over on assets.
-    pub entitlements: BTreeSet<String>,
-}
-
-/// A job that was started for a member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Start {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// When the job ends; `None` if it never does.
-    pub ends_at: Option<DateTime<Utc>>,
-    /// In which integration.
-    pub place: Place,
-    /// For whom: the id of the member.
-    pub member: String,
-    /// What it is to do.
-    pub operation: Operation,
-    /// What the member is to hold.
-    pub entitlements: BTreeSet<String>,
-    /// The id of the job.
-    pub job: String,
-    /// Whether the client will learn that id.
-    pub is_heard: bool,
-}
 
 enum Due {
     End(String),
@@ -73,6 +26,7 @@ enum Due {
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) troubles: Troubles,
+    pub(super) clock: Clock,
     pub(super) fates: Fates,
     pub(super) counters: Counters,
     pub(super) effects: Vec<Effect>,
@@ -95,6 +49,7 @@ impl State {
         let people = world.people.into_iter();
         let mut state = Self {
             troubles: Troubles::new(settings.seed, settings.faults.clone()),
+            clock: Clock::default(),
             fates: Fates::new(settings.seed, settings.faults.clone()),
             counters: Counters::default(),
             effects: Vec::new(),
@@ -185,8 +140,9 @@ impl State {
         draw: Draw,
         is_heard: bool,
     ) -> String {
+        let unheard_ms = self.settings.unheard_job_ms.as_ref().filter(|_| !is_heard);
         let (range, steps) = match work {
-            Work::Change { .. } => (&self.settings.job_ms, 1),
+            Work::Change { .. } => (unheard_ms.unwrap_or(&self.settings.job_ms), 1),
             Work::Sync { .. } => (&self.settings.sync_ms, 1),
             Work::Check { .. } | Work::Apply { .. } => (&self.settings.sync_ms, 2),
         };
@@ -423,6 +379,21 @@ impl State {
             self.schedule_acceptance(key, at);
         }
         Some(change)
+    }
+
+    /// A job that the client did not ask for changes the app, and Cerby knows of it at once.
+    pub(super) fn change_elsewhere(
+        &mut self,
+        place: &Place,
+        operation: Operation,
+        wanted: &Member,
+    ) -> bool {
+        let change = self.change(Author::Elsewhere, place, operation, wanted, Instant::now());
+        let moment = self.tick();
+        if let Some(site) = self.sites.get_mut(place) {
+            site.learn(&wanted.id, moment);
+        }
+        change.is_some_and(Change::is_made)
     }
 
     /// A person ends a membership and leaves the grants on assets; tells whether there was one.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::report::store::KnownMember;
 use super::verdict::{Sighting, Sightings};
-use crate::backend::{Gap, Snapshot};
+use crate::backend::{Gap, Snapshot, is_round};
 use crate::identity::Keys;
 use crate::membership::{Operation, SeenMember};
 use crate::store::elapsed;
@@ -22,6 +22,9 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Members who are asked for one by one at most.
 const MOST_ASKED: usize = 5;
+
+/// The same of members who were asked to go and are gone: as many as become so at once, but for great cleanings.
+const MOST_GONE_ASKED: usize = 20;
 
 /// What earlier snapshots of the integration showed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,9 +62,9 @@ pub fn doubt(
         let was_empty = past.people == Some(0);
         return (!was_empty).then_some(Doubt { gap: Gap::Empty, unexpected });
     }
-    let is_round = now.is_multiple_of(10) || now.is_multiple_of(25);
     let is_large = unexpected.saturating_mul(100) > before.saturating_mul(u64::from(most_percent));
-    (unexpected > 0 && (is_round || is_large)).then_some(Doubt { gap: Gap::Shrunk, unexpected })
+    (unexpected > 0 && (is_round(now) || is_large))
+        .then_some(Doubt { gap: Gap::Shrunk, unexpected })
 }
 
 /// How many people these entries are about: whoever is listed once with an id and once without it is one.
@@ -82,7 +85,7 @@ fn gone_as_asked(snapshot: &Snapshot, known: &[KnownMember]) -> u64 {
     let sightings = Sightings::new(snapshot);
     let is_gone = |one: &&KnownMember| {
         was_asked_to_go(one)
-            && one.observed.as_ref().is_none_or(|observed| observed.membership != "absent")
+            && !was_gone(one)
             && matches!(sightings.of(&one.identity), Sighting::Absent)
     };
     known.iter().filter(is_gone).count() as u64
@@ -92,14 +95,34 @@ fn was_asked_to_go(one: &KnownMember) -> bool {
     one.intent.as_ref().is_some_and(|intent| intent.wanted.operation == Operation::Remove)
 }
 
+fn was_there(one: &KnownMember) -> bool {
+    one.observed.is_some() && !was_gone(one)
+}
+
+fn was_gone(one: &KnownMember) -> bool {
+    one.observed.as_ref().is_some_and(|observed| observed.membership == "absent")
+}
+
+/// Known members whom the list does not show for the first time: who was asked to go, and a few who were not. If one of
+/// them is found by id, the list does not show everybody, however many it shows.
+pub fn newly_missing<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
+    let sightings = Sightings::new(snapshot);
+    let is_new = |one: &&KnownMember| {
+        let may_be_there = was_there(one) || one.took_effect || was_asked_to_go(one);
+        may_be_there && !was_gone(one) && matches!(sightings.of(&one.identity), Sighting::Absent)
+    };
+    let (mut gone, mut lost): (Vec<_>, Vec<_>) =
+        known.iter().filter(is_new).partition(|one| was_asked_to_go(one));
+    gone.truncate(MOST_GONE_ASKED);
+    lost.truncate(MOST_ASKED);
+    lost.into_iter().chain(gone).collect()
+}
+
 /// Known members whom the list does not show, to be asked for one by one: first those whose removal nobody asked for.
 pub fn to_ask_for<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
     let sightings = Sightings::new(snapshot);
     let is_missing = |one: &&KnownMember| matches!(sightings.of(&one.identity), Sighting::Absent);
     let mut missing: Vec<_> = known.iter().filter(is_missing).collect();
-    let was_there = |one: &KnownMember| {
-        one.observed.as_ref().is_some_and(|observed| observed.membership != "absent")
-    };
     missing.sort_by_key(|one| (was_asked_to_go(one), !was_there(one)));
     missing.truncate(MOST_ASKED);
     missing
@@ -274,6 +297,27 @@ mod tests {
         for (case, doubt, past, asked_for, expected) in table {
             assert_eq!(is_believed(&doubt, &past, &asked_for, 3, now), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn whoever_is_missing_for_the_first_time_is_asked_for() {
+        let none = Operation::Invite;
+        let all = [
+            known("gone", Operation::Remove, Some("joined")),
+            known("gone first", Operation::Remove, None),
+            known("gone before", Operation::Remove, Some("absent")),
+            known("never there", none, None),
+            KnownMember { took_effect: true, ..known("invited", none, None) },
+            KnownMember { took_effect: true, ..known("vanished", none, Some("absent")) },
+            known("lost", none, Some("joined")),
+            known("m0", Operation::Remove, Some("joined")),
+        ];
+        let asked: Vec<_> =
+            newly_missing(&list(1), &all).iter().map(|one| one.identity.member.as_str()).collect();
+        assert_eq!(asked, ["invited", "lost", "gone", "gone first"]);
+        let many: Vec<_> =
+            (0..40).map(|n| known(&format!("gone{n}"), Operation::Remove, None)).collect();
+        assert_eq!(newly_missing(&list(1), &many).len(), MOST_GONE_ASKED);
     }
 
     #[test]

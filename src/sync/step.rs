@@ -12,7 +12,7 @@ use crate::backend::{BackendError, Client, Gap, Progress, Snapshot, UpdateReport
 use crate::catalogue;
 use crate::database::PgPool;
 use crate::lease::LeaseLost;
-use crate::membership::MemberKey;
+use crate::membership::{MemberKey, Membership};
 use crate::store::{StoreError, elapsed};
 use crate::telemetry::chain;
 
@@ -329,13 +329,14 @@ impl Step<'_> {
         if !snapshot.is_complete() {
             return Ok(Ok(None));
         }
-        let past = super::report::store::past(self.pool, self.sync).await?;
-        let is_smaller =
-            past.people.is_some_and(|before| before > plausible::people(&snapshot.members));
-        if !is_smaller && !snapshot.members.is_empty() {
-            return Ok(Ok(None));
-        }
         let known = super::report::store::members(self.pool, self.sync).await?;
+        match self.finds_any(&plausible::newly_missing(snapshot, &known)).await {
+            Ok(true) if snapshot.members.is_empty() => return Ok(Ok(Some(Gap::Empty))),
+            Ok(true) => return Ok(Ok(Some(Gap::Shrunk))),
+            Ok(false) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        let past = super::report::store::past(self.pool, self.sync).await?;
         let guard = &self.policy.guard;
         let (few, most_percent) = (guard.max_unexpected_removals, guard.max_unexpected_percent);
         let Some(doubt) = plausible::doubt(snapshot, &past, &known, most_percent) else {
@@ -356,7 +357,8 @@ impl Step<'_> {
                 integration: self.sync.integration.clone(),
                 member: one.identity.member.clone(),
             };
-            if self.backend.member(&key).await?.is_some() {
+            let found = self.backend.member(&key).await?;
+            if found.is_some_and(|found| found.membership != Membership::InvitationExpired) {
                 return Ok(true);
             }
         }

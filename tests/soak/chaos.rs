@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cerby_reconciler::private_postgres::Shutdown;
-use cerby_reconciler::simulator::FaultPlan;
-use chrono::{DateTime, Utc};
+use cerby_reconciler::simulator::{Clock, FaultPlan, Stamps};
+use chrono::{DateTime, TimeDelta, Utc};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::MutexGuard;
@@ -60,6 +61,10 @@ enum Trouble {
     Flood { rows: i32 },
     /// Every request is answered with 503.
     Outage { lasts: Duration },
+    /// The list of an app's members ends after so many.
+    CutList { app: usize, members: usize, lasts: Duration },
+    /// The backend's clock is set, and writes in another way.
+    SetClock(Clock),
     /// Much of one kind goes wrong with requests.
     Storm { kind: usize, lasts: Duration },
 }
@@ -107,8 +112,31 @@ impl Trouble {
             750..766 => Self::OddRows,
             766..769 => Self::Flood { rows: rng.random_range(1000..3000) },
             769..800 => Self::Outage { lasts: short * 2 },
+            800..850 => Self::SetClock(clock(rng)),
+            850..900 => Self::CutList {
+                app: rng.random_range(0..1000),
+                members: *[0, 0, 10, 20, 25].choose(rng).unwrap(),
+                lasts: long * 2,
+            },
             _ => Self::Storm { kind: rng.random_range(0..STORMS), lasts: long },
         }
+    }
+}
+
+/// A clock that is hours ahead or behind, or right, and writes times as it likes.
+fn clock(rng: &mut StdRng) -> Clock {
+    const STAMPS: [Stamps; 6] = [
+        Stamps::Mixed,
+        Stamps::Naive,
+        Stamps::Compact,
+        Stamps::Seconds,
+        Stamps::Milliseconds,
+        Stamps::Missing,
+    ];
+    let minutes = [0, rng.random_range(-300..300)];
+    Clock {
+        ahead: TimeDelta::minutes(*minutes.choose(rng).unwrap()),
+        stamps: *STAMPS.choose(rng).unwrap(),
     }
 }
 
@@ -120,6 +148,7 @@ pub(super) async fn deal(
     dealt: Arc<Tally>,
 ) {
     let mut rng = StdRng::seed_from_u64(settings.seed ^ STREAM);
+    world.apps.set_clock(clock(&mut rng));
     let end = Instant::now() + settings.storm();
     let mut under_way = JoinSet::new();
     loop {
@@ -202,6 +231,17 @@ async fn make(trouble: Trouble, world: &World, replicas: &Replicas, dealt: &Tall
             world.apps.set_outage(true);
             tokio::time::sleep(lasts).await;
             world.apps.set_outage(false);
+        }
+        Trouble::CutList { app, members, lasts } => {
+            let app = &world.plan.apps[app % world.plan.apps.len()];
+            dealt.count(if members == 0 { "empty list" } else { "cut list" });
+            world.apps.cut_list(&app.workspace, &app.id, Some(members));
+            tokio::time::sleep(lasts).await;
+            world.apps.cut_list(&app.workspace, &app.id, None);
+        }
+        Trouble::SetClock(clock) => {
+            dealt.count(if clock.ahead.is_zero() { "clock set right" } else { "clock set wrong" });
+            world.apps.set_clock(clock);
         }
         Trouble::Storm { kind, lasts } => {
             let (name, faults) = storm(kind);

@@ -17,7 +17,7 @@ const BOTH: [&str; 2] = ["flooding", "beside"];
 const REMOVALS: i32 = 5;
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Apps of which nobody is a member: each removal ends with a look.
+/// Apps of which nobody of the flood is a member: each removal ends with a look.
 pub(super) fn hubs() -> [Integration; 2] {
     BOTH.map(|workspace| {
         Integration::new(workspace, "hub", "hub", Kind::BusinessHub, "asana_tenant")

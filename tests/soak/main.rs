@@ -11,6 +11,7 @@ mod chaos;
 mod checks;
 mod flood;
 mod model;
+mod names;
 mod person;
 mod plan;
 mod record;

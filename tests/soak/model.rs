@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cerby_reconciler::simulator::{Effect, Operation};
-use chrono::{DateTime, Utc};
+use cerby_reconciler::simulator::{Author, Effect, Operation};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::{FORMER_ROLE, Key};
 
@@ -48,6 +48,32 @@ impl History {
     }
 }
 
+impl History {
+    /// When automation did this elsewhere.
+    pub(super) fn done_elsewhere_at(
+        &self,
+        key: &Key,
+        operation: Operation,
+        roles: &Roles,
+        requested_at: Time,
+    ) -> Option<Time> {
+        let is_it = |change: &&Effect| {
+            change.author == Author::Elsewhere
+                && change.operation == operation
+                && (operation == Operation::Remove || change.entitlements == *roles)
+                // Rows hold microseconds.
+                && change.at >= requested_at - TimeDelta::microseconds(1)
+        };
+        self.changes.get(key)?.iter().find(is_it).map(|change| change.at)
+    }
+
+    /// Whether anything but automation elsewhere changed the member between these two.
+    pub(super) fn was_changed(&self, key: &Key, (from, to): (Time, Time)) -> bool {
+        let mut changes = self.changes.get(key).into_iter().flatten();
+        changes.any(|one| one.author != Author::Elsewhere && one.at > from && one.at < to)
+    }
+}
+
 fn roles_after(effect: &Effect) -> Option<&Roles> {
     (effect.operation != Operation::Remove).then_some(&effect.entitlements)
 }
@@ -81,6 +107,10 @@ pub(super) enum Fortune {
     Effective,
     /// It was made true by an attempt of automation.
     Attempted,
+    /// Automation made it true elsewhere: whatever was there before.
+    Elsewhere,
+    /// Automation made it true elsewhere, and before that was known, something older was done after it.
+    Undone,
     /// A person said that it must not be.
     Dismissed,
     /// A later one won, or somebody called it off.
@@ -99,7 +129,7 @@ pub(super) fn ending<'a>(
     before: bool,
     intents: impl Iterator<Item = (Operation, &'a Roles, Fortune)>,
 ) -> Ending {
-    use Fortune::{Attempted, Dismissed, Effective, Pointless};
+    use Fortune::{Attempted, Dismissed, Effective, Elsewhere, Pointless, Undone};
     use Operation::{ChangeRole, Invite, Remove};
     let mut end = Ending {
         present: Some(before),
@@ -109,7 +139,8 @@ pub(super) fn ending<'a>(
     let mut something_given = false;
     for (operation, roles, fortune) in intents {
         match (operation, fortune) {
-            (Remove, Effective | Attempted) => {
+            (_, Undone) => end = Ending::default(),
+            (Remove, Effective | Attempted | Elsewhere) => {
                 end = Ending { present: Some(false), roles: None };
                 something_given = false;
             }
@@ -123,7 +154,7 @@ pub(super) fn ending<'a>(
                 }
                 end.present = Some(true);
             }
-            (ChangeRole, Effective | Attempted) => {
+            (Invite, Elsewhere) | (ChangeRole, Effective | Attempted | Elsewhere) => {
                 end = Ending { present: Some(true), roles: Some(roles.clone()) };
             }
             (Invite | Remove, Dismissed) => end = Ending::default(),
@@ -141,7 +172,7 @@ pub(super) fn ending<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Fortune::{Attempted, Dismissed, Effective, Pointless};
+    use Fortune::{Attempted, Dismissed, Effective, Elsewhere, Pointless, Undone};
     use Operation::{ChangeRole, Invite, Remove};
 
     fn roles(of: &str) -> Roles {
@@ -165,6 +196,16 @@ mod tests {
         assert_eq!(end(true, &again), known(true, Some("a")));
         let changed = [(Invite, "a", Effective), (ChangeRole, "b", Effective)];
         assert_eq!(end(false, &changed), known(true, Some("b")));
+    }
+
+    #[test]
+    fn what_was_done_elsewhere_counts_unless_something_older_came_after_it() {
+        let given = Ending { present: Some(true), roles: Some(roles("a")) };
+        let gone = Ending { present: Some(false), roles: None };
+        assert_eq!(end(true, &[(Remove, "", Pointless), (Invite, "a", Elsewhere)]), given);
+        assert_eq!(end(true, &[(Invite, "a", Elsewhere), (Remove, "", Elsewhere)]), gone);
+        assert_eq!(end(true, &[(Invite, "a", Undone)]), Ending::default());
+        assert_eq!(end(true, &[(Invite, "a", Undone), (Remove, "", Effective)]), gone);
     }
 
     #[test]

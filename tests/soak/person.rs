@@ -14,7 +14,8 @@ use rand::{RngExt, SeedableRng};
 use sqlx::{FromRow, PgConnection};
 use tokio::time::Instant;
 
-use super::plan::{self, Key};
+use super::names;
+use super::plan::Key;
 use super::tally::Tally;
 use super::world::World;
 
@@ -43,6 +44,10 @@ enum Mood {
     Lies,
     /// Makes the change and says nothing for a while.
     Forgets,
+    /// Says done too soon, and takes the word back: makes the change after that.
+    Errs,
+    /// Makes the change and says done, and takes the word back for a while.
+    Doubts,
     /// Says that somebody is on it first.
     Claims,
     /// Says that it must not be done.
@@ -58,6 +63,8 @@ pub(super) struct Person {
     pub(super) whims: StdRng,
     pub(super) meddles_until: Instant,
     pub(super) forgotten: BTreeMap<i64, Instant>,
+    /// Words that are to be taken back, and when; then whatever else was said of the action is meant.
+    pub(super) taken_back: BTreeMap<i64, Option<Instant>>,
 }
 
 impl Person {
@@ -83,6 +90,7 @@ impl Person {
                 self.handle(id).await?;
             }
         }
+        self.take_back().await?;
         self.approve_held_reports().await?;
         self.meddle().await
     }
@@ -121,6 +129,24 @@ impl Person {
         Ok(())
     }
 
+    /// Takes back what was said too soon, unless it was judged meanwhile.
+    async fn take_back(&mut self) -> sqlx::Result<()> {
+        let is_due = |at: &Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        let due: Vec<_> =
+            self.taken_back.iter().filter(|(_, at)| is_due(at)).map(|(id, _)| *id).collect();
+        for id in due {
+            let status = if self.whims.random_bool(0.5) { "open" } else { "in_progress" };
+            let taken = sqlx::query(
+                "update reconciler.manual_actions set status = $2 where id = $1 and status = 'done'",
+            );
+            let taken = taken.bind(id).bind(status).execute(&self.world.operator).await?;
+            self.taken_back.insert(id, None);
+            let is_taken = taken.rows_affected() > 0;
+            self.deeds.count(if is_taken { "words taken back" } else { "words judged before" });
+        }
+        Ok(())
+    }
+
     async fn handle(&mut self, id: i64) -> sqlx::Result<()> {
         let mut tx = self.world.operator.begin().await?;
         let action: Action = sqlx::query_as(
@@ -136,12 +162,14 @@ impl Person {
             return Ok(());
         }
         let mood = self.mood(&action);
-        if matches!(mood, Mood::Honest | Mood::Forgets) {
+        if matches!(mood, Mood::Honest | Mood::Doubts | Mood::Forgets) {
             self.change(&action);
         }
         let (status, deed) = match mood {
             Mood::Honest => ("done", "done"),
             Mood::Lies => ("done", "lies"),
+            Mood::Errs => ("done", "errors"),
+            Mood::Doubts => ("done", "doubts"),
             Mood::Claims => ("in_progress", "claims"),
             Mood::Dismisses => ("dismissed", "dismissals"),
             Mood::Returns => ("returned", "returns"),
@@ -152,6 +180,10 @@ impl Person {
             }
         };
         set(&mut tx, action.id, status).await?;
+        if matches!(mood, Mood::Errs | Mood::Doubts) {
+            let after = Duration::from_millis(self.whims.random_range(0..1500));
+            self.taken_back.insert(action.id, Some(Instant::now() + after));
+        }
         tx.commit().await?;
         self.deeds.count(deed);
         Ok(())
@@ -166,7 +198,9 @@ impl Person {
             // Nobody whose role could be changed.
             return Mood::Dismisses;
         }
-        let first_time = action.reopened_count == 0 && !self.forgotten.contains_key(&action.id);
+        let first_time = action.reopened_count == 0
+            && !self.forgotten.contains_key(&action.id)
+            && !self.taken_back.contains_key(&action.id);
         if !first_time || action.status == "in_progress" {
             return Mood::Honest;
         }
@@ -178,6 +212,8 @@ impl Person {
             21..=30 if is_readable(action) => Mood::Lies,
             31..=36 => Mood::Forgets,
             37..=52 => Mood::Returns,
+            53..=60 if is_readable(action) => Mood::Errs,
+            61..=66 => Mood::Doubts,
             _ => Mood::Honest,
         }
     }
@@ -198,8 +234,10 @@ impl Person {
                     integration: integration.clone(),
                     member: action.member_id.clone(),
                 };
-                let person = Member::new(&key.member, &plan::email(&key)).with(&roles);
-                apps.person_invites(workspace, integration, person);
+                let person = names::listed(&key).with(&roles);
+                // Whom somebody invites in the app itself, Cerby does not always match.
+                let is_matched = action.id % 3 != 0;
+                apps.person_invites(workspace, integration, Member { is_matched, ..person });
             }
             "remove" => {
                 apps.person_removes(workspace, integration, &action.member_id);

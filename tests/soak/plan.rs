@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use super::names;
 use super::settings::Settings;
 
 /// Workspace, id, kind and application: with all automation, without invitations, without reading, without
@@ -46,6 +47,8 @@ pub(super) struct Batch {
     /// After how long the same rows are inserted once more.
     pub(super) again_after: Option<Duration>,
     pub(super) rows: Vec<InboundTask>,
+    /// Automation does all of it elsewhere when the batch comes, and the rows are inserted so much later.
+    pub(super) done_elsewhere: Option<Duration>,
     /// What becomes of the coming attempts.
     pub(super) fates: Vec<(Key, Operation, Fate)>,
 }
@@ -128,6 +131,10 @@ impl Draft<'_> {
             }
             rows.push(row);
         }
+        let done_elsewhere = self.rng.random_bool(0.15).then(|| match self.rng.random_bool(0.5) {
+            true => Duration::ZERO,
+            false => self.millis(0..8000),
+        });
         let open = self.rng.random_bool(0.15);
         let again = self.rng.random_bool(0.15);
         Batch {
@@ -135,6 +142,7 @@ impl Draft<'_> {
             open_for: if open { self.millis(300..5000) } else { Duration::ZERO },
             again_after: again.then(|| self.millis(0..6000)),
             rows,
+            done_elsewhere,
             fates,
         }
     }
@@ -170,7 +178,7 @@ impl Draft<'_> {
             integration_name: key.integration.clone(),
             application: application.to_owned(),
             member_id: key.member.clone(),
-            member_email: email(key),
+            member_email: names::told(key, number),
             member_username: None,
             member_name: None,
             operation: operation.to_owned(),
@@ -197,7 +205,7 @@ impl Draft<'_> {
             6..=8 => self.rng.random_range(1.0..8.0),
             _ => self.rng.random_range(8.0..60.0),
         };
-        let halves = ((at.as_secs_f64() - before) * 2.0).round() as i64;
+        let halves = ((at.as_secs_f64() - before) * 2.0).floor() as i64;
         self.start + TimeDelta::milliseconds(halves * 500)
     }
 
@@ -234,11 +242,6 @@ impl Draft<'_> {
 /// A role that only one task gives: whatever a member holds tells where it came from.
 fn marker(number: usize) -> String {
     format!("ROLE-{number}")
-}
-
-/// The email of a member.
-pub(super) fn email(key: &Key) -> String {
-    format!("{}@{}.example.com", key.member, key.workspace)
 }
 
 /// The operation of a row.

@@ -20,6 +20,8 @@ pub(super) struct Task {
     pub(super) operation: Operation,
     pub(super) entitlements: BTreeSet<String>,
     pub(super) requested_at: Time,
+    /// Automation did it elsewhere, when it was requested.
+    pub(super) is_done_elsewhere: bool,
     pub(super) state: String,
     pub(super) attempts: i32,
     pub(super) closed_at: Option<Time>,
@@ -44,6 +46,8 @@ pub(super) struct Action {
     pub(super) opened_at: Time,
     pub(super) done_at: Option<Time>,
     pub(super) verdict_at: Option<Time>,
+    /// When the sync began whose snapshot gave the verdict.
+    pub(super) snapshot_from: Option<Time>,
     pub(super) closed_at: Option<Time>,
 }
 
@@ -142,6 +146,7 @@ struct TaskRow {
     operation: String,
     entitlements: Vec<String>,
     requested_at: Time,
+    is_done_elsewhere: bool,
     state: String,
     attempts: i32,
     closed_at: Option<Time>,
@@ -162,6 +167,7 @@ impl From<TaskRow> for Task {
             operation: plan::operation(&row.operation),
             entitlements: row.entitlements.into_iter().collect(),
             requested_at: row.requested_at,
+            is_done_elsewhere: row.is_done_elsewhere,
             state: row.state,
             attempts: row.attempts,
             closed_at: row.closed_at,
@@ -173,11 +179,14 @@ impl From<TaskRow> for Task {
 
 const TASKS: &str =
     "select id, source_id, workspace_id, integration_id, member_id, operation, entitlements,
-        requested_at, state, attempts, closed_at, closed_reason, superseded_by
+        requested_at, outcome = 'succeeded' as is_done_elsewhere, state, attempts, closed_at, closed_reason, superseded_by
     from reconciler.automation_tasks where ordered_at is not null";
 const ACTIONS: &str =
-    "select id, task_id, operation, status, opened_at, done_at, verdict_at, closed_at
-    from reconciler.manual_actions where member_id <> '' order by id";
+    "select a.id, a.task_id, a.operation, a.status, a.opened_at, a.done_at, a.verdict_at, s.started_at as snapshot_from,
+        a.closed_at
+    from reconciler.manual_actions a
+    left join reconciler.syncs s on s.id = a.sync_id and s.workspace_id = a.workspace_id
+    where a.member_id <> '' order by a.id";
 const LINES: &str = "select subject_id::bigint as task_id, at, what, detail ->> 'job_id' as job_id,
         detail ->> 'lost' as lost, detail ->> 'failure_code' as failure_code,
         detail ->> 'reason' as reason
@@ -185,7 +194,7 @@ const LINES: &str = "select subject_id::bigint as task_id, at, what, detail ->> 
 const CLAIMS: &str = "select task_id, token, at, login from soak.claims order by id";
 const ENDED_FOR: &str = "select ended.subject_id::bigint, ordered.subject_id::bigint
     from reconciler.events ended join reconciler.events ordered on ordered.xmin = ended.xmin
-    where ended.what = 'action.superseded' and ordered.what = 'task.ordered'";
+    where ended.what = 'action.superseded' and ordered.what in ('task.ordered', 'task.succeeded')";
 const DOUBTS: &str = "select * from soak.doubts";
 const NUDGES: &str = "select id, integration_id, what from reconciler.nudges order by id";
 const STRANGE_WRITES: &str = "select task_id, what from soak.strange_writes order by id";
@@ -260,9 +269,11 @@ impl Record {
         self.claims.get(&task)?.iter().rfind(|claim| claim.at <= at)
     }
 
-    /// Since when a task has its place.
+    /// Since when a task has its place, or is known to have been done elsewhere.
     pub(super) fn ordered_at(&self, task: i64) -> Option<Time> {
-        self.lines_of(task, "task.ordered").next().map(|line| line.at)
+        let is_elsewhere = self.tasks.get(&task).is_some_and(|task| task.is_done_elsewhere);
+        let what = if is_elsewhere { "task.succeeded" } else { "task.ordered" };
+        self.lines_of(task, what).next().map(|line| line.at)
     }
 
     /// The task that a job was started for: by the trail, or by the roles that only one task gives.

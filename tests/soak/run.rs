@@ -82,6 +82,7 @@ impl Run {
             whims: StdRng::seed_from_u64(self.settings.seed),
             meddles_until: (Instant::now() + self.settings.storm()).into(),
             forgotten: BTreeMap::new(),
+            taken_back: BTreeMap::new(),
         };
         self.tasks.spawn(person.work());
         let mut storm = JoinSet::new();

@@ -39,6 +39,8 @@ pub(super) const CONFIGURATION: &[(&str, &str)] = &[
     ("RETRY__SETTLE_S", "2"),
     ("MANUAL_ACTION__ATTEST_AFTER_S", "1"),
     ("SYNC__REREADS_S", "1,1,2"),
+    // After whatever may land late: who came back is found before the run ends.
+    ("SYNC__REMOVAL_LOOKS_S", "3,9"),
     ("SYNC__RETRY_FIRST_S", "1"),
     ("SYNC__RETRY_MAX_S", "1"),
     ("UPKEEP__EVERY_S", "5"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cerby_reconciler::simulator::Author;
 
 use super::checks::doubts::stricter;
+use super::checks::words::{Count, Words, compared};
 use super::record::Record;
 use super::run::Run;
 use super::settings::CONFIGURATION;
@@ -17,13 +18,14 @@ const STATES: &str = "select state from (
         union all select 'action ' || status, id from reconciler.manual_actions
         union all select 'sync ' || state, id from reconciler.syncs) all_rows";
 
-/// How many tasks and actions have not ended, and how much of what the person did was not taken up; nothing while the
-/// database is down.
+/// How many tasks and actions have not ended, how much of what the person did was not taken up, and how many removals are
+/// still to be looked at; nothing while the database is down.
 pub(super) async fn unfinished(world: &World) -> Option<i64> {
     sqlx::query_scalar(
         "select (select count(*) from reconciler.task_places)
               + (select count(*) from reconciler.manual_actions where closed_at is null)
-              + (select count(*) from reconciler.nudges)",
+              + (select count(*) from reconciler.nudges)
+              + (select count(*) from reconciler.members where watch_operation = 'remove')",
     )
     .fetch_one(&world.owner)
     .await
@@ -55,8 +57,8 @@ pub(super) async fn print(run: &Run, took: Duration) {
     for (kind, count) in counters.faults.values().flatten() {
         *faults.entry(kind).or_default() += count;
     }
-    let (by_person, by_automation): (Vec<_>, Vec<_>) =
-        apps.effects().into_iter().partition(|effect| effect.author == Author::Person);
+    let effects = apps.effects();
+    let by = |author| effects.iter().filter(|effect| effect.author == author).count();
     println!("soak: {:.1} s, {:?}", took.as_secs_f64(), run.settings);
     println!("  configuration: {}", listed(&CONFIGURATION.iter().copied().collect()));
     println!(
@@ -73,13 +75,15 @@ pub(super) async fn print(run: &Run, took: Duration) {
     println!("  faults of requests: {}", listed(&faults));
     println!("  the person: {}", listed(&run.deeds.all()));
     println!(
-        "  effects: {} by automation, {} by the person; jobs: {}, of them unheard: {}",
-        by_automation.len(),
-        by_person.len(),
+        "  effects: {} by automation, {} of it elsewhere, {} by the person; jobs: {}, of them unheard: {}",
+        by(Author::Automation) + by(Author::Elsewhere),
+        by(Author::Elsewhere),
+        by(Author::Person),
         apps.starts().len(),
         apps.starts().iter().filter(|start| !start.is_heard).count()
     );
     if let Ok(record) = Record::read(&run.world).await {
+        print_words(&compared(&record, &run.world.plan.members));
         let (all, stricter) = (record.doubts.len(), stricter(&record));
         println!(
             "  claims with something in doubt: {all}, more than has to be: {}",
@@ -90,6 +94,16 @@ pub(super) async fn print(run: &Run, took: Duration) {
     let events = run.replicas.events();
     println!("  stale writes refused: {}", events.get("lease.lost").copied().unwrap_or_default());
     println!("  log: {}", listed(&events));
+}
+
+fn print_words(words: &Words) {
+    let of = |what: &str, Count { all, false_ones }| format!("{what} {all}, false {false_ones}");
+    println!(
+        "  words compared with the apps: {}; {}; {}",
+        of("verified", words.verified),
+        of("not_needed", words.not_needed),
+        of("removals succeeded", words.removed)
+    );
 }
 
 fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {

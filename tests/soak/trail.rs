@@ -11,7 +11,10 @@ pub(super) fn of(record: &Record, key: &Key) -> String {
     let mut lines: Vec<(DateTime<Utc>, String)> = Vec::new();
     for task in record.of_member(key) {
         let id = task.id;
-        lines.push((task.requested_at, format!("task {id} {:?} requested", task.operation)));
+        lines.push((task.requested_at, {
+            let elsewhere = if task.is_done_elsewhere { " and done elsewhere" } else { "" };
+            format!("task {id} {:?} requested{elsewhere}", task.operation)
+        }));
         for line in record.lines.get(&id).into_iter().flatten() {
             let more = [&line.job_id, &line.lost, &line.failure_code];
             let more: Vec<_> = more.into_iter().flatten().map(String::as_str).collect();

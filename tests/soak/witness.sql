@@ -120,17 +120,19 @@ begin
         return null; -- whoever takes up that a person sent it back
     end if;
     if new.closed_reason like 'Replaced by a newer request (task %' then
-        if exists (select from soak.ended_held e
-                   where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
-            perform soak.note(new.id, 'superseded by intake while it was held');
-        end if;
-        return null;
+        if not exists (select from soak.ended_held e
+                       where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
+            return null;
+        end if; -- intake ends nothing that is held: whoever holds it saw that something later won
     end if;
     if old.closed_at is not null
        and exists (select from reconciler.events e
                    where e.subject = 'task' and e.subject_id = new.id::text and e.at >= now()
                      and e.what in ('task.member_returned', 'task.invitation_expired')) then
         return null; -- what did not last is nobody's: the snapshot showed it
+    end if;
+    if old.ordered_at is null and new.outcome = 'succeeded' and new.state = 'succeeded' then
+        return null; -- automation did it elsewhere, and nobody ever holds it
     end if;
     select c.login into holder from soak.claims c where c.task_id = new.id order by c.token desc limit 1;
     if holder is distinct from session_user then

@@ -6,7 +6,8 @@ use std::time::Duration;
 use cerby_reconciler::private_postgres::{Options, PrivatePostgres, Shutdown};
 use cerby_reconciler::schema;
 use cerby_reconciler::simulator::{
-    Fate, FaultPlan, Member, Operation, Settings as SimulatorSettings, Simulator, World as Apps,
+    Fate, FaultPlan, Integration, Member, Operation, Settings as SimulatorSettings, Simulator,
+    World as Apps,
 };
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -14,7 +15,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 use tokio::sync::Mutex;
 
 use super::flood;
-use super::plan::{FORMER_ROLE, Key, Plan, email};
+use super::names;
+use super::plan::{FORMER_ROLE, Key, Plan};
 use super::replicas;
 use super::settings::{REPLICAS, Settings};
 use crate::support::frozen::Freezer;
@@ -76,6 +78,14 @@ impl World {
         }
     }
 
+    /// Whether the members of an app can be read.
+    pub(super) fn is_readable(&self, key: &Key) -> bool {
+        let is_it =
+            |app: &&Integration| (&app.workspace, &app.id) == (&key.workspace, &key.integration);
+        let app = self.plan.apps.iter().find(is_it);
+        app.is_some_and(|app| app.capabilities.sync)
+    }
+
     /// Brings the database down and up again.
     pub(super) async fn restart_database(&self, shutdown: Shutdown) {
         self.server.lock().await.restart(shutdown).await.unwrap();
@@ -129,13 +139,18 @@ fn before(plan: &Plan) -> Apps {
         }
     }
     for hub in flood::hubs() {
-        apps = apps.integration(hub);
+        let (workspace, id) = (hub.workspace.clone(), hub.id.clone());
+        // An empty list proves nothing: each removal would be a run in the app.
+        let somebody = Member::new("somebody", "somebody@example.com");
+        apps = apps.integration(hub).member(&workspace, &id, somebody);
     }
     for (key, is_there) in &plan.members {
-        let person = Member::new(&key.member, &email(key));
+        let person = names::listed(key);
         apps = apps.person(&key.workspace, person.clone());
         if *is_there {
-            apps = apps.member(&key.workspace, &key.integration, person.with(&[FORMER_ROLE]));
+            let is_matched = !names::is_stranger(key);
+            let member = Member { is_matched, ..person.with(&[FORMER_ROLE]) };
+            apps = apps.member(&key.workspace, &key.integration, member);
         }
     }
     apps
@@ -145,6 +160,8 @@ fn simulator(settings: &Settings) -> SimulatorSettings {
     SimulatorSettings {
         seed: settings.seed,
         job_ms: 10..=300,
+        // Within `JOB__WITHIN_S` and `RETRY__SETTLE_S`.
+        unheard_job_ms: Some(300..=1700),
         sync_ms: 30..=300,
         faults: FaultPlan { sync_fails: 0.1, ..usual_faults() },
         // Long enough for a client that asks twice to be seen.
@@ -165,7 +182,8 @@ pub(super) fn usual_faults() -> FaultPlan {
         unavailable: 0.01,
         rate_limited: 0.01,
         reset: 0.01,
-        lost_reply: 0.01,
+        // What lands late is lost first.
+        lost_reply: 0.03,
         stall: 0.003,
         html: 0.005,
         ok_with_errors: 0.005,

@@ -53,6 +53,8 @@ enum Step {
     Work,
     Fail,
     LoseSight,
+    LoseSightOfALateOne,
+    Land,
     PersonDoes,
     PersonDismisses,
     PersonReturns,
@@ -63,8 +65,8 @@ struct Member {
     rows: Vec<Row>,
     /// Effects in the app, in the order in which they took place.
     effects: Vec<Effect>,
-    /// Whether an attempt was ever lost sight of.
-    is_any_lost: bool,
+    /// Effects of attempts that were lost sight of, which land when they will, until the attempt has settled.
+    late: Vec<Effect>,
 }
 
 impl Member {
@@ -75,7 +77,12 @@ impl Member {
             Step::Start => self.start(),
             Step::Work => self.end_attempt(true),
             Step::Fail => self.end_attempt(false),
-            Step::LoseSight => self.lose_sight(),
+            Step::LoseSight => {
+                self.lose_sight();
+                self.land();
+            }
+            Step::LoseSightOfALateOne => self.lose_sight(),
+            Step::Land => self.land(),
             Step::PersonDoes => {
                 let began = self.effects.len();
                 let done: Vec<_> = self
@@ -188,7 +195,9 @@ impl Member {
         }
     }
 
+    /// Whatever may still land has landed by the time an attempt ends.
     fn end_attempt(&mut self, works: bool) {
+        self.land();
         for row in &mut self.rows {
             if let Place::Flying { superseded_by } = row.place {
                 if works {
@@ -204,12 +213,15 @@ impl Member {
         self.promote();
     }
 
-    /// The answer was lost; the attempt took effect all the same, and the task keeps its turn to look again.
+    /// The answer was lost; the attempt takes effect all the same, now or later, and the task keeps its turn to look again.
     fn lose_sight(&mut self) {
         let flying = self.rows.iter().filter(|row| matches!(row.place, Place::Flying { .. }));
         let lost: Vec<_> = flying.map(|row| row.effect(false)).collect();
-        self.is_any_lost |= !lost.is_empty();
-        self.effects.extend(lost);
+        self.late.extend(lost);
+    }
+
+    fn land(&mut self) {
+        self.effects.append(&mut self.late);
     }
 
     /// Two intents of which the later makes the older pointless, in the words of the rules.
@@ -223,6 +235,12 @@ impl Member {
             .iter()
             .filter(|row| matches!(row.place, Place::Head | Place::Flying { .. } | Place::Action));
         prop_assert!(ahead.count() <= 1, "two at a time: {:?}", self.rows);
+        let is_flying = self.rows.iter().any(|row| matches!(row.place, Place::Flying { .. }));
+        prop_assert!(
+            is_flying || self.late.is_empty(),
+            "an attempt may still land: {:?}",
+            self.rows
+        );
         for row in &self.rows {
             if let Place::Superseded { by } = row.place {
                 let winner = &self.rows[usize::try_from(by - 1).unwrap()].intent;
@@ -257,8 +275,8 @@ impl Member {
         self.at(Place::Done).any(|row| row.intent.task == task)
     }
 
-    /// No removal made way for what came to nothing, and the latest has had the last word in the app. What was lost sight of,
-    /// or was on its way while automation succeeded elsewhere, may act after it: that is what removals are watched for.
+    /// No removal made way for what came to nothing, and nothing older than the latest acts after it in the app. What was on
+    /// its way while automation succeeded elsewhere may: that is what removals are watched for.
     fn check_end(&self) -> Result<(), TestCaseError> {
         for row in self.rows.iter().filter(|row| row.intent.operation == Remove) {
             if let Place::Superseded { by } = row.place {
@@ -277,8 +295,10 @@ impl Member {
         let is_proven = |row: &&Row| {
             row.intent.operation == Remove && row.place == Place::Done && !row.elsewhere
         };
-        if let Some(latest) = latest.filter(is_proven).filter(|_| !self.is_any_lost) {
-            let last = self.effects.last().map(|row| row.intent.operation);
+        if let Some(latest) = latest.filter(is_proven) {
+            // An attempt of something later may have been lost sight of, and a person said no to it.
+            let not_later = |one: &&Effect| age(&one.intent) <= age(&latest.intent);
+            let last = self.effects.iter().rfind(not_later).map(|one| one.intent.operation);
             prop_assert_eq!(last, Some(Remove), "{:?} of {:?}", latest, self.rows);
         }
         Ok(())
@@ -317,6 +337,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Work),
         2 => Just(Step::Fail),
         1 => Just(Step::LoseSight),
+        1 => Just(Step::LoseSightOfALateOne),
+        1 => Just(Step::Land),
         1 => Just(Step::PersonDoes),
         1 => Just(Step::PersonDismisses),
         1 => Just(Step::PersonReturns),

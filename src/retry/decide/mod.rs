@@ -141,16 +141,15 @@ pub fn says_as_wanted(task: &ClaimedTask, ended: &Progress) -> bool {
 /// What is observed of a member who was not found by id and was to be removed, once the list was read.
 ///
 /// The same API lists people without an id, whom Cerby has not matched: only the list and the id together say that
-/// somebody is gone.
+/// somebody is gone, and only a list that may not be empty or cut by mistake. Otherwise a run in the app has to tell.
 pub fn by_list(wanted: &Wanted, list: &Snapshot) -> Observation {
     let identity = wanted.identity();
     let keys = identity.keys();
     let about = |seen: &&SeenMember| keys.are_of(&seen.keys());
     let strongest = list.members.iter().filter(about).min_by_key(|seen| seen.membership);
     match strongest.map(|seen| (seen.membership, &seen.member)) {
-        Some((Membership::InvitationExpired, _)) | None if list.is_complete() => {
-            Observation::AsWanted
-        }
+        Some((Membership::InvitationExpired, _)) if list.is_complete() => Observation::AsWanted,
+        None if list.is_complete() && !list.may_be_cut() => Observation::AsWanted,
         Some((standing, Some(_))) => Observation::StillThere(standing),
         Some((standing, None)) => Observation::Unmatched(standing),
         None => Observation::NotFoundById,

@@ -285,8 +285,13 @@ fn whoever_is_not_found_by_id_is_gone_only_if_the_whole_list_says_so() {
     };
     let kim = || entry(Some("kim"), "kim@example.com", Joined);
     let unmatched = |standing| entry(None, "M@Example.com ", standing);
+    let crowd =
+        |size| (0..size).map(|n| entry(None, &format!("{n}@example.com"), Joined)).collect();
     let table = [
-        (vec![], true, Observation::AsWanted),
+        (vec![], true, Observation::NotFoundById),
+        (crowd(9), true, Observation::AsWanted),
+        (crowd(10), true, Observation::NotFoundById),
+        (crowd(25), true, Observation::NotFoundById),
         (vec![kim()], true, Observation::AsWanted),
         (vec![kim()], false, Observation::NotFoundById),
         (vec![kim(), unmatched(Joined)], true, Observation::Unmatched(Joined)),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use cerby_reconciler::simulator::Operation;
+use chrono::TimeDelta;
+
 use super::order::{is_overtaken, supersession_is_right};
-use super::{ALL_END, ENDING, Found, LATER_WINS, PROVEN, Violation};
+use super::{ALL_END, ENDING, Found, LATER_WINS, PROVEN, Violation, words};
 use crate::model::{self, Fortune, History};
 use crate::plan::{Key, Plan};
 use crate::record::{Action, Record, Task};
@@ -18,10 +21,7 @@ pub(super) fn closing_is_right(record: &Record, history: &History, task: &Task, 
     }
     match task.state.as_str() {
         "succeeded" => {
-            let claimed_at = record.claim_before(task.id, closed_at).map(|claim| claim.at);
-            let window = (claimed_at.unwrap_or(closed_at), closed_at);
-            let was = history.was_as_wanted(&task.key, task.operation, &task.entitlements, window);
-            if !was {
+            if !words::succeeded_rightly(record, history, task) {
                 let why = task.closed_reason.as_deref().unwrap_or_default();
                 found.of(ALL_END, task, format!("it succeeded ({why}) and the member was not so"));
             }
@@ -42,17 +42,14 @@ pub(super) fn action_is_right(
     action: &Action,
     found: &mut Found,
 ) {
-    let was =
-        |from, to| history.was_as_wanted(&task.key, task.operation, &task.entitlements, (from, to));
-    let closed_at = action.closed_at.unwrap_or(action.opened_at);
-    match (action.status.as_str(), action.done_at, action.verdict_at) {
-        ("verified", Some(done_at), Some(verdict_at)) if !was(done_at, verdict_at) => {
+    match action.status.as_str() {
+        "verified" if !words::is_verified_rightly(history, task, action) => {
             found.of(PROVEN, task, format!("action {} is verified and was not so", action.id));
         }
-        ("not_needed", ..) if !was(action.opened_at, closed_at) => {
+        "not_needed" if !words::was_not_needed(history, task, action) => {
             found.of(PROVEN, task, format!("action {} was needed", action.id));
         }
-        ("superseded", ..) if !is_overtaken(record, task, action) => {
+        "superseded" if !is_overtaken(record, task, action) => {
             found.of(LATER_WINS, task, format!("action {} was ended by nothing later", action.id));
         }
         _ => {}
@@ -77,8 +74,13 @@ pub(super) fn nothing_is_lost(record: &Record, plan: &Plan, found: &mut Found) {
     }
 }
 
-fn fortune(record: &Record, task: &Task) -> Fortune {
+/// As long as an attempt may still land that was on its way when what was done elsewhere became known: that of a replica
+/// that stood still, and the longest job.
+const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(10);
+
+fn fortune(record: &Record, world: &World, history: &History, task: &Task) -> Fortune {
     match (task.state.as_str(), record.action_of(task.id)) {
+        ("succeeded", None) if task.is_done_elsewhere => fortune_elsewhere(world, history, task),
         ("succeeded", _) if task.attempts > 0 => Fortune::Attempted,
         ("succeeded", _) => Fortune::Effective,
         ("escalated", Some(action)) if action.is_effective() => Fortune::Effective,
@@ -87,8 +89,24 @@ fn fortune(record: &Record, task: &Task) -> Fortune {
     }
 }
 
+/// Until the daemon is told, it may do something older, and an attempt that is on its way then it cannot stop. Removals are
+/// looked at again where the app can be read; nobody looks after the others.
+fn fortune_elsewhere(world: &World, history: &History, task: &Task) -> Fortune {
+    let Task { key, operation, requested_at, .. } = task;
+    let done_at = history.done_elsewhere_at(key, *operation, &task.entitlements, *requested_at);
+    let Some((done_at, told_at)) = done_at.zip(task.closed_at) else {
+        return Fortune::Undone;
+    };
+    let is_watched = *operation == Operation::Remove && world.is_readable(key);
+    match !is_watched && history.was_changed(key, (done_at, told_at + ON_ITS_WAY)) {
+        true => Fortune::Undone,
+        false => Fortune::Elsewhere,
+    }
+}
+
 pub(super) fn ends_as_wanted(
     record: &Record,
+    history: &History,
     world: &World,
     key: &Key,
     before: bool,
@@ -96,7 +114,7 @@ pub(super) fn ends_as_wanted(
 ) {
     let intents = record
         .of_member(key)
-        .map(|task| (task.operation, &task.entitlements, fortune(record, task)));
+        .map(|task| (task.operation, &task.entitlements, fortune(record, world, history, task)));
     let wanted = model::ending(before, intents);
     let real = world.apps.member(&key.workspace, &key.integration, &key.member);
     let what = match (&wanted.present, &wanted.roles, real) {

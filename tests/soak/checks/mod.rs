@@ -4,6 +4,7 @@ mod attempts;
 pub(super) mod doubts;
 mod endings;
 mod order;
+pub(super) mod words;
 
 use std::fmt;
 
@@ -112,8 +113,9 @@ pub(super) fn in_the_end(record: &Record, world: &World) -> Vec<Violation> {
         found.0.push(Violation { rule: ALL_END, member: None, what });
     }
     attempts::lost_answers_are_real(record, &world.apps.counters(), &mut found);
+    let history = History::new(&world.plan.members, &record.effects);
     for (key, is_there) in &world.plan.members {
-        endings::ends_as_wanted(record, world, key, *is_there, &mut found);
+        endings::ends_as_wanted(record, &history, world, key, *is_there, &mut found);
     }
     found.0
 }

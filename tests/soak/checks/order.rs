@@ -86,8 +86,11 @@ fn younger_removals<'a>(record: &'a Record, task: &Task) -> impl Iterator<Item =
         .filter(move |other| other.operation == Operation::Remove && other.age() > age)
 }
 
+/// What was on its way when automation removed somebody elsewhere lands after that: no start may follow once that is known
+/// ([`start_is_allowed`]), and in the end they must be gone.
 fn effective_at(record: &Record, task: &Task) -> Option<DateTime<Utc>> {
     match record.action_of(task.id) {
+        None if task.is_done_elsewhere => None,
         Some(action) => action.closed_at.filter(|_| action.is_effective()),
         None => task.closed_at.filter(|_| task.state == "succeeded"),
     }
@@ -119,6 +122,9 @@ pub(super) fn supersession_is_right(
 
 /// Whether something of a task had happened by then, so that an older one came too late.
 fn was_under_way(record: &Record, task: &Task, by: DateTime<Utc>) -> bool {
+    if task.is_done_elsewhere {
+        return task.requested_at <= by;
+    }
     let claimed = record.claims.get(&task.id).and_then(|claims| claims.first());
     claimed.is_some_and(|claim| claim.at <= by)
 }
@@ -132,7 +138,7 @@ pub(super) fn is_overtaken(record: &Record, task: &Task, action: &Action) -> boo
     };
     record.of_member(&task.key).any(|later| {
         later.age() > task.age()
-            && model::supersedes(later.operation, task.operation)
+            && (model::supersedes(later.operation, task.operation) || later.is_done_elsewhere)
             && (with_it.contains(&later.id) || had_its_place(later))
     })
 }
