@@ -187,9 +187,10 @@ impl Snapshot {
     }
 }
 
-/// Whether an app whose list stops after some pages shows so many people; nobody counts too.
+/// Whether an app whose list stops after some pages shows so many people, for pages hold a multiple of 25; nobody counts
+/// too.
 pub fn is_round(people: u64) -> bool {
-    people.is_multiple_of(10) || people.is_multiple_of(25)
+    people.is_multiple_of(25)
 }
 
 /// Something that makes a snapshot incomplete.

@@ -290,7 +290,7 @@ fn whoever_is_not_found_by_id_is_gone_only_if_the_whole_list_says_so() {
     let table = [
         (vec![], true, Observation::NotFoundById),
         (crowd(9), true, Observation::AsWanted),
-        (crowd(10), true, Observation::NotFoundById),
+        (crowd(10), true, Observation::AsWanted),
         (crowd(25), true, Observation::NotFoundById),
         (vec![kim()], true, Observation::AsWanted),
         (vec![kim()], false, Observation::NotFoundById),
