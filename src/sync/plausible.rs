@@ -284,6 +284,7 @@ mod tests {
                 vec![&gone],
                 false,
             ),
+            ("a few left by themselves", few, past(&[Gap::Shrunk], 120), vec![&gone], true),
             (
                 "only who was to go was asked for",
                 shrunk,

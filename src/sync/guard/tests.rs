@@ -219,8 +219,11 @@ fn the_last_administrator_is_one_by_role_or_by_owning_the_account() {
     assert!(!judged(&nobody, &["kim"], &[], None).last_administrator, "there was none before");
 }
 
+/// Somebody, and their new role if that is told.
+type Changed<'a> = (&'a str, Option<&'a str>);
+
 /// What is found of a report that removes nobody and changes the roles of these, and knows these for new.
-fn judged_roles(known: &Snapshot, changed: &[(&str, Option<&str>)], new: &[(&str, &str)]) -> Facts {
+fn judged_roles(known: &Snapshot, changed: &[Changed<'_>], new: &[(&str, &str)]) -> Facts {
     let roles = |role: &str| Some([role.to_owned()].into());
     let update = UpdateReport {
         id: "r1".to_owned(),
@@ -258,7 +261,8 @@ fn a_report_that_takes_the_last_administrators_role_is_known_for_it() {
     let one = known(vec![member("ann", "ADMIN"), member("kim", "VIEWER")]);
     let two = known(vec![member("ann", "ADMIN"), member("kim", "admin")]);
     let owned = known(vec![member("ann", "ADMIN"), owner]);
-    let table: [(&str, &Snapshot, &[(&str, Option<&str>)], &[(&str, &str)], bool); 9] = [
+    type Case<'a> = (&'a str, &'a Snapshot, &'a [Changed<'a>], &'a [(&'a str, &'a str)], bool);
+    let table: [Case<'_>; 9] = [
         ("the last one's role goes", &one, &[("ann", Some("VIEWER"))], &[], true),
         ("the last one's new role is not told", &one, &[("ann", None)], &[], true),
         ("the last one keeps it", &one, &[("ann", Some("ADMIN"))], &[], false),
