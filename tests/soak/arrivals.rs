@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cerby_reconciler::operator::import::InboundTask;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -52,7 +52,7 @@ fn rows(world: &World, batch: &Batch) -> Vec<Row> {
         if batch.done_elsewhere.is_none() {
             return Row { task, outcome: "failed" };
         }
-        task.requested_at = Utc::now();
+        task.requested_at = now();
         let is_done = world.apps.changes_elsewhere(
             &task.workspace_id,
             &task.integration_id,
@@ -63,6 +63,12 @@ fn rows(world: &World, batch: &Batch) -> Vec<Row> {
         Row { task, outcome: if is_done { "succeeded" } else { "failed" } }
     };
     batch.rows.iter().map(row).collect()
+}
+
+/// The backend has a clock of its own.
+#[expect(clippy::disallowed_methods, reason = "the backend's own time, as it would be")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
 }
 
 /// Inserts until it is known to be committed, as the backend would: a lost answer makes it insert again.
