@@ -120,10 +120,11 @@ begin
         return null; -- whoever takes up that a person sent it back
     end if;
     if new.closed_reason like 'Replaced by a newer request (task %' then
-        if not exists (select from soak.ended_held e
-                       where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
-            return null;
-        end if; -- intake ends nothing that is held: whoever holds it saw that something later won
+        if exists (select from soak.ended_held e
+                   where e.task_id = new.id and e.transaction_id = pg_current_xact_id()) then
+            perform soak.note(new.id, 'superseded by intake while it was held');
+        end if;
+        return null;
     end if;
     if old.closed_at is not null
        and exists (select from reconciler.events e
