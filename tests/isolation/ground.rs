@@ -367,7 +367,9 @@ impl Ground {
             let oldest =
                 "select (1000 * extract(epoch from clock_timestamp() - xact_start))::bigint,
                                  concat_ws(' ', state, wait_event, left(query, 80))
-                          from pg_stat_activity where usename = $1 and xact_start is not null
+                          from pg_stat_activity
+                          -- A session that listens takes in what it hears while it is idle.
+                          where usename = $1 and xact_start is not null and state <> 'idle'
                           order by xact_start limit 1";
             loop {
                 let found: Option<(i64, String)> =
