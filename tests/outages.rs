@@ -33,7 +33,8 @@ fn well(heard: &Heard) -> Reply {
     match &heard.target {
         target if target.contains("/users/") => error(404, "user_not_found", json!(404)),
         target if target.contains("/users?") => {
-            ok(&json!({"data": [], "links": {}, "meta": {"page": {"total": 0}}}))
+            let ann = json!({"id": "ann", "attributes": {"email": "ann@example.com", "entitlements": []}});
+            ok(&json!({"data": [ann], "links": {}, "meta": {"page": {"total": 1}}}))
         }
         _ => ok(&json!({"data": {"id": last}})),
     }
