@@ -46,10 +46,11 @@ pub struct Doubt {
     pub unexpected: u64,
 }
 
-/// What makes a whole list doubtful: nobody at all, or fewer people than were asked to go, down to a round number or by
-/// more than a part of them.
+/// What makes a whole list doubtful: it shows nobody at all, or more people are gone than were asked to go, down to a round
+/// number or by more than a part of them.
 pub fn doubt(
     snapshot: &Snapshot,
+    sightings: &Sightings<'_>,
     past: &Past,
     known: &[KnownMember],
     most_percent: u32,
@@ -57,7 +58,7 @@ pub fn doubt(
     let now = people(&snapshot.members);
     let before = past.people.unwrap_or(0);
     let lost = before.saturating_sub(now);
-    let unexpected = lost.saturating_sub(gone_as_asked(snapshot, known));
+    let unexpected = lost.saturating_sub(gone_as_asked(sightings, known));
     if now == 0 {
         let was_empty = past.people == Some(0);
         return (!was_empty).then_some(Doubt { gap: Gap::Empty, unexpected });
@@ -81,14 +82,14 @@ pub fn people(members: &[SeenMember]) -> u64 {
 }
 
 /// Members who were asked to go, and whom the list does not show for the first time.
-fn gone_as_asked(snapshot: &Snapshot, known: &[KnownMember]) -> u64 {
-    let sightings = Sightings::new(snapshot);
-    let is_gone = |one: &&KnownMember| {
-        was_asked_to_go(one)
-            && !was_gone(one)
-            && matches!(sightings.of(&one.identity), Sighting::Absent)
-    };
+fn gone_as_asked(sightings: &Sightings<'_>, known: &[KnownMember]) -> u64 {
+    let is_gone =
+        |one: &&KnownMember| was_asked_to_go(one) && !was_gone(one) && is_missing(sightings, one);
     known.iter().filter(is_gone).count() as u64
+}
+
+fn is_missing(sightings: &Sightings<'_>, one: &KnownMember) -> bool {
+    matches!(sightings.of(&one.identity), Sighting::Absent)
 }
 
 fn was_asked_to_go(one: &KnownMember) -> bool {
@@ -105,11 +106,13 @@ fn was_gone(one: &KnownMember) -> bool {
 
 /// Known members whom the list does not show for the first time: who was asked to go, and a few who were not. If one of
 /// them is found by id, the list does not show everybody, however many it shows.
-pub fn newly_missing<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
-    let sightings = Sightings::new(snapshot);
+pub fn newly_missing<'a>(
+    sightings: &Sightings<'_>,
+    known: &'a [KnownMember],
+) -> Vec<&'a KnownMember> {
     let is_new = |one: &&KnownMember| {
         let may_be_there = was_there(one) || one.took_effect || was_asked_to_go(one);
-        may_be_there && !was_gone(one) && matches!(sightings.of(&one.identity), Sighting::Absent)
+        may_be_there && !was_gone(one) && is_missing(sightings, one)
     };
     let (mut gone, mut lost): (Vec<_>, Vec<_>) =
         known.iter().filter(is_new).partition(|one| was_asked_to_go(one));
@@ -119,10 +122,8 @@ pub fn newly_missing<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&
 }
 
 /// Known members whom the list does not show, to be asked for one by one: first those whose removal nobody asked for.
-pub fn to_ask_for<'a>(snapshot: &Snapshot, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
-    let sightings = Sightings::new(snapshot);
-    let is_missing = |one: &&KnownMember| matches!(sightings.of(&one.identity), Sighting::Absent);
-    let mut missing: Vec<_> = known.iter().filter(is_missing).collect();
+pub fn to_ask_for<'a>(sightings: &Sightings<'_>, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
+    let mut missing: Vec<_> = known.iter().filter(|one| is_missing(sightings, one)).collect();
     missing.sort_by_key(|one| (was_asked_to_go(one), !was_there(one)));
     missing.truncate(MOST_ASKED);
     missing
@@ -254,7 +255,7 @@ mod tests {
             ),
         ];
         for (case, before, list, known, expected) in table {
-            let found = doubt(&list, &after(before), &known, 10);
+            let found = doubt(&list, &Sightings::new(&list), &after(before), &known, 10);
             assert_eq!(found.map(|doubt| (doubt.gap, doubt.unexpected)), expected, "{case}");
         }
     }
@@ -313,12 +314,16 @@ mod tests {
             known("lost", none, Some("joined")),
             known("m0", Operation::Remove, Some("joined")),
         ];
-        let asked: Vec<_> =
-            newly_missing(&list(1), &all).iter().map(|one| one.identity.member.as_str()).collect();
+        let list = list(1);
+        let sightings = Sightings::new(&list);
+        let asked: Vec<_> = newly_missing(&sightings, &all)
+            .iter()
+            .map(|one| one.identity.member.as_str())
+            .collect();
         assert_eq!(asked, ["invited", "lost", "gone", "gone first"]);
         let many: Vec<_> =
             (0..40).map(|n| known(&format!("gone{n}"), Operation::Remove, None)).collect();
-        assert_eq!(newly_missing(&list(1), &many).len(), MOST_GONE_ASKED);
+        assert_eq!(newly_missing(&sightings, &many).len(), MOST_GONE_ASKED);
     }
 
     #[test]
@@ -329,8 +334,11 @@ mod tests {
             known("lost", Operation::Invite, Some("joined")),
             known("m0", Operation::Invite, Some("joined")),
         ];
-        let asked: Vec<_> =
-            to_ask_for(&list(1), &all).iter().map(|one| one.identity.member.as_str()).collect();
+        let list = list(1);
+        let asked: Vec<_> = to_ask_for(&Sightings::new(&list), &all)
+            .iter()
+            .map(|one| one.identity.member.as_str())
+            .collect();
         assert_eq!(asked, ["lost", "never", "gone"]);
     }
 }

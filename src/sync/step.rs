@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::guard::{self, Facts, Removals, Ruling};
 use super::report::Intent;
 use super::report::store::KnownMember;
+use super::verdict::Sightings;
 use super::{ClaimedSync, Former, HeldDecision, Next, Policy, Procedure, SyncState, plausible};
 use crate::backend::{BackendError, Client, Gap, Progress, Snapshot, UpdateReport};
 use crate::catalogue;
@@ -330,7 +331,9 @@ impl Step<'_> {
             return Ok(Ok(None));
         }
         let known = super::report::store::members(self.pool, self.sync).await?;
-        match self.finds_any(&plausible::newly_missing(snapshot, &known)).await {
+        let sightings = Sightings::new(snapshot);
+        let missing = plausible::newly_missing(&sightings, &known);
+        match self.finds_any(&missing).await {
             Ok(true) if snapshot.members.is_empty() => return Ok(Ok(Some(Gap::Empty))),
             Ok(true) => return Ok(Ok(Some(Gap::Shrunk))),
             Ok(false) => {}
@@ -339,13 +342,14 @@ impl Step<'_> {
         let past = super::report::store::past(self.pool, self.sync).await?;
         let guard = &self.policy.guard;
         let (few, most_percent) = (guard.max_unexpected_removals, guard.max_unexpected_percent);
-        let Some(doubt) = plausible::doubt(snapshot, &past, &known, most_percent) else {
-            return Ok(Ok(None));
-        };
-        let asked_for = plausible::to_ask_for(snapshot, &known);
+        let doubt = plausible::doubt(snapshot, &sightings, &past, &known, most_percent);
+        let Some(doubt) = doubt else { return Ok(Ok(None)) };
+        let mut asked_for = plausible::to_ask_for(&sightings, &known);
         if !plausible::is_believed(&doubt, &past, &asked_for, few, self.sync.claimed_at) {
             return Ok(Ok(Some(doubt.gap)));
         }
+        // Those who are missing for the first time were asked for just now.
+        asked_for.retain(|one| !missing.iter().any(|asked| std::ptr::eq(*asked, *one)));
         Ok(self.finds_any(&asked_for).await.map(|found| found.then_some(doubt.gap)))
     }
 
