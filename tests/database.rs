@@ -165,18 +165,9 @@ async fn the_trail_cannot_be_rewritten_even_by_its_owner(pool: PgPool) {
     assert!(message.contains("at least 30 days"), "{message}");
 }
 
-/// A world with one open action.
-async fn with_an_action(pool: PgPool) -> (World, i64) {
-    let world = World::new(pool).await;
-    let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
-    world.drive().await;
-    let action = world.action_of(id).await;
-    (world, action)
-}
-
 #[sqlx::test(migrations = false)]
 async fn an_operator_claims_and_does_an_action_and_the_database_says_who_and_when(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let mut tx = acting_as(&world.pool, "reconciler_operator").await;
     for status in ["in_progress", "done"] {
         sqlx::query(
@@ -215,7 +206,7 @@ async fn an_operator_claims_and_does_an_action_and_the_database_says_who_and_whe
 
 #[sqlx::test(migrations = false)]
 async fn an_operator_cannot_pretend_to_be_the_daemon_or_somebody_else(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let mut tx = acting_as(&world.pool, "reconciler_operator").await;
     sqlx::query("select set_config('reconciler.actor', 'daemon', true)")
         .execute(&mut *tx)
@@ -231,7 +222,7 @@ async fn an_operator_cannot_pretend_to_be_the_daemon_or_somebody_else(pool: PgPo
 
 #[sqlx::test(migrations = false)]
 async fn transitions_that_make_no_sense_are_refused_in_clear_words(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let table = [
         ("status = 'verified'", "is open and cannot become verified"),
         ("status = 'superseded'", "is open and cannot become superseded"),
@@ -250,7 +241,7 @@ async fn transitions_that_make_no_sense_are_refused_in_clear_words(pool: PgPool)
 
 #[sqlx::test(migrations = false)]
 async fn a_dismissed_action_has_ended_and_gives_the_next_task_its_turn(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let invite = world.insert(&a_failed("invite", APP, "jo").requested_minutes_ago(1)).await;
     world.drive().await;
     assert_eq!(world.state(invite).await, "pending");
@@ -269,7 +260,7 @@ async fn a_dismissed_action_has_ended_and_gives_the_next_task_its_turn(pool: PgP
 
 #[sqlx::test(migrations = false)]
 async fn only_a_held_report_can_be_decided_on_once_and_with_a_reason(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     world.say_done(action).await;
     world.take_up().await;
     let mut tx = acting_as(&world.pool, "reconciler_operator").await;
@@ -283,7 +274,7 @@ async fn only_a_held_report_can_be_decided_on_once_and_with_a_reason(pool: PgPoo
 
 #[sqlx::test(migrations = false)]
 async fn an_operator_pauses_with_a_reason_and_cannot_set_what_the_daemon_finds(pool: PgPool) {
-    let (world, _) = with_an_action(pool).await;
+    let (world, _) = World::with_an_action(pool).await;
     let table = [
         ("status = 'paused'", "needs a status_reason"),
         ("status = 'login_rejected', status_reason = 'x'", "can be set to active or paused"),
@@ -322,7 +313,7 @@ async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let stuck = world.insert(&a_failed("remove", APP, "kim")).await;
     world.order().await;
     world.say_done(action).await;
@@ -342,7 +333,7 @@ async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: 
 
 #[sqlx::test(migrations = false)]
 async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPool) {
-    let (world, _) = with_an_action(pool).await;
+    let (world, _) = World::with_an_action(pool).await;
     let old = world.insert(&a_failed("remove", APP, "kim")).await;
     world.drive().await;
     let young = world.insert(&a_failed("invite", APP, "lee")).await;
@@ -366,7 +357,7 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
 /// Personal data does not stay for ever, and what happened is told for longer, without it.
 #[sqlx::test(migrations = false)]
 async fn retention_deletes_ended_actions_and_leaves_the_evidence(pool: PgPool) {
-    let (world, dismissed) = with_an_action(pool).await;
+    let (world, dismissed) = World::with_an_action(pool).await;
     sqlx::query("update reconciler.manual_actions set status = 'dismissed', note = 'wanted'")
         .execute(&world.pool)
         .await
@@ -395,7 +386,7 @@ async fn retention_deletes_ended_actions_and_leaves_the_evidence(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn an_overdue_action_is_told_once(pool: PgPool) {
-    let (world, _) = with_an_action(pool).await;
+    let (world, _) = World::with_an_action(pool).await;
     sqlx::query("update reconciler.manual_actions set due_at = now() - interval '1 s'")
         .execute(&world.pool)
         .await
@@ -418,7 +409,7 @@ async fn an_overdue_action_is_told_once(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_hand_with_the_daemons_login_is_a_persons_hand(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     // A session in which no transaction has named its actor yet, as in psql.
     let mut psql = sqlx::PgConnection::connect_with(&world.pool.connect_options()).await.unwrap();
     let statements = [

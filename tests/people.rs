@@ -9,16 +9,7 @@ use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use support::{APP, World, a_failed, eventually};
 
-/// A world with one open action.
-async fn with_an_action(pool: PgPool) -> (World, i64) {
-    let world = World::new(pool).await;
-    let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
-    world.drive().await;
-    let action = world.action_of(id).await;
-    (world, action)
-}
-
-/// The same, in an app that cannot be read; a word closes its actions after a quarter of an hour.
+/// A world with one open action, in an app that cannot be read; a word closes its actions after a quarter of an hour.
 async fn with_an_unreadable_action(pool: PgPool) -> (World, i64) {
     let mut world = World::new(pool).await;
     world.reconfigure(|config| config.manual_action.attest_after_s = 900);
@@ -91,7 +82,7 @@ async fn next_sync_s(world: &World) -> i64 {
 
 #[sqlx::test(migrations = false)]
 async fn a_word_is_taken_back_by_whoever_gave_it_and_by_nobody_else(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     says(&world, "kim", &set(action, "status = 'done', note = 'gone'")).await.unwrap();
     for status in ["open", "in_progress"] {
         let back = set(action, &format!("status = '{status}'"));
@@ -118,7 +109,7 @@ async fn a_word_is_taken_back_by_whoever_gave_it_and_by_nobody_else(pool: PgPool
 /// The sync that the word asked for finds an action like any other that is open: it contradicts nobody.
 #[sqlx::test(migrations = false)]
 async fn a_sync_that_runs_when_a_word_is_taken_back_judges_nobody_by_it(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
     world.step().await;
     let running = "select count(*) from reconciler.syncs where state = 'started'";
@@ -134,7 +125,7 @@ async fn a_sync_that_runs_when_a_word_is_taken_back_judges_nobody_by_it(pool: Pg
 /// Whoever took back their word may have made the change all the same: nobody is invited unseen after that.
 #[sqlx::test(migrations = false)]
 async fn what_was_said_and_taken_back_may_have_been_done_by_hand(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
     says(&world, "kim", &set(action, "status = 'open'")).await.unwrap();
     says(&world, "kim", &set(action, "status = 'dismissed', note = 'she stays'")).await.unwrap();
@@ -145,7 +136,7 @@ async fn what_was_said_and_taken_back_may_have_been_done_by_hand(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_judged_word_cannot_be_taken_back_any_more(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     world.person_does(&a_failed("remove", APP, "jo"));
     says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
     world.drive().await;
@@ -265,7 +256,7 @@ async fn assignee(world: &World, action: i64) -> String {
 
 #[sqlx::test(migrations = false)]
 async fn what_a_colleague_works_on_is_claimed_only_by_taking_it_over_with_a_note(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let claim = set(action, "status = 'in_progress'");
     says(&world, "kim", &claim).await.unwrap();
     says(&world, "kim", &claim).await.unwrap();
@@ -291,7 +282,7 @@ async fn what_a_colleague_works_on_is_claimed_only_by_taking_it_over_with_a_note
 
 #[sqlx::test(migrations = false)]
 async fn nobody_becomes_the_assignee_but_by_claiming_and_handing_over(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let words =
         format!("the assignee of manual action {action} is set by claiming it or handing it over");
     let others = ["assignee = 'kim'", "status = 'in_progress', assignee = 'kim'"];
@@ -325,7 +316,7 @@ async fn nobody_becomes_the_assignee_but_by_claiming_and_handing_over(pool: PgPo
 
 #[sqlx::test(migrations = false)]
 async fn of_two_who_claim_at_once_the_second_is_told_of_the_first(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let mut first = world.pool.begin().await.unwrap();
     let name = "select set_config('reconciler.actor', 'cli:kim', true)";
     sqlx::query(name).execute(&mut *first).await.unwrap();
@@ -345,7 +336,7 @@ async fn of_two_who_claim_at_once_the_second_is_told_of_the_first(pool: PgPool) 
 
 #[sqlx::test(migrations = false)]
 async fn a_second_word_is_told_who_said_it_first_and_when(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let done = set(action, "status = 'done'");
     says(&world, "kim", &done).await.unwrap();
     let refused = says(&world, "lee", &done).await.unwrap_err();
@@ -357,7 +348,7 @@ async fn a_second_word_is_told_who_said_it_first_and_when(pool: PgPool) {
 /// What somebody wrote about the work is no reason for whoever decides against it later.
 #[sqlx::test(migrations = false)]
 async fn a_note_from_before_is_no_reason(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     says(&world, "kim", &set(action, "note = 'she stays'")).await.unwrap();
     for status in ["dismissed", "returned"] {
         let change = format!("status = '{status}'");

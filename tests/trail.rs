@@ -36,14 +36,6 @@ async fn lines(world: &World, what: &str) -> Vec<(String, Value)> {
         .unwrap()
 }
 
-async fn with_an_action(pool: PgPool) -> (World, i64) {
-    let world = World::new(pool).await;
-    let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
-    world.drive().await;
-    let action = world.action_of(id).await;
-    (world, action)
-}
-
 #[sqlx::test(migrations = false)]
 async fn nobody_gives_who_and_when_not_even_the_daemons_login(pool: PgPool) {
     let world = World::new(pool).await;
@@ -77,7 +69,7 @@ async fn nobody_gives_who_and_when_not_even_the_daemons_login(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn what_an_action_says_cannot_be_changed_by_anybody(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     for change in [
         "instructions = 'remove kim'",
         "shown = '{}'",
@@ -102,7 +94,7 @@ async fn what_an_action_says_cannot_be_changed_by_anybody(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn nothing_of_the_trail_and_no_action_is_deleted_but_by_retention(pool: PgPool) {
-    let (world, _) = with_an_action(pool).await;
+    let (world, _) = World::with_an_action(pool).await;
     for (statement, words) in [
         ("delete from reconciler.events", "rows of events are deleted by retention only"),
         ("truncate reconciler.events", "events are append-only: truncate is refused"),
@@ -122,7 +114,7 @@ async fn nothing_of_the_trail_and_no_action_is_deleted_but_by_retention(pool: Pg
 
 #[sqlx::test(migrations = false)]
 async fn what_the_person_was_shown_stays_in_the_trail_without_the_person(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     let (_, opened) = lines(&world, "action.opened").await.remove(0);
     let hash = "select encode(sha256(convert_to(instructions, 'UTF8')), 'hex')
                 from reconciler.manual_actions where id = $1";
@@ -136,7 +128,7 @@ async fn what_the_person_was_shown_stays_in_the_trail_without_the_person(pool: P
 
 #[sqlx::test(migrations = false)]
 async fn a_proof_names_its_sync_and_the_hash_of_its_snapshot(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     world.person_does(&a_failed("remove", APP, "jo"));
     world.say_done(action).await;
     world.drive().await;
@@ -152,7 +144,7 @@ async fn a_proof_names_its_sync_and_the_hash_of_its_snapshot(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_deadline_that_moves_or_passes_is_in_the_trail(pool: PgPool) {
-    let (world, _) = with_an_action(pool).await;
+    let (world, _) = World::with_an_action(pool).await;
     let inactive = "update reconciler.manual_actions set opened_at = now() - interval '2 h';
                     update reconciler.integration_states
                     set inactive_since = now() - interval '1 h', inactive_until = now()";
@@ -174,7 +166,7 @@ async fn a_deadline_that_moves_or_passes_is_in_the_trail(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_setting_is_in_the_trail_with_what_it_was_and_a_pause_with_each_reason(pool: PgPool) {
-    let (world, _) = with_an_action(pool).await;
+    let (world, _) = World::with_an_action(pool).await;
     let set = "update reconciler.integrations set";
     run(&world, &format!("{set} max_in_flight = 3")).await;
     run(&world, &format!("{set} max_in_flight = 5, own_account = 'bot', four_eyes = true")).await;
@@ -199,7 +191,7 @@ async fn a_setting_is_in_the_trail_with_what_it_was_and_a_pause_with_each_reason
 
 #[sqlx::test(migrations = false)]
 async fn retention_says_what_it_deleted(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     run(&world, &format!("update reconciler.manual_actions set status = 'dismissed', note = 'no' where id = {action}")).await;
     world.drive().await;
     let age = "set session_replication_role = replica;
@@ -232,7 +224,7 @@ async fn retention_says_what_it_deleted(pool: PgPool) {
 /// The differences name people, and go with the tasks; what a verdict rests on stays as long as the verdict is told.
 #[sqlx::test(migrations = false)]
 async fn a_snapshot_that_a_verdict_rests_on_is_kept_as_long_as_the_trail(pool: PgPool) {
-    let (world, action) = with_an_action(pool).await;
+    let (world, action) = World::with_an_action(pool).await;
     world.say_done(action).await;
     world.drive().await;
     let hash = "select report -> 'snapshot' ->> 'hash' from reconciler.syncs where id = $1";

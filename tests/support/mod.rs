@@ -160,6 +160,15 @@ impl World {
         Self::start(pool, apps, settings).await
     }
 
+    /// With one open action, to remove `jo` from the app.
+    pub(crate) async fn with_an_action(pool: PgPool) -> (Self, i64) {
+        let world = Self::new(pool).await;
+        let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
+        world.drive().await;
+        let action = world.action_of(id).await;
+        (world, action)
+    }
+
     /// With a pool that may not migrate.
     pub(crate) async fn on_migrated(pool: PgPool) -> Self {
         Self::start(pool, apps(), Settings::default()).await
