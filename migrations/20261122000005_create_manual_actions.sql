@@ -40,6 +40,7 @@ create table reconciler.manual_actions (
     task_id                bigint      not null,
     sync_id                bigint,
     snapshot_hash          text,
+    snapshot_started_at    timestamptz,
     -- Until when the time that the integration was not active is in due_at.
     put_off_until          timestamptz not null default '-infinity',
     primary key (id, workspace_id),
@@ -53,7 +54,7 @@ create table reconciler.manual_actions (
         check (status not in ('done', 'verified', 'attested') or (done_by is not null and done_at is not null)),
     constraint confirmations_say_who_and_when check ((confirmed_by is null) = (confirmed_at is null)),
     constraint verified_actions_are_confirmed
-        check (status <> 'verified' or (verdict = 'confirmed' and verdict_at > done_at)),
+        check (status <> 'verified' or (verdict = 'confirmed' and coalesce(snapshot_started_at > done_at, false))),
     constraint note_is_at_most_10000_characters check (char_length(note) <= 10000),
     constraint assignee_is_1_to_200_characters_not_blank check (btrim(assignee) <> '' and char_length(assignee) <= 200),
     constraint ended_actions_say_when check ((status in ('open', 'in_progress', 'done')) = (closed_at is null))
@@ -64,6 +65,8 @@ comment on table reconciler.manual_actions is
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
 comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
 comment on column reconciler.manual_actions.snapshot_hash is 'The hash of that snapshot, as the report of the sync has it.';
+comment on column reconciler.manual_actions.snapshot_started_at is
+    'When that snapshot started. A sync that begins anew has a later one than the verdicts it has given.';
 comment on column reconciler.manual_actions.shown is
     'What the trail keeps of the instructions: their template, its hash, and their text without the person.';
 comment on column reconciler.manual_actions.confirmed_by is
@@ -219,6 +222,7 @@ begin
         new.snapshots := 0;
         new.sync_id := null;
         new.snapshot_hash := null;
+        new.snapshot_started_at := null;
     end if;
     if new.status = 'in_progress' and new.assigned_at is not distinct from old.assigned_at then
         new.assignee := reconciler.current_actor();
@@ -367,6 +371,7 @@ begin
                'verdict', n.verdict, 'observed', case when n.verdict is not null then n.observed end,
                'sync_id', case when n.verdict is not null then n.sync_id end,
                'snapshot_hash', case when n.verdict is not null then n.snapshot_hash end,
+               'snapshot_started_at', case when n.verdict is not null then n.snapshot_started_at end,
                'due_at', case when n.due_at <> o.due_at or n.reminded_at is distinct from o.reminded_at then n.due_at end,
                'due_before', nullif(o.due_at, n.due_at)))
     from new_rows n join old_rows o using (id, workspace_id)

@@ -58,8 +58,8 @@ grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
 grant insert, update on reconciler.syncs, reconciler.returns to reconciler_daemon;
 -- What an action says of the work and of the member stays, who did what and when is stamped.
 grant insert on reconciler.manual_actions to reconciler_daemon;
-grant update (status, note, assignee, verdict, verdict_at, observed, snapshots, sync_id, snapshot_hash, due_at,
-              reminded_at, put_off_until)
+grant update (status, note, assignee, verdict, verdict_at, observed, snapshots, sync_id, snapshot_hash,
+              snapshot_started_at, due_at, reminded_at, put_off_until)
     on reconciler.manual_actions to reconciler_daemon;
 grant delete on reconciler.syncs to reconciler_daemon;
 -- Who and when are stamped: nobody gives them.

@@ -127,7 +127,7 @@ async fn what_the_person_was_shown_stays_in_the_trail_without_the_person(pool: P
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_proof_names_its_sync_and_the_hash_of_its_snapshot(pool: PgPool) {
+async fn a_proof_names_its_sync_and_the_start_and_hash_of_its_snapshot(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
     world.person_does(&a_failed("remove", APP, "jo"));
     world.say_done(action).await;
@@ -140,6 +140,10 @@ async fn a_proof_names_its_sync_and_the_hash_of_its_snapshot(pool: PgPool) {
         (actor.as_str(), verified["snapshot_hash"].as_str()),
         ("daemon", Some(hash.as_str()))
     );
+    let time = |name: &str| {
+        verified[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+    };
+    assert!(time("snapshot_started_at") > time("done_at"), "{verified}");
 }
 
 #[sqlx::test(migrations = false)]

@@ -584,7 +584,8 @@ pub async fn write_verdicts(
         "-- write_verdicts
          update reconciler.manual_actions a
          set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
-             snapshots = a.snapshots + 1, sync_id = $5, snapshot_hash = $6
+             snapshots = a.snapshots + 1, sync_id = $5, snapshot_hash = $6,
+             snapshot_started_at = (select s.started_at from reconciler.syncs s where s.id = $5 and s.workspace_id = $7)
          from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
          cross join lateral (
              select k.ctid as place from reconciler.manual_actions k where k.id = v.id
@@ -597,6 +598,7 @@ pub async fn write_verdicts(
         &observed,
         sync.id,
         snapshot_hash,
+        sync.workspace,
     )
     .execute(connection)
     .await?;

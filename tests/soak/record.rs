@@ -182,10 +182,9 @@ const TASKS: &str =
         requested_at, outcome = 'succeeded' as is_done_elsewhere, state, attempts, closed_at, closed_reason, superseded_by
     from reconciler.automation_tasks where ordered_at is not null";
 const ACTIONS: &str =
-    "select a.id, a.task_id, a.operation, a.status, a.opened_at, a.done_at, a.verdict_at, s.started_at as snapshot_from,
-        a.closed_at
+    "select a.id, a.task_id, a.operation, a.status, a.opened_at, a.done_at, a.verdict_at,
+        a.snapshot_started_at as snapshot_from, a.closed_at
     from reconciler.manual_actions a
-    left join reconciler.syncs s on s.id = a.sync_id and s.workspace_id = a.workspace_id
     where a.member_id <> '' order by a.id";
 const LINES: &str = "select subject_id::bigint as task_id, at, what, detail ->> 'job_id' as job_id,
         detail ->> 'lost' as lost, detail ->> 'failure_code' as failure_code,

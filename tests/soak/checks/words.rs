@@ -51,22 +51,19 @@ pub(crate) fn compared(record: &Record, before: &[(Key, bool)]) -> Words {
     words
 }
 
-/// Whether it was so when the app was read for the verdict: from the start of that sync, which no word is younger than. A sync
-/// that begins anew after its first verdicts no longer says when it began for those: then from the word on.
+/// Whether it was so when the app was read for the verdict: from the start of that snapshot, which no word is younger than.
 pub(super) fn is_verified_rightly(history: &History, task: &Task, action: &Action) -> bool {
     let Action { done_at: Some(done_at), verdict_at: Some(verdict_at), .. } = *action else {
         return false;
     };
-    let Some(began_at) = action.snapshot_from else { return false };
-    let from = if began_at > verdict_at { done_at } else { began_at };
+    let Some(from) = action.snapshot_from else { return false };
     from >= done_at && was(history, task, (from, verdict_at))
 }
 
 /// Whether it was so when the app was read that showed it.
 pub(super) fn was_not_needed(history: &History, task: &Task, action: &Action) -> bool {
     let closed_at = action.closed_at.unwrap_or(action.opened_at);
-    let began_at = action.snapshot_from.filter(|at| *at <= closed_at);
-    let from = began_at.unwrap_or(action.opened_at).max(action.opened_at);
+    let from = action.snapshot_from.unwrap_or(action.opened_at).max(action.opened_at);
     was(history, task, (from, closed_at))
 }
 
