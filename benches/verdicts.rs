@@ -25,7 +25,7 @@ const SYNC_MS: u64 = 2000;
 const PAUSE_IN_SYNCS: f64 = 2.84;
 /// What a sync takes beside the app's own time.
 const OVERHEAD: f64 = 1.1;
-/// Members whose removal nobody gets to, and members of whom nothing is wanted.
+/// Members whose removal nobody gets to, and members of whom nothing is desired.
 const LEFT_OPEN: usize = 3;
 const BYSTANDERS: usize = 10;
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
@@ -158,21 +158,23 @@ async fn insert(pool: &PgPool, place: &Place) -> sqlx::Result<()> {
 
 /// In each integration somebody removes one member after another in the app, and says so.
 async fn work(pool: &PgPool, apps: &Simulator, places: &[Place]) -> anyhow::Result<()> {
-    let mut deeds: Vec<_> = places
+    let mut changes: Vec<_> = places
         .iter()
-        .flat_map(|place| place.moments.iter().zip(removed(place)).map(move |deed| (place, deed)))
+        .flat_map(|place| {
+            place.moments.iter().zip(removed(place)).map(move |change| (place, change))
+        })
         .collect();
-    deeds.sort_by_key(|(_, (moment, _))| *moment);
+    changes.sort_by_key(|(_, (moment, _))| *moment);
     let begin = Instant::now();
-    for (place, (moment, member)) in deeds {
+    for (place, (moment, member)) in changes {
         sleep_until(begin + *moment).await;
         ensure!(apps.person_removes(WORKSPACE, &place.id, &member), "{member} was gone");
-        say_done(pool, place, &member).await?;
+        mark_done(pool, place, &member).await?;
     }
     Ok(())
 }
 
-async fn say_done(pool: &PgPool, place: &Place, member: &str) -> anyhow::Result<()> {
+async fn mark_done(pool: &PgPool, place: &Place, member: &str) -> anyhow::Result<()> {
     let written = sqlx::query(
         "update reconciler.manual_actions set status = 'done'
          where workspace_id = $1 and integration_id = $2 and member_id = $3 and status = 'open'",

@@ -153,7 +153,7 @@ begin
         using (select ctid as place, at from reconciler.events order by id limit p_limit) lowest
         where e.ctid = lowest.place and lowest.at < clock_timestamp() - p_older_than
         returning e.id, e.workspace_id, e.what, e.at
-    ), told as (
+    ), recorded as (
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         select 'workspace.rows_deleted', workspace_id, 'workspace', workspace_id,
                jsonb_build_object('table', 'events', 'rows', count(*), 'from_id', min(id), 'to_id', max(id),

@@ -148,7 +148,7 @@ create table reconciler.arrivals (
     member_id      text collate "C" not null,
     is_removal     boolean     not null,
     not_before     timestamptz not null default '-infinity',
-    set_aside      integer     not null default 0,
+    quarantined      integer     not null default 0,
     held_reason    text,
     primary key (task_id, workspace_id)
 ) with (vacuum_truncate = false, autovacuum_vacuum_scale_factor = 0.02);

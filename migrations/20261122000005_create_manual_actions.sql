@@ -73,7 +73,7 @@ comment on column reconciler.manual_actions.confirmed_by is
     'Who confirmed the word of another person, where the app cannot be read and the integration asks for that (four_eyes).';
 comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
 
--- One escalation per wanted state: retries, crashes and replicas cannot open a second one.
+-- One escalation per desired state: retries, crashes and replicas cannot open a second one.
 create unique index one_unfinished_action_per_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id)
     where status in ('open', 'in_progress', 'done');
@@ -417,7 +417,7 @@ begin
     ), deleted as (
         delete from reconciler.manual_actions a using old where a.ctid = old.place
         returning a.id, a.workspace_id, a.status
-    ), told as (
+    ), recorded as (
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         select 'action.deleted', workspace_id, 'action', id::text, jsonb_build_object('status', status) from deleted
     )

@@ -43,7 +43,7 @@ pub mod config;
 pub mod database;
 pub mod history;
 pub mod lease;
-pub mod pulse;
+pub mod poll_interval;
 pub mod schema;
 pub mod shutdown;
 pub mod store;

@@ -1,6 +1,6 @@
 //! The words of the domain: who should be what in which app, and what a snapshot of the app shows.
 //!
-//! Pure: no I/O, no time. Retry and sync both judge with [`Wanted::compare`], so "already so" and
+//! Pure: no I/O, no time. Retry and sync both judge with [`Desired::compare`], so "already so" and
 //! "proven" mean the same.
 
 use std::collections::BTreeSet;
@@ -101,7 +101,7 @@ words! {
 }
 
 words! {
-    /// Why the operation was wanted.
+    /// Why the operation was requested.
     Trigger {
         /// A person asked in the web app.
         Manual = "manual",
@@ -226,7 +226,7 @@ pub struct Marks {
 
 /// What somebody wants to be true of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Desired {
     /// The operation.
     pub operation: Operation,
     /// The Cerby user id.
@@ -235,15 +235,15 @@ pub struct Wanted {
     pub email: String,
     /// The member's name in the app, where it differs.
     pub username: Option<String>,
-    /// The whole set of roles wanted.
+    /// The whole set of roles desired.
     pub entitlements: Entitlements,
 }
 
-/// What a snapshot says of a wanted state.
+/// What a snapshot says of a desired state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// It is true.
-    AsWanted,
+    AsDesired,
     /// Nobody like that is in the app.
     Absent,
     /// The invitation expired.
@@ -264,7 +264,7 @@ impl Observation {
     /// The observation for people: what was observed, without names.
     pub fn describe(&self, operation: Operation) -> String {
         match self {
-            Self::AsWanted => match operation {
+            Self::AsDesired => match operation {
                 Operation::Remove => "No longer a member".to_owned(),
                 Operation::Invite => "A member or invited".to_owned(),
                 Operation::ChangeRole => "Has the desired roles".to_owned(),
@@ -301,7 +301,7 @@ pub struct Observed {
     pub entitlements: Vec<String>,
 }
 
-impl Wanted {
+impl Desired {
     /// What they are known by whom it is about.
     pub fn keys(&self) -> Keys<'_> {
         Keys::new(Some(&self.member), Some(&self.email), self.username.as_deref())
@@ -316,24 +316,24 @@ impl Wanted {
         }
     }
 
-    /// Compares what is wanted with what was seen of this person; `None` is proven absence.
+    /// Compares what is desired with what was seen of this person; `None` is proven absence.
     pub fn compare(&self, seen: Option<&SeenMember>) -> Observation {
         let Some(seen) = seen else {
             return match self.operation {
-                Operation::Remove => Observation::AsWanted,
+                Operation::Remove => Observation::AsDesired,
                 Operation::Invite | Operation::ChangeRole => Observation::Absent,
             };
         };
         match (self.operation, seen.membership) {
             // An expired invitation cannot bring anybody in: not a member (kubernetes/test-infra#20872).
-            (Operation::Remove, Membership::InvitationExpired) => Observation::AsWanted,
+            (Operation::Remove, Membership::InvitationExpired) => Observation::AsDesired,
             (Operation::Remove, standing) => Observation::StillThere(standing),
             (_, Membership::InvitationExpired) => Observation::InvitationExpired,
             (_, Membership::InvitationUnclear) => Observation::InvitationUnclear,
             (_, Membership::AssetsOnly) => Observation::Absent,
-            (Operation::Invite, _) => Observation::AsWanted,
+            (Operation::Invite, _) => Observation::AsDesired,
             (Operation::ChangeRole, _) if seen.entitlements == self.entitlements => {
-                Observation::AsWanted
+                Observation::AsDesired
             }
             (Operation::ChangeRole, _) => Observation::OtherRoles(seen.entitlements.clone()),
         }
@@ -344,8 +344,8 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn wanted(operation: Operation, roles: &[&str]) -> Wanted {
-        Wanted {
+    fn desired(operation: Operation, roles: &[&str]) -> Desired {
+        Desired {
             operation,
             member: "m1".to_owned(),
             email: "Jo@Example.com".to_owned(),
@@ -373,17 +373,17 @@ mod tests {
         let other = || O::OtherRoles(["A".to_owned()].into());
         let table = [
             (Invite, None, O::Absent),
-            (Invite, Some(Joined), O::AsWanted),
-            (Invite, Some(Invited), O::AsWanted),
+            (Invite, Some(Joined), O::AsDesired),
+            (Invite, Some(Invited), O::AsDesired),
             (Invite, Some(InvitationExpired), O::InvitationExpired),
             (Invite, Some(AssetsOnly), O::Absent),
             (Invite, Some(InvitationUnclear), O::InvitationUnclear),
             (Remove, Some(InvitationUnclear), O::StillThere(InvitationUnclear)),
             (ChangeRole, Some(InvitationUnclear), O::InvitationUnclear),
-            (Remove, None, O::AsWanted),
+            (Remove, None, O::AsDesired),
             (Remove, Some(Joined), O::StillThere(Joined)),
             (Remove, Some(Invited), O::StillThere(Invited)),
-            (Remove, Some(InvitationExpired), O::AsWanted),
+            (Remove, Some(InvitationExpired), O::AsDesired),
             (Remove, Some(AssetsOnly), O::StillThere(AssetsOnly)),
             (ChangeRole, None, O::Absent),
             (ChangeRole, Some(Joined), other()),
@@ -393,22 +393,25 @@ mod tests {
         ];
         for (operation, standing, expected) in table {
             let seen = standing.map(|standing| seen(standing, &["A"]));
-            let observed = wanted(operation, &["B"]).compare(seen.as_ref());
+            let observed = desired(operation, &["B"]).compare(seen.as_ref());
             assert_eq!(observed, expected, "{operation} of {standing:?}");
         }
     }
 
     #[test]
     fn roles_are_compared_as_sets_of_ids() {
-        let wanted = wanted(Operation::ChangeRole, &["A", "B"]);
+        let desired = desired(Operation::ChangeRole, &["A", "B"]);
         assert_eq!(
-            wanted.compare(Some(&seen(Membership::Joined, &["B", "A"]))),
-            Observation::AsWanted
+            desired.compare(Some(&seen(Membership::Joined, &["B", "A"]))),
+            Observation::AsDesired
         );
-        assert_ne!(wanted.compare(Some(&seen(Membership::Joined, &["A"]))), Observation::AsWanted);
         assert_ne!(
-            wanted.compare(Some(&seen(Membership::Joined, &["A", "B", "C"]))),
-            Observation::AsWanted
+            desired.compare(Some(&seen(Membership::Joined, &["A"]))),
+            Observation::AsDesired
+        );
+        assert_ne!(
+            desired.compare(Some(&seen(Membership::Joined, &["A", "B", "C"]))),
+            Observation::AsDesired
         );
     }
 }

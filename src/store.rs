@@ -59,11 +59,13 @@ impl StoreError {
 
 /// Gives work that is made of several statements so long altogether. Each of them has a time of its own (`database`); a
 /// server that is slow at every one must not keep a loop for ever.
-pub async fn answered<T>(
-    patience: Duration,
+pub async fn with_timeout<T>(
+    query_timeout: Duration,
     statements: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    tokio::time::timeout(patience, statements).await.unwrap_or(Err(StoreError::Silent(patience)))
+    tokio::time::timeout(query_timeout, statements)
+        .await
+        .unwrap_or(Err(StoreError::Silent(query_timeout)))
 }
 
 /// Begins a transaction of the daemon: its lines in the trail name it. In one trip to the server and back, for every
@@ -111,7 +113,7 @@ pub async fn in_parts<T, W, S>(
     ids: Vec<i64>,
     error: StoreError,
     mut work: impl FnMut(Vec<i64>) -> W,
-    mut set_aside: impl FnMut(i64, StoreError) -> S,
+    mut quarantined: impl FnMut(i64, StoreError) -> S,
 ) -> Result<Vec<T>, StoreError>
 where
     W: Future<Output = Result<Option<T>, StoreError>>,
@@ -121,7 +123,7 @@ where
     let mut failed = vec![(ids, error)];
     while let Some((ids, error)) = failed.pop() {
         if let [id] = ids[..] {
-            set_aside(id, error).await?;
+            quarantined(id, error).await?;
             continue;
         }
         let (left, right) = ids.split_at(ids.len() / 2);

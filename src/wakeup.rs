@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{PgPool, in_time};
 use crate::emit;
-use crate::pulse::Pulse;
-use crate::store::{StoreError, answered, interval};
+use crate::poll_interval::PollInterval;
+use crate::store::{StoreError, interval, with_timeout};
 use crate::telemetry::chain;
 
 const CHANNEL: &str = "reconciler";
@@ -26,9 +26,9 @@ const ECHO: &str = "echo ";
 const HEARS_ITSELF_EVERY: Duration = Duration::from_secs(10);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The bells of the loops.
+/// The wakeups of the loops.
 #[derive(Debug, Clone, Default)]
-pub struct Bells {
+pub struct Wakeups {
     /// New rows may be there.
     pub intake: Arc<Notify>,
     /// People may have done something.
@@ -43,18 +43,18 @@ pub struct Bells {
     pub ordered_up_to: Arc<AtomicI64>,
 }
 
-impl Bells {
-    fn ring(&self, payload: &str) {
+impl Wakeups {
+    fn notify(&self, payload: &str) {
         match payload {
             "syncs" => self.syncs.notify_one(),
             "arrivals" => self.intake.notify_one(),
             "nudges" => self.nudges.notify_one(),
             "tasks" => self.tasks.notify_one(),
-            _ => self.ring_all(),
+            _ => self.notify_all(),
         }
     }
 
-    fn ring_all(&self) {
+    fn notify_all(&self) {
         self.intake.notify_one();
         self.nudges.notify_one();
         self.tasks.notify_one();
@@ -62,42 +62,42 @@ impl Bells {
     }
 }
 
-/// Looks find what became due in the last seconds, and a sweep now and then finds all that is due: it walks over the dead
-/// entries of what was done, as long as somebody's transaction keeps them (see `retry::floors`).
+/// Looks find what became due in the last seconds, and a full scan now and then finds all that is due: it walks over the dead
+/// entries of what was done, as long as somebody's transaction keeps them (see `retry::scan_starts`).
 const LOOKS_BACK: Duration = Duration::from_secs(10);
-const SWEEPS_EVERY: Duration = Duration::from_secs(5);
+const FULL_SCAN_EVERY: Duration = Duration::from_secs(5);
 
-/// After a sweep this many times as long goes by without one, however much it walked over.
-const SWEEPS_REST: u32 = 50;
+/// After a full scan this many times as long goes by without one, however much it walked over.
+const FULL_SCAN_REST: u32 = 50;
 
 /// Looks for work that is due until `stop`, and rings for it: one statement in place of one by every loop.
-pub async fn look(
+pub async fn poll(
     pool: PgPool,
-    bells: Bells,
-    patience: Duration,
-    mut pulse: Pulse,
+    wakeups: Wakeups,
+    query_timeout: Duration,
+    mut poll_interval: PollInterval,
     stop: CancellationToken,
 ) {
-    let mut sweeps_at = Instant::now();
+    let mut full_scan_at = Instant::now();
     while !stop.is_cancelled() {
-        stop.run_until_cancelled(tokio::time::sleep(pulse.next())).await;
+        stop.run_until_cancelled(tokio::time::sleep(poll_interval.next())).await;
         let began = Instant::now();
-        let sweeps = began >= sweeps_at;
-        match answered(patience, look_once(&pool, &bells, sweeps)).await {
-            Ok(()) => pulse.well(),
-            Err(error) => pulse.failed(&error),
+        let is_full_scan = began >= full_scan_at;
+        match with_timeout(query_timeout, poll_once(&pool, &wakeups, is_full_scan)).await {
+            Ok(()) => poll_interval.on_success(),
+            Err(error) => poll_interval.on_failure(&error),
         }
-        if sweeps {
-            sweeps_at = Instant::now() + SWEEPS_EVERY.max(began.elapsed() * SWEEPS_REST);
+        if is_full_scan {
+            full_scan_at = Instant::now() + FULL_SCAN_EVERY.max(began.elapsed() * FULL_SCAN_REST);
         }
     }
 }
 
-async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), StoreError> {
-    let (arrived_after, due_for) = if sweeps {
+async fn poll_once(pool: &PgPool, wakeups: &Wakeups, is_full_scan: bool) -> Result<(), StoreError> {
+    let (arrived_after, due_for) = if is_full_scan {
         (0, None)
     } else {
-        (bells.ordered_up_to.load(Ordering::Relaxed), Some(interval(LOOKS_BACK)))
+        (wakeups.ordered_up_to.load(Ordering::Relaxed), Some(interval(LOOKS_BACK)))
     };
     let due = sqlx::query!(
         r#"-- work_due
@@ -109,25 +109,25 @@ async fn look_once(pool: &PgPool, bells: &Bells, sweeps: bool) -> Result<(), Sto
     )
     .fetch_one(pool)
     .await?;
-    let bells = [
-        (due.arrivals, &bells.intake),
-        (due.nudges, &bells.nudges),
-        (due.tasks, &bells.tasks),
-        (due.syncs, &bells.syncs),
-        (due.outages, &bells.outages),
+    let wakeups = [
+        (due.arrivals, &wakeups.intake),
+        (due.nudges, &wakeups.nudges),
+        (due.tasks, &wakeups.tasks),
+        (due.syncs, &wakeups.syncs),
+        (due.outages, &wakeups.outages),
     ];
-    bells.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, bell)| bell.notify_one());
+    wakeups.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, wakeup)| wakeup.notify_one());
     Ok(())
 }
 
 /// Listens until `stop`, and listens again whenever the connection breaks or turns out to be deaf.
-pub async fn listen(pool: PgPool, bells: Bells, stop: CancellationToken) {
+pub async fn listen(pool: PgPool, wakeups: Wakeups, stop: CancellationToken) {
     let mut lost = false;
     while !stop.is_cancelled() {
-        let listening = listen_once(&pool, &bells, &mut lost);
+        let listening = listen_once(&pool, &wakeups, &mut lost);
         let Some(Err(error)) = stop.run_until_cancelled(listening).await else { return };
         if !std::mem::replace(&mut lost, true) {
-            emit!(WAKEUP_LOST, error = %chain(&error), "The LISTEN connection broke; polling finds work meanwhile");
+            emit!(WAKEUP_UNAVAILABLE, error = %chain(&error), "The LISTEN connection broke; polling finds work meanwhile");
         }
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
@@ -135,13 +135,13 @@ pub async fn listen(pool: PgPool, bells: Bells, stop: CancellationToken) {
 
 async fn listen_once(
     pool: &PgPool,
-    bells: &Bells,
+    wakeups: &Wakeups,
     lost: &mut bool,
 ) -> Result<Infallible, sqlx::Error> {
     let apart = pool.beside();
     let mut listener = in_time("LISTEN", ANSWERS_WITHIN, PgListener::connect_with(&apart)).await?;
     listener.eager_reconnect(false);
-    let Err(error) = hear_until_lost(&mut listener, bells, lost).await;
+    let Err(error) = hear_until_lost(&mut listener, wakeups, lost).await;
     let_go(listener, &apart).await;
     Err(error)
 }
@@ -149,35 +149,35 @@ async fn listen_once(
 /// Hears others, and now and then itself: a connection that is frozen breaks for nobody, and only says nothing any more.
 async fn hear_until_lost(
     listener: &mut PgListener,
-    bells: &Bells,
+    wakeups: &Wakeups,
     lost: &mut bool,
 ) -> Result<Infallible, sqlx::Error> {
     in_time("LISTEN", ANSWERS_WITHIN, listener.listen(CHANNEL)).await?;
-    bells.ring_all(); // what was sent while nobody listened is lost
+    wakeups.notify_all(); // what was sent while nobody listened is lost
     let echo = format!("{ECHO}{:x}", rand::random::<u64>());
     loop {
         in_time("its own NOTIFY", ANSWERS_WITHIN, async {
             let call = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&echo);
             call.execute(&mut *listener).await?;
-            hear(listener, bells, &echo).await
+            hear(listener, wakeups, &echo).await
         })
         .await?;
         if std::mem::take(lost) {
-            emit!(WAKEUP_RESTORED, "LISTEN works again");
+            emit!(WAKEUP_RECOVERED, "LISTEN works again");
         }
-        if let Ok(ended) = timeout(HEARS_ITSELF_EVERY, hear(listener, bells, "")).await {
+        if let Ok(ended) = timeout(HEARS_ITSELF_EVERY, hear(listener, wakeups, "")).await {
             ended?;
         }
     }
 }
 
 /// Rings for what others say, until somebody says `last`.
-async fn hear(listener: &mut PgListener, bells: &Bells, last: &str) -> Result<(), sqlx::Error> {
+async fn hear(listener: &mut PgListener, wakeups: &Wakeups, last: &str) -> Result<(), sqlx::Error> {
     while let Some(heard) = listener.try_recv().await? {
         match heard.payload() {
             word if word == last => return Ok(()),
             word if word.starts_with(ECHO) => {}
-            word => bells.ring(word),
+            word => wakeups.notify(word),
         }
     }
     Err(sqlx::Error::Io(ErrorKind::ConnectionAborted.into()))

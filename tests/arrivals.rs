@@ -49,7 +49,7 @@ async fn a_transaction_held_open_does_not_keep_other_rows_waiting(pool: PgPool) 
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_batch_in_one_transaction_is_ordered_by_what_was_wanted_when(pool: PgPool) {
+async fn a_batch_in_one_transaction_is_ordered_by_what_was_desired_when(pool: PgPool) {
     let world = World::new(pool).await;
     let mut batch = world.pool.begin().await.unwrap();
     let rows =
@@ -72,7 +72,7 @@ async fn a_batch_in_one_transaction_is_ordered_by_what_was_wanted_when(pool: PgP
         ends,
         [("a", "superseded"), ("b", "superseded"), ("c", "succeeded"), ("d", "succeeded")]
     );
-    assert!(world.is_in_app(APP, "lee"), "the last wish was an invite");
+    assert!(world.is_in_app(APP, "lee"), "the last request was an invite");
 }
 
 /// A job takes longer than a slow machine does for one look.
@@ -299,7 +299,7 @@ async fn a_late_removal_makes_way_once_the_later_request_took_effect(pool: PgPoo
     let world = World::new(pool).await;
     let (role, action, removal) = a_late_removal_behind_a_person(&world).await;
     world.person_does(&role);
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
     let ended = "select state || ' by ' || t.superseded_by || ', ' || t.closed_reason from reconciler.automation_tasks t
@@ -319,7 +319,7 @@ async fn a_late_removal_makes_way_once_the_later_request_took_effect(pool: PgPoo
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_success_that_is_older_than_what_is_wanted_changes_nothing(pool: PgPool) {
+async fn a_success_that_is_older_than_what_is_desired_changes_nothing(pool: PgPool) {
     let world = World::new(pool).await;
     let removal = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(5)).await;
     world.order().await;

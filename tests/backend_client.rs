@@ -112,7 +112,7 @@ async fn an_integration_without_an_id_is_no_proof_that_it_exists() {
         })
         .await;
         let error = refused(server.client().member(&somebody()).await);
-        assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+        assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{error:?}");
     }
 }
 
@@ -132,7 +132,7 @@ async fn what_is_not_the_promised_json_is_nonsense_with_an_unknown_effect() {
         "\u{0}\u{1}".to_owned(),
     ] {
         let error = removal_answered_with(Reply::Whole(200, "", body.clone())).await;
-        assert!(matches!(error, BackendError::Nonsense(_)), "{body}: {error:?}");
+        assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{body}: {error:?}");
         assert!(error.is_uncertain(), "the removal may have begun");
     }
 }
@@ -151,7 +151,7 @@ async fn a_gateways_page_is_an_outage_and_not_an_answer() {
         assert_eq!(error.is_uncertain(), uncertain, "{status}");
     }
     let error = removal_answered_with(Reply::Whole(500, "", html)).await;
-    assert!(matches!(error, BackendError::Broken { status: 500 }), "{error:?}");
+    assert!(matches!(error, BackendError::ServerError { status: 500 }), "{error:?}");
     assert!(error.is_uncertain());
 }
 
@@ -181,7 +181,7 @@ async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
     for status in [301, 302, 303, 307, 308] {
         let location: &'static str = format!("location: http://{}/\r\n", elsewhere.address).leak();
         let error = removal_answered_with(Reply::Whole(status, location, BODY.to_owned())).await;
-        assert!(matches!(error, BackendError::Nonsense(_)), "{status}: {error:?}");
+        assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{status}: {error:?}");
         assert!(error.is_uncertain(), "what a {status} did is unknown");
     }
     assert_eq!(elsewhere.connections.load(Ordering::SeqCst), 0);
@@ -195,7 +195,7 @@ async fn an_answer_larger_than_allowed_is_not_read_to_its_end() {
     let server = Server::always(ok(&body)).await;
     let strict = client(server.address, &[("MAX_RESPONSE_KIB", "1")]);
     let error = refused(strict.remove(&somebody()).await);
-    assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+    assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{error:?}");
     assert!(error.to_string().contains("1024 bytes"), "{error}");
     assert_eq!(server.client().remove(&somebody()).await.unwrap(), "j1");
 }
@@ -387,7 +387,7 @@ async fn a_member_is_read_with_roles_and_standing() {
 async fn one_member_whom_nothing_tells_is_nonsense() {
     let body = json!({"data": {"id": " ", "attributes": {"email": "", "username": null}}});
     let error = refused(Server::always(ok(&body)).await.client().member(&somebody()).await);
-    assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+    assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{error:?}");
 }
 
 // ---- all members ----
@@ -633,7 +633,7 @@ async fn a_page_that_fails_fails_the_whole_snapshot() {
     })
     .await;
     let error = refused(server.client().members("acme", "app-1").await);
-    assert!(matches!(error, BackendError::Nonsense(_)), "{error:?}");
+    assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{error:?}");
 }
 
 // ---- jobs and reports ----
@@ -754,14 +754,14 @@ async fn a_report_is_read_whole_or_not_at_all() {
         let mut body = report("r1");
         body["data"]["attributes"]["removedUsers"] = json!([nobody]);
         let error = refused(Server::always(ok(&body)).await.client().report("acme", "app-1").await);
-        assert!(matches!(error, BackendError::Nonsense(_)), "{nobody}: {error:?}");
+        assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{nobody}: {error:?}");
     }
 
     for missing in ["newUsers", "removedUsers", "updatedRoles", "status"] {
         let mut body = report("r1");
         body["data"]["attributes"].as_object_mut().unwrap().remove(missing);
         let error = refused(Server::always(ok(&body)).await.client().report("acme", "app-1").await);
-        assert!(matches!(error, BackendError::Nonsense(_)), "{missing}: {error:?}");
+        assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{missing}: {error:?}");
     }
 }
 
@@ -770,7 +770,7 @@ async fn a_report_whose_id_is_a_path_is_nonsense() {
     for id in ["", ".", ".."] {
         let server = Server::always(ok(&report(id))).await;
         let error = refused(server.client().report("acme", "app-1").await);
-        assert!(matches!(error, BackendError::Nonsense(_)), "{id:?}: {error:?}");
+        assert!(matches!(error, BackendError::UnexpectedResponse(_)), "{id:?}: {error:?}");
     }
 }
 

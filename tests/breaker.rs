@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cerby_reconciler::retry::ClaimedTask;
 use cerby_reconciler::retry::claim::{self as tasks, Quota};
-use cerby_reconciler::retry::floors::DueFrom;
+use cerby_reconciler::retry::scan_starts::DueFrom;
 use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Integration, Kind, Member, Operation, RetryAfter, Settings,
     World as Apps,
@@ -392,14 +392,14 @@ async fn a_mended_login_is_believed_when_the_app_was_read_with_it(pool: PgPool) 
     refuse_login(&world);
     work_off(&world, 1).await;
     let action: i64 = number(&world, "select id from reconciler.manual_actions").await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive_syncs().await;
     assert_eq!(world.status(action).await, "open", "the app still refuses it");
     assert_eq!(world.verdict(action).await, "contradicted");
     assert_eq!(world.integration_status(APP).await, "login_rejected");
 
     world.apps.person_mends_login(WORKSPACE, APP);
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
     assert_eq!(world.integration_status(APP).await, "active");
@@ -542,7 +542,7 @@ async fn deadlines_stand_still_while_the_integration_is_inactive(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_silent_backend_costs_a_few_requests_and_no_attempt(pool: PgPool) {
     let mut world = with_a_dozen_removals(pool).await;
-    world.reconfigure(|config| config.backend.silent_max_s = 60.0);
+    world.reconfigure(|config| config.backend.outage_retry_max_s = 60.0);
     world.apps.set_outage(true);
     let before = versions(&world).await;
     work_off(&world, 1).await;
@@ -562,7 +562,7 @@ async fn a_silent_backend_costs_a_few_requests_and_no_attempt(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn what_was_wanted_before_our_memory_begins_goes_to_a_person(pool: PgPool) {
+async fn what_was_desired_before_our_memory_begins_goes_to_a_person(pool: PgPool) {
     let world = World::new(pool).await;
     let days_91 = 91 * 24 * 60;
     let old = a_failed("invite", APP, "lee").requested_minutes_ago(days_91);

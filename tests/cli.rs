@@ -762,7 +762,7 @@ async fn done_on_an_action_that_has_ended_is_refused_in_the_databases_words(pool
     let (world, program, [app, _]) = with_actions(pool).await;
     let task = a_failed("remove", APP, "jo");
     world.person_does(&task);
-    world.say_done(app).await;
+    world.mark_done(app).await;
     world.drive().await;
     assert_eq!(world.status(app).await, "verified");
     let told = program.run(&["actions", "done", &app.to_string()]).await.refusal();
@@ -915,7 +915,7 @@ async fn with_held(pool: PgPool) -> (World, Program, String) {
     world.drive().await;
     world.person_does(&task);
     assert!(world.apps.person_removes(WORKSPACE, APP, "eve"));
-    world.say_done(world.action_of(id).await).await;
+    world.mark_done(world.action_of(id).await).await;
     world.drive().await;
     let named = sqlx::query("update reconciler.integration_settings set name = $1").bind(ODD_APP);
     named.execute(&world.pool).await.expect("a name");
@@ -1153,7 +1153,7 @@ async fn a_snapshot_is_requested_once_however_often_it_is_asked_for(pool: PgPool
 #[sqlx::test(migrations = false)]
 async fn a_request_joins_the_one_that_waits_and_is_in_the_trail(pool: PgPool) {
     let (world, program, [app, _]) = with_actions(pool).await;
-    world.say_done(app).await;
+    world.mark_done(app).await;
     program.run(&["syncs", "request", "--integration", APP, "--as", "kim"]).await.ok();
     world.take_up().await;
     let joined = "select count(*) from reconciler.syncs where causes = '{done,person}'";

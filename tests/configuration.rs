@@ -152,9 +152,9 @@ fn every_key_can_be_set_by_the_environment_and_changes_nothing_else() {
     for (index, (key, value)) in defaults.iter().enumerate() {
         let (text, expected) = another(key, value);
         let config = load(&[(key, &text)]).unwrap_or_else(|error| panic!("{key}: {error:?}"));
-        let mut wanted = defaults.clone();
-        wanted[index].1 = expected;
-        assert_eq!(keys_of(&config.effective().unwrap()), wanted, "{key} = {text}");
+        let mut desired = defaults.clone();
+        desired[index].1 = expected;
+        assert_eq!(keys_of(&config.effective().unwrap()), desired, "{key} = {text}");
     }
 }
 
@@ -258,7 +258,7 @@ fn contradictions_say_what_would_be_right() {
         (vec![("backend.max_pages", "0")], vec!["backend.max_pages = 0", "at least 1"]),
         (vec![("retention.events_days", "29")], vec!["retention.events_days = 29", "30"]),
         (vec![("guard.max_unexpected_percent", "101")], vec!["max_unexpected_percent = 101"]),
-        (vec![("job.first_look_s", "61")], vec!["job.first_look_s = 61", "60"]),
+        (vec![("job.poll_first_s", "61")], vec!["job.poll_first_s = 61", "60"]),
         (
             vec![("retry.settle_s", "1799")],
             vec!["retry.settle_s = 1799", "at least job.within_s = 1800"],
@@ -268,7 +268,7 @@ fn contradictions_say_what_would_be_right() {
         (vec![("retry.invite.factor", "inf")], vec!["retry.invite.factor"]),
         (vec![("retry.invite.factor", "NaN")], vec!["retry.invite.factor"]),
         (vec![("retry.invite.first_s", "NaN")], vec!["retry.invite.first_s"]),
-        (vec![("job.max_look_s", "inf")], vec!["job.max_look_s"]),
+        (vec![("job.poll_max_s", "inf")], vec!["job.poll_max_s"]),
         (vec![("retry.change_role.jitter", "1")], vec!["retry.change_role.jitter = 1"]),
         (vec![("retry.change_role.max_s", "1e9")], vec!["retry.change_role.max_s", "30 days"]),
         (vec![("retry.remove.attempts", "0")], vec!["retry.remove.attempts = 0"]),
@@ -314,8 +314,8 @@ fn every_number_has_a_range() {
 #[test]
 fn a_value_out_of_its_range_is_told_with_the_range() {
     for (key, value, words) in [
-        ("backend.silent_max_s", "-1", ["= -1", "at least 0"]),
-        ("backend.silent_max_s", "nan", ["not a number", "from 0"]),
+        ("backend.outage_retry_max_s", "-1", ["= -1", "at least 0"]),
+        ("backend.outage_retry_max_s", "nan", ["not a number", "from 0"]),
         ("breaker.cooldown_max_s", "inf", ["not a number", "30 days"]),
         ("manual_action.due_remove_s", "100000000000000", ["= 100000000000000", "366 days"]),
         ("worker.lease_s", "18446744073709551615", ["1 to 86400", "1 days"]),

@@ -261,7 +261,7 @@ async fn a_dismissed_action_has_ended_and_gives_the_next_task_its_turn(pool: PgP
 #[sqlx::test(migrations = false)]
 async fn only_a_held_report_can_be_decided_on_once_and_with_a_reason(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.take_up().await;
     let mut tx = acting_as(&world.pool, "reconciler_operator").await;
     let message = refusal(
@@ -302,7 +302,7 @@ async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
     world.drive().await;
     let action = world.action_of(id).await;
     world.person_does(&task);
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
     world.upkeep().await;
@@ -316,7 +316,7 @@ async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: 
     let (world, action) = World::with_an_action(pool).await;
     let stuck = world.insert(&a_failed("remove", APP, "kim")).await;
     world.order().await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     for damage in [
         "update reconciler.members
          set blocked_task_ids = array[ready_task_id], ready_task_id = null where ready_task_id is not null",
@@ -358,7 +358,7 @@ async fn retention_deletes_what_is_old_and_finished_and_nothing_else(pool: PgPoo
 #[sqlx::test(migrations = false)]
 async fn retention_deletes_ended_actions_and_leaves_the_evidence(pool: PgPool) {
     let (world, dismissed) = World::with_an_action(pool).await;
-    sqlx::query("update reconciler.manual_actions set status = 'dismissed', note = 'wanted'")
+    sqlx::query("update reconciler.manual_actions set status = 'dismissed', note = 'desired'")
         .execute(&world.pool)
         .await
         .unwrap();

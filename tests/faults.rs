@@ -10,12 +10,12 @@ use cerby_reconciler::simulator::{
     Call, Fate, HttpFault, Injection, Operation, Settings, Simulator,
 };
 use sqlx::PgPool;
-use support::faults::{Mortal, Story, survives_every_fault};
-use support::wires::{At, Fault, Kind};
+use support::fault_proxy::{At, Fault, Kind};
+use support::faults::{CrashableDaemon, Story, survives_every_fault};
 use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps, config};
 
 /// A removal that works, with an invitation and a role waiting behind it.
-async fn a_rehire(mortal: &mut Mortal) {
+async fn a_rehire(mortal: &mut CrashableDaemon) {
     mortal.faults_begin();
     let world = &mortal.world;
     let remove = world.insert(&a_failed("remove", APP, "jo").requested_minutes_ago(9)).await;
@@ -45,7 +45,7 @@ async fn a_rehire_survives_every_fault(pool: PgPool) {
 }
 
 /// An invitation that only a person can send; the person sends it and says nothing; then a removal.
-async fn an_overtaken_action(mortal: &mut Mortal) {
+async fn an_overtaken_action(mortal: &mut CrashableDaemon) {
     let fate = Fate::Permanent("NotEnoughSeats".to_owned());
     mortal.world.apps.set_fate(WORKSPACE, APP, "lee", Operation::Invite, fate);
     let invitation = a_failed("invite", APP, "lee");
@@ -82,14 +82,14 @@ async fn an_overtaken_action_survives_every_fault(pool: PgPool) {
 
 /// A removal by hand from an app: check, report, apply, read, verdict. Somebody nobody asked for is gone too,
 /// which the guard lets pass and remembers.
-async fn a_proof_by_report(mortal: &mut Mortal) {
+async fn a_proof_by_report(mortal: &mut CrashableDaemon) {
     let removal = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let remove = mortal.world.insert(&removal).await;
     mortal.drive().await;
     let action = mortal.world.action_of(remove).await;
     mortal.world.person_does(&removal);
     assert!(mortal.world.apps.person_removes(WORKSPACE, APP, "kim"));
-    mortal.world.say_done(action).await;
+    mortal.world.mark_done(action).await;
     mortal.faults_begin();
     mortal.drive().await;
     let world = &mortal.world;
@@ -119,18 +119,18 @@ async fn a_proof_by_report_survives_every_fault(pool: PgPool) {
 }
 
 /// A role on a business hub that a person first only says they changed.
-async fn a_proof_by_sync(mortal: &mut Mortal) {
+async fn a_proof_by_sync(mortal: &mut CrashableDaemon) {
     let change = a_failed("change_role", HUB, "jo").code("NotEnoughSeats");
     let task = mortal.world.insert(&change).await;
     mortal.drive().await;
     let action = mortal.world.action_of(task).await;
-    mortal.world.say_done(action).await;
+    mortal.world.mark_done(action).await;
     mortal.faults_begin();
     mortal.drive().await;
     assert_eq!(mortal.world.status(action).await, "open");
     assert_eq!(mortal.world.verdict(action).await, "contradicted");
     mortal.world.person_does(&change);
-    mortal.world.say_done(action).await;
+    mortal.world.mark_done(action).await;
     mortal.drive().await;
     let world = &mortal.world;
     assert_eq!((world.status(action).await, world.verdict(action).await), verified());
@@ -168,7 +168,7 @@ async fn the_guard_forgets_what_was_surely_not_applied(pool: PgPool) {
     world.drive().await;
     world.person_does(&removal);
     assert!(world.apps.person_removes(WORKSPACE, APP, "kim"));
-    world.say_done(world.action_of(task).await).await;
+    world.mark_done(world.action_of(task).await).await;
     world.drive().await;
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 2);
     let unexpected = "select sum(unexpected_removals) from reconciler.syncs";
@@ -176,14 +176,14 @@ async fn the_guard_forgets_what_was_surely_not_applied(pool: PgPool) {
 }
 
 /// A report that removes more than was asked for, and the person who says that it may.
-async fn a_held_report(mortal: &mut Mortal) {
+async fn a_held_report(mortal: &mut CrashableDaemon) {
     let removal = a_failed("remove", APP, "jo").code("NotEnoughSeats");
     let remove = mortal.world.insert(&removal).await;
     mortal.drive().await;
     let action = mortal.world.action_of(remove).await;
     mortal.world.person_does(&removal);
     assert!(mortal.world.apps.person_removes(WORKSPACE, APP, "kim"));
-    mortal.world.say_done(action).await;
+    mortal.world.mark_done(action).await;
     mortal.drive().await;
     assert_eq!(mortal.world.apps.counters().requests(Call::ApplyReport), 0);
     let decided =
@@ -212,9 +212,9 @@ async fn a_held_report_survives_every_fault(pool: PgPool) {
 }
 
 /// A world in which every process dies before its first request with this text.
-async fn deadly(pool: &PgPool, text: &'static str) -> Mortal {
+async fn deadly(pool: &PgPool, text: &'static str) -> CrashableDaemon {
     let fault = Fault { at: At::Text(text), kind: Kind::DeathBefore };
-    Mortal::doomed(pool.clone(), fault).await
+    CrashableDaemon::doomed(pool.clone(), fault).await
 }
 
 #[sqlx::test(migrations = false)]
@@ -244,7 +244,7 @@ async fn a_sync_that_kills_whoever_takes_it_fails_and_its_action_stays_done(pool
     let task = mortal.world.insert(&a_failed("remove", HUB, "jo").code("NotEnoughSeats")).await;
     mortal.drive().await;
     let action = mortal.world.action_of(task).await;
-    mortal.world.say_done(action).await;
+    mortal.world.mark_done(action).await;
     mortal.drive_until("select count(*) from reconciler.syncs where state = 'failed'").await;
     assert_eq!(mortal.deaths, 3);
     assert_eq!(mortal.world.status(action).await, "done");

@@ -32,7 +32,7 @@ async fn all_six_procedures_end_verified_after_a_person_did_them(pool: PgPool) {
 
             let action = world.action_of(id).await;
             world.person_does(&task);
-            world.say_done(action).await;
+            world.mark_done(action).await;
             world.drive().await;
             assert_eq!(world.status(action).await, "verified", "{integration} {operation}");
             assert_eq!(world.verdict(action).await, "confirmed");
@@ -47,10 +47,10 @@ async fn the_trail_of_an_escalated_removal_reads_like_this(pool: PgPool) {
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     world.person_does(&task);
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     insta::assert_snapshot!(world.trail().await.join("\n"), @r"
     integration.introduced
@@ -102,7 +102,7 @@ async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
     let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(id).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "open");
     assert_eq!(world.verdict(action).await, "contradicted");
@@ -122,7 +122,7 @@ async fn an_invitation_that_does_not_show_yet_is_looked_for_again(pool: PgPool) 
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     for _ in 0..6 {
         world.let_time_pass().await;
         world.step().await;
@@ -140,7 +140,7 @@ async fn an_invitation_that_never_shows_is_contradicted_in_the_end(pool: PgPool)
     let id = world.insert(&a_failed("invite", HUB, "lee").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(id).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "open");
     assert_eq!(
@@ -198,7 +198,7 @@ async fn where_the_app_cannot_be_read_the_word_must_do(pool: PgPool) {
     let id = world.insert(&task).await;
     world.drive().await;
     let action = world.action_of(id).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "attested");
     assert_eq!(world.apps.counters().requests(Call::StartCheck), 0);
@@ -213,7 +213,7 @@ async fn removed_by_hand_in_an_unreadable_app(world: &World) -> &'static str {
     let id = world.insert(&removal).await;
     world.drive().await;
     world.person_does(&removal);
-    world.say_done(world.action_of(id).await).await;
+    world.mark_done(world.action_of(id).await).await;
     world.drive().await;
     assert!(world.apps.known(WORKSPACE, APP, "jo").is_some() && !world.is_in_app(APP, "jo"));
     &unreadable.application
@@ -305,7 +305,7 @@ async fn what_a_person_undid_since_keeps_no_later_task_from_trying(pool: PgPool)
     let remove = world.insert(&removal).await;
     world.drive().await;
     world.person_does(&removal);
-    world.say_done(world.action_of(remove).await).await;
+    world.mark_done(world.action_of(remove).await).await;
     world.drive().await;
     let later = world.insert(&invite.requested_minutes_ago(1)).await;
     world.drive().await;
@@ -661,7 +661,7 @@ async fn a_rehire_waits_until_the_removal_is_proven(pool: PgPool) {
     assert_eq!(world.apps.counters().requests(Call::Invite), 0);
 
     world.person_does(&removal);
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
     assert_eq!(world.state(invite).await, "succeeded");
@@ -745,7 +745,7 @@ async fn fifty_done_actions_of_one_app_make_one_sync(pool: PgPool) {
             member_of(&names, &actions, *task),
             &["EDITOR"]
         ));
-        world.say_done(action).await;
+        world.mark_done(action).await;
     }
     world.drive().await;
     assert_eq!(
@@ -780,10 +780,10 @@ async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
     world.drive().await;
     let (jo, kim) = (world.action_of(jo).await, world.action_of(kim).await);
     world.person_does(&first);
-    world.say_done(jo).await;
+    world.mark_done(jo).await;
     world.step().await; // starts the sync: what it reads is fixed now
     world.person_does(&second);
-    world.say_done(kim).await;
+    world.mark_done(kim).await;
     world.drive().await;
     assert_eq!(world.status(jo).await, "verified");
     assert_eq!(world.status(kim).await, "verified");
@@ -801,7 +801,7 @@ async fn a_done_during_a_running_sync_is_judged_by_the_next_one(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn an_open_action_whose_wanted_state_is_already_true_is_not_needed(pool: PgPool) {
+async fn an_open_action_whose_desired_state_is_already_true_is_not_needed(pool: PgPool) {
     let world = World::new(pool).await;
     let first = a_failed("remove", HUB, "jo").code("NotEnoughSeats");
     let second = a_failed("remove", HUB, "kim").code("NotEnoughSeats");
@@ -809,7 +809,7 @@ async fn an_open_action_whose_wanted_state_is_already_true_is_not_needed(pool: P
     world.drive().await;
     world.person_does(&first);
     world.person_does(&second);
-    world.say_done(world.action_of(jo).await).await;
+    world.mark_done(world.action_of(jo).await).await;
     world.drive().await;
     assert_eq!(world.status(world.action_of(kim).await).await, "not_needed");
 }
@@ -826,7 +826,7 @@ async fn a_report_that_removes_more_than_was_asked_for_waits_needs_no_automation
         world.apps.person_removes(WORKSPACE, APP, "kim"),
         "somebody nobody asked for is gone too"
     );
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.count("select count(*) from reconciler.syncs where state = 'held'").await, 1);
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
@@ -849,7 +849,7 @@ async fn a_truncated_snapshot_is_never_applied(pool: PgPool) {
     world.drive().await;
     world.person_does(&task);
     world.apps.limit_snapshot(WORKSPACE, APP, Some(0));
-    world.say_done(world.action_of(id).await).await;
+    world.mark_done(world.action_of(id).await).await;
     for _ in 0..50 {
         world.let_time_pass().await;
         world.step().await;
@@ -868,10 +868,10 @@ async fn an_overtaken_report(pool: PgPool) -> (World, [i64; 2]) {
     world.drive().await;
     let actions = [world.action_of(ids[0]).await, world.action_of(ids[1]).await];
     world.person_does(&tasks[0]);
-    world.say_done(actions[0]).await;
+    world.mark_done(actions[0]).await;
     assert_eq!(world.step().await, 1, "the check has read the app");
     world.person_does(&tasks[1]);
-    world.say_done(actions[1]).await;
+    world.mark_done(actions[1]).await;
     (world, actions)
 }
 

@@ -65,7 +65,7 @@ async fn one_row_does_not_redefine_an_integration_for_all(pool: PgPool) {
         &format!("update reconciler.automation_tasks set integration_name = 'X' where id = {odd}"),
     )
     .await;
-    world.say_done(action).await; // a lie
+    world.mark_done(action).await; // a lie
     world.drive().await;
     assert_eq!(world.verdict(action).await, "contradicted");
     assert_eq!(said_of(&world, APP).await, "an-app, app, asana_tenant");

@@ -11,11 +11,11 @@ use std::time::Duration;
 use cerby_reconciler::database::PgConnection;
 use cerby_reconciler::lease::LeaseLost;
 use cerby_reconciler::retry::claim::{self, Quota};
-use cerby_reconciler::retry::floors::DueFrom;
 use cerby_reconciler::retry::record::{
     Breakers, End, EndState, GoesOn, Release, end, release, release_one,
 };
-use cerby_reconciler::retry::{ClaimedTask, Lost, WaitCause};
+use cerby_reconciler::retry::scan_starts::DueFrom;
+use cerby_reconciler::retry::{ClaimedTask, Uncertainty, WaitCause};
 use cerby_reconciler::simulator::Call;
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
@@ -136,8 +136,8 @@ async fn a_worker_whose_lease_was_taken_over_changes_nothing(pool: PgPool) {
 fn every_way_to_go_on() -> [GoesOn<'static>; 4] {
     [
         GoesOn::Watch { job: "job", started: true },
-        GoesOn::Retry { error: "why", lost: Lost::Nothing },
-        GoesOn::Wait { why: "why", lost: Lost::Nothing, cause: WaitCause::Outage },
+        GoesOn::Retry { error: "why", lost: Uncertainty::Nothing },
+        GoesOn::Wait { why: "why", lost: Uncertainty::Nothing, cause: WaitCause::Outage },
         GoesOn::Park { error: "why" },
     ]
 }

@@ -118,11 +118,11 @@ fn word(error: &BackendError) -> &'static str {
     match error {
         BackendError::Unreachable(_) => "unreachable",
         BackendError::NoAnswer(_) => "no answer",
-        BackendError::Nonsense(_) => "nonsense",
+        BackendError::UnexpectedResponse(_) => "nonsense",
         BackendError::RateLimited { .. } => "rate limited",
         BackendError::KeyRefused { .. } => "key refused",
         BackendError::Unavailable { .. } => "unavailable",
-        BackendError::Broken { .. } => "broken",
+        BackendError::ServerError { .. } => "broken",
         BackendError::NotFound { .. } => "not found",
         BackendError::Refused { .. } => "refused",
     }
@@ -568,7 +568,7 @@ async fn the_id_of_a_new_job_is_one_that_paths_and_rows_can_hold() {
             let answer = parrot.call(which, ok(&json!({"data": {"id": id}}))).await;
             match answer {
                 Ok(Answer::Started(started)) => assert!(is_one && started == id, "{id:?}"),
-                Err(BackendError::Nonsense(_)) => assert!(!is_one, "{id:?}"),
+                Err(BackendError::UnexpectedResponse(_)) => assert!(!is_one, "{id:?}"),
                 other => panic!("{id:?}: {other:?}"),
             }
         }

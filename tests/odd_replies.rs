@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use cerby_reconciler::backend::Failure;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::lease::Lease;
-use cerby_reconciler::membership::{Operation, Trigger, Wanted};
+use cerby_reconciler::membership::{Desired, Operation, Trigger};
 use cerby_reconciler::retry::{
-    ClaimedTask, EscalationReason, Lost, Next, Policy, WaitCause,
+    ClaimedTask, EscalationReason, RetryPolicy, TaskOutcome, Uncertainty, WaitCause,
     step::{ByBackend, Steps},
 };
 use cerby_reconciler::simulator::{self, Call, HttpFault, Injection, Place, RetryAfter, Settings};
@@ -25,9 +25,9 @@ use support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps};
 
 const OPERATIONS: [Operation; 3] = [Operation::Invite, Operation::ChangeRole, Operation::Remove];
 
-fn policy() -> Policy {
+fn policy() -> RetryPolicy {
     let config = Config::from_sources(None, Some(Default::default()));
-    Policy::new(&config.expect("the defaults are a configuration"))
+    RetryPolicy::new(&config.expect("the defaults are a configuration"))
 }
 
 fn claimed(operation: Operation) -> ClaimedTask {
@@ -35,7 +35,7 @@ fn claimed(operation: Operation) -> ClaimedTask {
         id: 1,
         lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(600) },
         key: somebody(),
-        wanted: Wanted {
+        desired: Desired {
             operation,
             member: "jo".into(),
             email: "jo@example.com".into(),
@@ -102,8 +102,8 @@ fn truth(operation: Operation, heard: &Heard) -> Reply {
 }
 
 /// The next thing to record where one part of the conversation is answered oddly.
-async fn next_with(odd: &Reply, at: Part, task: &ClaimedTask) -> Next {
-    let (odd, operation) = (odd.clone(), task.wanted.operation);
+async fn next_with(odd: &Reply, at: Part, task: &ClaimedTask) -> TaskOutcome {
+    let (odd, operation) = (odd.clone(), task.desired.operation);
     let script = move |heard: &Heard| match part(heard) == at {
         true => odd.clone(),
         false => truth(operation, heard),
@@ -154,7 +154,7 @@ async fn a_look_that_is_answered_oddly_is_repeated_and_nothing_is_asked_for() {
     for operation in OPERATIONS {
         for (name, odd) in odd_replies() {
             let next = next_with(&odd, Part::Look, &claimed(operation)).await;
-            let waits = matches!(&next, Next::Wait { lost: Lost::Nothing, .. });
+            let waits = matches!(&next, TaskOutcome::Wait { lost: Uncertainty::Nothing, .. });
             assert!(waits, "{operation:?}, {name}: {next:?}");
         }
     }
@@ -168,7 +168,7 @@ async fn an_operation_that_is_answered_oddly_may_have_begun_and_is_looked_after(
                 continue; // a job may have any id
             }
             let next = next_with(&odd, Part::Run, &claimed(operation)).await;
-            let waits = matches!(&next, Next::Wait { lost: Lost::Answer, .. });
+            let waits = matches!(&next, TaskOutcome::Wait { lost: Uncertainty::Answer, .. });
             assert!(waits, "{operation:?}, {name}: {next:?}");
         }
     }
@@ -181,7 +181,7 @@ async fn a_job_of_which_is_spoken_oddly_is_watched_on() {
             for at in [Part::Job, Part::Look] {
                 let next = next_with(&odd, at, &watching(operation, 1)).await;
                 let watches =
-                    matches!(&next, Next::Watch { job, started: false, .. } if job == "j1");
+                    matches!(&next, TaskOutcome::Watch { job, started: false, .. } if job == "j1");
                 assert!(watches, "{operation:?}, {name} at {at:?}: {next:?}");
             }
         }
@@ -193,7 +193,7 @@ async fn a_job_of_which_nothing_sensible_is_ever_said_is_lost_sight_of() {
     for operation in OPERATIONS {
         for (name, odd) in odd_replies() {
             let next = next_with(&odd, Part::Job, &watching(operation, 60)).await;
-            let is_given_up = matches!(&next, Next::Retry { lost: Lost::Job, failure, .. }
+            let is_given_up = matches!(&next, TaskOutcome::Retry { lost: Uncertainty::Job, failure, .. }
                 if failure.code.as_deref() == Some("JobUnknown"));
             assert!(is_given_up, "{operation:?}, {name}: {next:?}");
         }
@@ -207,14 +207,19 @@ async fn a_job_is_not_given_up_while_the_backend_answers_nothing_at_all() {
             let server = Server::always(odd).await;
             let step = ByBackend { backend: server.client(), policy: policy() };
             let next = step.step(&watching(operation, 60)).await;
-            let watches = matches!(&next, Next::Watch { started: false, .. });
+            let watches = matches!(&next, TaskOutcome::Watch { started: false, .. });
             assert!(watches, "{operation:?}, {name}: {next:?}");
         }
     }
 }
 
 /// The next thing to record of a member whose look is answered oddly, after so many minutes without a usable answer.
-async fn next_unanswered(odd: &Reply, is_all: bool, task: &ClaimedTask, minutes: i64) -> Next {
+async fn next_unanswered(
+    odd: &Reply,
+    is_all: bool,
+    task: &ClaimedTask,
+    minutes: i64,
+) -> TaskOutcome {
     let odd = odd.clone();
     let script = move |heard: &Heard| match heard.target.ends_with("/app-1") {
         true if !is_all => ok(&json!({"data": {"id": "app-1"}})),
@@ -234,24 +239,24 @@ async fn a_member_of_whom_alone_nothing_usable_is_ever_said_goes_to_a_person() {
     for (name, odd) in odd_replies().into_iter().chain([refused]) {
         for task in [claimed(Operation::Remove), deprovisioned.clone()] {
             let next = next_unanswered(&odd, false, &task, 10).await;
-            let waits = matches!(&next, Next::Wait { cause: WaitCause::Member, after, .. }
+            let waits = matches!(&next, TaskOutcome::Wait { cause: WaitCause::Member, after, .. }
                 if after.as_secs() == 300);
             assert!(waits, "it waits for longer and longer, {name}: {next:?}");
             let next = next_unanswered(&odd, false, &task, 60).await;
-            let is_told = matches!(&next, Next::Escalate { reason, after_attempt: false, .. }
+            let is_told = matches!(&next, TaskOutcome::Escalate { reason, after_attempt: false, .. }
                 if *reason == EscalationReason::Unanswered);
             assert!(is_told, "{name}: {next:?}");
             let next = next_unanswered(&odd, true, &task, 60).await;
-            let waits = matches!(&next, Next::Wait { cause: WaitCause::Outage, .. });
+            let waits = matches!(&next, TaskOutcome::Wait { cause: WaitCause::Outage, .. });
             assert!(waits, "an outage escalates nothing, {name}: {next:?}");
         }
         let next = next_unanswered(&odd, false, &replaced, 1).await;
-        assert_eq!(next, Next::CallOff, "{name}");
+        assert_eq!(next, TaskOutcome::CallOff, "{name}");
     }
 }
 
 #[tokio::test]
-async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_wanted_state() {
+async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_desired_state() {
     for operation in OPERATIONS {
         for word in ["finished", "error", "retrying", "a word of tomorrow", "", "FINISHED"] {
             for minutes in [1, 60] {
@@ -259,9 +264,9 @@ async fn no_word_for_the_state_of_a_job_makes_a_success_without_the_wanted_state
                 let next = next_with(&odd, Part::Job, &watching(operation, minutes)).await;
                 let has_ended = matches!(word, "finished" | "error");
                 let expected = match &next {
-                    Next::Retry { .. } => has_ended,
-                    Next::Watch { started: false, .. } => !has_ended && minutes == 1,
-                    Next::Escalate { .. } => !has_ended && minutes == 60,
+                    TaskOutcome::Retry { .. } => has_ended,
+                    TaskOutcome::Watch { started: false, .. } => !has_ended && minutes == 1,
+                    TaskOutcome::Escalate { .. } => !has_ended && minutes == 60,
                     _ => false,
                 };
                 assert!(expected, "{operation:?}, {word:?} after {minutes} min: {next:?}");
@@ -281,7 +286,7 @@ async fn a_job_of_which_only_a_limit_of_the_rate_is_told_is_lost_in_the_end() {
                 ByBackend { backend: all.client(), policy: policy() }.step(&task).await
             }];
             for next in limited {
-                let is_lost = matches!(&next, Next::Retry { lost: Lost::Job, .. });
+                let is_lost = matches!(&next, TaskOutcome::Retry { lost: Uncertainty::Job, .. });
                 assert_eq!(is_lost, minutes == 60, "{operation:?} after {minutes} min: {next:?}");
             }
         }
@@ -297,7 +302,8 @@ async fn a_failed_job_of_which_nothing_sensible_is_ever_said_keeps_nobody_waitin
                 let requested_at = task.claimed_at - TimeDelta::minutes(minutes);
                 let task = ClaimedTask { job: Some("j1".into()), requested_at, ..task };
                 let next = next_with(&odd, Part::Job, &task).await;
-                let runs = |next: &Next| matches!(next, Next::Watch { started: true, .. });
+                let runs =
+                    |next: &TaskOutcome| matches!(next, TaskOutcome::Watch { started: true, .. });
                 let is_none = !PASSING.contains(&name);
                 assert_eq!(
                     runs(&next),
@@ -313,17 +319,20 @@ async fn a_failed_job_of_which_nothing_sensible_is_ever_said_keeps_nobody_waitin
         let task = ClaimedTask { job: Some("j1".into()), ..claimed(operation) };
         let bad_id = error(400, "invalid_job_id", json!(400));
         let next = next_with(&bad_id, Part::Job, &task).await;
-        assert!(matches!(&next, Next::Watch { started: true, .. }), "{operation:?}: {next:?}");
+        assert!(
+            matches!(&next, TaskOutcome::Watch { started: true, .. }),
+            "{operation:?}: {next:?}"
+        );
     }
 }
 
 /// What a sync does whose check for updates was started so many minutes ago, where its job is answered oddly.
-async fn next_of_sync_with(odd: &Reply, minutes: i64) -> sync::Next {
+async fn next_of_sync_with(odd: &Reply, minutes: i64) -> sync::SyncOutcome {
     let odd = odd.clone();
     next_of_sync(&Server::start(move |_| odd.clone()).await, minutes).await
 }
 
-async fn next_of_sync(server: &Server, minutes: i64) -> sync::Next {
+async fn next_of_sync(server: &Server, minutes: i64) -> sync::SyncOutcome {
     next_of(server, &claimed_sync(minutes)).await
 }
 
@@ -356,11 +365,11 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
     }
 }
 
-async fn next_of(server: &Server, sync: &ClaimedSync) -> sync::Next {
+async fn next_of(server: &Server, sync: &ClaimedSync) -> sync::SyncOutcome {
     let config = Config::from_sources(None, Some(Default::default())).expect("the defaults");
     let step = sync::step::Step {
         backend: &server.client(),
-        policy: &sync::Policy::new(&config),
+        policy: &sync::SyncPolicy::new(&config),
         pool: &PgPool::connect_lazy("postgres://nowhere").expect("a URL").into(),
         sync,
     };
@@ -372,7 +381,7 @@ async fn a_sync_whose_job_is_never_spoken_of_sensibly_begins_anew() {
     for (name, odd) in odd_replies() {
         for minutes in [1, 60] {
             let next = next_of_sync_with(&odd, minutes).await;
-            let begins_anew = matches!(&next, sync::Next::Again { waits: false, .. });
+            let begins_anew = matches!(&next, sync::SyncOutcome::RetryLater { waits: false, .. });
             let expected = minutes == 60 && !PASSING.contains(&name);
             assert_eq!(begins_anew, expected, "{name} after {minutes} min: {next:?}");
         }
@@ -398,8 +407,8 @@ async fn a_snapshot_that_began_before_it_was_asked_for_proves_nothing() {
         })
         .await;
         let next = next_of_sync(&server, 1).await;
-        assert_eq!(matches!(&next, sync::Next::Judge { .. }), is_ours, "{made}: {next:?}");
-        let is_counted = matches!(&next, sync::Next::Again { waits: false, .. });
+        assert_eq!(matches!(&next, sync::SyncOutcome::Judge { .. }), is_ours, "{made}: {next:?}");
+        let is_counted = matches!(&next, sync::SyncOutcome::RetryLater { waits: false, .. });
         assert_eq!(is_counted, !is_ours, "{made}: {next:?}");
     }
 }
@@ -420,12 +429,15 @@ async fn a_job_of_unknown_age_proves_nothing_and_the_one_after_it_does() {
         let former = former.iter().map(|one| (*one).to_owned()).collect();
         next_of(&server, &ClaimedSync { former, ..claimed_sync(1) }).await
     };
-    let unknown = sync::Next::Unknown { kind: sync::Former::Job, id: "j1".into() };
+    let unknown = sync::SyncOutcome::Unknown { kind: sync::Former::Job, id: "j1".into() };
     assert_eq!(after(&[]).await, unknown);
     assert_eq!(after(&["report j0"]).await, unknown, "another kind says nothing");
-    assert!(matches!(after(&["job j0"]).await, sync::Next::Judge { .. }));
+    assert!(matches!(after(&["job j0"]).await, sync::SyncOutcome::Judge { .. }));
     let again = after(&["job j0", "job j1"]).await;
-    assert!(matches!(again, sync::Next::Again { waits: false, .. }), "the same again: {again:?}");
+    assert!(
+        matches!(again, sync::SyncOutcome::RetryLater { waits: false, .. }),
+        "the same again: {again:?}"
+    );
 }
 
 /// A report that was there before the sync, by the backend's clock, whatever ours says; and one of unknown age.
@@ -454,11 +466,11 @@ async fn a_report_that_was_there_before_the_sync_by_the_clock_that_wrote_it_is_n
     let (older, is_applied) = next("2024-08-29T18:42:21Z").await;
     assert!(
         !is_applied
-            && matches!(&older, sync::Next::Again { why, .. } if why.contains("before this sync")),
+            && matches!(&older, sync::SyncOutcome::RetryLater { why, .. } if why.contains("before this sync")),
         "{older:?}"
     );
     let (unknown, is_applied) = next("last Thursday").await;
-    let expected = sync::Next::Unknown { kind: sync::Former::Report, id: "r1".into() };
+    let expected = sync::SyncOutcome::Unknown { kind: sync::Former::Report, id: "r1".into() };
     assert!(!is_applied && unknown == expected, "{unknown:?}");
 }
 
@@ -472,8 +484,10 @@ async fn a_sync_whose_jobs_all_seem_to_begin_too_early_fails_with_that_reason() 
         let sync = ClaimedSync { failures, ..claimed_sync(1) };
         let next = next_of(&server, &sync).await;
         match &next {
-            sync::Next::Again { waits: false, .. } => assert!(failures < 2, "{failures}"),
-            sync::Next::Fail { reason } if reason.contains("begun before") => {
+            sync::SyncOutcome::RetryLater { waits: false, .. } => {
+                assert!(failures < 2, "{failures}")
+            }
+            sync::SyncOutcome::Fail { reason } if reason.contains("begun before") => {
                 assert!(failures >= 2, "{failures}");
             }
             other => panic!("{other:?}"),
@@ -492,7 +506,7 @@ async fn a_sync_that_alone_gets_no_usable_answer_is_counted_and_an_outage_is_not
             })
             .await;
             let next = next_of(&server, &claimed_sync(60)).await;
-            let is_counted = matches!(&next, sync::Next::Again { waits: false, .. });
+            let is_counted = matches!(&next, sync::SyncOutcome::RetryLater { waits: false, .. });
             assert_eq!(is_counted, !is_all, "{name}: {next:?}");
         }
     }
@@ -502,12 +516,12 @@ async fn a_sync_that_alone_gets_no_usable_answer_is_counted_and_an_outage_is_not
 async fn a_sync_leaves_a_backend_alone_for_as_long_as_it_asks() {
     let busy = Reply::Whole(429, "retry-after: 900\r\n", String::new());
     let next = next_of_sync_with(&busy, 1).await;
-    let watches_later = matches!(&next, sync::Next::Watch { after, .. } if after.as_secs() == 900);
+    let watches_later =
+        matches!(&next, sync::SyncOutcome::Watch { after, .. } if after.as_secs() == 900);
     assert!(watches_later, "{next:?}");
     // For longer than a job may take: the sync itself waits then, and somebody is told.
     let next = next_of_sync_with(&busy, 60).await;
-    let waits =
-        matches!(&next, sync::Next::Again { waits: true, quiet, .. } if quiet.as_secs() == 900);
+    let waits = matches!(&next, sync::SyncOutcome::RetryLater { waits: true, quiet, .. } if quiet.as_secs() == 900);
     assert!(waits, "{next:?}");
 }
 
@@ -590,7 +604,7 @@ async fn an_invitation_is_sent_once_whatever_is_said_of_it(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_role_is_what_was_wanted_whatever_is_said_of_it(pool: PgPool) {
+async fn a_role_is_what_was_desired_whatever_is_said_of_it(pool: PgPool) {
     let world = World::new(pool).await;
     for (number, fault) in (1..).zip(faults()) {
         world.apps.person_changes_role(WORKSPACE, APP, "jo", &["VIEWER"]);
@@ -618,7 +632,7 @@ async fn a_word_that_is_not_true_is_never_verified_whatever_is_said_of_the_sync(
                 let nth = world.apps.counters().requests(call);
                 world.apps.inject(Injection { call, nth, fault });
             }
-            world.say_done(action).await;
+            world.mark_done(action).await;
             world.drive().await;
             assert_eq!(world.status(action).await, "open", "{integration} {fault:?}");
             assert_eq!(world.verdict(action).await, "contradicted", "{integration} {fault:?}");

@@ -41,7 +41,7 @@ fn well(heard: &Heard) -> Reply {
 }
 
 fn html(status: u16) -> Reply {
-    Reply::Whole(status, "content-type: text/html\r\n", "<html>Sign in</html>".to_owned())
+    Reply::Whole(status, "content-type: text/html\r\n", "<html>HealthSignal in</html>".to_owned())
 }
 
 /// A server that is well, or not, as it is told.
@@ -122,11 +122,11 @@ impl Outage {
 
     /// Lets the outage go on for a while; the one line that says what it is.
     async fn said_once(&self) -> Value {
-        let is_said = async || self.replica.count("backend.silent") > 0;
+        let is_said = async || self.replica.count("backend.unavailable") > 0;
         eventually("the outage is said", is_said).await;
         tokio::time::sleep(WATCHED).await;
-        let lines = self.replica.lines("backend.silent");
-        let waiting = self.replica.count("task.waiting");
+        let lines = self.replica.lines("backend.unavailable");
+        let waiting = self.replica.count("task.postponed");
         assert!(waiting <= IN_FLIGHT + 10, "{waiting} lines for {WATCHED:?}");
         assert!(lines.len() <= 2, "an app, and then all of them: {lines:?}");
         let line = lines.last().unwrap();
@@ -226,7 +226,7 @@ async fn when_an_outage_ends_one_goes_first_and_the_rest_follows_on_a_slope(pool
     is_well.store(1, Ordering::SeqCst);
     eventually("the probe", async || server.heard().len() > before).await;
     outage.ends().await;
-    assert_eq!(outage.replica.count("backend.answers"), 1);
+    assert_eq!(outage.replica.count("backend.recovered"), 1);
 }
 
 #[sqlx::test(migrations = false)]
@@ -234,7 +234,7 @@ async fn each_refusal_of_the_key_after_a_success_is_said_again(pool: PgPool) {
     let (server, is_well) =
         switched(|heard| heard.target.contains("/integrations/").then(|| html(403))).await;
     let outage = Outage::of(pool, &server).await;
-    let refusals = || outage.replica.lines("backend.refuses_key");
+    let refusals = || outage.replica.lines("backend.key_rejected");
     for (round, app) in [(0, APP), (1, HUB), (2, APP)] {
         let member = ["jo", "kim", "lee"][round];
         outage.world.insert(&a_failed("remove", app, member)).await;
@@ -311,7 +311,7 @@ const HURRY: [(&str, &str); 4] = [
     ("RECONCILER__RETRY__RATE_LIMIT_S", "1"),
     ("RECONCILER__SYNC__RETRY_FIRST_S", "0"),
     ("RECONCILER__SYNC__RETRY_MAX_S", "1"),
-    ("RECONCILER__SYNC__FIRST_LOOK_S", "0"),
+    ("RECONCILER__SYNC__POLL_FIRST_S", "0"),
 ];
 
 const LIMITED: Reply = Reply::Whole(429, "", String::new());
@@ -395,22 +395,22 @@ async fn a_fleet_finds_an_outage_once_probes_it_once_and_tells_it_once(pool: PgP
     let mut fleet = Fleet::of(Outage::of(pool, &server).await, base_url(&server)).await;
     fleet.one_more().await;
     two_hundred_removals(&fleet.outage.world.pool).await;
-    eventually("it is told", async || fleet.count("backend.silent") > 0).await;
+    eventually("it is told", async || fleet.count("backend.unavailable") > 0).await;
     tokio::time::sleep(WATCHED).await;
-    assert!(fleet.count("backend.silent") <= 2, "an app, and then all of them");
+    assert!(fleet.count("backend.unavailable") <= 2, "an app, and then all of them");
 
-    let (told, heard) = (fleet.count("backend.silent"), server.heard().len());
+    let (told, heard) = (fleet.count("backend.unavailable"), server.heard().len());
     fleet.one_more().await;
     tokio::time::sleep(WATCHED).await;
     // The probe of one replica at a pause of four seconds and more.
     let more = server.heard().len() - heard;
     assert!(more <= 3, "{more} requests of three replicas in {WATCHED:?}");
-    assert_eq!(fleet.count("backend.silent"), told);
-    assert_eq!(fleet.others[1].count("task.waiting"), 0, "it knew before it asked");
+    assert_eq!(fleet.count("backend.unavailable"), told);
+    assert_eq!(fleet.others[1].count("task.postponed"), 0, "it knew before it asked");
 
     is_well.store(1, Ordering::SeqCst);
     fleet.outage.ends().await;
-    assert_eq!(fleet.count("backend.answers"), 1);
+    assert_eq!(fleet.count("backend.recovered"), 1);
     let rows = async || fleet.outage.world.count("select count(*) from reconciler.outages").await;
     eventually("nothing is left of it", async || rows().await == 0).await;
 }
@@ -420,7 +420,7 @@ async fn an_outage_of_a_replica_that_died_is_anothers(pool: PgPool) {
     let (server, is_well) = switched(|_| Some(html(503))).await;
     let mut fleet = Fleet::of(Outage::of(pool, &server).await, base_url(&server)).await;
     two_hundred_removals(&fleet.outage.world.pool).await;
-    eventually("it is told", async || fleet.count("backend.silent") > 0).await;
+    eventually("it is told", async || fleet.count("backend.unavailable") > 0).await;
     fleet.outage.replica.signal(nix::sys::signal::Signal::SIGKILL);
     fleet.one_more().await;
     is_well.store(1, Ordering::SeqCst);

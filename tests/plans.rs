@@ -327,7 +327,7 @@ const HOT: &[Statement] = &[
     ),
     ("reopen_tasks", &[ESCALATED, TEXTS], 2_400),
     ("lock_breaker", &["'acme'", "'app-0'", "30050", "true", "true"], 20),
-    ("face", &["30050", "'acme'"], 20),
+    ("display_names", &["30050", "'acme'"], 20),
     ("escalate_again", &["'acme'", "'app-0'", "'member-5'", "5", "'why'"], 50),
     ("delete_finished_tasks", &["0", "100", "0"], 1_100),
 ];
@@ -467,10 +467,10 @@ struct Prepared {
 
 /// Prepares the statements, and has them planned for the tables as they are: a session keeps such a plan until
 /// statistics are made anew.
-async fn prepare(connection: &mut PgConnection, wanted: &[Statement]) -> Vec<Prepared> {
+async fn prepare(connection: &mut PgConnection, desired: &[Statement]) -> Vec<Prepared> {
     let queries = queries();
     let mut statements = Vec::new();
-    for (number, (title, parameters, most)) in wanted.iter().enumerate() {
+    for (number, (title, parameters, most)) in desired.iter().enumerate() {
         let name = format!("{title}_{number}");
         let prepare = format!("prepare {name} as {}", only(&queries, title));
         connection.execute(AssertSqlSafe(prepare)).await.unwrap();
@@ -612,12 +612,12 @@ async fn nobody_walks_over_what_was_done_while_somebody_reads(pool: PgPool) {
     let mut reader = pool.begin_with("begin isolation level repeatable read").await.unwrap();
     reader.execute("select from reconciler.members limit 1").await.unwrap();
     connection.execute(DONE).await.unwrap();
-    for (title, from_the_first, from_the_floor) in LOOKS {
+    for (title, from_the_first, from_the_start) in LOOKS {
         let prepare = format!("prepare look as {}", only(&queries, title));
         connection.execute(AssertSqlSafe(prepare)).await.unwrap();
         let look = |parameters| Prepared { title, name: "look".to_owned(), parameters, most: 0 };
         let whole = touched(&plan(&mut connection, &look(from_the_first)).await);
-        let rest = touched(&plan(&mut connection, &look(from_the_floor)).await);
+        let rest = touched(&plan(&mut connection, &look(from_the_start)).await);
         assert!(rest + PAGES_OF_DONE <= whole, "{title} touches {rest} pages, or {whole}");
         connection.execute("deallocate look").await.unwrap();
     }

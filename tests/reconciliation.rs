@@ -100,7 +100,7 @@ impl World {
         self.drive().await;
         let action = self.action_of(task).await;
         assert!(self.apps.person_removes(WORKSPACE, integration, member));
-        self.say_done(action).await;
+        self.mark_done(action).await;
         self.drive().await;
         assert_eq!(self.status(action).await, "verified");
         (task, action)
@@ -113,7 +113,7 @@ impl World {
         self.drive().await;
         let action = self.action_of(task).await;
         self.person_does(&invitation);
-        self.say_done(action).await;
+        self.mark_done(action).await;
         self.drive().await;
         assert_eq!(self.status(action).await, "verified");
         (invitation, task, action)
@@ -281,16 +281,16 @@ async fn whoever_is_listed_twice_and_spelled_otherwise_is_gone_with_the_last_ent
     world.drive().await;
     let action = world.action_of(task).await;
 
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "open", "nobody has removed them");
     assert!(world.apps.person_removes(WORKSPACE, HUB, "jo"));
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "open", "the invitation would bring them back");
     assert_eq!(world.verdict(action).await, "contradicted");
     assert!(world.apps.person_removes(WORKSPACE, HUB, "jo2"));
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "verified");
 }
@@ -307,7 +307,7 @@ async fn the_last_members_are_gone_once_a_second_list_shows_nobody_either(pool: 
     let actions = [world.action_of(tasks[0]).await, world.action_of(tasks[1]).await];
     for (removal, action) in removals.iter().zip(actions) {
         world.person_does(removal);
-        world.say_done(action).await;
+        world.mark_done(action).await;
     }
     world.drive_syncs_for(2).await;
     for action in actions {
@@ -340,7 +340,7 @@ async fn a_list_that_was_cut_proves_no_removal(pool: PgPool) {
     world.drive().await;
     let action = world.action_of(task).await;
     world.apps.cut_list(WORKSPACE, HUB, Some(25));
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive_syncs_for(4).await;
     assert_eq!(world.status(action).await, "done");
     assert_eq!(
@@ -368,7 +368,7 @@ async fn verdict_by_a_cut_list(pool: PgPool, is_read_before: bool) -> String {
     world.drive().await;
     let action = world.action_of(task).await;
     world.apps.cut_list(WORKSPACE, HUB, Some(25));
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive_syncs_for(4).await;
     world.verdict(action).await
 }
@@ -660,7 +660,7 @@ async fn disappears_while_it_is_read(pool: PgPool, integration: &'static str) {
     let task = world.insert(&a_failed("remove", integration, "jo").code("NotEnoughSeats")).await;
     world.drive().await;
     let action = world.action_of(task).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.let_time_pass().await;
     world.step().await;
     assert!(world.apps.forget_integration(WORKSPACE, integration));
@@ -709,14 +709,14 @@ async fn a_pending_invitation_or_left_over_grants_mean_that_somebody_is_still_th
                     member
                 )),
             }
-            world.say_done(action).await;
+            world.mark_done(action).await;
             world.drive().await;
             assert_eq!(world.status(action).await, "open", "{integration} {member}");
             let seen =
                 world.text("select observed from reconciler.manual_actions where id = $1", action);
             assert_eq!(seen.await, expected, "{integration}");
             assert!(world.apps.person_removes(WORKSPACE, integration, member));
-            world.say_done(action).await;
+            world.mark_done(action).await;
             world.drive().await;
             assert_eq!(world.status(action).await, "verified", "{integration} {member}");
         }
@@ -752,7 +752,7 @@ async fn an_expired_invitation_asks_for_a_new_one_once(pool: PgPool) {
     assert_eq!(world.state(task).await, "escalated");
     assert_eq!(world.closed_reason(task).await, "the invitation expired before it was accepted");
     world.person_does(&invitation);
-    world.say_done(again).await;
+    world.mark_done(again).await;
     world.drive().await;
     assert_eq!(world.status(again).await, "verified");
 }
@@ -812,7 +812,7 @@ async fn somebody_who_comes_back_after_a_proven_removal_opens_an_action_once(poo
         assert!(world.trail().await.contains(&"task.member_returned".to_owned()));
 
         assert!(world.apps.person_removes(WORKSPACE, integration, "jo"));
-        world.say_done(again).await;
+        world.mark_done(again).await;
         world.drive().await;
         assert_eq!(world.status(again).await, "verified");
         assert_eq!(world.watches().await, 1, "and watched anew");
@@ -839,7 +839,7 @@ async fn whoever_automation_removed_is_watched_too(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_return_that_was_wanted_is_no_surprise(pool: PgPool) {
+async fn a_return_that_was_desired_is_no_surprise(pool: PgPool) {
     let world = World::new(pool).await;
     world.removed_by_hand(HUB, "jo").await;
     let rehire = world.insert(&a_failed("invite", HUB, "jo").requested_minutes_ago(1)).await;

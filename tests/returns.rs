@@ -107,7 +107,7 @@ async fn a_deprovisioned_member_may_be_given_to_automation_by_a_person(pool: PgP
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_returned_task_keeps_its_place_before_what_was_wanted_later(pool: PgPool) {
+async fn a_returned_task_keeps_its_place_before_what_was_desired_later(pool: PgPool) {
     let world = World::new(pool).await;
     let removal = a_failed("remove", APP, "jo").code("NotEnoughSeats").requested_minutes_ago(9);
     let removal = world.insert(&removal).await;

@@ -10,15 +10,15 @@ use std::net::SocketAddr;
 use cerby_reconciler::simulator::Call;
 use nix::sys::signal::Signal;
 use sqlx::{ConnectOptions, PgPool};
+use support::fault_proxy::{At, Fault, FaultProxy, Kind, Line};
 use support::replica::Replica;
-use support::wires::{At, Fault, Kind, Line, Wires};
 use support::{APP, WORKSPACE, World, a_failed, eventually};
 
-/// A replica on wires, which stops at the first request with a certain text, once it took effect.
+/// A replica on fault_proxy, which stops at the first request with a certain text, once it took effect.
 struct Stalling {
     replica: Replica,
     line: Line,
-    _wires: Wires,
+    _wires: FaultProxy,
 }
 
 impl Stalling {
@@ -29,20 +29,20 @@ impl Stalling {
     async fn start_with(world: &World, more: &[(&str, &str)]) -> Self {
         let options = world.pool.connect_options();
         let real = SocketAddr::new(options.get_host().parse().unwrap(), options.get_port());
-        let wires = Wires::lay(real).await;
-        let line = wires.hand_over(world.apps.address());
+        let fault_proxy = FaultProxy::lay(real).await;
+        let line = fault_proxy.hand_over(world.apps.address());
         let mut url = options.to_url_lossy();
-        url.set_port(Some(wires.database.port())).unwrap();
-        let base_url = format!("http://{}/{{workspace}}/api/v1", wires.backend);
+        url.set_port(Some(fault_proxy.database.port())).unwrap();
+        let base_url = format!("http://{}/{{workspace}}/api/v1", fault_proxy.backend);
         let changes = [
             ("RECONCILER__BACKEND__BASE_URL", base_url.as_str()),
             ("RECONCILER__DATABASE__IDLE_IN_TRANSACTION_S", "2"),
-            // Wires pass no notifications on.
+            // FaultProxy pass no notifications on.
             ("RECONCILER__WAKEUP__LISTEN", "false"),
         ];
         let changes = [&changes[..], more].concat();
         let replica = Replica::start(url.as_str(), &world.apps, &changes).await;
-        Self { replica, line, _wires: wires }
+        Self { replica, line, _wires: fault_proxy }
     }
 
     /// Stands still from this request on.
@@ -109,7 +109,7 @@ async fn a_replica_that_stood_still_in_an_apply_changes_nothing_afterwards(pool:
     world.person_does(&removal);
     let stalling = Stalling::start(&world).await;
     stalling.stop_at("/apply");
-    world.say_done(action).await;
+    world.mark_done(action).await;
     stalling.stopped().await;
     let other = other_replica(&world).await;
     eventually("the other takes over", async || world.status(action).await == "verified").await;

@@ -66,8 +66,8 @@ async fn work_is_back_soon_after_each_of_twenty_freezes_with_statements_in_fligh
     let world = World::new(pool).await;
     let freezer = Freezer::before(server_of(&world.pool)).await;
     let url = url_through(&world.pool, freezer.address);
-    let patience = [("RECONCILER__DATABASE__ANSWER_TIMEOUT_S", "2")];
-    let replica = Replica::start(&url, &world.apps, &patience).await;
+    let query_timeout = [("RECONCILER__DATABASE__ANSWER_TIMEOUT_S", "2")];
+    let replica = Replica::start(&url, &world.apps, &query_timeout).await;
     for freeze in 0..20 {
         let tasks = insert(&world, &format!("busy-{freeze}"), 12).await;
         eventually("work is going on", async || {
@@ -111,11 +111,11 @@ async fn a_deaf_listener_is_noticed_told_and_replaced(pool: PgPool) {
     back(&world, &replica, "before").await;
     freezer.freeze();
     let began = Instant::now();
-    while replica.count("wakeup.restored") == 0 {
+    while replica.count("wakeup.recovered") == 0 {
         assert!(began.elapsed() < Duration::from_secs(30), "{}", replica.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(replica.count("wakeup.lost"), 1, "{}", replica.log());
+    assert_eq!(replica.count("wakeup.unavailable"), 1, "{}", replica.log());
 }
 
 // ---- sessions that cannot write ----
@@ -163,8 +163,8 @@ async fn the_start_waits_for_the_database_live_and_not_ready(pool: PgPool) {
     let (way, probes) = (free_address().await, free_address().await.to_string());
     let changes = [("RECONCILER__HTTP__LISTEN", probes.as_str())];
     let replica = Replica::spawn(&url_through(&world.pool, way), &world.apps, &changes);
-    eventually("it is told", async || replica.count("database.awaited") == 1).await;
-    let told = replica.last("database.awaited").unwrap()["error"].as_str().unwrap().to_owned();
+    eventually("it is told", async || replica.count("database.not_ready") == 1).await;
+    let told = replica.last("database.not_ready").unwrap()["error"].as_str().unwrap().to_owned();
     assert!(told.contains(&way.to_string()) && told.contains("refused"), "{told}");
     assert!(get(&probes, "/livez").await.unwrap().contains("200"));
     assert!(get(&probes, "/readyz").await.unwrap().contains("503"));
@@ -179,7 +179,7 @@ async fn a_start_that_waits_can_be_stopped(pool: PgPool) {
     let world = World::new(pool).await;
     let mut replica =
         Replica::spawn(&url_through(&world.pool, free_address().await), &world.apps, &[]);
-    eventually("it waits", async || replica.count("database.awaited") == 1).await;
+    eventually("it waits", async || replica.count("database.not_ready") == 1).await;
     replica.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(replica.ended().await, Some(0), "{}", replica.log());
 }
@@ -282,10 +282,10 @@ async fn a_daemon_whose_statements_fail_is_not_ready_and_names_them_once(pool: P
                 replica.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             lines.iter().filter(|l| l["event"] == event && l["statement"] == statement).count()
         };
-        eventually("it is told", async || told("database.refuses") == 1).await;
+        eventually("it is told", async || told("database.statement_rejected") == 1).await;
         sqlx::raw_sql(AssertSqlSafe(mend)).execute(&world.pool).await.unwrap();
         back(&world, &replica, &format!("after-{statement}")).await;
-        assert_eq!(told("database.refuses"), 1, "{}", replica.log());
+        assert_eq!(told("database.statement_rejected"), 1, "{}", replica.log());
     }
 }
 

@@ -130,7 +130,7 @@ async fn what_the_person_was_shown_stays_in_the_trail_without_the_person(pool: P
 async fn a_proof_names_its_sync_and_the_start_and_hash_of_its_snapshot(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
     world.person_does(&a_failed("remove", APP, "jo"));
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     let (actor, verified) = lines(&world, "action.verified").await.remove(0);
     let hash = "select report -> 'snapshot' ->> 'hash' from reconciler.syncs where id = $1";
@@ -229,7 +229,7 @@ async fn retention_says_what_it_deleted(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_snapshot_that_a_verdict_rests_on_is_kept_as_long_as_the_trail(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
-    world.say_done(action).await;
+    world.mark_done(action).await;
     world.drive().await;
     let hash = "select report -> 'snapshot' ->> 'hash' from reconciler.syncs where id = $1";
     let before = world.text(hash, 1).await;

@@ -39,13 +39,13 @@ macro_rules! awa_left {
     };
 }
 
-/// Those that are wanted (all, if none is named) and installed.
-pub(super) fn installed(wanted: &[String]) -> anyhow::Result<Vec<System>> {
+/// Those that are chosen (all, if none is named) and installed.
+pub(super) fn installed(chosen: &[String]) -> anyhow::Result<Vec<System>> {
     let mut systems = all()?;
-    for name in wanted {
+    for name in chosen {
         ensure!(systems.iter().any(|system| system.name == name), "{name} is none of the systems");
     }
-    systems.retain(|system| wanted.is_empty() || wanted.iter().any(|name| name == system.name));
+    systems.retain(|system| chosen.is_empty() || chosen.iter().any(|name| name == system.name));
     systems.retain(|system| {
         let present = system.folder.is_dir() && is_program(&system.program);
         if !present {

@@ -11,10 +11,10 @@ use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
 use cerby_reconciler::flow::RetryStage;
-use cerby_reconciler::pulse::Pulse;
+use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::retry::step::Steps;
-use cerby_reconciler::retry::{ClaimedTask, Next};
-use cerby_reconciler::wakeup::{Bells, listen, look};
+use cerby_reconciler::retry::{ClaimedTask, TaskOutcome};
+use cerby_reconciler::wakeup::{Wakeups, listen, poll};
 use cerby_reconciler::worker::Worker;
 use cerby_reconciler::{intake, schema};
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tasks::{self, Fill};
 
-/// Steps that say at once, or after a while, that the member is as wanted.
+/// Steps that say at once, or after a while, that the member is as desired.
 pub(crate) struct Idle {
     takes: Duration,
     has_begun: AtomicBool,
@@ -38,7 +38,7 @@ impl Idle {
 }
 
 impl Steps for Idle {
-    async fn step(&self, task: &ClaimedTask) -> Next {
+    async fn step(&self, task: &ClaimedTask) -> TaskOutcome {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             println!("first");
             let _ = std::io::stdout().flush();
@@ -47,10 +47,10 @@ impl Steps for Idle {
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
         }
-        Next::Succeed { reason: "Confirmed in the app after an attempt" }
+        TaskOutcome::Succeed { reason: "Confirmed in the app after an attempt" }
     }
 
-    fn silence(&self) -> Option<&Client> {
+    fn client(&self) -> Option<&Client> {
         None
     }
 }
@@ -116,21 +116,27 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn start(config: &Config, pool: &PgPool, steps: Idle) -> Self {
-        let (stop, bells) = (CancellationToken::new(), Bells::default());
-        let poll = Duration::from_millis(config.wakeup.poll_ms);
+        let (stop, wakeups) = (CancellationToken::new(), Wakeups::default());
+        let every = Duration::from_millis(config.wakeup.poll_ms);
         let mut loops = tokio::task::JoinSet::new();
-        loops.spawn(listen(pool.clone(), bells.clone(), stop.clone()));
-        let looks = Pulse::new("wakeup", poll);
-        let patience = config.database.patience();
-        loops.spawn(look(pool.clone(), bells.clone(), patience, looks, stop.clone()));
-        let pulse = Pulse::new("intake", poll);
-        loops.spawn(intake::run(pool.clone(), config.clone(), bells.clone(), pulse, stop.clone()));
+        loops.spawn(listen(pool.clone(), wakeups.clone(), stop.clone()));
+        let looks = PollInterval::new("wakeup", every);
+        let query_timeout = config.database.query_timeout();
+        loops.spawn(poll(pool.clone(), wakeups.clone(), query_timeout, looks, stop.clone()));
+        let poll_interval = PollInterval::new("intake", every);
+        loops.spawn(intake::run(
+            pool.clone(),
+            config.clone(),
+            wakeups.clone(),
+            poll_interval,
+            stop.clone(),
+        ));
         let worker = Worker {
             stage: RetryStage::with_steps(config, pool.clone(), steps),
             max_in_flight: config.worker.max_tasks_in_flight,
             max_ahead: config.worker.max_tasks_ahead,
-            new_work: Arc::clone(&bells.tasks),
-            pulse: Pulse::new("tasks", poll),
+            new_work: Arc::clone(&wakeups.tasks),
+            poll_interval: PollInterval::new("tasks", every),
         };
         loops.spawn(worker.run(stop.clone()));
         Self { stop, loops }

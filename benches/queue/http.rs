@@ -39,7 +39,7 @@ async fn by_the_program(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Re
     let mut command = serve(&place.url, &apps);
     command
         .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", CONCURRENCY.to_string())
-        .env("RECONCILER__JOB__FIRST_LOOK_S", FIRST_LOOK_S);
+        .env("RECONCILER__JOB__POLL_FIRST_S", FIRST_LOOK_S);
     let working = Working::start([command])?;
     until_not(&mut bed::connect(&place.url).await?, OPEN).await?;
     let took = working.began.elapsed();
@@ -73,14 +73,14 @@ fn details(apps: &Simulator, tasks: usize) -> serde_json::Value {
     let counters = apps.counters();
     let requests: u64 = counters.requests.values().sum();
     json!({
-        "tasks": tasks, "integrations": INTEGRATIONS, "first_look_s": FIRST_LOOK_S,
+        "tasks": tasks, "integrations": INTEGRATIONS, "poll_first_s": FIRST_LOOK_S,
         "requests per attempt": requests as f64 / tasks as f64,
         "looks per attempt": counters.requests(Call::GetMember) as f64 / tasks as f64,
         "connections": apps.connections(),
     })
 }
 
-/// Everybody is there, and holds another role than is wanted.
+/// Everybody is there, and holds another role than is desired.
 fn world(tasks: usize) -> World {
     let integration = |number| {
         let id = format!("app-{number}");
@@ -129,14 +129,14 @@ pub(crate) async fn make_requests(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn attempt(client: &Client, number: usize) -> anyhow::Result<()> {
-    let (key, wanted) = (key(number), Entitlements::from_iter(["VIEWER".to_owned()]));
+    let (key, desired) = (key(number), Entitlements::from_iter(["VIEWER".to_owned()]));
     client.member(&key).await?;
     let failed = client.job(&key.workspace, &format!("job-{number}")).await;
     ensure!(failed.is_err(), "the failed job is there");
-    let job = client.change_role(&key, &wanted).await?;
+    let job = client.change_role(&key, &desired).await?;
     let answer = client.job(&key.workspace, &job).await?;
     ensure!(answer.progress == Progress::Finished, "the job is {:?}", answer.progress);
     let seen = client.member(&key).await?;
-    ensure!(seen.is_some_and(|seen| seen.entitlements == wanted), "no effect");
+    ensure!(seen.is_some_and(|seen| seen.entitlements == desired), "no effect");
     Ok(())
 }

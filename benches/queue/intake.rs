@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::config::Config;
-use cerby_reconciler::pulse::Pulse;
-use cerby_reconciler::wakeup::{Bells, listen};
+use cerby_reconciler::poll_interval::PollInterval;
+use cerby_reconciler::wakeup::{Wakeups, listen};
 use cerby_reconciler::{intake, schema};
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
@@ -69,10 +69,11 @@ async fn drain(place: &Place) -> anyhow::Result<Duration> {
 /// Orders rows as they come, until it is interrupted.
 pub(crate) async fn order(config: &Config) -> anyhow::Result<()> {
     let pool = schema::connect(&config.database).await?;
-    let (bells, stop) = (Bells::default(), CancellationToken::new());
-    let pulse = Pulse::new("intake", Duration::from_millis(config.wakeup.poll_ms));
-    let listening = tokio::spawn(listen(pool.clone(), bells.clone(), stop.clone()));
-    let ordering = tokio::spawn(intake::run(pool, config.clone(), bells, pulse, stop.clone()));
+    let (wakeups, stop) = (Wakeups::default(), CancellationToken::new());
+    let poll_interval = PollInterval::new("intake", Duration::from_millis(config.wakeup.poll_ms));
+    let listening = tokio::spawn(listen(pool.clone(), wakeups.clone(), stop.clone()));
+    let ordering =
+        tokio::spawn(intake::run(pool, config.clone(), wakeups, poll_interval, stop.clone()));
     println!("up");
     std::io::stdout().flush()?;
     tokio::signal::ctrl_c().await?;

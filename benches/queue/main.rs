@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
     {
         return driver::drive(part).await;
     }
-    let shapes = wanted(&arguments)?;
+    let shapes = desired(&arguments)?;
     let bed = bed::Bed::start().await?;
     let machine = Machine::with_postgresql(bed.version())?;
     println!("{}", serde_json::to_string(&machine)?);
@@ -78,7 +78,7 @@ async fn main() -> anyhow::Result<()> {
     bed.stop().await
 }
 
-fn wanted(arguments: &[String]) -> anyhow::Result<Vec<&'static str>> {
+fn desired(arguments: &[String]) -> anyhow::Result<Vec<&'static str>> {
     if arguments.is_empty() {
         return Ok(SHAPES.to_vec());
     }

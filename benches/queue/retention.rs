@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
-use cerby_reconciler::pulse::Pulse;
+use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::{schema, upkeep};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -64,8 +64,8 @@ pub(crate) async fn keep_up(config: &Config) -> anyhow::Result<()> {
     println!("up");
     std::io::stdout().flush()?;
     let stop = CancellationToken::new();
-    let pulse = Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s));
-    let keeping = tokio::spawn(upkeep::run(pool, config.clone(), pulse, stop.clone()));
+    let poll_interval = PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s));
+    let keeping = tokio::spawn(upkeep::run(pool, config.clone(), poll_interval, stop.clone()));
     tokio::signal::ctrl_c().await?;
     stop.cancel();
     Ok(keeping.await?)

@@ -86,7 +86,7 @@ pub(crate) async fn insert_urgent(pool: &PgPool, from: usize, to: usize) -> anyh
 
 /// Gives all their place and makes them due.
 pub(crate) async fn order(pool: &PgPool) -> anyhow::Result<()> {
-    let policy = intake::Policy::new(&Config::from_sources(None, Some(unused()))?);
+    let policy = intake::IntakePolicy::new(&Config::from_sources(None, Some(unused()))?);
     while intake::order_arrivals(pool, &policy, 5000).await? > 0 {}
     sqlx::query(
         "with woken as (update reconciler.integration_states set awake_from = now())

@@ -11,8 +11,8 @@ const ONE_RUN: u64 = 50;
 /// Linux's counts since the machine began, in ticks of a hundredth of a second of one core.
 #[derive(Debug, Clone, Copy)]
 struct Counts {
-    /// What something wanted to run in.
-    wanted: u64,
+    /// What something could have run in.
+    desired: u64,
     /// What of it somebody else got.
     stolen: u64,
 }
@@ -37,10 +37,10 @@ impl Meter {
     pub(super) fn percent(&self) -> anyhow::Result<f64> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = Counts::now()?;
-        let wanted = counts.wanted - last.counts.wanted;
-        if wanted >= ONE_RUN {
+        let desired = counts.desired - last.counts.desired;
+        if desired >= ONE_RUN {
             let stolen = counts.stolen - last.counts.stolen;
-            *last = Reading { counts, percent: 100.0 * stolen as f64 / wanted as f64 };
+            *last = Reading { counts, percent: 100.0 * stolen as f64 / desired as f64 };
         }
         Ok(last.percent)
     }
@@ -55,6 +55,6 @@ impl Counts {
         let [user, nice, system, _idle, _waits, interrupts, soft, stolen, ..] = ticks[..] else {
             anyhow::bail!("this Linux does not count stolen time");
         };
-        Ok(Self { wanted: user + nice + system + interrupts + soft + stolen, stolen })
+        Ok(Self { desired: user + nice + system + interrupts + soft + stolen, stolen })
     }
 }

@@ -42,7 +42,7 @@ impl From<Unread> for BackendError {
     fn from(unread: Unread) -> Self {
         match unread {
             Unread::Error(error) => error,
-            Unread::TooLarge(Limit { key, kib }) => Self::Nonsense(format!(
+            Unread::TooLarge(Limit { key, kib }) => Self::UnexpectedResponse(format!(
                 "more than {} bytes, which is what {key} = {kib} allows",
                 kib.saturating_mul(1024)
             )),
@@ -87,7 +87,7 @@ fn errors(body: &str) -> serde_json::Result<Vec<Value>> {
 
 /// Where and how the JSON is wrong, without a word of it.
 fn not_understood(error: &serde_json::Error) -> BackendError {
-    BackendError::Nonsense(format!(
+    BackendError::UnexpectedResponse(format!(
         "{:?} error at line {} column {}",
         error.classify(),
         error.line(),
@@ -134,13 +134,15 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &str) -> Bac
         (404 | 410, Some(code)) => BackendError::NotFound { code },
         // Without an error body it is not the backend's word: a wrong path, or a page of something before it.
         (status @ (404 | 410), None) => {
-            BackendError::Nonsense(format!("status {status} without an error body"))
+            BackendError::UnexpectedResponse(format!("status {status} without an error body"))
         }
-        (status @ 500.., _) => BackendError::Broken { status },
+        (status @ 500.., _) => BackendError::ServerError { status },
         (status @ 400.., code) => {
             BackendError::Refused { status, code: code.unwrap_or_else(no_code) }
         }
-        (status, _) => BackendError::Nonsense(format!("status {status}, neither yes nor no")),
+        (status, _) => {
+            BackendError::UnexpectedResponse(format!("status {status}, neither yes nor no"))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::config::Paths;
-use crate::membership::{Entitlements, MemberKey, Operation, Wanted};
+use crate::membership::{Desired, Entitlements, MemberKey, Operation};
 
 /// A request that changes a member.
 pub(super) struct Change {
@@ -14,11 +14,11 @@ pub(super) struct Change {
     pub(super) body: Option<Value>,
 }
 
-/// The request that asks for what is wanted, in words.
-pub fn describe(paths: &Paths, key: &MemberKey, hub_role: &str, wanted: &Wanted) -> String {
-    let change = match wanted.operation {
-        Operation::Invite => invitation(paths, key, hub_role, &wanted.entitlements),
-        Operation::ChangeRole => change_of_role(paths, key, &wanted.entitlements),
+/// The request that asks for what is desired, in words.
+pub fn describe(paths: &Paths, key: &MemberKey, hub_role: &str, desired: &Desired) -> String {
+    let change = match desired.operation {
+        Operation::Invite => invitation(paths, key, hub_role, &desired.entitlements),
+        Operation::ChangeRole => change_of_role(paths, key, &desired.entitlements),
         Operation::Remove => removal(paths, key),
     };
     let body = change.body.map(|body| format!(" {}", body["data"]["attributes"]));

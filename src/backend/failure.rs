@@ -33,7 +33,7 @@ pub enum FailureClass {
     Person(Remedy),
     /// The app has no automation for this operation.
     NoAutomation,
-    /// The app says that it is already as wanted.
+    /// The app says that it is already as desired.
     AlreadySo,
 }
 

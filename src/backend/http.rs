@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::answer::{self, Dated, Limit, Unread};
 use super::change::{self, Change, encoded};
-use super::silence::{Ended, Opening, Scope, Silences, Subject};
+use super::outage::{Ended, Opening, OutageTracker, Scope, Subject};
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
@@ -30,7 +30,7 @@ pub struct Client {
     largest_answer: Limit,
     largest_report: Limit,
     request_timeout: Duration,
-    silences: Arc<Silences>,
+    outages: Arc<OutageTracker>,
 }
 
 impl Client {
@@ -70,9 +70,9 @@ impl Client {
             },
             largest_report: Limit { key: "backend.max_report_kib", kib: backend.max_report_kib },
             request_timeout: backend.request_timeout(),
-            silences: Arc::new(Silences::new(
-                backend.silent_after,
-                Duration::from_secs_f64(backend.silent_max_s),
+            outages: Arc::new(OutageTracker::new(
+                backend.outage_after,
+                Duration::from_secs_f64(backend.outage_retry_max_s),
                 Duration::from_secs(backend.remind_s),
             )),
         })
@@ -85,38 +85,38 @@ impl Client {
 
     /// The workspaces and apps of which no usable answer comes, and for which nothing is begun for now.
     pub fn resting(&self) -> Vec<Scope> {
-        self.silences.resting()
+        self.outages.resting()
     }
 
     /// Those of them that this replica found out about, and of which it has heard nothing since.
     pub fn found(&self) -> Vec<Scope> {
-        self.silences.found()
+        self.outages.found()
     }
 
     /// Goes by what the fleet knows: what is this replica's to probe and to tell, and what is for others.
     pub fn go_by(&self, ours: &[Scope], others: HashSet<Scope>) {
-        self.silences.go_by(ours, others, Instant::now());
+        self.outages.go_by(ours, others, Instant::now());
     }
 
     /// Those of them for which a few steps may begin, to find out whether it is over.
     pub fn openings(&self) -> Vec<Opening> {
-        self.silences.openings(Instant::now())
+        self.outages.openings(Instant::now())
     }
 
     /// Takes note of how many steps begin for one of them.
     pub fn let_through(&self, scope: &Scope, steps: usize) {
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-        self.silences.let_through(scope, steps, Instant::now());
+        self.outages.let_through(scope, steps, Instant::now());
     }
 
     /// Whether what was claimed for an app is better given back: it was claimed before a rest began.
     pub fn pauses(&self, workspace: &str, integration: &str) -> bool {
-        self.silences.pauses(workspace, integration, Instant::now())
+        self.outages.pauses(workspace, integration, Instant::now())
     }
 
     /// Whether the backend answers for an app, as far as is known without asking.
-    pub fn is_silent(&self, workspace: &str, integration: &str) -> bool {
-        self.silences.is_silent(workspace, integration)
+    pub fn is_down(&self, workspace: &str, integration: &str) -> bool {
+        self.outages.is_down(workspace, integration)
     }
 
     /// Starts an invitation with `hub_role` and `entitlements`; answers with the job's id.
@@ -155,9 +155,9 @@ impl Client {
                 Ok(seen) => {
                     as_asked(seen.member.as_deref(), &key.member, "member").map(|()| Some(seen))
                 }
-                Err(_) => {
-                    Err(BackendError::Nonsense("a member without id, email and name".to_owned()))
-                }
+                Err(_) => Err(BackendError::UnexpectedResponse(
+                    "a member without id, email and name".to_owned(),
+                )),
             },
             Err(BackendError::NotFound { code }) if code == "user_not_found" => Ok(None),
             // The published 404 does not say what was not found: an integration that is gone proves no absence.
@@ -225,7 +225,10 @@ impl Client {
                 .query(&[("page[number]", number), ("page[size]", size)]);
             let (page, _) = self.send_up_to::<Page>(of, request, self.largest_answer).await?;
             if page.is_of_something_else() {
-                return Err(BackendError::Nonsense("a list of something else".to_owned()).into());
+                return Err(BackendError::UnexpectedResponse(
+                    "a list of something else".to_owned(),
+                )
+                .into());
             }
             let more = page.has_next();
             let (empty, allowed) =
@@ -257,7 +260,7 @@ impl Client {
 
     /// Told at the first page, and not after all the pages that are allowed.
     fn too_many(&self, members: u64, allowed: u64) -> BackendError {
-        BackendError::Nonsense(format!(
+        BackendError::UnexpectedResponse(format!(
             "the app has {members} members; backend.max_pages = {} allows {allowed}",
             self.max_pages
         ))
@@ -397,7 +400,7 @@ impl Client {
             Ok(_) | Err(Unread::TooLarge(_)) => None,
         };
         let ended = Ended { of, host: &host, status, error };
-        self.silences.note(&ended, Instant::now());
+        self.outages.note(&ended, Instant::now());
         answer
     }
 }
@@ -473,7 +476,7 @@ fn closed(mut snapshot: Snapshot) -> Snapshot {
 /// Refuses an answer about something else than was asked for. One that does not say what it is about passes.
 fn as_asked(answered: Option<&str>, asked: &str, kind: &str) -> Result<(), BackendError> {
     match answered {
-        Some(id) if id != asked => Err(BackendError::Nonsense(format!("another {kind}"))),
+        Some(id) if id != asked => Err(BackendError::UnexpectedResponse(format!("another {kind}"))),
         _ => Ok(()),
     }
 }
@@ -482,7 +485,7 @@ fn as_asked(answered: Option<&str>, asked: &str, kind: &str) -> Result<(), Backe
 fn as_segment(id: &str, kind: &str) -> Result<(), BackendError> {
     let is_visible = id.chars().all(|c| !c.is_whitespace()) && wire::is_storable(id);
     if matches!(id, "" | "." | "..") || id.len() > 200 || !is_visible {
-        return Err(BackendError::Nonsense(format!("a {kind} id that cannot be one")));
+        return Err(BackendError::UnexpectedResponse(format!("a {kind} id that cannot be one")));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ mod answer;
 mod change;
 pub mod failure;
 mod http;
-mod silence;
+mod outage;
 mod text;
 mod wire;
 
@@ -23,7 +23,7 @@ pub use answer::plain as plain_code;
 pub use change::describe;
 pub use failure::Failure;
 pub use http::Client;
-pub use silence::{Opening, Scope};
+pub use outage::{Opening, Scope};
 
 /// Why a call brought no usable answer. Texts carry statuses and codes, never bodies.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum BackendError {
     /// A success status with something else than the promised body, a status that is neither yes nor no, or
     /// a 404 that is not the backend's: what it did is unknown.
     #[error("the backend's answer is not understood: {0}")]
-    Nonsense(String),
+    UnexpectedResponse(String),
     /// 429: too many requests; nothing happened.
     #[error("the backend limits the rate of requests")]
     RateLimited {
@@ -60,7 +60,7 @@ pub enum BackendError {
     },
     /// Another 5xx: it broke while it worked on the request.
     #[error("the backend broke with status {status}")]
-    Broken {
+    ServerError {
         /// The status.
         status: u16,
     },
@@ -84,7 +84,7 @@ impl BackendError {
     /// Whether the request may have had an effect that nobody told us of.
     pub fn is_uncertain(&self) -> bool {
         match self {
-            Self::NoAnswer(_) | Self::Nonsense(_) | Self::Broken { .. } => true,
+            Self::NoAnswer(_) | Self::UnexpectedResponse(_) | Self::ServerError { .. } => true,
             // A gateway in the middle may have passed the request on before it gave up.
             Self::Unavailable { status, .. } => *status != 503,
             Self::Unreachable(_)
@@ -103,10 +103,10 @@ impl BackendError {
             Self::Refused { code, .. } => code != answer::NO_CODE,
             Self::Unreachable(_)
             | Self::NoAnswer(_)
-            | Self::Nonsense(_)
+            | Self::UnexpectedResponse(_)
             | Self::KeyRefused { .. }
             | Self::Unavailable { .. }
-            | Self::Broken { .. } => false,
+            | Self::ServerError { .. } => false,
         }
     }
 
@@ -126,7 +126,7 @@ impl BackendError {
     }
 
     /// How long the backend is to be left alone after this, within what `limits` allow; nothing unless it asked.
-    pub fn quiet(&self, limits: &Retry) -> Duration {
+    pub fn retry_delay(&self, limits: &Retry) -> Duration {
         let longest = Duration::from_secs(limits.max_retry_after_s);
         match (self.asked(), self) {
             (Some(asked), _) => asked.min(longest),
@@ -331,7 +331,7 @@ mod tests {
         let table = [
             (E::Unreachable(cause()), false, None),
             (E::NoAnswer(cause()), true, None),
-            (E::Nonsense("HTML".to_owned()), true, None),
+            (E::UnexpectedResponse("HTML".to_owned()), true, None),
             (E::RateLimited { retry_after: None }, false, None),
             (E::RateLimited { retry_after: week }, false, week),
             (E::KeyRefused { status: 401 }, false, None),
@@ -341,8 +341,8 @@ mod tests {
             (E::Unavailable { status: 503, retry_after: week }, false, week),
             (E::Unavailable { status: 503, retry_after: None }, false, None),
             (E::Unavailable { status: 504, retry_after: None }, true, None),
-            (E::Broken { status: 500 }, true, None),
-            (E::Broken { status: 501 }, true, None),
+            (E::ServerError { status: 500 }, true, None),
+            (E::ServerError { status: 501 }, true, None),
             (E::NotFound { code: code() }, false, None),
             (E::Refused { status: 400, code: code() }, false, None),
             (E::Refused { status: 200, code: code() }, false, None),

@@ -2,52 +2,56 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Breaker, Cause, Move, Policy, Sign, Status};
+use super::{Attempt, Breaker, BreakerPolicy, Cause, HealthSignal, Move, Status};
 
 /// How the breaker moves; `None` if it stays as it is.
-pub fn after(policy: &Policy, breaker: &Breaker, attempt: &Attempt) -> Option<Move> {
+pub fn after(policy: &BreakerPolicy, breaker: &Breaker, attempt: &Attempt) -> Option<Move> {
     match breaker.status {
         Status::Active if breaker.since.is_some_and(|since| attempt.began < since) => None,
-        Status::Active => after_attempt(policy, breaker, attempt.sign),
+        Status::Active => after_attempt(policy, breaker, attempt.signal),
         Status::Probing if breaker.probe == Some(attempt.task) => {
-            Some(after_probe(policy, breaker, attempt.sign))
+            Some(after_probe(policy, breaker, attempt.signal))
         }
         Status::Probing | Status::Tripped | Status::WithPerson => None,
     }
 }
 
-fn after_attempt(policy: &Policy, breaker: &Breaker, sign: Sign) -> Option<Move> {
-    match sign {
-        Sign::Nothing | Sign::Runs => None,
-        Sign::Answers => breaker.ramp.map(|_| Move::Raise(raised(policy, breaker.ramp))),
-        Sign::Works if breaker.failures == 0 && breaker.ramp.is_none() && breaker.trips == 0 => {
+fn after_attempt(policy: &BreakerPolicy, breaker: &Breaker, signal: HealthSignal) -> Option<Move> {
+    match signal {
+        HealthSignal::Nothing | HealthSignal::Runs => None,
+        HealthSignal::Answers => breaker.ramp.map(|_| Move::Raise(raised(policy, breaker.ramp))),
+        HealthSignal::Works
+            if breaker.failures == 0 && breaker.ramp.is_none() && breaker.trips == 0 =>
+        {
             None
         }
-        Sign::Works => Some(Move::Forget { ramp: raised(policy, breaker.ramp) }),
-        Sign::Fails if breaker.failures + 1 < policy.breaker.failures => Some(Move::Count),
-        Sign::Fails => Some(trip_for_failures(policy, breaker)),
-        Sign::LimitsRate(wait) => Some(limit_rate(policy, breaker, wait)),
+        HealthSignal::Works => Some(Move::Forget { ramp: raised(policy, breaker.ramp) }),
+        HealthSignal::Fails if breaker.failures + 1 < policy.breaker.failures => Some(Move::Count),
+        HealthSignal::Fails => Some(trip_for_failures(policy, breaker)),
+        HealthSignal::LimitsRate(wait) => Some(limit_rate(policy, breaker, wait)),
     }
 }
 
-fn after_probe(policy: &Policy, breaker: &Breaker, sign: Sign) -> Move {
-    match sign {
-        Sign::Nothing => Move::NextProbe,
+fn after_probe(policy: &BreakerPolicy, breaker: &Breaker, signal: HealthSignal) -> Move {
+    match signal {
+        HealthSignal::Nothing => Move::NextProbe,
         // An answer, or a job that the backend accepted, shows that it limits the rate no longer.
-        Sign::Answers | Sign::Runs if breaker.cause == Some(Cause::RateLimit) => Move::Recover,
-        Sign::Answers => Move::NextProbe,
-        Sign::Runs => Move::Await(policy.longest_job),
-        Sign::Works => Move::Recover,
-        Sign::Fails => trip_for_failures(policy, breaker),
-        Sign::LimitsRate(wait) => limit_rate(policy, breaker, wait),
+        HealthSignal::Answers | HealthSignal::Runs if breaker.cause == Some(Cause::RateLimit) => {
+            Move::Recover
+        }
+        HealthSignal::Answers => Move::NextProbe,
+        HealthSignal::Runs => Move::Await(policy.longest_job),
+        HealthSignal::Works => Move::Recover,
+        HealthSignal::Fails => trip_for_failures(policy, breaker),
+        HealthSignal::LimitsRate(wait) => limit_rate(policy, breaker, wait),
     }
 }
 
-fn raised(policy: &Policy, ramp: Option<u32>) -> Option<u32> {
+fn raised(policy: &BreakerPolicy, ramp: Option<u32>) -> Option<u32> {
     ramp.map(|ramp| ramp + 1).filter(|ramp| *ramp < policy.breaker.ramp_end)
 }
 
-fn trip_for_failures(policy: &Policy, breaker: &Breaker) -> Move {
+fn trip_for_failures(policy: &BreakerPolicy, breaker: &Breaker) -> Move {
     Move::Trip {
         cause: Cause::Failures,
         wait: policy.cooldown_after(breaker.trips),
@@ -56,7 +60,7 @@ fn trip_for_failures(policy: &Policy, breaker: &Breaker) -> Move {
 }
 
 /// For as long as the backend asks; if it does not tell, for twice as long each time in a row.
-fn limit_rate(policy: &Policy, breaker: &Breaker, asked: Option<Duration>) -> Move {
+fn limit_rate(policy: &BreakerPolicy, breaker: &Breaker, asked: Option<Duration>) -> Move {
     let cause = Cause::RateLimit;
     let Some(wait) = asked else {
         let before = if breaker.cause == Some(cause) { breaker.trips.min(16) } else { 0 };
@@ -77,7 +81,7 @@ mod tests {
 
     const TASK: i64 = 7;
 
-    fn policy() -> Policy {
+    fn policy() -> BreakerPolicy {
         let settings = [
             ("DATABASE__URL", "postgres://unused"),
             ("BACKEND__BASE_URL", "https://unused"),
@@ -85,7 +89,7 @@ mod tests {
         ];
         let settings =
             settings.map(|(name, value)| (format!("RECONCILER__{name}"), value.to_owned())).into();
-        Policy::new(&Config::from_sources(None, Some(settings)).unwrap())
+        BreakerPolicy::new(&Config::from_sources(None, Some(settings)).unwrap())
     }
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -104,8 +108,8 @@ mod tests {
         }
     }
 
-    fn shows(sign: Sign) -> Attempt {
-        Attempt { task: TASK, began: at(200), sign }
+    fn shows(signal: HealthSignal) -> Attempt {
+        Attempt { task: TASK, began: at(200), signal }
     }
 
     fn wait_of(moved: Option<Move>) -> f64 {
@@ -119,10 +123,10 @@ mod tests {
     fn the_fifth_failure_in_a_row_trips_the_breaker_and_no_earlier_one() {
         for failures in 0..4 {
             let breaker = Breaker { failures, ..breaker(Status::Active) };
-            assert_eq!(after(&policy(), &breaker, &shows(Sign::Fails)), Some(Move::Count));
+            assert_eq!(after(&policy(), &breaker, &shows(HealthSignal::Fails)), Some(Move::Count));
         }
         let breaker = Breaker { failures: 4, ..breaker(Status::Active) };
-        let moved = after(&policy(), &breaker, &shows(Sign::Fails));
+        let moved = after(&policy(), &breaker, &shows(HealthSignal::Fails));
         assert!((54.0..=66.0).contains(&wait_of(moved)), "{moved:?}");
     }
 
@@ -130,7 +134,7 @@ mod tests {
     fn a_breaker_that_trips_again_and_again_cools_down_twice_as_long_up_to_an_hour() {
         let minutes = |trips| {
             let breaker = Breaker { trips, ..breaker(Status::Probing) };
-            (wait_of(after(&policy(), &breaker, &shows(Sign::Fails))) / 60.0).round() as u32
+            (wait_of(after(&policy(), &breaker, &shows(HealthSignal::Fails))) / 60.0).round() as u32
         };
         for (trips, expected) in [(0, 1), (1, 2), (2, 4), (3, 8)] {
             let found = minutes(trips);
@@ -144,17 +148,21 @@ mod tests {
     fn only_signs_of_the_app_count() {
         let trouble = Breaker { failures: 3, ramp: Some(2), trips: 1, ..breaker(Status::Active) };
         let table = [
-            (Sign::Nothing, None),
-            (Sign::Runs, None),
-            (Sign::Answers, Some(Move::Raise(Some(3)))),
-            (Sign::Fails, Some(Move::Count)),
-            (Sign::Works, Some(Move::Forget { ramp: Some(3) })),
+            (HealthSignal::Nothing, None),
+            (HealthSignal::Runs, None),
+            (HealthSignal::Answers, Some(Move::Raise(Some(3)))),
+            (HealthSignal::Fails, Some(Move::Count)),
+            (HealthSignal::Works, Some(Move::Forget { ramp: Some(3) })),
         ];
-        for (sign, expected) in table {
-            assert_eq!(after(&policy(), &trouble, &shows(sign)), expected, "{sign:?}");
+        for (signal, expected) in table {
+            assert_eq!(after(&policy(), &trouble, &shows(signal)), expected, "{signal:?}");
         }
         let healthy = breaker(Status::Active);
-        assert_eq!(after(&policy(), &healthy, &shows(Sign::Works)), None, "health writes nothing");
+        assert_eq!(
+            after(&policy(), &healthy, &shows(HealthSignal::Works)),
+            None,
+            "health writes nothing"
+        );
     }
 
     #[test]
@@ -162,7 +170,7 @@ mod tests {
         let wait = Duration::from_secs(300);
         for status in [Status::Active, Status::Probing] {
             let breaker = Breaker { trips: 2, ..breaker(status) };
-            let moved = after(&policy(), &breaker, &shows(Sign::LimitsRate(Some(wait))));
+            let moved = after(&policy(), &breaker, &shows(HealthSignal::LimitsRate(Some(wait))));
             assert_eq!(moved, Some(Move::Trip { cause: Cause::RateLimit, wait, trips: 2 }));
         }
     }
@@ -172,7 +180,7 @@ mod tests {
         let mut breaker = breaker(Status::Active);
         for expected in [300, 600, 1200, 2400, 3600, 3600] {
             let Some(Move::Trip { cause: Cause::RateLimit, wait, trips }) =
-                after(&policy(), &breaker, &shows(Sign::LimitsRate(None)))
+                after(&policy(), &breaker, &shows(HealthSignal::LimitsRate(None)))
             else {
                 panic!("not tripped");
             };
@@ -185,20 +193,24 @@ mod tests {
     #[test]
     fn the_probe_decides_and_nobody_else() {
         let table = [
-            (Sign::Works, Move::Recover),
-            (Sign::Nothing, Move::NextProbe),
-            (Sign::Answers, Move::NextProbe),
-            (Sign::Runs, Move::Await(policy().longest_job)),
+            (HealthSignal::Works, Move::Recover),
+            (HealthSignal::Nothing, Move::NextProbe),
+            (HealthSignal::Answers, Move::NextProbe),
+            (HealthSignal::Runs, Move::Await(policy().longest_job)),
         ];
-        for (sign, expected) in table {
+        for (signal, expected) in table {
             let breaker = Breaker { cause: Some(Cause::Failures), ..breaker(Status::Probing) };
-            assert_eq!(after(&policy(), &breaker, &shows(sign)), Some(expected), "{sign:?}");
-            let other = Attempt { task: TASK + 1, ..shows(sign) };
-            assert_eq!(after(&policy(), &breaker, &other), None, "{sign:?} of another");
+            assert_eq!(after(&policy(), &breaker, &shows(signal)), Some(expected), "{signal:?}");
+            let other = Attempt { task: TASK + 1, ..shows(signal) };
+            assert_eq!(after(&policy(), &breaker, &other), None, "{signal:?} of another");
         }
         let limited = Breaker { cause: Some(Cause::RateLimit), ..breaker(Status::Probing) };
-        for sign in [Sign::Runs, Sign::Answers] {
-            assert_eq!(after(&policy(), &limited, &shows(sign)), Some(Move::Recover), "{sign:?}");
+        for signal in [HealthSignal::Runs, HealthSignal::Answers] {
+            assert_eq!(
+                after(&policy(), &limited, &shows(signal)),
+                Some(Move::Recover),
+                "{signal:?}"
+            );
         }
     }
 
@@ -209,7 +221,7 @@ mod tests {
         while let Some(width) = ramp {
             let breaker = Breaker { ramp, ..breaker(Status::Active) };
             let Some(Move::Forget { ramp: raised }) =
-                after(&policy(), &breaker, &shows(Sign::Works))
+                after(&policy(), &breaker, &shows(HealthSignal::Works))
             else {
                 panic!("not raised after {width}");
             };
@@ -230,7 +242,11 @@ mod tests {
         ];
         for (ramp, expected) in table {
             let breaker = Breaker { ramp, failures: 2, trips: 2, ..breaker(Status::Active) };
-            assert_eq!(after(&policy(), &breaker, &shows(Sign::Answers)), expected, "{ramp:?}");
+            assert_eq!(
+                after(&policy(), &breaker, &shows(HealthSignal::Answers)),
+                expected,
+                "{ramp:?}"
+            );
         }
     }
 
@@ -241,12 +257,12 @@ mod tests {
                 Just(Status::Active), Just(Status::Tripped), Just(Status::WithPerson)
             ],
             failures in 0_u32..10, early in 1_i64..1000,
-            sign in prop_oneof![
-                Just(Sign::Works), Just(Sign::Fails), Just(Sign::LimitsRate(Some(Duration::from_secs(9))))
+            signal in prop_oneof![
+                Just(HealthSignal::Works), Just(HealthSignal::Fails), Just(HealthSignal::LimitsRate(Some(Duration::from_secs(9))))
             ],
         ) {
             let breaker = Breaker { failures, ..breaker(status) };
-            let late = Attempt { began: at(100 - early), ..shows(sign) };
+            let late = Attempt { began: at(100 - early), ..shows(signal) };
             prop_assert_eq!(after(&policy(), &breaker, &late), None);
         }
 
@@ -256,14 +272,14 @@ mod tests {
                 Just(Status::Probing), Just(Status::Tripped), Just(Status::WithPerson)
             ],
             task in 0_i64..20, began in 0_i64..1000,
-            sign in prop_oneof![
-                Just(Sign::Works), Just(Sign::Fails), Just(Sign::Runs), Just(Sign::Answers),
-                Just(Sign::Nothing)
+            signal in prop_oneof![
+                Just(HealthSignal::Works), Just(HealthSignal::Fails), Just(HealthSignal::Runs), Just(HealthSignal::Answers),
+                Just(HealthSignal::Nothing)
             ],
         ) {
-            let attempt = Attempt { task, began: at(began), sign };
+            let attempt = Attempt { task, began: at(began), signal };
             if after(&policy(), &breaker(status), &attempt) == Some(Move::Recover) {
-                prop_assert_eq!((status, task, sign), (Status::Probing, TASK, Sign::Works));
+                prop_assert_eq!((status, task, signal), (Status::Probing, TASK, HealthSignal::Works));
             }
         }
     }

@@ -71,7 +71,7 @@ pub struct Breaker {
 
 /// What one step of a task showed of its app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
+pub enum HealthSignal {
     /// Nothing: the app was not asked, or has not answered.
     Nothing,
     /// The backend answered about a member of whom nothing was left to do: it does not limit the rate. Of the app's
@@ -87,7 +87,7 @@ pub enum Sign {
     LimitsRate(Option<Duration>),
 }
 
-/// A sign, and whose it is.
+/// A signal, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
     /// The task.
@@ -95,7 +95,7 @@ pub struct Attempt {
     /// When its job was started, or, without a job, when it was taken up.
     pub began: DateTime<Utc>,
     /// What it showed.
-    pub sign: Sign,
+    pub signal: HealthSignal,
 }
 
 /// How a breaker moves.
@@ -129,7 +129,7 @@ pub enum Move {
 
 /// The numbers of breakers.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct BreakerPolicy {
     /// When breakers trip and recover.
     pub breaker: config::Breaker,
     /// How long a probe's job may run.
@@ -140,12 +140,12 @@ pub struct Policy {
     longest_rate_limit: Duration,
 }
 
-impl Policy {
+impl BreakerPolicy {
     /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
         Self {
             breaker: config.breaker.clone(),
-            longest_job: Duration::from_secs(config.job.within_s) + config.job.longest_look(),
+            longest_job: Duration::from_secs(config.job.within_s) + config.job.longest_poll(),
             rate_limit: Duration::from_secs(config.retry.rate_limit_s),
             longest_rate_limit: Duration::from_secs(config.retry.max_retry_after_s),
         }

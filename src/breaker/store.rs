@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Attempt, Breaker, Move, Sign, Status};
+use super::{Attempt, Breaker, HealthSignal, Move, Status};
 use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, UnknownWord, words};
 use crate::store::{StoreError, interval};
@@ -39,8 +39,8 @@ pub async fn lock(
         key.workspace,
         key.integration,
         attempt.task,
-        matches!(attempt.sign, Sign::Fails | Sign::LimitsRate(_)),
-        matches!(attempt.sign, Sign::Works | Sign::Answers),
+        matches!(attempt.signal, HealthSignal::Fails | HealthSignal::LimitsRate(_)),
+        matches!(attempt.signal, HealthSignal::Works | HealthSignal::Answers),
     )
     .fetch_optional(connection)
     .await?;
@@ -156,7 +156,7 @@ pub async fn recover(
                 probe_task_id = null, ramp_limit = 1, inactive_until = clock_timestamp()
             where workspace_id = $1 and integration_id = $2 and status <> 'active'
             returning 1
-        ), told as (
+        ), recorded as (
             insert into reconciler.events (what, workspace_id, subject, subject_id)
             select 'integration.recovered', $1, 'integration', $2 from recovered
         )
@@ -308,7 +308,7 @@ pub async fn login_settled(
 /// One line of the list that operators read.
 #[derive(Debug, serde::Serialize)]
 #[expect(missing_docs, reason = "the columns of reconciler.integrations, and counts")]
-pub struct Line {
+pub struct IntegrationLine {
     pub workspace_id: String,
     pub integration_id: String,
     pub name: String,
@@ -328,9 +328,9 @@ pub struct Line {
 }
 
 /// Integrations, the inactive ones first.
-pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<Line>, StoreError> {
+pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationLine>, StoreError> {
     Ok(sqlx::query_as!(
-        Line,
+        IntegrationLine,
         r#"-- list_integrations
            select i.workspace_id as "workspace_id!", i.integration_id as "integration_id!", i.name as "name!",
                   i.status as "status!", i.status_reason, i.status_until, i.status_since,

@@ -50,8 +50,8 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("backend.max_report_kib", 1.0, 1_048_576.0),
     ("backend.page_size", 1.0, 100.0),
     ("backend.max_pages", 1.0, MANY),
-    ("backend.silent_after", 1.0, MANY),
-    ("backend.silent_max_s", 0.0, DAY_S),
+    ("backend.outage_after", 1.0, MANY),
+    ("backend.outage_retry_max_s", 0.0, DAY_S),
     ("backend.remind_s", 1.0, MONTH_S),
     ("worker.max_tasks_in_flight", 1.0, 10_000.0),
     ("worker.max_tasks_ahead", 0.0, MANY),
@@ -90,8 +90,8 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("breaker.max_in_flight", 0.0, MANY),
     ("breaker.starts_per_minute", 0.0, MANY),
     ("breaker.remind_s", 1.0, MONTH_S),
-    ("job.first_look_s", 0.0, DAY_S),
-    ("job.max_look_s", 0.0, DAY_S),
+    ("job.poll_first_s", 0.0, DAY_S),
+    ("job.poll_max_s", 0.0, DAY_S),
     ("job.within_s", 0.0, MONTH_S),
     ("manual_action.due_remove_s", 0.0, YEAR_S),
     ("manual_action.due_change_role_s", 0.0, YEAR_S),
@@ -99,13 +99,13 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("manual_action.due_reconnect_s", 0.0, YEAR_S),
     ("manual_action.attest_after_s", 0.0, DAY_S),
     ("sync.rereads_s", 0.0, YEAR_S),
-    ("sync.removal_looks_s", 0.0, YEAR_S),
-    ("sync.invitation_looks_s", 0.0, YEAR_S),
+    ("sync.removal_checks_s", 0.0, YEAR_S),
+    ("sync.invitation_checks_s", 0.0, YEAR_S),
     ("sync.retry_first_s", 0.0, MONTH_S),
     ("sync.retry_max_s", 0.0, MONTH_S),
     ("sync.max_failures", 1.0, MANY),
     ("sync.report_max_age_s", 0.0, MONTH_S),
-    ("sync.first_look_s", 0.0, DAY_S),
+    ("sync.poll_first_s", 0.0, DAY_S),
     ("sync.every_s", 0.0, YEAR_S),
     ("sync.unverifiable_after", 1.0, MANY),
     ("guard.max_unexpected_removals", 0.0, MANY),
@@ -294,10 +294,10 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
         ),
     );
     must(
-        job.first_look_s <= job.max_look_s,
+        job.poll_first_s <= job.poll_max_s,
         format!(
-            "job.first_look_s = {}: must be 0 to job.max_look_s = {}",
-            job.first_look_s, job.max_look_s
+            "job.poll_first_s = {}: must be 0 to job.poll_max_s = {}",
+            job.poll_first_s, job.poll_max_s
         ),
     );
     let (settle, within) = (config.retry.settle_s, job.within_s);
@@ -322,8 +322,8 @@ fn times(config: &Config, must: &mut impl FnMut(bool, String)) {
     );
     let lists = [
         ("rereads_s", &sync.rereads_s),
-        ("removal_looks_s", &sync.removal_looks_s),
-        ("invitation_looks_s", &sync.invitation_looks_s),
+        ("removal_checks_s", &sync.removal_checks_s),
+        ("invitation_checks_s", &sync.invitation_checks_s),
     ];
     for (key, list) in lists {
         must(!list.is_empty(), format!("sync.{key} is empty: give at least one number of seconds"));

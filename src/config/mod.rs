@@ -76,8 +76,8 @@ tables! {
         max_report_kib: u64,
         page_size: u32,
         max_pages: u32,
-        silent_after: u32,
-        silent_max_s: f64,
+        outage_after: u32,
+        outage_retry_max_s: f64,
         remind_s: u64,
         paths: Paths,
     }
@@ -135,7 +135,7 @@ tables! {
         remind_s: u64,
     }
     /// How a started job is watched.
-    Job { first_look_s: f64, max_look_s: f64, within_s: u64, }
+    Job { poll_first_s: f64, poll_max_s: f64, within_s: u64, }
     /// When a manual action is overdue.
     ManualAction {
         due_remove_s: u64,
@@ -152,13 +152,13 @@ tables! {
         retry_max_s: u64,
         max_failures: i32,
         report_max_age_s: u64,
-        first_look_s: f64,
+        poll_first_s: f64,
         every_s: u64,
         unverifiable_after: i32,
         #[serde(deserialize_with = "read::seconds")]
-        removal_looks_s: Vec<u64>,
+        removal_checks_s: Vec<u64>,
         #[serde(deserialize_with = "read::seconds")]
-        invitation_looks_s: Vec<u64>,
+        invitation_checks_s: Vec<u64>,
     }
     /// What an apply may remove that nobody asked for.
     Guard {
@@ -299,7 +299,7 @@ impl Database {
     }
 
     /// How long a loop waits for work that is made of several statements.
-    pub fn patience(&self) -> Duration {
+    pub fn query_timeout(&self) -> Duration {
         6 * self.answer_within()
     }
 
@@ -344,20 +344,20 @@ fn required<T>(value: Option<T>, key: &str, variable: &str) -> Result<T, ConfigE
 
 impl Job {
     /// How long until a job is looked at again that has run for `age`; `None` when it is given up.
-    pub fn next_look(&self, age: Duration) -> Option<Duration> {
-        self.look_after(age, self.first_look_s, 0.5)
+    pub fn next_poll(&self, age: Duration) -> Option<Duration> {
+        self.look_after(age, self.poll_first_s, 0.5)
     }
 
     /// The same for a job that is looked at earlier, and again after this part of its age.
     pub fn look_after(&self, age: Duration, first_s: f64, part: f64) -> Option<Duration> {
         let is_waited_for = age < Duration::from_secs(self.within_s);
-        let seconds = (age.as_secs_f64() * part).max(first_s).min(self.max_look_s);
+        let seconds = (age.as_secs_f64() * part).max(first_s).min(self.poll_max_s);
         is_waited_for.then(|| Duration::from_secs_f64(seconds))
     }
 
     /// The longest time between two looks.
-    pub fn longest_look(&self) -> Duration {
-        Duration::from_secs_f64(self.max_look_s)
+    pub fn longest_poll(&self) -> Duration {
+        Duration::from_secs_f64(self.poll_max_s)
     }
 }
 

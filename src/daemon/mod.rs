@@ -14,20 +14,20 @@ use crate::emit;
 use crate::flow::outages::Outages;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
-use crate::pulse::{Failing, Pulse};
+use crate::poll_interval::{Failing, PollInterval};
 use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, chain};
 use crate::upkeep;
-use crate::wakeup::{self, Bells};
+use crate::wakeup::{self, Wakeups};
 use crate::worker::Worker;
 
 mod probes;
 
 use probes::Health;
 
-/// A loop that no bell rang for looks all the same, once in so many polls.
-const SELDOM: u32 = 30;
+/// A loop that no wakeup rang for looks all the same, once in so many polls.
+const IDLE_POLL_FACTOR: u32 = 30;
 
 /// At the start the database is looked for so often, and so often it is told that it cannot be used yet.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Daemon {
             }
         };
         loops.spawn(telemetry::tell_losses(stop.clone()));
-        let outages = Outages::new(pool.clone(), backend.clone(), config.database.patience());
+        let outages = Outages::new(pool.clone(), backend.clone(), config.database.query_timeout());
         // Before anything is asked for: an outage is not to be found once more. Without an answer, the loop tries again.
         let _ = outages.share().await;
         start_loops(&config, &pool, &backend, outages, &health.failing, &stop, &mut loops);
@@ -107,7 +107,7 @@ async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaErro
             Err(error) if error.may_pass() => {
                 if told.is_none_or(|told| told.elapsed() >= TELLS_EVERY) {
                     told = Some(Instant::now());
-                    emit!(DATABASE_AWAITED, error = %chain(&error), waited_s = began.elapsed().as_secs(),
+                    emit!(DATABASE_NOT_READY, error = %chain(&error), waited_s = began.elapsed().as_secs(),
                           "The daemon waits for the database");
                 }
                 tokio::time::sleep(LOOKS_EVERY).await;
@@ -133,50 +133,50 @@ fn start_loops(
     stop: &CancellationToken,
     loops: &mut JoinSet<()>,
 ) {
-    let bells = Bells::default();
+    let wakeups = Wakeups::default();
     let poll = Duration::from_millis(config.wakeup.poll_ms);
     if config.wakeup.listen {
-        loops.spawn(wakeup::listen(pool.clone(), bells.clone(), stop.clone()));
+        loops.spawn(wakeup::listen(pool.clone(), wakeups.clone(), stop.clone()));
     }
-    let patience = config.database.patience();
-    let looks = Pulse::new("wakeup", poll).among(failing);
-    loops.spawn(wakeup::look(pool.clone(), bells.clone(), patience, looks, stop.clone()));
-    let sharing = Pulse::new("outages", poll).among(failing);
-    loops.spawn(outages.run(bells.clone(), sharing, stop.clone()));
-    let unasked = poll * SELDOM;
+    let query_timeout = config.database.query_timeout();
+    let looks = PollInterval::new("wakeup", poll).among(failing);
+    loops.spawn(wakeup::poll(pool.clone(), wakeups.clone(), query_timeout, looks, stop.clone()));
+    let sharing = PollInterval::new("outages", poll).among(failing);
+    loops.spawn(outages.run(wakeups.clone(), sharing, stop.clone()));
+    let unasked = poll * IDLE_POLL_FACTOR;
     loops.spawn(intake::run(
         pool.clone(),
         config.clone(),
-        bells.clone(),
-        Pulse::new("intake", unasked).among(failing),
+        wakeups.clone(),
+        PollInterval::new("intake", unasked).among(failing),
         stop.clone(),
     ));
     loops.spawn(nudges::run(
         pool.clone(),
         config.clone(),
-        bells.clone(),
-        Pulse::new("nudges", unasked).among(failing),
+        wakeups.clone(),
+        PollInterval::new("nudges", unasked).among(failing),
         stop.clone(),
     ));
     let tasks = Worker {
         stage: RetryStage::new(config, pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_tasks_in_flight,
         max_ahead: config.worker.max_tasks_ahead,
-        new_work: bells.tasks,
-        pulse: Pulse::new("tasks", unasked).among(failing),
+        new_work: wakeups.tasks,
+        poll_interval: PollInterval::new("tasks", unasked).among(failing),
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
         stage: SyncStage::new(config, pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_syncs_in_flight,
         max_ahead: 0,
-        new_work: bells.syncs,
-        pulse: Pulse::new("syncs", unasked).among(failing),
+        new_work: wakeups.syncs,
+        poll_interval: PollInterval::new("syncs", unasked).among(failing),
     };
     loops.spawn(syncs.run(stop.clone()));
-    let upkeep_pulse =
-        Pulse::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(failing);
-    loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_pulse, stop.clone()));
+    let upkeep_interval =
+        PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(failing);
+    loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_interval, stop.clone()));
 }
 
 /// Waits for the loops to end by themselves; leases of what does not end in time run out.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::PgPool;
 use crate::emit;
-use crate::pulse::Failing;
+use crate::poll_interval::Failing;
 use crate::telemetry::chain;
 
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ pub(super) async fn serve(listener: TcpListener, health: Health, stop: Cancellat
     let served =
         axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
-        emit!(PROBES_BROKEN, error = %chain(&error), "The listener of the probes broke");
+        emit!(PROBES_FAILED, error = %chain(&error), "The listener of the probes broke");
     }
     // A keep-alive connection must not hold up the stop, nor end this loop before it.
     stop.cancelled().await;

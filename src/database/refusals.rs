@@ -49,7 +49,7 @@ impl Refusals {
         if since.insert(name.to_string(), Instant::now()).is_none() {
             self.count.store(since.len(), Ordering::SeqCst);
             emit!(
-                DATABASE_REFUSES,
+                DATABASE_STATEMENT_REJECTED,
                 statement = %name,
                 error = error.message(),
                 "The database refuses a statement ({code})"
@@ -67,7 +67,7 @@ impl Refusals {
             // Somebody mended what was wrong, most likely for all of them: what still fails will say so.
             since.clear();
             self.count.store(0, Ordering::SeqCst);
-            emit!(DATABASE_ACCEPTS, statement = %name, "The database accepts the statement again");
+            emit!(DATABASE_STATEMENT_ACCEPTED, statement = %name, "The database accepts the statement again");
         }
     }
 }

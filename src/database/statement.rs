@@ -176,7 +176,7 @@ struct Answers<'c> {
     rows: BoxStream<'c, Answer>,
     sql: SqlStr,
     state: &'c mut State,
-    patience: Pin<Box<Sleep>>,
+    query_timeout: Pin<Box<Sleep>>,
     has_moved: bool,
 }
 
@@ -200,9 +200,9 @@ impl Stream for Answers<'_> {
             Poll::Pending => {
                 if std::mem::take(&mut this.has_moved) {
                     let until = Instant::now() + this.state.answer_within();
-                    this.patience.as_mut().reset(until);
+                    this.query_timeout.as_mut().reset(until);
                 }
-                let over = this.patience.as_mut().poll(context);
+                let over = this.query_timeout.as_mut().poll(context);
                 over.map(|()| Some(Err(this.state.silent(&this.sql))))
             }
         }
@@ -230,9 +230,9 @@ impl<'c> Executor<'c> for &'c mut PgConnection {
         match parts {
             Ok(((sql, query), (raw, state))) => {
                 state.is_usable = false;
-                let patience = Box::pin(sleep(state.answer_within()));
+                let query_timeout = Box::pin(sleep(state.answer_within()));
                 let rows = raw.fetch_many(query);
-                Box::pin(Answers { rows, sql, state, patience, has_moved: false })
+                Box::pin(Answers { rows, sql, state, query_timeout, has_moved: false })
             }
             Err(error) => stream::once(ready(Err(error))).boxed(),
         }

@@ -113,7 +113,7 @@ impl<'a> Operator<'a> {
         if !lies {
             self.change(action);
         }
-        let said = self.say_done(action).await?;
+        let said = self.mark_done(action).await?;
         if lies && said {
             self.lied_about = Some(action.id);
             self.record.lies += 1;
@@ -150,7 +150,7 @@ impl<'a> Operator<'a> {
     fn change(&self, action: &Action) {
         let (workspace, integration) = (&action.workspace_id, &action.integration_id);
         let roles: Vec<&str> = action.entitlements.iter().map(String::as_str).collect();
-        // Whether it changed anything does not matter: the app is as wanted afterwards.
+        // Whether it changed anything does not matter: the app is as desired afterwards.
         match action.operation.as_str() {
             "reconnect" => {
                 self.apps.person_mends_login(workspace, integration);
@@ -176,7 +176,7 @@ impl<'a> Operator<'a> {
         self.accepted(claimed.map(|_| ()))
     }
 
-    async fn say_done(&mut self, action: &Action) -> sqlx::Result<bool> {
+    async fn mark_done(&mut self, action: &Action) -> sqlx::Result<bool> {
         let done = sqlx::query(
             "update reconciler.manual_actions set status = 'done', note = $2 where id = $1",
         );

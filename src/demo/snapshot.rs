@@ -59,7 +59,7 @@ pub(super) struct Urgent {
     pub(super) integration_id: String,
     /// To whom.
     pub(super) member_id: String,
-    /// The wanted roles.
+    /// The desired roles.
     pub(super) entitlements: Vec<String>,
 }
 

@@ -10,17 +10,17 @@ use crate::operator::import::InboundTask;
 
 const FILE: &str = include_str!("failed-tasks.jsonl");
 
-/// How long ago the last of them was wanted when the demo begins.
+/// How long ago the last of them was requested when the demo begins.
 const LAST_WANTED: TimeDelta = TimeDelta::minutes(5);
 
-/// The file's lines, wanted just now: what was wanted months ago would go to people.
+/// The file's lines, requested just now: what was requested months ago would go to people.
 static LINES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut tasks: Vec<Value> = FILE.lines().map(parsed).collect();
-    let wanted = |task: &Value| parsed::<DateTime<Utc>>(&task["requested_at"].to_string());
-    let last = tasks.iter().map(wanted).max().unwrap_or_default();
+    let desired = |task: &Value| parsed::<DateTime<Utc>>(&task["requested_at"].to_string());
+    let last = tasks.iter().map(desired).max().unwrap_or_default();
     let moved = now() - LAST_WANTED - last;
     for task in &mut tasks {
-        task["requested_at"] = (wanted(task) + moved).to_rfc3339().into();
+        task["requested_at"] = (desired(task) + moved).to_rfc3339().into();
     }
     tasks.iter().map(Value::to_string).collect()
 });

@@ -58,7 +58,7 @@ pub(super) fn endings(tasks: &[InboundTask]) -> Vec<Ending> {
         .collect()
 }
 
-/// The tasks of each member, in the order in which they were wanted.
+/// The tasks of each member, in the order in which they were requested.
 fn intents(tasks: &[InboundTask]) -> BTreeMap<(Place, String), Vec<&InboundTask>> {
     let mut intents: BTreeMap<_, Vec<&InboundTask>> = BTreeMap::new();
     for task in tasks {

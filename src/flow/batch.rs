@@ -10,14 +10,14 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::inbox::{Inbox, LARGEST};
 use super::not_recorded;
-use super::outcome::{Recorder, say_succeeded, say_watched, started_line};
+use super::outcome::{Recorder, log_succeeded, log_watched, started_line};
 use crate::database::{PgConnection, Transaction};
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::member::store::give_turn;
 use crate::retry::record::{Breakers, End, EndState, GoesOn, Release, end, release};
-use crate::retry::{ClaimedTask, Next};
-use crate::store::{StoreError, answered, begin};
+use crate::retry::{ClaimedTask, TaskOutcome};
+use crate::store::{StoreError, begin, with_timeout};
 use crate::telemetry::chain;
 
 /// Batches written side by side: while one waits for the disk, the next is made.
@@ -26,13 +26,13 @@ const WRITERS: usize = 2;
 /// One outcome on its way into a batch.
 struct Entry {
     task: Arc<ClaimedTask>,
-    next: Next,
-    fate: oneshot::Sender<Fate>,
+    next: TaskOutcome,
+    result: oneshot::Sender<BatchResult>,
 }
 
 /// What became of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum BatchResult {
     /// It is in the database.
     Written,
     /// It is not, and is to be recorded by itself.
@@ -48,47 +48,51 @@ pub(super) struct Batches {
 
 impl Batches {
     /// Starts the writers.
-    pub(super) fn start(recorder: Arc<Recorder>, patience: Duration) -> Self {
+    pub(super) fn start(recorder: Arc<Recorder>, query_timeout: Duration) -> Self {
         let (entries, received) = mpsc::channel(LARGEST);
         let inbox = Arc::new(Mutex::new(Inbox::new(received)));
         for _ in 0..WRITERS {
-            tokio::spawn(write_all(Arc::clone(&recorder), Arc::clone(&inbox), patience));
+            tokio::spawn(write_all(Arc::clone(&recorder), Arc::clone(&inbox), query_timeout));
         }
         Self { entries }
     }
 
     /// Records an outcome in the next batch.
-    pub(super) async fn record(&self, task: &Arc<ClaimedTask>, next: &Next) -> Fate {
+    pub(super) async fn record(&self, task: &Arc<ClaimedTask>, next: &TaskOutcome) -> BatchResult {
         if !fits(task, next) {
-            return Fate::LeftOut;
+            return BatchResult::LeftOut;
         }
-        let (fate, is_written) = oneshot::channel();
-        let entry = Entry { task: Arc::clone(task), next: next.clone(), fate };
+        let (result, is_written) = oneshot::channel();
+        let entry = Entry { task: Arc::clone(task), next: next.clone(), result };
         if self.entries.send(entry).await.is_err() {
-            return Fate::LeftOut;
+            return BatchResult::LeftOut;
         }
-        is_written.await.unwrap_or(Fate::Unknown)
+        is_written.await.unwrap_or(BatchResult::Unknown)
     }
 }
 
 /// Successes and jobs to watch, unless they move a breaker: that needs a decision, under its lock.
-fn fits(task: &ClaimedTask, next: &Next) -> bool {
-    matches!(next, Next::Succeed { .. } | Next::Watch { .. }) && !task.is_probe
+fn fits(task: &ClaimedTask, next: &TaskOutcome) -> bool {
+    matches!(next, TaskOutcome::Succeed { .. } | TaskOutcome::Watch { .. }) && !task.is_probe
 }
 
-async fn write_all(recorder: Arc<Recorder>, inbox: Arc<Mutex<Inbox<Entry>>>, patience: Duration) {
+async fn write_all(
+    recorder: Arc<Recorder>,
+    inbox: Arc<Mutex<Inbox<Entry>>>,
+    query_timeout: Duration,
+) {
     loop {
         let entries = inbox.lock().await.take().await;
         if entries.is_empty() {
             return;
         }
-        let fates = write(&recorder, &entries, patience).await;
-        for (entry, fate) in entries.into_iter().zip(fates) {
-            if fate == Fate::Written {
+        let results = write(&recorder, &entries, query_timeout).await;
+        for (entry, result) in entries.into_iter().zip(results) {
+            if result == BatchResult::Written {
                 say(&entry);
             }
             // Whoever waited for it may be out of time; what is written is written all the same.
-            let _ = entry.fate.send(fate);
+            let _ = entry.result.send(result);
         }
     }
 }
@@ -97,32 +101,36 @@ async fn write_all(recorder: Arc<Recorder>, inbox: Arc<Mutex<Inbox<Entry>>>, pat
 /// the rest of the line.
 fn say(entry: &Entry) {
     match &entry.next {
-        Next::Succeed { reason } => say_succeeded(&entry.task, reason),
-        Next::Watch { job, started, .. } => say_watched(&entry.task, job, *started),
+        TaskOutcome::Succeed { reason } => log_succeeded(&entry.task, reason),
+        TaskOutcome::Watch { job, started, .. } => log_watched(&entry.task, job, *started),
         _ => {}
     }
 }
 
 /// Writes what it can in one transaction.
-async fn write(recorder: &Recorder, entries: &[Entry], patience: Duration) -> Vec<Fate> {
-    let (tx, written) = match answered(patience, prepare(recorder, entries)).await {
+async fn write(
+    recorder: &Recorder,
+    entries: &[Entry],
+    query_timeout: Duration,
+) -> Vec<BatchResult> {
+    let (tx, written) = match with_timeout(query_timeout, prepare(recorder, entries)).await {
         Ok(prepared) => prepared,
         Err(error) => {
             emit!(BATCH_NOT_RECORDED, tasks = entries.len(), error = %chain(&error),
                   "The batch was not recorded; its tasks are recorded one by one");
-            return vec![Fate::LeftOut; entries.len()];
+            return vec![BatchResult::LeftOut; entries.len()];
         }
     };
-    let committed = answered(patience, async { Ok(tx.commit().await?) }).await;
+    let committed = with_timeout(query_timeout, async { Ok(tx.commit().await?) }).await;
     if let Err(error) = &committed {
         not_recorded("tasks", entries.len(), error);
     }
-    let fate = |entry: &Entry| match (&committed, written.contains(&entry.task.id)) {
-        (_, false) => Fate::LeftOut,
-        (Ok(()), true) => Fate::Written,
-        (Err(_), true) => Fate::Unknown,
+    let result = |entry: &Entry| match (&committed, written.contains(&entry.task.id)) {
+        (_, false) => BatchResult::LeftOut,
+        (Ok(()), true) => BatchResult::Written,
+        (Err(_), true) => BatchResult::Unknown,
     };
-    entries.iter().map(fate).collect()
+    entries.iter().map(result).collect()
 }
 
 /// Everything but the commit; the ids of the tasks that will be written by it.
@@ -163,7 +171,7 @@ async fn write_watched(
         .iter()
         .filter(|entry| held.contains(&entry.task.id))
         .filter_map(|Entry { task, next, .. }| {
-            let Next::Watch { job, started, .. } = next else { return None };
+            let TaskOutcome::Watch { job, started, .. } = next else { return None };
             let (what, detail) = started_line(task, job, *started)?;
             Some(Happened { what, workspace: &task.key.workspace, task: task.id, detail })
         })
@@ -174,7 +182,7 @@ async fn write_watched(
 
 fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<End<'a>> {
     match &entry.next {
-        Next::Succeed { reason } => {
+        TaskOutcome::Succeed { reason } => {
             Some(recorder.ends(&entry.task, EndState::Succeeded, reason, false))
         }
         _ => None,
@@ -183,7 +191,7 @@ fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<End<'a>> {
 
 fn watching(entry: &Entry) -> Option<Release<'_>> {
     match &entry.next {
-        Next::Watch { job, after, started } => {
+        TaskOutcome::Watch { job, after, started } => {
             let goes_on = GoesOn::Watch { job, started: *started };
             Some(Release { task: &entry.task, after: *after, goes_on })
         }

@@ -91,11 +91,11 @@ pub(super) fn closed_reason(reason: &str) -> String {
 }
 
 /// The line of a task that has ended.
-pub(super) fn say_ended(task: i64, integration: &str) {
+pub(super) fn log_ended(task: i64, integration: &str) {
     emit!(TASK_CANCELLED, task.id = task, integration.id = integration, "Not to be tried any more");
 }
 
 /// The same, of one that ended at once.
 pub(super) fn say(cancelled: &Cancelled) {
-    say_ended(cancelled.task, &cancelled.key.integration);
+    log_ended(cancelled.task, &cancelled.key.integration);
 }

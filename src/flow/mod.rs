@@ -13,7 +13,7 @@ use crate::catalogue;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::AppName;
-use crate::retry::record::Face;
+use crate::retry::record::DisplayNames;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
@@ -33,11 +33,11 @@ pub use retry_stage::RetryStage;
 pub use sync_stage::SyncStage;
 
 /// The app of a task, as people know it.
-fn app_name(face: &Face) -> AppName {
+fn app_name(names: &DisplayNames) -> AppName {
     AppName {
-        name: face.integration_name.clone(),
-        kind: face.kind,
-        is_readable: catalogue::is_readable(&face.application),
+        name: names.integration_name.clone(),
+        kind: names.kind,
+        is_readable: catalogue::is_readable(&names.application),
     }
 }
 

@@ -18,11 +18,11 @@ use crate::manual_action;
 use crate::manual_action::status::ActionEnd;
 use crate::member::store::{EndedAction, end_actions, give_turn};
 use crate::membership::{MemberKey, MemberKeys, Operation};
-use crate::pulse::Pulse;
+use crate::poll_interval::PollInterval;
 use crate::retry::cancel::Cancelled;
-use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
+use crate::store::{StoreError, begin, begin_exclusive, in_parts, with_timeout};
 use crate::telemetry::chain;
-use crate::wakeup::Bells;
+use crate::wakeup::Wakeups;
 use crate::{breaker, retry, sync};
 
 use manual_action::nudges::{self, Nudge, What};
@@ -39,25 +39,29 @@ const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 pub async fn run(
     pool: PgPool,
     config: Config,
-    bells: Bells,
-    mut pulse: Pulse,
+    wakeups: Wakeups,
+    mut poll_interval: PollInterval,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
-        match answered(config.database.patience(), take_up_some(&pool, &config.manual_action)).await
+        match with_timeout(
+            config.database.query_timeout(),
+            take_up_some(&pool, &config.manual_action),
+        )
+        .await
         {
             Ok(taken) => {
-                pulse.well();
+                poll_interval.on_success();
                 if taken > 0 {
                     continue;
                 }
             }
-            Err(error) => pulse.failed(&error),
+            Err(error) => poll_interval.on_failure(&error),
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = bells.nudges.notified() => {}
-            () = tokio::time::sleep(pulse.next()) => {}
+            () = wakeups.nudges.notified() => {}
+            () = tokio::time::sleep(poll_interval.next()) => {}
         }
     }
 }
@@ -80,8 +84,8 @@ pub async fn take_up_some(
         Err(error) if error.is_about_rows() => {
             drop(tx);
             let take_up = |part| take_up_part(pool, policy, part);
-            let set_aside = |id, error| set_aside(pool, id, error);
-            in_parts(ids.clone(), error, take_up, set_aside).await?;
+            let quarantined = |id, error| quarantined(pool, id, error);
+            in_parts(ids.clone(), error, take_up, quarantined).await?;
         }
         Err(error) => return Err(error),
     }
@@ -100,12 +104,12 @@ async fn take_up_part(
     Ok(Some(()))
 }
 
-async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
+async fn quarantined(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     nudges::put_off(&mut tx, &[id], BAD_NUDGE_PAUSE).await?;
     tx.commit().await?;
     emit!(
-        NUDGE_SET_ASIDE,
+        NUDGE_QUARANTINED,
         nudge.id = id,
         error = %chain(&error),
         wait_s = BAD_NUDGE_PAUSE.as_secs(),
@@ -140,7 +144,7 @@ async fn request_syncs(
     policy: &config::ManualAction,
     nudges: &[Nudge],
 ) -> Result<BTreeSet<i64>, StoreError> {
-    let mut wanted: BTreeMap<(&str, &str, &'static str), Asking> = BTreeMap::new();
+    let mut desired: BTreeMap<(&str, &str, &'static str), Asking> = BTreeMap::new();
     for nudge in nudges {
         let cause = match nudge.what {
             What::Done => "done",
@@ -148,12 +152,12 @@ async fn request_syncs(
             _ => continue,
         };
         let of = (nudge.workspace.as_str(), nudge.integration.as_str(), cause);
-        let asking = wanted.entry(of).or_default();
+        let asking = desired.entry(of).or_default();
         asking.nudges.push(nudge.id);
         asking.due_at.push(closes_at(policy, nudge));
     }
     let mut late = BTreeSet::new();
-    for ((workspace, integration, cause), Asking { nudges, due_at }) in wanted {
+    for ((workspace, integration, cause), Asking { nudges, due_at }) in desired {
         let due_at = due_at.into_iter().min().flatten(); // `None`, which is now, comes first
         let is_there =
             sync::store::request_at(&mut *connection, workspace, integration, cause, due_at)

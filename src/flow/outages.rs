@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Client, Scope};
 use crate::database::PgPool;
-use crate::pulse::Pulse;
-use crate::store::{StoreError, answered, interval};
-use crate::wakeup::Bells;
+use crate::poll_interval::PollInterval;
+use crate::store::{StoreError, interval, with_timeout};
+use crate::wakeup::Wakeups;
 
 /// A replica that died leaves its outages to the others after this long.
 const HELD: Duration = Duration::from_secs(10);
@@ -22,23 +22,28 @@ pub struct Outages {
     backend: Client,
     /// Tells replicas apart.
     replica: i64,
-    patience: Duration,
+    query_timeout: Duration,
 }
 
 impl Outages {
     /// As a replica of its own.
-    pub fn new(pool: PgPool, backend: Client, patience: Duration) -> Self {
-        Self { pool, backend, replica: rand::random(), patience }
+    pub fn new(pool: PgPool, backend: Client, query_timeout: Duration) -> Self {
+        Self { pool, backend, replica: rand::random(), query_timeout }
     }
 
     /// Shares what is found until `stop`: soon after it is found, and while others have found something.
-    pub async fn run(self, bells: Bells, mut pulse: Pulse, stop: CancellationToken) {
+    pub async fn run(
+        self,
+        wakeups: Wakeups,
+        mut poll_interval: PollInterval,
+        stop: CancellationToken,
+    ) {
         let mut others = false;
         while !stop.is_cancelled() {
             let rung = tokio::select! {
                 () = stop.cancelled() => return,
-                () = bells.outages.notified() => true,
-                () = tokio::time::sleep(pulse.next()) => false,
+                () = wakeups.outages.notified() => true,
+                () = tokio::time::sleep(poll_interval.next()) => false,
             };
             if !rung && !others && self.backend.found().is_empty() {
                 continue;
@@ -46,9 +51,9 @@ impl Outages {
             match self.share().await {
                 Ok(of_others) => {
                     others = of_others;
-                    pulse.well();
+                    poll_interval.on_success();
                 }
-                Err(error) => pulse.failed(&error),
+                Err(error) => poll_interval.on_failure(&error),
             }
         }
     }
@@ -56,7 +61,7 @@ impl Outages {
     /// Shares what was found here, and goes by what others found; whether they found anything.
     pub async fn share(&self) -> Result<bool, StoreError> {
         let found = self.backend.found();
-        let (ours, others) = answered(self.patience, self.exchange(&found)).await?;
+        let (ours, others) = with_timeout(self.query_timeout, self.exchange(&found)).await?;
         let is_some = !others.is_empty();
         self.backend.go_by(&ours, others);
         Ok(is_some)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Recorded, app_name, cancellation, not_recorded, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
-use crate::breaker::{self, Attempt, Cause, Move, Sign};
+use crate::breaker::{self, Attempt, Cause, HealthSignal, Move};
 use crate::config::{self, Config};
 use crate::database::{PgConnection, PgPool, Transaction};
 use crate::emit;
@@ -26,38 +26,40 @@ use crate::sync;
 #[derive(Debug)]
 pub(super) struct Recorder {
     pub(super) pool: PgPool,
-    pub(super) breaker: breaker::Policy,
-    pub(super) retries: retry::Policy,
+    pub(super) breaker: breaker::BreakerPolicy,
+    pub(super) retries: retry::RetryPolicy,
     pub(super) deadlines: config::ManualAction,
-    pub(super) syncs: sync::Policy,
+    pub(super) syncs: sync::SyncPolicy,
 }
 
 impl Recorder {
     pub(super) fn new(config: &Config, pool: PgPool) -> Self {
         Self {
             pool,
-            breaker: breaker::Policy::new(config),
-            retries: retry::Policy::new(config),
+            breaker: breaker::BreakerPolicy::new(config),
+            retries: retry::RetryPolicy::new(config),
             deadlines: config.manual_action.clone(),
-            syncs: sync::Policy::new(config),
+            syncs: sync::SyncPolicy::new(config),
         }
     }
 
     /// Records what a step says of a task.
-    pub(super) async fn record(&self, task: &ClaimedTask, next: retry::Next) -> Recorded {
-        let outcome = Outcome { recorder: self, task, sign: retry::decide::sign(task, &next) };
+    pub(super) async fn record(&self, task: &ClaimedTask, next: retry::TaskOutcome) -> Recorded {
+        let outcome = Outcome { recorder: self, task, signal: retry::decide::signal(task, &next) };
         match next {
-            retry::Next::Succeed { reason } => outcome.succeed(reason).await,
-            retry::Next::CallOff => outcome.call_off().await,
-            retry::Next::Watch { job, after, started } => outcome.watch(&job, after, started).await,
-            retry::Next::Retry { after, failure, lost } => {
+            retry::TaskOutcome::Succeed { reason } => outcome.succeed(reason).await,
+            retry::TaskOutcome::CallOff => outcome.call_off().await,
+            retry::TaskOutcome::Watch { job, after, started } => {
+                outcome.watch(&job, after, started).await
+            }
+            retry::TaskOutcome::Retry { after, failure, lost } => {
                 outcome.retry(after, &failure, lost).await
             }
-            retry::Next::Wait { after, why, lost, cause } => {
+            retry::TaskOutcome::Wait { after, why, lost, cause } => {
                 outcome.wait(after, why, lost, cause).await
             }
-            retry::Next::Park { failure, remedy } => outcome.park(failure, remedy).await,
-            retry::Next::Escalate { reason, failure, after_attempt } => {
+            retry::TaskOutcome::Park { failure, remedy } => outcome.park(failure, remedy).await,
+            retry::TaskOutcome::Escalate { reason, failure, after_attempt } => {
                 outcome.escalate(&reason, failure, after_attempt).await
             }
         }
@@ -93,7 +95,7 @@ impl Recorder {
 struct Outcome<'a> {
     recorder: &'a Recorder,
     task: &'a ClaimedTask,
-    sign: Sign,
+    signal: HealthSignal,
 }
 
 impl Outcome<'_> {
@@ -106,7 +108,7 @@ impl Outcome<'_> {
         let moved = self.move_breaker(&mut tx).await?;
         tx.commit().await?;
         if let Some(moved) = moved {
-            say_moved(&self.task.key, moved);
+            log_moved(&self.task.key, moved);
         }
         Ok(())
     }
@@ -115,12 +117,12 @@ impl Outcome<'_> {
         &self,
         connection: &mut PgConnection,
     ) -> Result<Option<Move>, StoreError> {
-        let (task, sign) = (self.task, self.sign);
-        if matches!(sign, Sign::Nothing | Sign::Runs) && !task.is_probe {
+        let (task, signal) = (self.task, self.signal);
+        if matches!(signal, HealthSignal::Nothing | HealthSignal::Runs) && !task.is_probe {
             return Ok(None);
         }
         let began = task.running.as_ref().map_or(task.claimed_at, |(_, since)| *since);
-        let attempt = Attempt { task: task.id, began, sign };
+        let attempt = Attempt { task: task.id, began, signal };
         let Some(breaker) = breaker::store::lock(connection, &task.key, &attempt).await? else {
             return Ok(None);
         };
@@ -169,7 +171,7 @@ impl Outcome<'_> {
         }
         give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
-        say_succeeded(task, reason);
+        log_succeeded(task, reason);
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
     }
@@ -191,7 +193,7 @@ impl Outcome<'_> {
         self.append(&mut tx, "task.cancelled", json!({"reason": why})).await?;
         give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
-        cancellation::say_ended(task.id, &task.key.integration);
+        cancellation::log_ended(task.id, &task.key.integration);
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
     }
@@ -230,11 +232,16 @@ impl Outcome<'_> {
             self.append(&mut tx, what, detail).await?;
         }
         self.commit(tx).await?;
-        say_watched(task, job, started);
+        log_watched(task, job, started);
         Ok(Ok(()))
     }
 
-    async fn retry(&self, after: Duration, failure: &Failure, lost: retry::Lost) -> Recorded {
+    async fn retry(
+        &self,
+        after: Duration,
+        failure: &Failure,
+        lost: retry::Uncertainty,
+    ) -> Recorded {
         let task = self.task;
         let code = failure.code.as_deref().unwrap_or("no code");
         let mut tx = self.begin().await?;
@@ -261,7 +268,7 @@ impl Outcome<'_> {
         &self,
         after: Duration,
         why: String,
-        lost: retry::Lost,
+        lost: retry::Uncertainty,
         cause: retry::WaitCause,
     ) -> Recorded {
         let mut tx = self.begin().await?;
@@ -269,18 +276,18 @@ impl Outcome<'_> {
         if let Err(lost) = self.release(&mut tx, after, goes_on).await? {
             return Ok(Err(lost));
         }
-        if lost != retry::Lost::Nothing {
+        if lost != retry::Uncertainty::Nothing {
             let detail = json!({"lost": format!("{lost:?}").to_lowercase(), "reason": why});
             self.append(&mut tx, "task.lost_sight_of", detail).await?;
         }
         self.commit(tx).await?;
-        self.say_waiting(after, &why);
+        self.log_waiting(after, &why);
         Ok(Ok(()))
     }
 
-    fn say_waiting(&self, after: Duration, reason: &str) {
+    fn log_waiting(&self, after: Duration, reason: &str) {
         emit!(
-            TASK_WAITING,
+            TASK_POSTPONED,
             task.id = self.task.id,
             integration.id = self.task.key.integration,
             wait_s = after.as_secs_f64(),
@@ -304,9 +311,9 @@ impl Outcome<'_> {
         let known = breaker::store::reconnect_action(&mut tx, workspace, integration).await?;
         let mut opened = None;
         if known.is_none() {
-            let face = retry::record::face(&mut tx, workspace, task.id).await?;
-            let failure = face.in_words(failure, task);
-            let app = app_name(&face);
+            let names = retry::record::display_names(&mut tx, workspace, task.id).await?;
+            let failure = names.in_words(failure, task);
+            let app = app_name(&names);
             let reconnect = Reconnect { task: task.id, app, failure, remedy };
             let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
             opened = manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in)
@@ -327,7 +334,7 @@ impl Outcome<'_> {
                 "The app rejects the stored login; tasks are on hold until a person fixes it"
             );
         }
-        self.say_waiting(Duration::ZERO, &reason);
+        self.log_waiting(Duration::ZERO, &reason);
         Ok(Ok(()))
     }
 
@@ -351,7 +358,7 @@ impl Outcome<'_> {
             return self.look_again().await;
         }
         let opening = opening(&mut tx, task, reason, failure).await?;
-        let due_in = manual_action::due_in(&self.recorder.deadlines, task.wanted.operation);
+        let due_in = manual_action::due_in(&self.recorder.deadlines, task.desired.operation);
         let opened = manual_action::store::open(&mut tx, &opening, closed.attempts, due_in).await?;
         let Some(action) = opened else {
             tx.rollback().await?;
@@ -367,7 +374,7 @@ impl Outcome<'_> {
             action.id = action,
             workspace.id = task.key.workspace,
             integration.id = task.key.integration,
-            operation = task.wanted.operation.as_str(),
+            operation = task.desired.operation.as_str(),
             reason = reason.sentence(),
             failure.code = opening.failure.code,
             attempts = closed.attempts,
@@ -384,8 +391,13 @@ impl Outcome<'_> {
             Some((job, _)) => self.watch(job, Duration::ZERO, false).await,
             None => {
                 let why = "it was called off meanwhile".to_owned();
-                self.wait(Duration::ZERO, why, retry::Lost::Nothing, retry::WaitCause::Ourselves)
-                    .await
+                self.wait(
+                    Duration::ZERO,
+                    why,
+                    retry::Uncertainty::Nothing,
+                    retry::WaitCause::Ourselves,
+                )
+                .await
             }
         }
     }
@@ -393,8 +405,13 @@ impl Outcome<'_> {
     /// An unfinished action of this member is in the way: the task keeps its turn and asks again.
     async fn wait_for_the_other_action(&self) -> Recorded {
         let why = "another manual action of this member is unfinished".to_owned();
-        self.wait(Duration::from_secs(60), why, retry::Lost::Nothing, retry::WaitCause::Ourselves)
-            .await
+        self.wait(
+            Duration::from_secs(60),
+            why,
+            retry::Uncertainty::Nothing,
+            retry::WaitCause::Ourselves,
+        )
+        .await
     }
 }
 
@@ -414,13 +431,13 @@ pub(super) fn started_line(
     }
 }
 
-pub(super) fn say_watched(task: &ClaimedTask, job: &str, started: bool) {
+pub(super) fn log_watched(task: &ClaimedTask, job: &str, started: bool) {
     if started {
         emit!(
             TASK_ATTEMPT_STARTED,
             task.id = task.id,
             integration.id = task.key.integration,
-            operation = task.wanted.operation.as_str(),
+            operation = task.desired.operation.as_str(),
             attempt = task.attempts + 1,
             job.id = job,
             "The backend runs a job"
@@ -436,19 +453,19 @@ pub(super) fn say_watched(task: &ClaimedTask, job: &str, started: bool) {
     }
 }
 
-pub(super) fn say_succeeded(task: &ClaimedTask, reason: &str) {
+pub(super) fn log_succeeded(task: &ClaimedTask, reason: &str) {
     emit!(
         TASK_SUCCEEDED,
         task.id = task.id,
         integration.id = task.key.integration,
-        operation = task.wanted.operation.as_str(),
+        operation = task.desired.operation.as_str(),
         attempts = task.attempts,
         reason,
         "The task succeeded"
     );
 }
 
-fn say_moved(key: &MemberKey, moved: Move) {
+fn log_moved(key: &MemberKey, moved: Move) {
     let (workspace, integration) = (&key.workspace, &key.integration);
     match moved {
         Move::Trip { cause: Cause::Failures, wait, trips } => emit!(
@@ -482,20 +499,20 @@ async fn opening(
     reason: &EscalationReason,
     failure: Failure,
 ) -> Result<Opening, StoreError> {
-    let face = retry::record::face(connection, &task.key.workspace, task.id).await?;
+    let names = retry::record::display_names(connection, &task.key.workspace, task.id).await?;
     Ok(Opening {
         task: task.id,
         key: task.key.clone(),
-        operation: task.wanted.operation,
+        operation: task.desired.operation,
         trigger: task.trigger,
         reason: reason.sentence(),
-        failure: face.in_words(failure, task),
-        app: app_name(&face),
+        failure: names.in_words(failure, task),
+        app: app_name(&names),
         person: Person {
-            email: task.wanted.email.clone(),
-            username: task.wanted.username.clone(),
-            name: face.member_name,
+            email: task.desired.email.clone(),
+            username: task.desired.username.clone(),
+            name: names.member_name,
         },
-        entitlements: task.wanted.entitlements.iter().cloned().collect(),
+        entitlements: task.desired.entitlements.iter().cloned().collect(),
     })
 }

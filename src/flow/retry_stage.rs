@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::batch::{Batches, Fate};
+use super::batch::{BatchResult, Batches};
 use super::outcome::Recorder;
 use super::{RECORDING, not_recorded};
 use crate::backend::{Client, Opening, Scope};
@@ -12,26 +12,30 @@ use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::retry::claim::Quota;
-use crate::retry::floors::{DueFrom, Floors};
+use crate::retry::scan_starts::{DueFrom, ScanStarts};
 use crate::retry::step::{ByBackend, Steps};
 use crate::retry::{self, ClaimedTask};
-use crate::store::{StoreError, answered};
+use crate::store::{StoreError, with_timeout};
 use crate::worker::{Stage, within};
 
 /// Tasks whose turn it is.
 pub struct RetryStage<S = ByBackend> {
     steps: S,
     lease: Duration,
-    patience: Duration,
+    query_timeout: Duration,
     recorder: Arc<Recorder>,
     batches: Batches,
-    floors: Mutex<Floors>,
+    starts: Mutex<ScanStarts>,
 }
 
 impl RetryStage {
     /// The stage as configured.
     pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
-        Self::with_steps(config, pool, ByBackend { backend, policy: retry::Policy::new(config) })
+        Self::with_steps(
+            config,
+            pool,
+            ByBackend { backend, policy: retry::RetryPolicy::new(config) },
+        )
     }
 }
 
@@ -39,14 +43,14 @@ impl<S: Steps> RetryStage<S> {
     /// The stage with other steps than the backend's.
     pub fn with_steps(config: &Config, pool: PgPool, steps: S) -> Arc<Self> {
         let recorder = Arc::new(Recorder::new(config, pool));
-        let patience = config.database.patience();
+        let query_timeout = config.database.query_timeout();
         Arc::new(Self {
             steps,
             lease: config.worker.lease(),
-            patience,
-            batches: Batches::start(Arc::clone(&recorder), patience),
+            query_timeout,
+            batches: Batches::start(Arc::clone(&recorder), query_timeout),
             recorder,
-            floors: Mutex::default(),
+            starts: Mutex::default(),
         })
     }
 
@@ -57,7 +61,7 @@ impl<S: Steps> RetryStage<S> {
         limit: usize,
         tasks: &mut Vec<Arc<ClaimedTask>>,
     ) -> Result<(), StoreError> {
-        let Some(backend) = self.steps.silence() else { return Ok(()) };
+        let Some(backend) = self.steps.client() else { return Ok(()) };
         for Opening { scope, room } in backend.openings() {
             let room = i64::from(room).min(i64::try_from(limit - tasks.len()).unwrap_or(0));
             if room == 0 {
@@ -68,38 +72,38 @@ impl<S: Steps> RetryStage<S> {
             let due_from = DueFrom::default();
             let quota = Quota { tasks: room, resting, only: Some(key), due_from, ..quota };
             let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
-            let claimed = answered(self.patience, claiming).await?.tasks;
+            let claimed = with_timeout(self.query_timeout, claiming).await?.tasks;
             backend.let_through(&scope, claimed.len());
             tasks.extend(claimed);
         }
         Ok(())
     }
 
-    fn floors(&self) -> MutexGuard<'_, Floors> {
-        self.floors.lock().unwrap_or_else(PoisonError::into_inner)
+    fn starts(&self) -> MutexGuard<'_, ScanStarts> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S: Steps> Stage for RetryStage<S> {
     /// Shared: it is large, and goes from hand to hand.
     type Claim = Arc<ClaimedTask>;
-    type Outcome = retry::Next;
+    type Outcome = retry::TaskOutcome;
 
     async fn claim(&self, limit: usize) -> Result<Vec<Arc<ClaimedTask>>, StoreError> {
         let began = Instant::now();
-        let resting = self.steps.silence().map(Client::resting).unwrap_or_default();
+        let resting = self.steps.client().map(Client::resting).unwrap_or_default();
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
             max_in_flight: self.recorder.breaker.max_in_flight(),
             starts_per_minute: self.recorder.breaker.starts_per_minute(),
             resting: resting.iter().map(Scope::key).collect(),
             only: None,
-            due_from: self.floors().at(began),
+            due_from: self.starts().at(began),
         };
         let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
-        let claimed = answered(self.patience, claiming).await?;
+        let claimed = with_timeout(self.query_timeout, claiming).await?;
         let may_be_more = claimed.may_be_more || claimed.tasks.len() >= limit;
-        self.floors().learn(&claimed.tasks, may_be_more, began);
+        self.starts().advance(&claimed.tasks, may_be_more, began);
         let mut tasks = claimed.tasks;
         if !resting.is_empty() {
             self.claim_openings(quota, limit, &mut tasks).await?;
@@ -108,9 +112,9 @@ impl<S: Steps> Stage for RetryStage<S> {
     }
 
     /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
-    async fn step(&self, task: &Arc<ClaimedTask>) -> Option<retry::Next> {
+    async fn step(&self, task: &Arc<ClaimedTask>) -> Option<retry::TaskOutcome> {
         let (workspace, integration) = (&task.key.workspace, &task.key.integration);
-        if self.steps.silence().is_some_and(|backend| backend.pauses(workspace, integration)) {
+        if self.steps.client().is_some_and(|backend| backend.pauses(workspace, integration)) {
             self.hand_back(vec![Arc::clone(task)]).await;
             return None;
         }
@@ -118,15 +122,15 @@ impl<S: Steps> Stage for RetryStage<S> {
         within(left, self.steps.step(task)).await
     }
 
-    async fn record(&self, task: Arc<ClaimedTask>, next: retry::Next) {
+    async fn record(&self, task: Arc<ClaimedTask>, next: retry::TaskOutcome) {
         match self.batches.record(&task, &next).await {
-            Fate::Written => return self.recorder.decide_returns(&task).await,
-            Fate::Unknown => return,
-            Fate::LeftOut => {}
+            BatchResult::Written => return self.recorder.decide_returns(&task).await,
+            BatchResult::Unknown => return,
+            BatchResult::LeftOut => {}
         }
         // On the heap: it is rare, and its size would be carried about by every step.
         let recorded = Box::pin(self.recorder.record(&task, next));
-        match answered(self.patience, recorded).await {
+        match with_timeout(self.query_timeout, recorded).await {
             Ok(Ok(())) => {}
             Ok(Err(LeaseLost)) => {
                 emit!(LEASE_LOST, task.id = task.id, "The task was claimed again meanwhile")
@@ -136,8 +140,9 @@ impl<S: Steps> Stage for RetryStage<S> {
     }
 
     async fn hand_back(&self, tasks: Vec<Arc<ClaimedTask>>) {
-        self.floors().forget(&tasks);
-        let handed = answered(self.patience, retry::claim::hand_back(&self.recorder.pool, &tasks));
+        self.starts().forget(&tasks);
+        let handed =
+            with_timeout(self.query_timeout, retry::claim::hand_back(&self.recorder.pool, &tasks));
         if let Err(error) = handed.await {
             not_recorded("tasks", tasks.len(), &error);
         }

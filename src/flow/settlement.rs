@@ -25,7 +25,7 @@ use crate::sync::{self, ClaimedSync};
 const CHUNK: usize = 500;
 
 /// A line to log once the transaction that it speaks of is committed.
-pub(super) enum Said {
+pub(super) enum LogLine {
     Verified(i64),
     NotNeeded(i64),
     Attested(i64),
@@ -49,7 +49,7 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
     let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
     let hash = report["snapshot"]["hash"].as_str();
     let judging = judge_actions(stage, sync, started_at, hash, |action| {
-        let judgement = judge(&action.wanted, sightings, action.snapshots >= last);
+        let judgement = judge(&action.desired, sightings, action.snapshots >= last);
         after_judgement(stage, action, judgement)
     });
     let next = match judging.await? {
@@ -68,7 +68,7 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
         let watched = settling.settle(&mut tx, chunk).await?;
         observe(&mut tx, sync, sightings, chunk).await?;
         tx.commit().await?;
-        watches::say(sync, watched);
+        watches::log_lines(sync, watched);
     }
 
     let mut tx = begin_briefly(&stage.pool).await?;
@@ -85,7 +85,7 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
     // Last: the integration's row is locked after all others.
     let doubt = sync::store::count_snapshot(&mut tx, sync, snapshot.is_complete()).await?;
     tx.commit().await?;
-    say_doubt(stage, sync, doubt);
+    log_doubt(stage, sync, doubt);
     emit!(
         SYNC_FINISHED,
         sync.id = sync.id,
@@ -94,28 +94,28 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
         complete = snapshot.is_complete(),
         "The app was read"
     );
-    say(sync.id, login);
+    log_verdicts(sync.id, login);
     Ok(Ok(()))
 }
 
 /// What follows from a judgement of one action: what is written, and what is logged then.
-pub(super) type Written = Option<(VerdictToWrite, Said)>;
+pub(super) type Written = Option<(VerdictToWrite, LogLine)>;
 
 fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgement) -> Written {
     let Judgement { verdict, observed } = judgement;
     let is_done = action.status == ActionStatus::Done;
     let (status, line) = match (is_done, verdict) {
-        (true, Verdict::Confirmed) => (ActionStatus::Verified, Said::Verified(action.id)),
-        (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, Said::NotNeeded(action.id)),
+        (true, Verdict::Confirmed) => (ActionStatus::Verified, LogLine::Verified(action.id)),
+        (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, LogLine::NotNeeded(action.id)),
         (false, _) => return None,
         (true, Verdict::Contradicted) => {
             let (observed, reopened) = (observed.clone(), action.reopened + 1);
-            (ActionStatus::Open, Said::Contradicted { action: action.id, observed, reopened })
+            (ActionStatus::Open, LogLine::Contradicted { action: action.id, observed, reopened })
         }
         (true, Verdict::NotYet | Verdict::Unverifiable) => {
             let wait = Some(stage.policy.reread_after(action.snapshots));
             let observed = observed.clone();
-            (ActionStatus::Done, Said::NotYet { action: action.id, verdict, observed, wait })
+            (ActionStatus::Done, LogLine::NotYet { action: action.id, verdict, observed, wait })
         }
     };
     Some((VerdictToWrite { action: action.id, status, verdict, observed }, line))
@@ -146,12 +146,12 @@ pub(super) async fn judge_actions(
         begin_watches(&mut tx, stage, sync, &chunk.actions, &verdicts).await?;
         tx.commit().await?;
         let waits = lines.iter().filter_map(|line| match line {
-            Said::NotYet { wait, .. } => *wait,
+            LogLine::NotYet { wait, .. } => *wait,
             _ => None,
         });
         let locked = chunk.is_any_locked.then(|| stage.policy.reread_after(0));
         next = next.into_iter().chain(waits).chain(locked).min();
-        say(sync.id, lines);
+        log_verdicts(sync.id, lines);
     }
 }
 
@@ -165,7 +165,7 @@ async fn begin_watches(
     let key = |action: &ActionToJudge| MemberKey {
         workspace: sync.workspace.clone(),
         integration: sync.integration.clone(),
-        member: action.wanted.member.clone(),
+        member: action.desired.member.clone(),
     };
     let confirmed = verdicts.iter().filter(|one| one.verdict == Verdict::Confirmed);
     let confirmed: std::collections::HashSet<_> = confirmed.map(|one| one.action).collect();
@@ -177,7 +177,7 @@ async fn begin_watches(
     let mut begun: Vec<_> = confirmed
         .iter()
         .filter_map(|(key, action)| {
-            let operation = action.wanted.operation;
+            let operation = action.desired.operation;
             watches::begun(&stage.policy, key, &sync.application, action.task, operation)
         })
         .collect();
@@ -201,7 +201,7 @@ async fn observe(
 }
 
 /// Somebody is told once when an app cannot be read well several times in a row, and when it can again.
-pub(super) fn say_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
+pub(super) fn log_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
     let enough = stage.policy.sync.unverifiable_after;
     if doubt.before < enough && doubt.now >= enough {
         emit!(
@@ -222,7 +222,7 @@ pub(super) fn say_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
 }
 
 /// Said again with each further try: pauses are long by then.
-pub(super) fn say_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
+pub(super) fn log_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
     emit!(
         INTEGRATION_UNVERIFIABLE,
         workspace.id = sync.workspace,
@@ -243,17 +243,17 @@ pub(super) async fn judge_login(
     sync: &ClaimedSync,
     verdict: Verdict,
     observed: &str,
-) -> Result<(Vec<Said>, bool), StoreError> {
+) -> Result<(Vec<LogLine>, bool), StoreError> {
     let Some((action, is_done)) = sync::store::lock_reconnect(connection, sync).await? else {
         return Ok((Vec::new(), sync::store::is_reconnect_locked(connection, sync).await?));
     };
     let (status, said) = match (is_done, verdict) {
-        (true, Verdict::Confirmed) => (ActionStatus::Verified, Said::Verified(action)),
-        (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, Said::NotNeeded(action)),
-        (true, Verdict::Contradicted) => (ActionStatus::Open, Said::LoginRefused(action)),
+        (true, Verdict::Confirmed) => (ActionStatus::Verified, LogLine::Verified(action)),
+        (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, LogLine::NotNeeded(action)),
+        (true, Verdict::Contradicted) => (ActionStatus::Open, LogLine::LoginRefused(action)),
         (true, _) => {
             let observed = observed.to_owned();
-            (ActionStatus::Done, Said::NotYet { action, verdict, observed, wait: None })
+            (ActionStatus::Done, LogLine::NotYet { action, verdict, observed, wait: None })
         }
         (false, _) => return Ok((Vec::new(), false)),
     };
@@ -262,16 +262,16 @@ pub(super) async fn judge_login(
     Ok((vec![said], false))
 }
 
-pub(super) fn say(sync: i64, said: Vec<Said>) {
+pub(super) fn log_verdicts(sync: i64, said: Vec<LogLine>) {
     for line in said {
         match line {
-            Said::Verified(action) => {
+            LogLine::Verified(action) => {
                 emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "Proven")
             }
-            Said::NotNeeded(action) => {
-                emit!(ACTION_NOT_NEEDED, action.id = action, sync.id = sync, "Found as wanted");
+            LogLine::NotNeeded(action) => {
+                emit!(ACTION_NOT_NEEDED, action.id = action, sync.id = sync, "Found as desired");
             }
-            Said::Attested(action) => {
+            LogLine::Attested(action) => {
                 emit!(
                     ACTION_ATTESTED,
                     action.id = action,
@@ -279,7 +279,7 @@ pub(super) fn say(sync: i64, said: Vec<Said>) {
                     "Closed by a person's word"
                 );
             }
-            Said::Contradicted { action, observed, reopened } => emit!(
+            LogLine::Contradicted { action, observed, reopened } => emit!(
                 ACTION_CONTRADICTED,
                 action.id = action,
                 sync.id = sync,
@@ -287,14 +287,14 @@ pub(super) fn say(sync: i64, said: Vec<Said>) {
                 reopened_count = reopened,
                 "Marked done, but the app shows otherwise"
             ),
-            Said::LoginRefused(action) => emit!(
+            LogLine::LoginRefused(action) => emit!(
                 ACTION_CONTRADICTED,
                 action.id = action,
                 sync.id = sync,
                 observed = "the app still rejects the login",
                 "Marked done, but the app shows otherwise"
             ),
-            Said::NotYet { action, verdict, observed, wait } => emit!(
+            LogLine::NotYet { action, verdict, observed, wait } => emit!(
                 ACTION_NOT_YET,
                 action.id = action,
                 sync.id = sync,

@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::settlement::{
-    LOGIN_WORKS, Said, judge_actions, judge_login, say, say_doubt, say_long_wait, settle,
+    LOGIN_WORKS, LogLine, judge_actions, judge_login, log_doubt, log_long_wait, log_verdicts,
+    settle,
 };
 use super::{Recorded, not_recorded};
 use crate::backend::{Client, Opening, Scope};
@@ -17,7 +18,7 @@ use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;
-use crate::store::{StoreError, answered, begin_briefly, elapsed};
+use crate::store::{StoreError, begin_briefly, elapsed, with_timeout};
 use crate::sync::report::classify;
 use crate::sync::store::{Quota, VerdictToWrite};
 use crate::sync::verdict::Verdict;
@@ -34,7 +35,7 @@ pub struct SyncStage {
     /// The backend.
     pub backend: Client,
     /// Snapshots, jobs and the guard.
-    pub policy: sync::Policy,
+    pub policy: sync::SyncPolicy,
     /// When manual actions are due.
     pub deadlines: config::ManualAction,
     /// How long a claim is ours, unless it is renewed.
@@ -42,7 +43,7 @@ pub struct SyncStage {
     /// How long one step may take.
     pub longest_step: Duration,
     /// How long the database may take to answer.
-    pub patience: Duration,
+    pub query_timeout: Duration,
 }
 
 impl SyncStage {
@@ -51,11 +52,11 @@ impl SyncStage {
         Arc::new(Self {
             pool,
             backend,
-            policy: sync::Policy::new(config),
+            policy: sync::SyncPolicy::new(config),
             deadlines: config.manual_action.clone(),
             lease: Duration::from_secs(config.worker.sync_lease_s),
             longest_step: Duration::from_secs(config.worker.sync_step_s),
-            patience: config.database.patience(),
+            query_timeout: config.database.query_timeout(),
         })
     }
 
@@ -73,7 +74,7 @@ impl SyncStage {
             let resting = quota.resting.iter().filter(|one| **one != key).cloned().collect();
             let quota = Quota { syncs: 1, resting, only: Some(key) };
             let claiming = sync::store::claim(&self.pool, &quota, self.lease);
-            let claimed = answered(self.patience, claiming).await?;
+            let claimed = with_timeout(self.query_timeout, claiming).await?;
             self.backend.let_through(&scope, claimed.len());
             syncs.extend(claimed);
         }
@@ -84,9 +85,9 @@ impl SyncStage {
     async fn start_and_step(
         &self,
         sync: &ClaimedSync,
-    ) -> Result<Result<sync::Next, LeaseLost>, StoreError> {
+    ) -> Result<Result<sync::SyncOutcome, LeaseLost>, StoreError> {
         if sync.state == sync::SyncState::Requested
-            && let Err(lost) = answered(self.patience, start_sync(self, sync)).await?
+            && let Err(lost) = with_timeout(self.query_timeout, start_sync(self, sync)).await?
         {
             return Ok(Err(lost));
         }
@@ -98,7 +99,7 @@ impl SyncStage {
         };
         match within(self.longest_step, self.run_and_renew(step)).await {
             Some(next) => next,
-            None => Ok(Ok(sync::Next::Again {
+            None => Ok(Ok(sync::SyncOutcome::RetryLater {
                 why: "the snapshot took longer than worker.sync_step_s".to_owned(),
                 waits: false,
                 quiet: Duration::ZERO,
@@ -111,7 +112,7 @@ impl SyncStage {
     async fn run_and_renew(
         &self,
         step: sync::step::Step<'_>,
-    ) -> Result<Result<sync::Next, LeaseLost>, StoreError> {
+    ) -> Result<Result<sync::SyncOutcome, LeaseLost>, StoreError> {
         let sync = step.sync;
         let mut run = pin!(step.run());
         loop {
@@ -119,7 +120,7 @@ impl SyncStage {
                 return Ok(Ok(next?));
             }
             let renewing = sync::store::renew(&self.pool, sync, self.lease);
-            if let Err(lost) = answered(self.patience, renewing).await? {
+            if let Err(lost) = with_timeout(self.query_timeout, renewing).await? {
                 return Ok(Err(lost));
             }
         }
@@ -128,7 +129,7 @@ impl SyncStage {
 
 impl Stage for SyncStage {
     type Claim = ClaimedSync;
-    type Outcome = sync::Next;
+    type Outcome = sync::SyncOutcome;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
         let resting = self.backend.resting();
@@ -138,14 +139,14 @@ impl Stage for SyncStage {
             only: None,
         };
         let claiming = sync::store::claim(&self.pool, &quota, self.lease);
-        let mut syncs = answered(self.patience, claiming).await?;
+        let mut syncs = with_timeout(self.query_timeout, claiming).await?;
         if !resting.is_empty() {
             self.claim_openings(&quota, &mut syncs).await?;
         }
         Ok(syncs)
     }
 
-    async fn step(&self, sync: &ClaimedSync) -> Option<sync::Next> {
+    async fn step(&self, sync: &ClaimedSync) -> Option<sync::SyncOutcome> {
         if self.backend.pauses(&sync.workspace, &sync.integration) {
             self.hand_back(vec![sync.clone()]).await;
             return None;
@@ -153,7 +154,7 @@ impl Stage for SyncStage {
         match self.start_and_step(sync).await {
             Ok(Ok(next)) => Some(next),
             Ok(Err(LeaseLost)) => {
-                say_lost(sync);
+                log_lost(sync);
                 None
             }
             Err(error) => {
@@ -163,16 +164,16 @@ impl Stage for SyncStage {
         }
     }
 
-    async fn record(&self, sync: ClaimedSync, next: sync::Next) {
-        match answered(self.patience, record_sync(self, &sync, next)).await {
+    async fn record(&self, sync: ClaimedSync, next: sync::SyncOutcome) {
+        match with_timeout(self.query_timeout, record_sync(self, &sync, next)).await {
             Ok(Ok(())) => {}
-            Ok(Err(LeaseLost)) => say_lost(&sync),
+            Ok(Err(LeaseLost)) => log_lost(&sync),
             Err(error) => not_recorded("sync", sync.id, &error),
         }
     }
 
     async fn hand_back(&self, syncs: Vec<ClaimedSync>) {
-        let handed = answered(self.patience, sync::store::hand_back(&self.pool, &syncs));
+        let handed = with_timeout(self.query_timeout, sync::store::hand_back(&self.pool, &syncs));
         if let Err(error) = handed.await {
             not_recorded("syncs", syncs.len(), &error);
         }
@@ -183,11 +184,11 @@ impl Stage for SyncStage {
     }
 }
 
-fn say_lost(sync: &ClaimedSync) {
+fn log_lost(sync: &ClaimedSync) {
     emit!(LEASE_LOST, sync.id = sync.id, "The sync was claimed again meanwhile")
 }
 
-/// The snapshot must be younger than every deed it judges, so its start is written before it is asked for.
+/// The snapshot must be younger than every change it judges, so its start is written before it is asked for.
 async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let mut tx = begin_briefly(&stage.pool).await?;
     let started = sync::store::start(&mut tx, sync).await?;
@@ -204,34 +205,34 @@ async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     Ok(started)
 }
 
-async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::Next) -> Recorded {
+async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::SyncOutcome) -> Recorded {
     match next {
-        sync::Next::Watch { job, after, started, applies } => {
+        sync::SyncOutcome::Watch { job, after, started, applies } => {
             let mut tx = begin_briefly(&stage.pool).await?;
             let recorded =
                 sync::store::watch(&mut tx, sync, &job, after, started, applies.as_ref()).await?;
             tx.commit().await?;
             Ok(recorded)
         }
-        sync::Next::Again { why, waits, quiet } => {
+        sync::SyncOutcome::RetryLater { why, waits, quiet } => {
             again(stage, sync, why, waits, quiet, None).await
         }
-        sync::Next::Unknown { kind, id } => {
+        sync::SyncOutcome::Unknown { kind, id } => {
             let why = format!("nothing tells how old the backend's {kind} is; another one follows");
             again(stage, sync, why, false, Duration::ZERO, Some(sync::former(kind, &id))).await
         }
-        sync::Next::Anew { why } => anew(stage, sync, why).await,
-        sync::Next::Hold { update, known, intents, reason } => {
+        sync::SyncOutcome::RestartNow { why } => anew(stage, sync, why).await,
+        sync::SyncOutcome::Hold { update, known, intents, reason } => {
             let found = classify(&known, &intents, Some(&update));
             let report = sync::report::stored(&known, &found, Some(&update));
             hold(stage, sync, &update.id, &report, reason).await
         }
-        sync::Next::Fail { reason } => fail(stage, sync, &reason, false).await,
-        sync::Next::LoginRefused { code } => {
+        sync::SyncOutcome::Fail { reason } => fail(stage, sync, &reason, false).await,
+        sync::SyncOutcome::LoginRefused { code } => {
             fail(stage, sync, &format!("The app rejects the stored login: {code}"), true).await
         }
-        sync::Next::Judge { snapshot } => settle(stage, sync, snapshot).await,
-        sync::Next::Attest => attest(stage, sync).await,
+        sync::SyncOutcome::Judge { snapshot } => settle(stage, sync, snapshot).await,
+        sync::SyncOutcome::Attest => attest(stage, sync).await,
     }
 }
 
@@ -251,7 +252,7 @@ async fn hold(
     }
     let (login, _) = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
     tx.commit().await?;
-    say(sync.id, login);
+    log_verdicts(sync.id, login);
     emit!(
         SYNC_HELD,
         sync.id = sync.id,
@@ -282,8 +283,8 @@ async fn again(
     };
     let after = after.max(quiet);
     // Of an outage everybody is told already.
-    let is_silent = stage.backend.is_silent(&sync.workspace, &sync.integration);
-    let waited = waited.filter(|waited| stage.policy.is_long_wait(*waited) && !is_silent);
+    let is_down = stage.backend.is_down(&sync.workspace, &sync.integration);
+    let waited = waited.filter(|waited| stage.policy.is_long_wait(*waited) && !is_down);
     let mut tx = begin_briefly(&stage.pool).await?;
     let recorded = sync::store::again(&mut tx, sync, after, &why, !waits, former).await?;
     if recorded.is_ok() && waited.is_some() {
@@ -293,9 +294,9 @@ async fn again(
     tx.commit().await?;
     if recorded.is_ok() {
         if let Some(waited) = waited {
-            say_long_wait(sync, waited, &why);
+            log_long_wait(sync, waited, &why);
         }
-        say_again(sync, failures, after, why);
+        log_again(sync, failures, after, why);
     }
     Ok(recorded)
 }
@@ -308,15 +309,15 @@ async fn anew(stage: &SyncStage, sync: &ClaimedSync, why: String) -> Recorded {
         return fail(stage, sync, &why, false).await;
     }
     let mut tx = begin_briefly(&stage.pool).await?;
-    let recorded = sync::store::anew(&mut tx, sync, &why).await?;
+    let recorded = sync::store::restart(&mut tx, sync, &why).await?;
     tx.commit().await?;
     if recorded.is_ok() {
-        say_again(sync, failures, Duration::ZERO, why);
+        log_again(sync, failures, Duration::ZERO, why);
     }
     Ok(recorded)
 }
 
-fn say_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
+fn log_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
     emit!(
         SYNC_STEP_FAILED,
         sync.id = sync.id,
@@ -348,7 +349,7 @@ async fn fail(
             observed: observed.clone(),
         };
         let wait = Some(stage.policy.reread_after(action.snapshots));
-        let line = Said::NotYet { action: action.id, verdict, observed: observed.clone(), wait };
+        let line = LogLine::NotYet { action: action.id, verdict, observed: observed.clone(), wait };
         (action.status == ActionStatus::Done).then_some((written, line))
     });
     let next = match judging.await? {
@@ -361,7 +362,7 @@ async fn fail(
     }
     let verdict = if login_refused { Verdict::Contradicted } else { Verdict::Unverifiable };
     let (login, is_locked) = judge_login(&mut tx, sync, verdict, &observed).await?;
-    let is_not_yet = login.iter().any(|line| matches!(line, Said::NotYet { .. }));
+    let is_not_yet = login.iter().any(|line| matches!(line, LogLine::NotYet { .. }));
     let of_login = (is_not_yet || is_locked).then(|| stage.policy.reread_after(0));
     if let Some(after) = next.into_iter().chain(of_login).min() {
         sync::store::request(&mut tx, sync, after).await?;
@@ -372,9 +373,9 @@ async fn fail(
         false => None,
     };
     tx.commit().await?;
-    say(sync.id, login);
+    log_verdicts(sync.id, login);
     if let Some(doubt) = doubt {
-        say_doubt(stage, sync, doubt);
+        log_doubt(stage, sync, doubt);
     }
     emit!(
         SYNC_FAILED,
@@ -405,7 +406,7 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let judging = judge_actions(stage, sync, said_before, None, |action| {
         let is_enough = !sync.four_eyes || action.is_confirmed;
         (action.status == ActionStatus::Done && is_enough)
-            .then(|| (attested(action.id), Said::Attested(action.id)))
+            .then(|| (attested(action.id), LogLine::Attested(action.id)))
     });
     let locked = match judging.await? {
         Ok(locked) => locked,
@@ -418,7 +419,7 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let mut login = Vec::new();
     if let Some((action, true)) = sync::store::lock_reconnect(&mut tx, sync).await? {
         sync::store::write_verdicts(&mut tx, sync, &[attested(action)], None).await?;
-        login.push(Said::Attested(action));
+        login.push(LogLine::Attested(action));
     }
     let is_locked = sync::store::is_reconnect_locked(&mut tx, sync).await?;
     let locked = locked.or_else(|| is_locked.then(|| stage.policy.reread_after(0)));
@@ -428,6 +429,6 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
         sync::store::request(&mut tx, sync, after).await?;
     }
     tx.commit().await?;
-    say(sync.id, login);
+    log_verdicts(sync.id, login);
     Ok(Ok(()))
 }

@@ -20,16 +20,16 @@ use crate::retry::{self, ClaimedTask};
 use crate::store::StoreError;
 use crate::sync::report::store::KnownMember;
 use crate::sync::verdict::Sightings;
-use crate::sync::watch::{Outcome, after_snapshot};
+use crate::sync::watch::{WatchResult, after_snapshot};
 use crate::sync::{self, ClaimedSync};
 
 const CAME_BACK: &str =
-    "they were removed, and are in the app again: if that is wanted, dismiss this with a note";
+    "they were removed, and are in the app again: if that is desired, dismiss this with a note";
 const EXPIRED: &str = "the invitation expired before it was accepted";
 
 /// The watch that a confirmed removal or invitation begins, where the app can be read.
 pub(super) fn begun<'a>(
-    policy: &sync::Policy,
+    policy: &sync::SyncPolicy,
     key: &'a MemberKey,
     application: &str,
     task: i64,
@@ -41,21 +41,21 @@ pub(super) fn begun<'a>(
 }
 
 /// The time until the first check of a watch that a task's success begins.
-pub(super) fn after_success(policy: &sync::Policy, task: &ClaimedTask) -> Option<Duration> {
-    let begun = begun(policy, &task.key, &task.application, task.id, task.wanted.operation);
+pub(super) fn after_success(policy: &sync::SyncPolicy, task: &ClaimedTask) -> Option<Duration> {
+    let begun = begun(policy, &task.key, &task.application, task.id, task.desired.operation);
     begun.map(|begun| begun.first_check)
 }
 
 /// A line to log once the transaction that it speaks of is committed.
-pub(super) struct Said {
+pub(super) struct WatchLine {
     task: i64,
     action: Option<i64>,
-    outcome: Outcome,
+    outcome: WatchResult,
 }
 
 /// What settling watches needs to know.
 pub(super) struct Settling<'a> {
-    pub(super) policy: &'a sync::Policy,
+    pub(super) policy: &'a sync::SyncPolicy,
     pub(super) deadlines: &'a config::ManualAction,
     pub(super) sync: &'a ClaimedSync,
     pub(super) sightings: &'a Sightings<'a>,
@@ -68,8 +68,8 @@ impl Settling<'_> {
         &self,
         connection: &mut PgConnection,
         known: &[KnownMember],
-    ) -> Result<Vec<Said>, StoreError> {
-        let mut said = Vec::new();
+    ) -> Result<Vec<WatchLine>, StoreError> {
+        let mut lines = Vec::new();
         let mut moved = Vec::new();
         for one in known {
             let Some(watch) = one.watch.as_ref().filter(|watch| watch.since < self.started_at)
@@ -97,18 +97,18 @@ impl Settling<'_> {
             let outcome = after_snapshot(watch.operation, &sighting, is_due, next.is_none());
             match outcome {
                 None => {}
-                Some(Outcome::Look) => {
+                Some(WatchResult::Look) => {
                     let next = TimeDelta::from_std(next.unwrap_or_default()).unwrap_or_default();
                     moved.push(moved_to(Some((watch.checks + 1, watch.since + next))));
                 }
-                Some(Outcome::Retry) => {
+                Some(WatchResult::Retry) => {
                     let soon = TimeDelta::from_std(self.policy.reread_after(1)).unwrap_or_default();
                     moved.push(moved_to(Some((watch.checks, self.sync.claimed_at + soon))));
                 }
-                Some(Outcome::End) => moved.push(moved_to(None)),
+                Some(WatchResult::End) => moved.push(moved_to(None)),
                 Some(outcome) => {
                     if let Some(line) = self.record(connection, one, watch, outcome).await? {
-                        said.push(line);
+                        lines.push(line);
                         moved.push(moved_to(None));
                     }
                 }
@@ -116,7 +116,7 @@ impl Settling<'_> {
         }
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         move_on(connection, workspace, integration, &moved).await?;
-        Ok(said)
+        Ok(lines)
     }
 
     async fn record(
@@ -124,14 +124,14 @@ impl Settling<'_> {
         connection: &mut PgConnection,
         known: &KnownMember,
         watch: &Watch,
-        outcome: Outcome,
-    ) -> Result<Option<Said>, StoreError> {
+        outcome: WatchResult,
+    ) -> Result<Option<WatchLine>, StoreError> {
         let (what, reason) = match outcome {
-            Outcome::Accepted => ("task.invitation_accepted", None),
-            Outcome::Vanished => ("task.invitation_vanished", None),
-            Outcome::Expired => ("task.invitation_expired", Some(EXPIRED)),
-            Outcome::Returned => ("task.member_returned", Some(CAME_BACK)),
-            Outcome::Look | Outcome::Retry | Outcome::End => return Ok(None),
+            WatchResult::Accepted => ("task.invitation_accepted", None),
+            WatchResult::Vanished => ("task.invitation_vanished", None),
+            WatchResult::Expired => ("task.invitation_expired", Some(EXPIRED)),
+            WatchResult::Returned => ("task.member_returned", Some(CAME_BACK)),
+            WatchResult::Look | WatchResult::Retry | WatchResult::End => return Ok(None),
         };
         let mut action = None;
         if let Some(reason) = reason {
@@ -144,7 +144,7 @@ impl Settling<'_> {
             json!({"sync_id": self.sync.id, "action_id": action, "confirmed_at": watch.since});
         let (workspace, task) = (&self.sync.workspace, watch.task);
         history::append(connection, &[Happened { what, workspace, task, detail }]).await?;
-        Ok(Some(Said { task: watch.task, action, outcome }))
+        Ok(Some(WatchLine { task: watch.task, action, outcome }))
     }
 
     /// Opens an action for what did not last; `None` while something else of the member goes on.
@@ -164,7 +164,7 @@ impl Settling<'_> {
         let task = watch.task;
         let escalated = retry::again::escalate_again(connection, &key, task, reason).await?;
         let Some((trigger, attempts)) = escalated else { return Ok(None) };
-        let face = retry::record::face(connection, &key.workspace, task).await?;
+        let names = retry::record::display_names(connection, &key.workspace, task).await?;
         let opening = Opening {
             task,
             key,
@@ -172,13 +172,13 @@ impl Settling<'_> {
             trigger,
             reason,
             failure: Failure::default(),
-            app: app_name(&face),
+            app: app_name(&names),
             person: Person {
                 email: identity.email.clone(),
                 username: identity.username.clone(),
-                name: face.member_name,
+                name: names.member_name,
             },
-            entitlements: face.entitlements,
+            entitlements: names.entitlements,
         };
         let due_in = manual_action::due_in(self.deadlines, watch.operation);
         let action = manual_action::store::open(connection, &opening, attempts, due_in).await?;
@@ -189,10 +189,10 @@ impl Settling<'_> {
     }
 }
 
-pub(super) fn say(sync: &ClaimedSync, lines: Vec<Said>) {
-    for Said { task, action, outcome } in lines {
+pub(super) fn log_lines(sync: &ClaimedSync, lines: Vec<WatchLine>) {
+    for WatchLine { task, action, outcome } in lines {
         match outcome {
-            Outcome::Returned => emit!(
+            WatchResult::Returned => emit!(
                 MEMBER_RETURNED,
                 task.id = task,
                 action.id = action,
@@ -200,7 +200,7 @@ pub(super) fn say(sync: &ClaimedSync, lines: Vec<Said>) {
                 integration.id = sync.integration,
                 "Somebody who was removed is in the app again"
             ),
-            Outcome::Expired => emit!(
+            WatchResult::Expired => emit!(
                 INVITATION_EXPIRED,
                 task.id = task,
                 action.id = action,
@@ -208,20 +208,20 @@ pub(super) fn say(sync: &ClaimedSync, lines: Vec<Said>) {
                 integration.id = sync.integration,
                 "The invitation expired; another one is needed"
             ),
-            Outcome::Vanished => emit!(
+            WatchResult::Vanished => emit!(
                 INVITATION_VANISHED,
                 task.id = task,
                 workspace.id = sync.workspace,
                 integration.id = sync.integration,
                 "The invitation is gone, and its member is not in the app"
             ),
-            Outcome::Accepted => emit!(
+            WatchResult::Accepted => emit!(
                 INVITATION_ACCEPTED,
                 task.id = task,
                 integration.id = sync.integration,
                 "The invited person is a member now"
             ),
-            Outcome::Look | Outcome::Retry | Outcome::End => {}
+            WatchResult::Look | WatchResult::Retry | WatchResult::End => {}
         }
     }
 }

@@ -21,13 +21,13 @@ use crate::manual_action;
 use crate::member;
 use crate::member::store::{Member, Ordered, Request, let_sleep};
 use crate::membership::{MemberKey, MemberKeys, Operation};
-use crate::pulse::Pulse;
+use crate::poll_interval::PollInterval;
 use crate::retry;
 use crate::retry::decide::{Arrival, Begins, begins};
-use crate::store::{StoreError, answered, begin, begin_exclusive, in_parts};
+use crate::store::{StoreError, begin, begin_exclusive, in_parts, with_timeout};
 use crate::sync;
 use crate::telemetry::chain;
-use crate::wakeup::Bells;
+use crate::wakeup::Wakeups;
 
 pub mod order;
 mod scan_start;
@@ -48,15 +48,15 @@ const LET_SLEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What the numbers say of new rows.
 #[derive(Debug)]
-pub struct Policy {
-    retry: retry::Policy,
-    sync: sync::Policy,
+pub struct IntakePolicy {
+    retry: retry::RetryPolicy,
+    sync: sync::SyncPolicy,
 }
 
-impl Policy {
+impl IntakePolicy {
     /// The policy as configured.
     pub fn new(config: &Config) -> Self {
-        Self { retry: retry::Policy::new(config), sync: sync::Policy::new(config) }
+        Self { retry: retry::RetryPolicy::new(config), sync: sync::SyncPolicy::new(config) }
     }
 
     /// The time until the app is read for somebody whom automation removed elsewhere: what was on its way may still bring
@@ -72,42 +72,43 @@ impl Policy {
 pub async fn run(
     pool: PgPool,
     config: Config,
-    bells: Bells,
-    mut pulse: Pulse,
+    wakeups: Wakeups,
+    mut poll_interval: PollInterval,
     stop: CancellationToken,
 ) {
-    let policy = Policy::new(&config);
+    let policy = IntakePolicy::new(&config);
     let mut start = ScanStart::new(Instant::now());
     let full = usize::try_from(config.intake.batch).unwrap_or(usize::MAX);
     let mut woken = Woken::default();
     while !stop.is_cancelled() {
         let after = start.at(Instant::now());
         let ordering = order_some(&pool, &policy, after, config.intake.batch);
-        match answered(config.database.patience(), ordering).await {
+        match with_timeout(config.database.query_timeout(), ordering).await {
             Ok(ids) => {
-                pulse.well();
+                poll_interval.on_success();
                 if !ids.is_empty() {
-                    bells.tasks.notify_one();
+                    wakeups.tasks.notify_one();
                 }
                 let is_full = ids.len() >= full;
                 start.advance(ids.iter().max().copied(), is_full, Instant::now());
-                bells.ordered_up_to.store(start.settled(), Ordering::Relaxed);
+                wakeups.ordered_up_to.store(start.settled(), Ordering::Relaxed);
                 woken.any |= !ids.is_empty();
                 if is_full {
                     continue;
                 }
                 if woken.may_sleep()
-                    && let Err(error) = answered(config.database.patience(), let_sleep(&pool)).await
+                    && let Err(error) =
+                        with_timeout(config.database.query_timeout(), let_sleep(&pool)).await
                 {
-                    pulse.failed(&error);
+                    poll_interval.on_failure(&error);
                 }
             }
-            Err(error) => pulse.failed(&error),
+            Err(error) => poll_interval.on_failure(&error),
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = bells.intake.notified() => {}
-            () = tokio::time::sleep(pulse.next()) => {}
+            () = wakeups.intake.notified() => {}
+            () = tokio::time::sleep(poll_interval.next()) => {}
         }
     }
 }
@@ -133,7 +134,7 @@ impl Woken {
 /// Orders one batch of new rows, shared out between workspaces; how many there were.
 pub async fn order_arrivals(
     pool: &PgPool,
-    policy: &Policy,
+    policy: &IntakePolicy,
     batch: i64,
 ) -> Result<usize, StoreError> {
     Ok(order_some(pool, policy, None, batch).await?.len())
@@ -142,7 +143,7 @@ pub async fn order_arrivals(
 /// Orders one batch: of the oldest rows after an id, or of all, shared out. The ids of the rows that were dealt with.
 async fn order_some(
     pool: &PgPool,
-    policy: &Policy,
+    policy: &IntakePolicy,
     after: Option<i64>,
     batch: i64,
 ) -> Result<Vec<i64>, StoreError> {
@@ -163,7 +164,7 @@ async fn order_some(
         Err(error) if error.is_about_rows() => {
             drop(tx);
             let order = |part| order_part(pool, policy, part);
-            let parts = in_parts(ids, error, order, |id, error| set_aside(pool, id, error));
+            let parts = in_parts(ids, error, order, |id, error| quarantined(pool, id, error));
             Ok(parts.await?.concat())
         }
         Err(error) => Err(error),
@@ -172,7 +173,7 @@ async fn order_some(
 
 async fn order_part(
     pool: &PgPool,
-    policy: &Policy,
+    policy: &IntakePolicy,
     ids: Vec<i64>,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["intake"]).await? else { return Ok(None) };
@@ -184,9 +185,9 @@ async fn order_part(
     Ok(Some(batch.ids))
 }
 
-async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
+async fn quarantined(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
-    store::set_aside(&mut tx, &[id], BAD_ROW_PAUSE).await?;
+    store::quarantined(&mut tx, &[id], BAD_ROW_PAUSE).await?;
     tx.commit().await?;
     log_set_aside(id, &chain(&error).to_string());
     Ok(())
@@ -194,7 +195,7 @@ async fn set_aside(pool: &PgPool, id: i64, error: StoreError) -> Result<(), Stor
 
 fn log_set_aside(id: i64, error: &str) {
     emit!(
-        TASK_SET_ASIDE,
+        TASK_QUARANTINED,
         task.id = id,
         error,
         wait_s = BAD_ROW_PAUSE.as_secs(),
@@ -245,7 +246,7 @@ impl Batch {
         for id in &self.gone {
             let error = "The row was deleted before it had a place: nothing is left to do";
             emit!(
-                TASK_SET_ASIDE,
+                TASK_QUARANTINED,
                 task.id = id,
                 error,
                 "This row cannot be worked on; all others go on"
@@ -275,12 +276,12 @@ fn log_held(misfits: &[Misfit]) {
 
 async fn order_batch(
     connection: &mut PgConnection,
-    policy: &Policy,
+    policy: &IntakePolicy,
     ids: &[i64],
 ) -> Result<Batch, StoreError> {
     let (arrived, unreadable) = store::read(connection, ids).await?;
     let bad: Vec<_> = unreadable.iter().map(|(id, _)| *id).collect();
-    store::set_aside(connection, &bad, BAD_ROW_PAUSE).await?;
+    store::quarantined(connection, &bad, BAD_ROW_PAUSE).await?;
     let there: HashSet<_> = arrived.iter().map(|task| task.id).chain(bad.iter().copied()).collect();
     let gone: Vec<_> = ids.iter().filter(|id| !there.contains(id)).copied().collect();
     store::take_off(connection, &gone).await?;
@@ -316,7 +317,7 @@ fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
     arrived.iter().partition(|task| !task.is_known && !task.has_succeeded && count[&task.key] == 1)
 }
 
-fn beginning(policy: &Policy, task: &Arrived) -> Begins {
+fn beginning(policy: &IntakePolicy, task: &Arrived) -> Begins {
     begins(
         &policy.retry,
         &Arrival {
@@ -339,7 +340,7 @@ struct Sorted<'a> {
 
 async fn order_known(
     connection: &mut PgConnection,
-    policy: &Policy,
+    policy: &IntakePolicy,
     arrived: &[&Arrived],
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
@@ -367,7 +368,7 @@ async fn order_known(
         let order = order::order(&intents(&member, action, &requests, &arrived));
         sorted.push(Sorted { key, member, arrived, action, order });
     }
-    store::set_aside(connection, &early, LOCKED_PAUSE).await?;
+    store::quarantined(connection, &early, LOCKED_PAUSE).await?;
     batch.ids.extend(early);
     let sorted = end_actions(connection, sorted, batch).await?;
     write(connection, policy, &sorted, &requests, batch).await
@@ -445,14 +446,14 @@ async fn end_actions<'a>(
         .partition(|one| one.order.ended_actions.iter().all(|(action, _)| ended.contains(action)));
     let waiting: Vec<_> =
         locked.iter().flat_map(|one| one.arrived.iter().map(|task| task.id)).collect();
-    store::set_aside(connection, &waiting, LOCKED_PAUSE).await?;
+    store::quarantined(connection, &waiting, LOCKED_PAUSE).await?;
     batch.ids.extend(waiting);
     Ok(sorted)
 }
 
 async fn write(
     connection: &mut PgConnection,
-    policy: &Policy,
+    policy: &IntakePolicy,
     sorted: &[Sorted<'_>],
     requests: &HashMap<i64, Known>,
     batch: &mut Batch,
@@ -503,7 +504,7 @@ impl Sorted<'_> {
     }
 
     /// The new requests that did not lose at once.
-    fn placed(&self, policy: &Policy) -> Vec<Placed> {
+    fn placed(&self, policy: &IntakePolicy) -> Vec<Placed> {
         let lost: BTreeSet<_> = self.order.closed.iter().map(|loser| loser.task).collect();
         let stays = |task: &&&Arrived| !task.has_succeeded && !lost.contains(&task.id);
         let placed = self.arrived.iter().filter(stays).map(|task| Placed {

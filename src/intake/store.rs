@@ -262,7 +262,7 @@ pub(super) async fn hold(
     wait: Duration,
 ) -> Result<(), StoreError> {
     let ids: Vec<_> = misfits.iter().map(|misfit| misfit.id).collect();
-    set_aside(connection, &ids, wait).await?;
+    quarantined(connection, &ids, wait).await?;
     if ids.is_empty() {
         return Ok(());
     }
@@ -423,7 +423,7 @@ pub(super) async fn place_first(
                    case when operation = 'remove' then requested_at end, id, operation = 'remove', needs_no_automation,
                    next_attempt_at
             from placed
-        ), told as (
+        ), recorded as (
             insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
             select 'task.ordered', p.workspace_id, 'task', p.id::text, '{"place": "ready"}'::jsonb
             from placed p
@@ -519,7 +519,7 @@ pub(super) async fn take_off(
 }
 
 /// Leaves rows for a later round, each time for longer, so that many of them do not keep those behind them waiting.
-pub(super) async fn set_aside(
+pub(super) async fn quarantined(
     connection: &mut PgConnection,
     tasks: &[i64],
     wait: Duration,
@@ -530,7 +530,7 @@ pub(super) async fn set_aside(
     sqlx::query!(
         "-- set_aside_arrivals
          update reconciler.arrivals a
-         set not_before = clock_timestamp() + $2::interval * (1 << least(a.set_aside, 3)), set_aside = a.set_aside + 1
+         set not_before = clock_timestamp() + $2::interval * (1 << least(a.quarantined, 3)), quarantined = a.quarantined + 1
          from unnest($1::bigint[]) p (task)
          where a.ctid = (select b.ctid from reconciler.arrivals b where b.task_id = p.task)",
         tasks,

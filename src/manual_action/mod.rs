@@ -26,7 +26,7 @@ pub struct Opening {
     pub key: MemberKey,
     /// What is to be done.
     pub operation: Operation,
-    /// Why it was wanted.
+    /// Why it was requested.
     pub trigger: Trigger,
     /// Why automation ended, as a sentence.
     pub reason: &'static str,
@@ -36,7 +36,7 @@ pub struct Opening {
     pub app: AppName,
     /// The person.
     pub person: Person,
-    /// The wanted roles.
+    /// The desired roles.
     pub entitlements: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The SQL of sending actions back to automation. Who may and what follows is the database's own rule.
 
 use crate::database::{PgConnection, PgPool};
-use crate::membership::{MemberKey, Wanted};
+use crate::membership::{Desired, MemberKey};
 use crate::store::StoreError;
 
 /// An open action, as far as it would be sent back to automation.
@@ -12,7 +12,7 @@ pub struct Returnable {
     /// Whom it is about.
     pub key: MemberKey,
     /// What would be asked for.
-    pub wanted: Wanted,
+    pub desired: Desired,
     /// The role on a business hub that an invitation gives.
     pub hub_role: String,
     /// Why it came to people.
@@ -39,7 +39,7 @@ impl TryFrom<ReturnableRow> for Returnable {
         let bad = |source| StoreError::BadRow { table: "manual_actions", id: row.id, source };
         Ok(Self {
             id: row.id,
-            wanted: Wanted {
+            desired: Desired {
                 operation: row.operation.parse().map_err(bad)?,
                 member: row.member_id.clone(),
                 email: row.member_email,
@@ -170,7 +170,7 @@ pub enum CanaryEnd {
     Worked,
     /// A person has it again.
     Failed,
-    /// It was overtaken, cancelled, or found as wanted without an attempt: that says nothing of the fix.
+    /// It was overtaken, cancelled, or found as desired without an attempt: that says nothing of the fix.
     SaysNothing,
 }
 

@@ -55,7 +55,7 @@ words! {
         Verified = "verified",
         /// The app cannot be read: the person's word must do.
         Attested = "attested",
-        /// Found as wanted already.
+        /// Found as desired already.
         NotNeeded = "not_needed",
         /// A person decided against it.
         Dismissed = "dismissed",

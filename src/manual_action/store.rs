@@ -210,7 +210,7 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
 /// One line of the list that operators read.
 #[derive(Debug, serde::Serialize)]
 #[expect(missing_docs, reason = "the columns of reconciler.manual_actions")]
-pub struct Line {
+pub struct ActionLine {
     pub id: i64,
     pub status: String,
     pub operation: String,
@@ -230,9 +230,9 @@ pub async fn list(
     statuses: &[String],
     workspace: Option<&str>,
     limit: i64,
-) -> Result<Vec<Line>, StoreError> {
+) -> Result<Vec<ActionLine>, StoreError> {
     Ok(sqlx::query_as!(
-        Line,
+        ActionLine,
         r#"select id, status, operation, workspace_id, integration_name, member_email, reason, due_at,
                 closed_at is null and due_at < now() as "overdue!", assignee, reopened_count
          from reconciler.manual_actions

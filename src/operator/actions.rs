@@ -12,7 +12,7 @@ use crate::catalogue;
 use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
-use crate::manual_action::store::{self, Card, Line, Proof};
+use crate::manual_action::store::{self, ActionLine, Card, Proof};
 
 /// What to do with actions.
 #[derive(Debug, clap::Subcommand)]
@@ -60,13 +60,13 @@ pub enum Command {
     Withdraw {
         /// Which one, and who
         #[command(flatten)]
-        which: Which,
+        which: ActionArg,
     },
     /// Take up an action: an open one, or with --take-over and a note one that a colleague works on
     Claim {
         /// Which one, and who
         #[command(flatten)]
-        which: Which,
+        which: ActionArg,
         /// Take it over from whoever works on it
         #[arg(long, requires = "note")]
         take_over: bool,
@@ -78,7 +78,7 @@ pub enum Command {
     HandOver {
         /// Which one, and who
         #[command(flatten)]
-        which: Which,
+        which: ActionArg,
         /// The colleague
         assignee: String,
         /// Why, or what they need to know
@@ -89,19 +89,19 @@ pub enum Command {
     Release {
         /// Which one, and who
         #[command(flatten)]
-        which: Which,
+        which: ActionArg,
     },
     /// Confirm what another person said, where the app cannot be read and its integration asks for a second person
     Confirm {
         /// Which one, and who
         #[command(flatten)]
-        which: Which,
+        which: ActionArg,
     },
 }
 
 /// An action, and who acts.
 #[derive(Debug, clap::Args)]
-pub struct Which {
+pub struct ActionArg {
     /// The action's id
     id: i64,
     /// Your name, where several people share one database login
@@ -150,7 +150,7 @@ fn unfinished() -> Vec<String> {
     STATUSES[..3].iter().map(ToString::to_string).collect()
 }
 
-fn listed(lines: &[Line]) -> String {
+fn listed(lines: &[ActionLine]) -> String {
     if lines.is_empty() {
         return "no such actions\n".to_owned();
     }
@@ -158,7 +158,7 @@ fn listed(lines: &[Line]) -> String {
     table(heads, lines.iter().map(cells))
 }
 
-fn cells(line: &Line) -> [String; 8] {
+fn cells(line: &ActionLine) -> [String; 8] {
     let again = if line.reopened_count > 0 {
         format!(" (reopened {}×)", line.reopened_count)
     } else {
@@ -178,7 +178,7 @@ fn cells(line: &Line) -> [String; 8] {
 }
 
 /// Whom it is about; fixing a login is about nobody.
-fn member(line: &Line) -> String {
+fn member(line: &ActionLine) -> String {
     if line.member_email.is_empty() { "-".to_owned() } else { printable(&line.member_email) }
 }
 
@@ -253,7 +253,7 @@ fn what_follows(id: i64, proof: &Proof, attest_after_s: u64) -> String {
     )
 }
 
-async fn withdraw(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+async fn withdraw(pool: &PgPool, ActionArg { id, name }: &ActionArg) -> anyhow::Result<()> {
     let mut tx = acting(pool, name).await?;
     if !store::withdraw(&mut tx, *id).await.map_err(refusal::of)? {
         bail!("there is no manual action {id} that somebody called done");
@@ -264,7 +264,7 @@ async fn withdraw(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<(
 
 async fn claim(
     pool: &PgPool,
-    Which { id, name }: &Which,
+    ActionArg { id, name }: &ActionArg,
     note: Option<&str>,
 ) -> anyhow::Result<()> {
     let mut tx = acting(pool, name).await?;
@@ -275,7 +275,7 @@ async fn claim(
 
 async fn hand_over(
     pool: &PgPool,
-    Which { id, name }: &Which,
+    ActionArg { id, name }: &ActionArg,
     assignee: &str,
     note: &str,
 ) -> anyhow::Result<()> {
@@ -285,7 +285,7 @@ async fn hand_over(
     print(&format!("action {id} is {}'s\n", printable(assignee)))
 }
 
-async fn release(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+async fn release(pool: &PgPool, ActionArg { id, name }: &ActionArg) -> anyhow::Result<()> {
     let mut tx = acting(pool, name).await?;
     if !store::release(&mut tx, *id).await.map_err(refusal::of)? {
         bail!("there is no manual action {id} that somebody works on");
@@ -294,7 +294,7 @@ async fn release(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()
     print(&format!("action {id} is open: anybody may claim it\n"))
 }
 
-async fn confirm(pool: &PgPool, Which { id, name }: &Which) -> anyhow::Result<()> {
+async fn confirm(pool: &PgPool, ActionArg { id, name }: &ActionArg) -> anyhow::Result<()> {
     let mut tx = acting(pool, name).await?;
     store::confirm(&mut tx, *id).await.map_err(refusal::of)?;
     tx.commit().await?;

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use super::refusal;
 use super::terminal::{json, print, table};
 use super::{acting, connected};
-use crate::breaker::store::{self, Line, Settings};
+use crate::breaker::store::{self, IntegrationLine, Settings};
 use crate::database::PgPool;
 use crate::manual_action::instructions::printable;
 
@@ -27,7 +27,7 @@ pub enum Command {
     Pause {
         /// Which one
         #[command(flatten)]
-        which: Which,
+        arg: IntegrationArg,
         /// Why, for whoever wonders
         #[arg(long)]
         reason: String,
@@ -36,13 +36,13 @@ pub enum Command {
     Resume {
         /// Which one
         #[command(flatten)]
-        which: Which,
+        arg: IntegrationArg,
     },
     /// Limit how much of an integration's automation runs, all replicas together
     Limit {
         /// Which one
         #[command(flatten)]
-        which: Which,
+        arg: IntegrationArg,
         /// Tasks in flight at a time; 0 for the configured number
         #[arg(long, value_name = "N")]
         in_flight: Option<u32>,
@@ -54,17 +54,17 @@ pub enum Command {
     Set {
         /// Which one
         #[command(flatten)]
-        which: Which,
+        arg: IntegrationArg,
         /// What to set
         #[command(flatten)]
-        told: Told,
+        settings: SettingsArgs,
     },
 }
 
 /// What people say of an integration; at least one of it.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
-pub struct Told {
+pub struct SettingsArgs {
     /// The email, name in the app or id of the account that the automation logs in with
     #[arg(long, value_name = "WHO", conflicts_with = "no_own_account")]
     own_account: Option<String>,
@@ -94,7 +94,7 @@ pub struct Told {
     application: Option<String>,
 }
 
-impl Told {
+impl SettingsArgs {
     fn settings(self) -> Settings {
         let roles = Some(self.administrator_role).filter(|roles| !roles.is_empty());
         let (own, every) = (self.own_account, self.snapshot_every_s);
@@ -112,7 +112,7 @@ impl Told {
 
 /// An integration, and who asks.
 #[derive(Debug, clap::Args)]
-pub struct Which {
+pub struct IntegrationArg {
     /// The integration's id
     integration: String,
     /// Its workspace; needed if several workspaces know the id
@@ -123,7 +123,7 @@ pub struct Which {
     name: String,
 }
 
-impl Which {
+impl IntegrationArg {
     async fn workspace(&self, pool: &PgPool) -> anyhow::Result<String> {
         workspace_of(pool, &self.integration, self.workspace.as_deref()).await
     }
@@ -142,28 +142,28 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
                 (false, false) => listed(&lines),
             })
         }
-        Command::Pause { which, reason } => {
-            set_status(&pool, &which, "paused", Some(&reason)).await?;
-            print(&format!("integration {} is paused: its tasks are on hold\n", which.integration))
+        Command::Pause { arg, reason } => {
+            set_status(&pool, &arg, "paused", Some(&reason)).await?;
+            print(&format!("integration {} is paused: its tasks are on hold\n", arg.integration))
         }
-        Command::Resume { which } => {
-            set_status(&pool, &which, "active", None).await?;
-            print(&format!("integration {} is active: one task goes first\n", which.integration))
+        Command::Resume { arg } => {
+            set_status(&pool, &arg, "active", None).await?;
+            print(&format!("integration {} is active: one task goes first\n", arg.integration))
         }
-        Command::Limit { which, in_flight, per_minute } => {
-            limit(&pool, &which, in_flight, per_minute).await
+        Command::Limit { arg, in_flight, per_minute } => {
+            limit(&pool, &arg, in_flight, per_minute).await
         }
-        Command::Set { which, told } => set(&pool, &which, told.settings()).await,
+        Command::Set { arg, settings } => set(&pool, &arg, settings.settings()).await,
     }
 }
 
-fn listed(lines: &[Line]) -> String {
+fn listed(lines: &[IntegrationLine]) -> String {
     let heads =
         ["INTEGRATION", "NAME", "STATUS", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
     table(heads, lines.iter().map(cells))
 }
 
-fn cells(line: &Line) -> [String; 8] {
+fn cells(line: &IntegrationLine) -> [String; 8] {
     let until = line.status_until.map(|until| format!(" until {}", until.format("%H:%M:%S UTC")));
     let said = [
         line.max_in_flight.map(|number| format!("at most {number} in flight")),
@@ -195,10 +195,10 @@ fn cells(line: &Line) -> [String; 8] {
 pub(super) async fn workspace_of(
     pool: &PgPool,
     integration: &str,
-    wanted: Option<&str>,
+    only: Option<&str>,
 ) -> anyhow::Result<String> {
     let mut known = store::workspaces_of(pool, integration).await?;
-    known.retain(|workspace| wanted.is_none_or(|wanted| workspace == wanted));
+    known.retain(|workspace| only.is_none_or(|only| workspace == only));
     match known.as_slice() {
         [one] => Ok(one.clone()),
         [] => bail!("there is no integration {integration} here"),
@@ -211,13 +211,13 @@ pub(super) async fn workspace_of(
 
 async fn set_status(
     pool: &PgPool,
-    which: &Which,
+    arg: &IntegrationArg,
     status: &str,
     reason: Option<&str>,
 ) -> anyhow::Result<()> {
-    let workspace = which.workspace(pool).await?;
-    let mut tx = acting(pool, &which.name).await?;
-    store::set_status(&mut tx, &workspace, &which.integration, status, reason)
+    let workspace = arg.workspace(pool).await?;
+    let mut tx = acting(pool, &arg.name).await?;
+    store::set_status(&mut tx, &workspace, &arg.integration, status, reason)
         .await
         .map_err(refusal::of)?;
     tx.commit().await.context("The commit failed")
@@ -225,16 +225,16 @@ async fn set_status(
 
 async fn limit(
     pool: &PgPool,
-    which: &Which,
+    arg: &IntegrationArg,
     in_flight: Option<u32>,
     per_minute: Option<u32>,
 ) -> anyhow::Result<()> {
     if in_flight.is_none() && per_minute.is_none() {
         bail!("give --in-flight or --per-minute");
     }
-    let workspace = which.workspace(pool).await?;
-    let mut tx = acting(pool, &which.name).await?;
-    store::set_limits(&mut tx, &workspace, &which.integration, in_flight, per_minute)
+    let workspace = arg.workspace(pool).await?;
+    let mut tx = acting(pool, &arg.name).await?;
+    store::set_limits(&mut tx, &workspace, &arg.integration, in_flight, per_minute)
         .await
         .map_err(refusal::of)?;
     tx.commit().await.context("The commit failed")?;
@@ -252,10 +252,10 @@ async fn limit(
     print(&format!("Limit set: {limits}\n"))
 }
 
-async fn set(pool: &PgPool, which: &Which, settings: Settings) -> anyhow::Result<()> {
-    let workspace = which.workspace(pool).await?;
-    let mut tx = acting(pool, &which.name).await?;
-    store::set(&mut tx, &workspace, &which.integration, &settings).await.map_err(refusal::of)?;
+async fn set(pool: &PgPool, arg: &IntegrationArg, settings: Settings) -> anyhow::Result<()> {
+    let workspace = arg.workspace(pool).await?;
+    let mut tx = acting(pool, &arg.name).await?;
+    store::set(&mut tx, &workspace, &arg.integration, &settings).await.map_err(refusal::of)?;
     tx.commit().await.context("The commit failed")?;
-    print(&format!("integration {} is set: see `integrations list`\n", which.integration))
+    print(&format!("integration {} is set: see `integrations list`\n", arg.integration))
 }

@@ -83,10 +83,10 @@ fn preview(paths: &Paths, found: &[Returnable]) -> String {
     let rows = found.iter().map(|action| {
         [
             action.id.to_string(),
-            action.wanted.operation.to_string(),
-            printable(&action.wanted.email),
+            action.desired.operation.to_string(),
+            printable(&action.desired.email),
             action.failure_code.as_deref().map(printable).unwrap_or_default(),
-            backend::describe(paths, &action.key, &action.hub_role, &action.wanted),
+            backend::describe(paths, &action.key, &action.hub_role, &action.desired),
         ]
     });
     format!("{order}{}", table(heads, rows))

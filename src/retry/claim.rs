@@ -11,14 +11,14 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use super::ClaimedTask;
-use super::floors::DueFrom;
+use super::scan_starts::DueFrom;
 use crate::backend::{Failure, plain_code};
 use crate::database::PgPool;
 use crate::emit;
 use crate::lease::Lease;
 use crate::member::{Doubts, Effects};
 use crate::membership::{
-    Entitlements, MemberKey, MemberKeys, Operation, Trigger, UnknownWord, Wanted,
+    Desired, Entitlements, MemberKey, MemberKeys, Operation, Trigger, UnknownWord,
 };
 use crate::store::{StoreError, interval};
 
@@ -72,7 +72,7 @@ pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Clai
             Err(one) => bad.push(one),
         }
     }
-    set_aside(pool, &bad).await?;
+    quarantined(pool, &bad).await?;
     Ok(claimed)
 }
 
@@ -378,7 +378,7 @@ impl Row {
         Ok(ClaimedTask {
             id: self.id,
             lease,
-            wanted: Wanted {
+            desired: Desired {
                 operation,
                 member: key.member.clone(),
                 email: self.member_email.unwrap_or_default(),
@@ -426,7 +426,7 @@ struct Bad {
 }
 
 /// Leaves members whose request cannot be read for later, and says which they are.
-async fn set_aside(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> {
+async fn quarantined(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> {
     if bad.is_empty() {
         return Ok(());
     }
@@ -450,7 +450,7 @@ async fn set_aside(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> {
     .await?;
     for one in bad {
         emit!(
-            TASK_SET_ASIDE,
+            TASK_QUARANTINED,
             task.id = one.task,
             error = one.why,
             wait_s = BAD_ROW_PAUSE.as_secs(),

@@ -14,14 +14,14 @@ use crate::backend::Failure;
 use crate::backend::failure::Remedy;
 use crate::config::{self, Backoff};
 use crate::lease::Lease;
-use crate::membership::{MemberKey, Operation, Trigger, Wanted};
+use crate::membership::{Desired, MemberKey, Operation, Trigger};
 
 pub mod again;
 pub mod cancel;
 pub mod claim;
 pub mod decide;
-pub mod floors;
 pub mod record;
+pub mod scan_starts;
 pub mod step;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,19 +36,19 @@ pub struct ClaimedTask {
     /// Whom it is about.
     pub key: MemberKey,
     /// What it wants.
-    pub wanted: Wanted,
+    pub desired: Desired,
     /// The role on a business hub that an invitation gives.
     pub hub_role: String,
     /// The app, as the catalogue names it.
     pub application: String,
-    /// Why it was wanted.
+    /// Why it was requested.
     pub trigger: Trigger,
     /// Whether automation is behind it: a failed job, any trigger but a deprovisioning, or a person who sent it
     /// back to automation.
     pub has_automation: bool,
     /// The backend's job that failed before we saw the task.
     pub job: Option<String>,
-    /// When it was wanted.
+    /// When it was requested.
     pub requested_at: DateTime<Utc>,
     /// Whether a person sent it back to automation: its first failure is fixed.
     pub returned: bool,
@@ -95,14 +95,14 @@ impl ClaimedTask {
 
 /// The numbers that decisions need.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct RetryPolicy {
     retry: config::Retry,
     job: config::Job,
     max_unreleased_claims: i32,
     remembers: Duration,
 }
 
-impl Policy {
+impl RetryPolicy {
     /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
         Self {
@@ -145,14 +145,14 @@ pub enum EscalationReason {
     /// The backend gave no usable answer about the member for as long as trying may take, and answers otherwise.
     Unanswered,
     /// Workers that took the task ended without a word.
-    WorkersDied,
+    CrashLoop,
     /// The backend's job never ended, and another one beside it could undo what comes later.
     JobNeverEnded,
     /// The member is in the app, and Cerby has not matched them: no call can name them.
     NotMatched,
     /// An attempt may have worked, and what the backend knows of the member is older than a change by hand.
     CannotTell,
-    /// It was wanted so long ago that what came after it may be forgotten.
+    /// It was requested so long ago that what came after it may be forgotten.
     TooOld,
 }
 
@@ -169,7 +169,7 @@ impl EscalationReason {
             }
             Self::IntegrationGone => "The backend no longer knows the integration",
             Self::Unanswered => "The backend gives no usable answer about this member",
-            Self::WorkersDied => "The worker crashed repeatedly on this task",
+            Self::CrashLoop => "The worker crashed repeatedly on this task",
             Self::JobNeverEnded => "The backend's job never ended, and may still take effect",
             Self::NotMatched => {
                 "In the app, but not matched to the member in Cerby: automation cannot reach them"
@@ -186,8 +186,8 @@ impl EscalationReason {
 
 /// What to record after one claim.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Next {
-    /// The member is as wanted: close as succeeded.
+pub enum TaskOutcome {
+    /// The member is as desired: close as succeeded.
     Succeed {
         /// How we know.
         reason: &'static str,
@@ -208,7 +208,7 @@ pub enum Next {
         /// Why.
         failure: Failure,
         /// Whether the attempt may still take effect.
-        lost: Lost,
+        lost: Uncertainty,
     },
     /// Not an attempt: wait and look again.
     Wait {
@@ -217,7 +217,7 @@ pub enum Next {
         /// Why.
         why: String,
         /// Whether something was sent that may still take effect.
-        lost: Lost,
+        lost: Uncertainty,
         /// For what.
         cause: WaitCause,
     },
@@ -259,7 +259,7 @@ pub enum WaitCause {
 
 /// What was lost sight of, and so may take effect without our knowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum Uncertainty {
     /// Nothing.
     Nothing,
     /// The answer to the operation that was asked for; it counts as an attempt.

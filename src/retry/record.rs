@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
 
-use super::{ClaimedTask, EscalationReason, Lost, WaitCause};
+use super::{ClaimedTask, EscalationReason, Uncertainty, WaitCause};
 use crate::backend::Failure;
 use crate::database::PgConnection;
 use crate::lease::{LeaseLost, fenced};
@@ -37,7 +37,7 @@ pub struct End<'a> {
 /// The states in which a task ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndState {
-    /// The member is as wanted.
+    /// The member is as desired.
     Succeeded,
     /// A person is asked.
     Escalated,
@@ -109,9 +109,9 @@ impl Columns {
         let End { task, state, effects_for, .. } = *end;
         let succeeded = state == EndState::Succeeded;
         let tried = effects_for.is_some() && !succeeded;
-        let is_removal = task.wanted.operation == Operation::Remove;
+        let is_removal = task.desired.operation == Operation::Remove;
         let took_effect =
-            |operation| (succeeded && task.wanted.operation == operation).then_some(task.id);
+            |operation| (succeeded && task.desired.operation == operation).then_some(task.id);
         self.tasks.push(task.id);
         self.tokens.push(task.lease.token);
         self.states.push(state.as_str());
@@ -224,7 +224,7 @@ pub async fn end(
                          or s.shows_app_works and (d.consecutive_failures > 0 or d.consecutive_trips > 0))))
             returning m.workspace_id, m.integration_id, m.member_id, m.blocked_task_ids <> '{}' as has_blocked,
                       s.id, s.state, s.reason, s.counts_attempt, s.trying_since, s.effects_for, s.superseded_by
-        ), told as (
+        ), recorded as (
             insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
             select 'task.succeeded', e.workspace_id, 'task', e.id::text, jsonb_build_object('reason', e.reason)
             from ended e
@@ -289,14 +289,14 @@ pub enum GoesOn<'a> {
         /// What the failure is called.
         error: &'a str,
         /// What of the attempt nobody knows.
-        lost: Lost,
+        lost: Uncertainty,
     },
     /// It waits: the age limit moves with it, and no attempt is used unless an answer was lost.
     Wait {
         /// For what.
         why: &'a str,
         /// What of the attempt nobody knows.
-        lost: Lost,
+        lost: Uncertainty,
         /// What that is about.
         cause: WaitCause,
     },
@@ -341,7 +341,7 @@ impl Release<'_> {
         match self.goes_on {
             GoesOn::Watch { started, .. } => i32::from(started),
             GoesOn::Retry { .. } => i32::from(!is_job_running),
-            GoesOn::Wait { lost, .. } => i32::from(lost == Lost::Answer),
+            GoesOn::Wait { lost, .. } => i32::from(lost == Uncertainty::Answer),
             GoesOn::Park { .. } => -i32::from(is_job_running),
         }
     }
@@ -350,8 +350,8 @@ impl Release<'_> {
     fn is_uncertain(&self) -> Option<bool> {
         match self.goes_on {
             GoesOn::Watch { .. } | GoesOn::Park { .. } => Some(false),
-            GoesOn::Retry { lost, .. } => Some(lost != Lost::Nothing),
-            GoesOn::Wait { lost, .. } => (lost != Lost::Nothing).then_some(true),
+            GoesOn::Retry { lost, .. } => Some(lost != Uncertainty::Nothing),
+            GoesOn::Wait { lost, .. } => (lost != Uncertainty::Nothing).then_some(true),
         }
     }
 
@@ -482,7 +482,7 @@ pub async fn release(
 
 /// What people call the app and the member of a task.
 #[derive(Debug)]
-pub struct Face {
+pub struct DisplayNames {
     /// What people call the integration.
     pub integration_name: String,
     /// What kind of integration it is.
@@ -499,7 +499,7 @@ pub struct Face {
     pub failure_screenshot_url: Option<String>,
 }
 
-impl Face {
+impl DisplayNames {
     /// A failure with the words of the failed job that the task came with, if it is that one.
     pub fn in_words(&self, failure: Failure, task: &ClaimedTask) -> Failure {
         if failure != task.first_failure {
@@ -512,13 +512,13 @@ impl Face {
 }
 
 /// Reads the names and the words of a task; a claim does not carry them, since few tasks need them.
-pub async fn face(
+pub async fn display_names(
     connection: &mut PgConnection,
     workspace: &str,
     task: i64,
-) -> Result<Face, StoreError> {
+) -> Result<DisplayNames, StoreError> {
     let row = sqlx::query!(
-        "-- face
+        "-- display_names
          select integration_name, integration_kind, application, member_name, entitlements, failure_message, failure_screenshot_url
          from reconciler.automation_tasks where id = $1 and workspace_id = $2",
         task,
@@ -527,7 +527,7 @@ pub async fn face(
     .fetch_one(connection)
     .await?;
     let bad = |source| StoreError::BadRow { table: "automation_tasks", id: task, source };
-    Ok(Face {
+    Ok(DisplayNames {
         integration_name: row.integration_name,
         kind: row.integration_kind.parse().map_err(bad)?,
         application: row.application,

@@ -19,7 +19,7 @@ type Answer = Result<Json<Value>, Refusal>;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Wanted {
+struct Desired {
     email: Option<String>,
     username: Option<String>,
     entitlements: BTreeSet<String>,
@@ -59,12 +59,12 @@ async fn change(
         "change-role" => Operation::ChangeRole,
         _ => return Err(Refusal::not_found("change_not_found")),
     };
-    let wanted = wanted(&body)?;
+    let desired = desired(&body)?;
     let place = Place::new(workspace, id);
-    let person = handle.state().person(&place.workspace, &member, &wanted.entitlements);
+    let person = handle.state().person(&place.workspace, &member, &desired.entitlements);
     let person = Member {
-        email: wanted.email.unwrap_or(person.email),
-        username: wanted.username.or(person.username),
+        email: desired.email.unwrap_or(person.email),
+        username: desired.username.or(person.username),
         ..person
     };
     let change = handle.person_changes(&place, operation, &person);
@@ -89,9 +89,9 @@ async fn mend_login(
     Ok(Json(json!({"changed": true})))
 }
 
-fn wanted(body: &Bytes) -> Result<Wanted, Refusal> {
+fn desired(body: &Bytes) -> Result<Desired, Refusal> {
     if body.is_empty() {
-        return Ok(Wanted::default());
+        return Ok(Desired::default());
     }
     serde_json::from_slice(body)
         .map_err(|_| Refusal::bad_request("The body takes email, username and entitlements."))

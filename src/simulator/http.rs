@@ -265,7 +265,7 @@ async fn get_report(Shared(handle): Shared<Handle>, Path((workspace, id)): Names
 async fn apply_report(
     Shared(handle): Shared<Handle>,
     Extension(treatment): Extension<Treatment>,
-    Path((workspace, id, wanted)): MemberNames,
+    Path((workspace, id, desired)): MemberNames,
 ) -> Answer {
     let mut state = handle.state();
     let place = Place::new(workspace, id);
@@ -273,7 +273,7 @@ async fn apply_report(
     let site = site(&state, &place)?;
     let report = site.report.as_ref().ok_or_else(|| Refusal::not_found("report_not_found"))?;
     let is_current = site.is_unchanged_since(&report.snapshot);
-    if report.id != wanted || report.is_applied || !is_current {
+    if report.id != desired || report.is_applied || !is_current {
         let detail = "The report is applied, replaced, or the app has changed since.";
         return Err(Refusal::new(StatusCode::CONFLICT, "report_outdated", detail));
     }
@@ -281,7 +281,7 @@ async fn apply_report(
         return Ok(Json(shapes::new_job(job)));
     }
     let (outcome, draw) = state.fates.next(&place, "", "apply");
-    let work = Work::Apply { report: wanted, outcome };
+    let work = Work::Apply { report: desired, outcome };
     let job = state.start(&place, work, draw, treatment.is_heard);
     let report = state.site_mut(&place).and_then(|site| site.report.as_mut());
     if let Some(report) = report {

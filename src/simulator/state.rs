@@ -324,8 +324,8 @@ impl State {
         at: Instant,
     ) -> Result<(), JobError> {
         let mut errors = Vec::new();
-        for (wanted, outcome) in changes {
-            errors.extend(self.attempt(place, operation, wanted, outcome, at));
+        for (desired, outcome) in changes {
+            errors.extend(self.attempt(place, operation, desired, outcome, at));
         }
         errors.into_iter().next().map_or(Ok(()), Err)
     }
@@ -334,17 +334,17 @@ impl State {
         &mut self,
         place: &Place,
         operation: Operation,
-        wanted: &Member,
+        desired: &Member,
         outcome: &Outcome,
         at: Instant,
     ) -> Option<JobError> {
         let change = match outcome.is_done() {
-            true => self.change(Author::Automation, place, operation, wanted, at),
+            true => self.change(Author::Automation, place, operation, desired, at),
             false => None,
         };
         let moment = self.tick();
         if let Some(site) = self.sites.get_mut(place) {
-            site.learn(&wanted.id, moment);
+            site.learn(&desired.id, moment);
         }
         match (operation, change) {
             (Operation::Invite, Some(Change::Already)) => Some(JobError::refused("AlreadyMember")),
@@ -359,21 +359,21 @@ impl State {
         author: Author,
         place: &Place,
         operation: Operation,
-        wanted: &Member,
+        desired: &Member,
         at: Instant,
     ) -> Option<Change> {
         let site = self.sites.get_mut(place)?;
         let change = match operation {
-            Operation::Invite => site.invite(wanted),
-            Operation::Remove => site.remove(&wanted.id),
-            Operation::ChangeRole => site.change_role(&wanted.id, &wanted.entitlements),
+            Operation::Invite => site.invite(desired),
+            Operation::Remove => site.remove(&desired.id),
+            Operation::ChangeRole => site.change_role(&desired.id, &desired.entitlements),
         };
-        let key = (place.clone(), wanted.id.clone());
+        let key = (place.clone(), desired.id.clone());
         if author == Author::Automation {
             self.counters.change(key.clone(), operation, change);
         }
         if change.is_made() {
-            self.note_effect(author, &key, operation, &wanted.entitlements);
+            self.note_effect(author, &key, operation, &desired.entitlements);
         }
         if change.is_made() && operation == Operation::Invite {
             self.schedule_acceptance(key, at);
@@ -386,12 +386,12 @@ impl State {
         &mut self,
         place: &Place,
         operation: Operation,
-        wanted: &Member,
+        desired: &Member,
     ) -> bool {
-        let change = self.change(Author::Elsewhere, place, operation, wanted, Instant::now());
+        let change = self.change(Author::Elsewhere, place, operation, desired, Instant::now());
         let moment = self.tick();
         if let Some(site) = self.sites.get_mut(place) {
-            site.learn(&wanted.id, moment);
+            site.learn(&desired.id, moment);
         }
         change.is_some_and(Change::is_made)
     }

@@ -4,7 +4,7 @@
 //! what it found, and what it says of the done actions. Durable steps: whatever was reached is in the row,
 //! and another worker goes on from there. It does not know tasks or retries.
 //!
-//! Invariant: a verdict rests on a snapshot that started after the deed was called done.
+//! Invariant: a verdict rests on a snapshot that started after the change was called done.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ words! {
 words! {
     /// How far a sync is that has a step to make.
     SyncState {
-        /// Wanted, not begun.
+        /// Desired, not begun.
         Requested = "requested",
         /// The backend was or is about to be asked to read the app.
         Started = "started",
@@ -139,7 +139,7 @@ pub fn former(kind: Former, id: &str) -> String {
 
 /// The numbers that decisions need.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct SyncPolicy {
     /// Snapshots, failures and the age of reports.
     pub sync: config::Sync,
     /// How jobs are watched.
@@ -153,7 +153,7 @@ pub struct Policy {
     max_unreleased_claims: i32,
 }
 
-impl Policy {
+impl SyncPolicy {
     /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
         Self {
@@ -187,16 +187,16 @@ impl Policy {
     }
 
     /// When a sync's job is looked at again that has run for `age`; `None` when it is given up.
-    pub fn next_look(&self, age: Duration) -> Option<Duration> {
-        self.job.look_after(age, self.sync.first_look_s, 0.125)
+    pub fn next_poll(&self, age: Duration) -> Option<Duration> {
+        self.job.look_after(age, self.sync.poll_first_s, 0.125)
     }
 
     /// When somebody is looked at again who was looked at `looks` times after a confirmed change, counted from that;
     /// `None` after the last.
     pub fn next_watch(&self, operation: Operation, looks: i32) -> Option<Duration> {
         let list = match operation {
-            Operation::Remove => &self.sync.removal_looks_s,
-            Operation::Invite | Operation::ChangeRole => &self.sync.invitation_looks_s,
+            Operation::Remove => &self.sync.removal_checks_s,
+            Operation::Invite | Operation::ChangeRole => &self.sync.invitation_checks_s,
         };
         list.get(usize::try_from(looks).ok()?).copied().map(Duration::from_secs)
     }
@@ -211,7 +211,7 @@ impl Policy {
 
 /// What to record after one step.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Next {
+pub enum SyncOutcome {
     /// A job runs at the backend: look at it again.
     Watch {
         /// The job.
@@ -224,7 +224,7 @@ pub enum Next {
         applies: Option<UpdateReport>,
     },
     /// The step failed: begin the snapshot anew later.
-    Again {
+    RetryLater {
         /// Why.
         why: String,
         /// Whether the backend itself did not answer, which is no failure of this sync.
@@ -240,7 +240,7 @@ pub enum Next {
         id: String,
     },
     /// The app changed while it was read: begin the snapshot anew at once.
-    Anew {
+    RestartNow {
         /// Why.
         why: String,
     },
@@ -250,8 +250,8 @@ pub enum Next {
         update: UpdateReport,
         /// What Cerby knew before the apply.
         known: Snapshot,
-        /// What is wanted of the members.
-        intents: Vec<report::Intent>,
+        /// What is desired of the members.
+        intents: Vec<report::LatestIntent>,
         /// Why.
         reason: String,
     },

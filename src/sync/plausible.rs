@@ -93,7 +93,7 @@ fn is_missing(sightings: &Sightings<'_>, one: &KnownMember) -> bool {
 }
 
 fn was_asked_to_go(one: &KnownMember) -> bool {
-    one.intent.as_ref().is_some_and(|intent| intent.wanted.operation == Operation::Remove)
+    one.intent.as_ref().is_some_and(|intent| intent.desired.operation == Operation::Remove)
 }
 
 fn was_there(one: &KnownMember) -> bool {
@@ -150,8 +150,8 @@ pub fn is_believed(
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::membership::{Marks, Membership, Observed, SeenMember, Wanted};
-    use crate::sync::report::Intent;
+    use crate::membership::{Desired, Marks, Membership, Observed, SeenMember};
+    use crate::sync::report::LatestIntent;
 
     fn seen(id: String) -> SeenMember {
         SeenMember {
@@ -178,7 +178,7 @@ mod tests {
             email: format!("{member}@example.com"),
             username: None,
         };
-        let wanted = Wanted {
+        let desired = Desired {
             operation,
             member: identity.member.clone(),
             email: identity.email.clone(),
@@ -187,7 +187,7 @@ mod tests {
         };
         KnownMember {
             identity,
-            intent: Some(Intent { task: 1, wanted, worked_at: None }),
+            intent: Some(LatestIntent { task: 1, desired, worked_at: None }),
             took_effect: false,
             was_to_go: false,
             watch: None,

@@ -23,7 +23,7 @@ pub struct Filter<'a> {
 /// One line of the list that operators read.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the columns of reconciler.syncs, and two parts of its report")]
-pub struct Line {
+pub struct SyncLine {
     pub id: i64,
     pub workspace_id: String,
     pub integration_id: String,
@@ -45,9 +45,9 @@ pub struct Line {
 }
 
 /// Syncs, the newest first.
-pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<Line>, StoreError> {
+pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, StoreError> {
     Ok(sqlx::query_as!(
-        Line,
+        SyncLine,
         r#"-- list_syncs
          select s.id, s.workspace_id, s.integration_id, i.name as "integration_name!", s.procedure, s.state, s.causes,
                 s.requested_at, s.next_step_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason,

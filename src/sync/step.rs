@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::guard::{self, Facts, Removals, Ruling};
-use super::report::Intent;
+use super::report::LatestIntent;
 use super::report::store::KnownMember;
 use super::verdict::Sightings;
-use super::{ClaimedSync, Former, HeldDecision, Next, Policy, Procedure, SyncState, plausible};
+use super::{
+    ClaimedSync, Former, HeldDecision, Procedure, SyncOutcome, SyncPolicy, SyncState, plausible,
+};
 use crate::backend::{BackendError, Client, Gap, Progress, Snapshot, UpdateReport};
 use crate::catalogue;
 use crate::database::PgPool;
@@ -28,7 +30,7 @@ pub struct Step<'a> {
     /// The backend.
     pub backend: &'a Client,
     /// The numbers.
-    pub policy: &'a Policy,
+    pub policy: &'a SyncPolicy,
     /// The pool, for facts about removals.
     pub pool: &'a PgPool,
     /// The sync.
@@ -37,7 +39,7 @@ pub struct Step<'a> {
 
 impl Step<'_> {
     /// Works on the sync for one step.
-    pub async fn run(&self) -> Result<Next, StoreError> {
+    pub async fn run(&self) -> Result<SyncOutcome, StoreError> {
         if self.sync.decision == Some(HeldDecision::Rejected) {
             return Ok(fails("a person rejected the report"));
         }
@@ -55,9 +57,9 @@ impl Step<'_> {
         }
     }
 
-    async fn start(&self) -> Next {
+    async fn start(&self) -> SyncOutcome {
         if !catalogue::is_readable(&self.sync.application) {
-            return Next::Attest;
+            return SyncOutcome::Attest;
         }
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         let started = match self.sync.procedure {
@@ -65,22 +67,24 @@ impl Step<'_> {
             Procedure::Sync => self.backend.start_sync(workspace, integration).await,
         };
         match started {
-            Ok(job) => Next::Watch { job, after: self.first_look(), started: true, applies: None },
+            Ok(job) => {
+                SyncOutcome::Watch { job, after: self.poll_first(), started: true, applies: None }
+            }
             Err(error) => self.failed(&error).await,
         }
     }
 
-    async fn watch(&self, job: &str, since: DateTime<Utc>) -> Result<Next, StoreError> {
+    async fn watch(&self, job: &str, since: DateTime<Utc>) -> Result<SyncOutcome, StoreError> {
         let age = elapsed(since, self.sync.claimed_at);
         let asked = Instant::now();
         match self.backend.job(&self.sync.workspace, job).await {
             Ok(answer) => match answer.progress {
-                Progress::Running => Ok(match self.policy.next_look(age) {
+                Progress::Running => Ok(match self.policy.next_poll(age) {
                     Some(after) => self.still(job, after),
                     None => again("the backend's job never ended"),
                 }),
                 Progress::Failed(failure) if failure.refuses_login() => {
-                    Ok(Next::LoginRefused { code: failure.code.unwrap_or_default() })
+                    Ok(SyncOutcome::LoginRefused { code: failure.code.unwrap_or_default() })
                 }
                 Progress::Failed(failure) => {
                     let code = failure.code.unwrap_or_else(|| "no code".to_owned());
@@ -99,33 +103,33 @@ impl Step<'_> {
                 Ok(again("the backend does not know its job any more"))
             }
             // An answer that is none, for as long as a job may take: waiting brings no other.
-            Err(error @ (BackendError::Nonsense(_) | BackendError::Refused { .. }))
-                if self.policy.next_look(age).is_none() =>
+            Err(error @ (BackendError::UnexpectedResponse(_) | BackendError::Refused { .. }))
+                if self.policy.next_poll(age).is_none() =>
             {
                 Ok(again(&chain(&error).to_string()))
             }
             // Limited for longer than a job may take: what the job read is lost, and the sync waits, which has its own end.
             Err(error @ BackendError::RateLimited { .. })
-                if self.policy.next_look(age).is_none() =>
+                if self.policy.next_poll(age).is_none() =>
             {
                 Ok(self.failed(&error).await)
             }
             // The same of a job alone, while the backend answers about its app.
             Err(error)
-                if self.policy.next_look(age).is_none() && self.answers_otherwise(&error).await =>
+                if self.policy.next_poll(age).is_none() && self.answers_otherwise(&error).await =>
             {
                 Ok(again(&chain(&error).to_string()))
             }
             // The job is what we know; it stays until the backend speaks of it.
             Err(error) => {
-                let quiet = error.quiet(&self.policy.retry);
-                Ok(self.still(job, self.policy.job.longest_look().max(quiet)))
+                let quiet = error.retry_delay(&self.policy.retry);
+                Ok(self.still(job, self.policy.job.longest_poll().max(quiet)))
             }
         }
     }
 
     /// Whether a job that read the app began after our request: a backend may answer with one that was running already, and
-    /// what that one read proves nothing of a later deed.
+    /// what that one read proves nothing of a later change.
     fn age_of_job(&self, job: &str, age: Option<Duration>, asking: Duration) -> Age {
         if self.sync.state != SyncState::Started {
             return Age::Younger; // it applies a report that is
@@ -146,7 +150,7 @@ impl Step<'_> {
 
     /// A job that was running already ends, and another begins. Where that happens again and again, it is the times that
     /// are wrong: then nothing tells how old a snapshot is, and nothing is proven by it.
-    fn of_unknown_age(&self) -> Next {
+    fn of_unknown_age(&self) -> SyncOutcome {
         let why = "the backend's job seems to have begun before it was asked for";
         match self.sync.failures + 1 < JOBS_TOO_EARLY {
             true => again(why),
@@ -159,18 +163,18 @@ impl Step<'_> {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         !error.is_usable()
             && !error.is_of_the_way()
-            && !self.backend.is_silent(workspace, integration)
+            && !self.backend.is_down(workspace, integration)
             && self.backend.integration(workspace, integration).await.is_ok()
     }
 
-    async fn after_job(&self) -> Result<Next, StoreError> {
+    async fn after_job(&self) -> Result<SyncOutcome, StoreError> {
         match (self.sync.procedure, self.sync.state) {
             (Procedure::CheckAndApply, SyncState::Started) => self.report().await,
             _ => self.read().await,
         }
     }
 
-    async fn report(&self) -> Result<Next, StoreError> {
+    async fn report(&self) -> Result<SyncOutcome, StoreError> {
         let approved = self.is_approved();
         if approved && self.sync.held_until.is_some_and(|until| until < self.sync.claimed_at) {
             return Ok(fails("the approval has expired"));
@@ -210,7 +214,7 @@ impl Step<'_> {
         update: UpdateReport,
         age: Option<Duration>,
         compared: Age,
-    ) -> Result<Next, StoreError> {
+    ) -> Result<SyncOutcome, StoreError> {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         let mut facts = self.facts(&update, age, compared);
         let (mut known, mut intents) = (Snapshot::default(), Vec::new());
@@ -231,8 +235,8 @@ impl Step<'_> {
         let max_age = Duration::from_secs(self.policy.sync.report_max_age_s);
         match guard::rule(&self.policy.guard, max_age, &facts) {
             Ruling::Apply => self.apply(update, facts.unexpected).await,
-            Ruling::Hold(reason) => Ok(Next::Hold { update, known, intents, reason }),
-            Ruling::Refuse(reason) if facts.approved => Ok(Next::Fail { reason }),
+            Ruling::Hold(reason) => Ok(SyncOutcome::Hold { update, known, intents, reason }),
+            Ruling::Refuse(reason) if facts.approved => Ok(SyncOutcome::Fail { reason }),
             Ruling::Refuse(reason) => Ok(again(&reason)),
         }
     }
@@ -253,7 +257,7 @@ impl Step<'_> {
         &'a self,
         update: &'a UpdateReport,
         known: &'a Snapshot,
-        intents: &'a [Intent],
+        intents: &'a [LatestIntent],
     ) -> Removals<'a> {
         let configured = &self.policy.guard.administrator_roles;
         Removals {
@@ -267,7 +271,11 @@ impl Step<'_> {
     }
 
     /// Whatever becomes of the answer, the guard remembers what it let pass.
-    async fn apply(&self, report: UpdateReport, unexpected: u32) -> Result<Next, StoreError> {
+    async fn apply(
+        &self,
+        report: UpdateReport,
+        unexpected: u32,
+    ) -> Result<SyncOutcome, StoreError> {
         // An answer must come within the lease, however long it took to get here.
         if super::store::renew(self.pool, self.sync, self.policy.lease).await?.is_err() {
             return Ok(waits("the sync was claimed again before the apply"));
@@ -279,9 +287,9 @@ impl Step<'_> {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         let error = match self.backend.apply_report(workspace, integration, &report.id).await {
             Ok(job) => {
-                return Ok(Next::Watch {
+                return Ok(SyncOutcome::Watch {
                     job,
-                    after: self.first_look(),
+                    after: self.poll_first(),
                     started: true,
                     applies: Some(report),
                 });
@@ -296,7 +304,7 @@ impl Step<'_> {
                 fails("the app changed after the approved report")
             }
             BackendError::Refused { status: 409, .. } => {
-                Next::Anew { why: "the app changed after the report".to_owned() }
+                SyncOutcome::RestartNow { why: "the app changed after the report".to_owned() }
             }
             error => self.failed(&error).await,
         })
@@ -309,7 +317,7 @@ impl Step<'_> {
         }
     }
 
-    async fn read(&self) -> Result<Next, StoreError> {
+    async fn read(&self) -> Result<SyncOutcome, StoreError> {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         let mut snapshot = match self.backend.members(workspace, integration).await {
             Ok(snapshot) => snapshot,
@@ -319,7 +327,7 @@ impl Step<'_> {
             Ok(gap) => snapshot.gaps.extend(gap),
             Err(error) => return Ok(self.failed(&error).await),
         }
-        Ok(Next::Judge { snapshot })
+        Ok(SyncOutcome::Judge { snapshot })
     }
 
     /// What a whole list lacks that shows that people are gone and is not believed yet.
@@ -371,26 +379,26 @@ impl Step<'_> {
 
     /// An integration that is gone cannot be read; a backend that does not answer is waited for, unless it answers about
     /// the same app otherwise.
-    async fn failed(&self, error: &BackendError) -> Next {
+    async fn failed(&self, error: &BackendError) -> SyncOutcome {
         let is_failure = match error {
             BackendError::NotFound { .. } => {
                 return fails("the backend does not know the integration");
             }
             BackendError::Refused { .. }
-            | BackendError::Nonsense(_)
-            | BackendError::Broken { .. } => true,
+            | BackendError::UnexpectedResponse(_)
+            | BackendError::ServerError { .. } => true,
             error => self.answers_otherwise(error).await,
         };
-        let quiet = error.quiet(&self.policy.retry);
-        Next::Again { why: chain(error).to_string(), waits: !is_failure, quiet }
+        let quiet = error.retry_delay(&self.policy.retry);
+        SyncOutcome::RetryLater { why: chain(error).to_string(), waits: !is_failure, quiet }
     }
 
-    fn still(&self, job: &str, after: Duration) -> Next {
-        Next::Watch { job: job.to_owned(), after, started: false, applies: None }
+    fn still(&self, job: &str, after: Duration) -> SyncOutcome {
+        SyncOutcome::Watch { job: job.to_owned(), after, started: false, applies: None }
     }
 
-    fn first_look(&self) -> Duration {
-        self.policy.next_look(Duration::ZERO).unwrap_or_default()
+    fn poll_first(&self) -> Duration {
+        self.policy.next_poll(Duration::ZERO).unwrap_or_default()
     }
 }
 
@@ -405,8 +413,8 @@ enum Age {
     Unknown,
 }
 
-fn unknown(kind: Former, id: &str) -> Next {
-    Next::Unknown { kind, id: id.to_owned() }
+fn unknown(kind: Former, id: &str) -> SyncOutcome {
+    SyncOutcome::Unknown { kind, id: id.to_owned() }
 }
 
 fn is_empty(report: &UpdateReport) -> bool {
@@ -415,14 +423,14 @@ fn is_empty(report: &UpdateReport) -> bool {
         && report.changed_members.is_empty()
 }
 
-fn again(why: &str) -> Next {
-    Next::Again { why: why.to_owned(), waits: false, quiet: Duration::ZERO }
+fn again(why: &str) -> SyncOutcome {
+    SyncOutcome::RetryLater { why: why.to_owned(), waits: false, quiet: Duration::ZERO }
 }
 
-fn waits(why: &str) -> Next {
-    Next::Again { why: why.to_owned(), waits: true, quiet: Duration::ZERO }
+fn waits(why: &str) -> SyncOutcome {
+    SyncOutcome::RetryLater { why: why.to_owned(), waits: true, quiet: Duration::ZERO }
 }
 
-fn fails(why: &str) -> Next {
-    Next::Fail { reason: why.to_owned() }
+fn fails(why: &str) -> SyncOutcome {
+    SyncOutcome::Fail { reason: why.to_owned() }
 }

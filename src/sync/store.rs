@@ -12,7 +12,7 @@ use crate::database::{PgConnection, PgPool};
 use crate::emit;
 use crate::lease::{Lease, LeaseLost, fenced};
 use crate::manual_action::status::ActionStatus;
-use crate::membership::{UnknownWord, Wanted};
+use crate::membership::{Desired, UnknownWord};
 use crate::store::{StoreError, interval};
 
 /// A sync that cannot be read is tried again after this long: somebody has to look at it.
@@ -113,12 +113,12 @@ pub async fn claim(
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => bad.push((row.id, error)),
         }
     }
-    set_aside(pool, &bad).await?;
+    quarantined(pool, &bad).await?;
     Ok(claimed)
 }
 
 /// Leaves syncs that cannot be read for later, and says which they are.
-async fn set_aside(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), StoreError> {
+async fn quarantined(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), StoreError> {
     if bad.is_empty() {
         return Ok(());
     }
@@ -135,7 +135,7 @@ async fn set_aside(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), Stor
     .await?;
     for (id, error) in bad {
         emit!(
-            SYNC_SET_ASIDE,
+            SYNC_QUARANTINED,
             sync.id = id,
             %error,
             wait_s = BAD_ROW_PAUSE.as_secs(),
@@ -257,7 +257,7 @@ pub async fn again(
 }
 
 /// Records that the snapshot begins anew at once, and so is younger than what was done until now; counts it as failed.
-pub async fn anew(
+pub async fn restart(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     why: &str,
@@ -380,7 +380,7 @@ pub struct ActionToJudge {
     /// Open, in progress or done.
     pub status: ActionStatus,
     /// What it wants.
-    pub wanted: Wanted,
+    pub desired: Desired,
     /// Whether a second person confirmed what the first said.
     pub is_confirmed: bool,
     /// How often it was read since it was called done.
@@ -457,7 +457,7 @@ pub async fn lock_actions(
             id,
             task,
             status: status.parse().map_err(bad)?,
-            wanted: Wanted {
+            desired: Desired {
                 operation: operation.parse().map_err(bad)?,
                 member: row.member_id.unwrap_or_default(),
                 email: row.member_email.unwrap_or_default(),

@@ -5,12 +5,12 @@
 
 use crate::backend::Snapshot;
 use crate::identity::{Directory, Identity, Keys};
-use crate::membership::{Observation, Observed, Operation, SeenMember, Wanted};
+use crate::membership::{Desired, Observation, Observed, Operation, SeenMember};
 
 /// What a sync says of one done action, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It is as wanted.
+    /// It is as desired.
     Confirmed,
     /// It may still become so: read again.
     NotYet,
@@ -108,9 +108,9 @@ impl<'a> Sightings<'a> {
 
 /// Judges one action by one snapshot: of several entries about the member, by the worst. `last_snapshot` says that the
 /// schedule of snapshots ends with this one.
-pub fn judge(wanted: &Wanted, sightings: &Sightings<'_>, last_snapshot: bool) -> Judgement {
-    let judged = |seen: Option<&SeenMember>| of_entry(wanted, seen, last_snapshot);
-    match sightings.of(&wanted.identity()) {
+pub fn judge(desired: &Desired, sightings: &Sightings<'_>, last_snapshot: bool) -> Judgement {
+    let judged = |seen: Option<&SeenMember>| of_entry(desired, seen, last_snapshot);
+    match sightings.of(&desired.identity()) {
         Sighting::Unclear(observed) => Judgement { verdict: Verdict::Unverifiable, observed },
         Sighting::Absent => judged(None),
         Sighting::Present(entries) => {
@@ -120,10 +120,10 @@ pub fn judge(wanted: &Wanted, sightings: &Sightings<'_>, last_snapshot: bool) ->
     }
 }
 
-fn of_entry(wanted: &Wanted, seen: Option<&SeenMember>, last_snapshot: bool) -> Judgement {
-    let observation = wanted.compare(seen);
-    let verdict = match (&observation, wanted.operation) {
-        (Observation::AsWanted, _) => Verdict::Confirmed,
+fn of_entry(desired: &Desired, seen: Option<&SeenMember>, last_snapshot: bool) -> Judgement {
+    let observation = desired.compare(seen);
+    let verdict = match (&observation, desired.operation) {
+        (Observation::AsDesired, _) => Verdict::Confirmed,
         (Observation::Absent | Observation::InvitationUnclear, Operation::Invite)
             if !last_snapshot =>
         {
@@ -131,7 +131,7 @@ fn of_entry(wanted: &Wanted, seen: Option<&SeenMember>, last_snapshot: bool) -> 
         }
         _ => Verdict::Contradicted,
     };
-    Judgement { verdict, observed: observation.describe(wanted.operation) }
+    Judgement { verdict, observed: observation.describe(desired.operation) }
 }
 
 fn gaps(snapshot: &Snapshot) -> String {
@@ -149,8 +149,8 @@ mod tests {
     use crate::backend::Gap;
     use crate::membership::{Marks, Membership};
 
-    fn wanted(operation: Operation) -> Wanted {
-        Wanted {
+    fn desired(operation: Operation) -> Desired {
+        Desired {
             operation,
             member: "m1".to_owned(),
             email: "jo@example.com".to_owned(),
@@ -205,7 +205,7 @@ mod tests {
         ];
         for (operation, members, gaps, expected) in table {
             let snapshot = snapshot(members, gaps);
-            let judgement = judge(&wanted(operation), &Sightings::new(&snapshot), false);
+            let judgement = judge(&desired(operation), &Sightings::new(&snapshot), false);
             assert_eq!(judgement.verdict, expected, "{operation} by {snapshot:?}");
         }
     }
@@ -214,7 +214,7 @@ mod tests {
     fn an_invitation_that_never_shows_is_contradicted_by_the_last_snapshot() {
         let snapshot = snapshot(Vec::new(), Vec::new());
         assert_eq!(
-            judge(&wanted(Operation::Invite), &Sightings::new(&snapshot), true).verdict,
+            judge(&desired(Operation::Invite), &Sightings::new(&snapshot), true).verdict,
             Verdict::Contradicted
         );
     }
@@ -239,10 +239,10 @@ mod tests {
         ];
         for spelling in spellings {
             let snapshot = snapshot(vec![unmatched(spelling, None)], Vec::new());
-            let wanted =
-                |operation| Wanted { email: "jörg@example.com".to_owned(), ..wanted(operation) };
+            let desired =
+                |operation| Desired { email: "jörg@example.com".to_owned(), ..desired(operation) };
             let verdict =
-                |operation| judge(&wanted(operation), &Sightings::new(&snapshot), false).verdict;
+                |operation| judge(&desired(operation), &Sightings::new(&snapshot), false).verdict;
             assert_eq!(verdict(Operation::Remove), Verdict::Contradicted, "{spelling:?}");
             assert_eq!(verdict(Operation::Invite), Verdict::Confirmed, "{spelling:?}");
         }
@@ -251,9 +251,9 @@ mod tests {
     #[test]
     fn a_stranger_with_the_same_name_in_the_app_neither_proves_nor_disproves_anything() {
         let snapshot = snapshot(vec![unmatched("kim@example.com", Some("jo"))], Vec::new());
-        let wanted = |operation| Wanted { username: Some("jo".to_owned()), ..wanted(operation) };
+        let desired = |operation| Desired { username: Some("jo".to_owned()), ..desired(operation) };
         let verdict =
-            |operation| judge(&wanted(operation), &Sightings::new(&snapshot), false).verdict;
+            |operation| judge(&desired(operation), &Sightings::new(&snapshot), false).verdict;
         assert_eq!(verdict(Operation::Invite), Verdict::NotYet);
         assert_eq!(verdict(Operation::ChangeRole), Verdict::Contradicted);
         assert_eq!(verdict(Operation::Remove), Verdict::Confirmed);
@@ -285,7 +285,7 @@ mod tests {
                 for _ in 0..2 {
                     members.reverse();
                     let snapshot = snapshot(members.clone(), Vec::new());
-                    let judged = judge(&wanted(operation), &Sightings::new(&snapshot), false);
+                    let judged = judge(&desired(operation), &Sightings::new(&snapshot), false);
                     assert_eq!(judged.verdict, expected, "{operation} by {members:?}");
                 }
             }
@@ -301,7 +301,7 @@ mod tests {
             members.reverse();
             let snapshot = snapshot(members.clone(), Vec::new());
             let observed =
-                Sightings::new(&snapshot).observed(&wanted(Operation::Remove).identity());
+                Sightings::new(&snapshot).observed(&desired(Operation::Remove).identity());
             let expected =
                 Observed { membership: "joined".to_owned(), entitlements: vec!["B".to_owned()] };
             assert_eq!(observed, Some(expected));
@@ -313,7 +313,7 @@ mod tests {
         fn absence_from_an_incomplete_snapshot_never_proves_a_removal(others in 0_usize..20) {
             let members = (0..others).map(|n| member(&format!("other{n}"), Membership::Joined, "X")).collect();
             let snapshot = snapshot(members, vec![Gap::EndlessPages]);
-            prop_assert_ne!(judge(&wanted(Operation::Remove), &Sightings::new(&snapshot), false).verdict, Verdict::Confirmed);
+            prop_assert_ne!(judge(&desired(Operation::Remove), &Sightings::new(&snapshot), false).verdict, Verdict::Confirmed);
         }
     }
 }

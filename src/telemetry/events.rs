@@ -43,26 +43,26 @@ events! {
         ["error"], "Read the error; `cerby-reconciler check` tells which part is at fault. Rows in flight are taken over when their leases end.";
     LOG_LOST = "log.lost" ERROR, "Log lines could not be written: whoever reads stdout has gone or is too slow. The daemon works on.",
         ["lines"], "Look at what reads the log.";
-    DATABASE_AWAITED = "database.awaited" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and tries again. Repeated every 30 s with the cause of then.",
+    DATABASE_NOT_READY = "database.not_ready" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and tries again. Repeated every 30 s with the cause of then.",
         ["error, waited_s"], "Look at PostgreSQL, at `database.url` and at the network between. Nothing is lost meanwhile.";
     DATABASE_UNREACHABLE = "database.unreachable" ERROR, "A database query failed; the loop retries after a pause. Logged once until it works again.",
         ["loop, error"], "Look at PostgreSQL and at the network to it. No task is lost meanwhile.";
     DATABASE_RECOVERED = "database.recovered" INFO, "Database queries work again.",
         ["loop"], "Nothing.";
-    DATABASE_REFUSES = "database.refuses" ERROR, "The database refuses a statement for a reason that is not in the rows: something is missing, a right is missing, or there is no room. `/readyz` is 503 until the statement works again. Logged once until then.",
+    DATABASE_STATEMENT_REJECTED = "database.statement_rejected" ERROR, "The database refuses a statement for a reason that is not in the rows: something is missing, a right is missing, or there is no room. `/readyz` is 503 until the statement works again. Logged once until then.",
         ["statement, error"], "Read the error. `cerby-reconciler check` tells whether the schema is right; look at the rights of reconciler_daemon and at the room on the server's disk.";
-    DATABASE_ACCEPTS = "database.accepts" INFO, "A statement works again that the database refused.",
+    DATABASE_STATEMENT_ACCEPTED = "database.statement_accepted" INFO, "A statement works again that the database refused.",
         ["statement"], "Nothing.";
-    WAKEUP_LOST = "wakeup.lost" INFO, "The LISTEN connection broke, or does not hear what the daemon says to itself; polling alone finds work until it is back.",
+    WAKEUP_UNAVAILABLE = "wakeup.unavailable" INFO, "The LISTEN connection broke, or does not hear what the daemon says to itself; polling alone finds work until it is back.",
         ["error"], "Nothing, unless it repeats: then look at the database's connections.";
-    WAKEUP_RESTORED = "wakeup.restored" INFO, "LISTEN works again.",
+    WAKEUP_RECOVERED = "wakeup.recovered" INFO, "LISTEN works again.",
         [""], "Nothing.";
-    BACKEND_REFUSES_KEY = "backend.refuses_key" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. The tasks wait and use no attempt. Logged once for an integration until the backend answers about it again.",
+    BACKEND_KEY_REJECTED = "backend.key_rejected" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. The tasks wait and use no attempt. Logged once for an integration until the backend answers about it again.",
         ["workspace.id, integration.id, status, host"], "Renew the key and restart, or give its user the owner role of the integration.";
-    BACKEND_SILENT = "backend.silent" ERROR, "Request after request gets no usable answer: none at all, a status of 5xx, a page that is not the backend's, or a refusal of the key. It is about the app in `integration.id`, or about the whole workspace if none is named. Its tasks and syncs rest and use no attempt; one of them asks now and then. Logged by one replica of the fleet, when it begins and every `backend.remind_s` while it goes on.",
-        ["workspace.id, integration.id, unanswered, status, host, cause, silent_s"], "Read status, host and cause. A login page or a 404: look at `backend.base_url` and `backend.paths`. 401 or 403: at the key. Else at the backend and at the network to it. Nothing is lost meanwhile.";
-    BACKEND_ANSWERS = "backend.answers" INFO, "The backend answers for the workspace or the app again. What rested goes on little by little.",
-        ["workspace.id, integration.id, silent_s"], "Nothing.";
+    BACKEND_UNAVAILABLE = "backend.unavailable" ERROR, "Request after request gets no usable answer: none at all, a status of 5xx, a page that is not the backend's, or a refusal of the key. It is about the app in `integration.id`, or about the whole workspace if none is named. Its tasks and syncs rest and use no attempt; one of them asks now and then. Logged by one replica of the fleet, when it begins and every `backend.remind_s` while it goes on.",
+        ["workspace.id, integration.id, unanswered, status, host, cause, outage_s"], "Read status, host and cause. A login page or a 404: look at `backend.base_url` and `backend.paths`. 401 or 403: at the key. Else at the backend and at the network to it. Nothing is lost meanwhile.";
+    BACKEND_RECOVERED = "backend.recovered" INFO, "The backend answers for the workspace or the app again. What rested goes on little by little.",
+        ["workspace.id, integration.id, outage_s"], "Nothing.";
     INTEGRATION_TRIPPED = "integration.tripped" WARN, "The automation of an app failed several times in a row, or its probe failed. The integration is tripped: its tasks are on hold until `wait_s` is over, then one task is tried.",
         ["workspace.id, integration.id, wait_s, consecutive_trips"], "Look at the app: does it work for people? Look at the failed jobs in Cerby's automation log.";
     INTEGRATION_RATE_LIMITED = "integration.rate_limited" INFO, "The backend limits the rate of requests. The tasks of the integration are on hold until `wait_s` is over.",
@@ -77,7 +77,7 @@ events! {
         ["return.id, integration.id, actions"], "Nothing.";
     RETURN_STOPPED = "return.stopped" WARN, "The canary of a return to automation went to a person again: the rest stays with people.",
         ["return.id, integration.id, actions"], "See why the canary failed; return the rest again after the next fix.";
-    TASK_WAITING = "task.waiting" INFO, "The task is postponed; this does not count as an attempt. The backend gave no usable answer, limits the rate, or an attempt of unknown outcome may still take effect.",
+    TASK_POSTPONED = "task.postponed" INFO, "The task is postponed; this does not count as an attempt. The backend gave no usable answer, limits the rate, or an attempt of unknown outcome may still take effect.",
         ["task.id, integration.id, wait_s, reason"], "If many tasks wait for the same reason, look at the backend.";
     TASK_ORDERED = "task.ordered" DEBUG, "A new row has its place among the member's tasks.",
         ["task.id"], "Nothing.";
@@ -122,7 +122,7 @@ events! {
     SYNC_FAILED = "sync.failed" WARN, "A sync ended without a snapshot.",
         ["sync.id, integration.id, reason"], "Look at the integration: the app could not be read. Done actions stay unproven and are read again later.";
     MEMBER_RETURNED = "member.returned" WARN, "Somebody whose removal was proven is in the app again; a manual action is open.",
-        ["task.id, action.id, workspace.id, integration.id"], "Find out who let them in. Remove them again, or dismiss the action with a note if they are wanted.";
+        ["task.id, action.id, workspace.id, integration.id"], "Find out who let them in. Remove them again, or dismiss the action with a note if they are desired.";
     INVITATION_EXPIRED = "invitation.expired" WARN, "A proven invitation was not accepted in time; a manual action asks for another one.",
         ["task.id, action.id, workspace.id, integration.id"], "Work the action: invite again.";
     INVITATION_VANISHED = "invitation.vanished" WARN, "A proven invitation is gone, and its member is not there.",
@@ -133,13 +133,13 @@ events! {
         ["workspace.id, integration.id, snapshots, waited_s, cause"], "A limit of the rate: ask the backend's operators why it never ends. Else look at the last syncs: `cerby-reconciler syncs list`. Does the app's page of members work? Does the automation see all of them?";
     INTEGRATION_VERIFIABLE = "integration.verifiable" INFO, "An app was read completely again.",
         ["workspace.id, integration.id"], "Nothing.";
-    TASK_SET_ASIDE = "task.set_aside" WARN, "A row of automation_tasks cannot be worked on: a value that nothing can read, or that the database refuses. It is tried again after `wait_s`; all others go on.",
+    TASK_QUARANTINED = "task.quarantined" WARN, "A row of automation_tasks cannot be worked on: a value that nothing can read, or that the database refuses. It is tried again after `wait_s`; all others go on.",
         ["task.id, error, wait_s"], "Read the error and the row: `select * from reconciler.automation_tasks where id = …`. Correct the row, or ask the backend for another.";
     TASK_HELD = "task.held" WARN, "Rows of automation_tasks say another kind or application than their integration has, which stays as it was first seen. They are neither ordered nor tried, and looked at again every few minutes. `task.id` is the first of `tasks`; `task_places` shows all.",
         ["task.id, workspace.id, integration.id, differs, tasks"], "Where the row is wrong: `cerby-reconciler tasks cancel ID`. Where the integration is: `cerby-reconciler integrations set ID --kind … --application …`.";
-    NUDGE_SET_ASIDE = "nudge.set_aside" WARN, "What a person did cannot be taken up: the database refuses what follows from it. It is tried again after `wait_s`; all others go on.",
+    NUDGE_QUARANTINED = "nudge.quarantined" WARN, "What a person did cannot be taken up: the database refuses what follows from it. It is tried again after `wait_s`; all others go on.",
         ["nudge.id, error, wait_s"], "Read the error and the row: `select * from reconciler.nudges where id = …` as the owner of the schema.";
-    SYNC_SET_ASIDE = "sync.set_aside" WARN, "A row of syncs cannot be worked on: a value that nothing can read. It is tried again after `wait_s`; all others go on.",
+    SYNC_QUARANTINED = "sync.quarantined" WARN, "A row of syncs cannot be worked on: a value that nothing can read. It is tried again after `wait_s`; all others go on.",
         ["sync.id, error, wait_s"], "Read the error and the row: `cerby-reconciler syncs show ID`.";
     LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
         ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
@@ -149,7 +149,7 @@ events! {
         ["subject, id, error"], "Nothing, unless the database stays unreachable.";
     BATCH_NOT_RECORDED = "batch.not_recorded" INFO, "The commit of several outcomes together failed; they are recorded one by one.",
         ["tasks, error"], "Nothing, unless it repeats: then report it with its error.";
-    PROBES_BROKEN = "probes.broken" ERROR, "The listener of the probes broke; the daemon works on without it.",
+    PROBES_FAILED = "probes.failed" ERROR, "The listener of the probes broke; the daemon works on without it.",
         ["error"], "Restart the daemon; look at what else uses its address.";
     UPKEEP_HEALED = "upkeep.healed" INFO, "Members with a blocked request behind nothing, or integrations with done actions and no sync, were set going again.",
         ["members, syncs"], "Report it: this repairs what should not happen.";

@@ -13,8 +13,8 @@ use crate::flow::returns;
 use crate::manual_action;
 use crate::manual_action::store::Overdue;
 use crate::member::store::{give_turn, let_sleep};
-use crate::pulse::Pulse;
-use crate::store::{StoreError, answered, begin, begin_exclusive};
+use crate::poll_interval::PollInterval;
+use crate::store::{StoreError, begin, begin_exclusive, with_timeout};
 use crate::telemetry::chain;
 
 mod store;
@@ -33,22 +33,27 @@ const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 const REST_AFTER_DELETING: u32 = 9;
 
 /// Does a round every while until `stop`.
-pub async fn run(pool: PgPool, config: Config, mut pulse: Pulse, stop: CancellationToken) {
+pub async fn run(
+    pool: PgPool,
+    config: Config,
+    mut poll_interval: PollInterval,
+    stop: CancellationToken,
+) {
     let mut sweep = Sweep::default();
     while !stop.is_cancelled() {
         let began = Instant::now();
         let pause = match round(&pool, &config, &mut sweep).await {
             Ok(Rest::Nothing) => {
-                pulse.well();
-                pulse.next()
+                poll_interval.on_success();
+                poll_interval.next()
             }
             Ok(Rest::Deletions) => {
-                pulse.well();
-                pulse.next().min(began.elapsed() * REST_AFTER_DELETING)
+                poll_interval.on_success();
+                poll_interval.next().min(began.elapsed() * REST_AFTER_DELETING)
             }
             Err(error) => {
-                pulse.failed(&error);
-                pulse.next()
+                poll_interval.on_failure(&error);
+                poll_interval.next()
             }
         };
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
@@ -75,25 +80,25 @@ pub struct Sweep {
 
 /// One round. `Err` if the database does not answer; a step that it refuses is logged, and the others are made.
 pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<Rest, StoreError> {
-    let patience = config.database.patience();
+    let query_timeout = config.database.query_timeout();
     let retention = &config.retention;
     let batch = config.upkeep.batch;
     let mut rest = Rest::Nothing;
-    step("heal", patience, heal(pool)).await?;
-    step("let_sleep", patience, let_sleep(pool)).await?;
-    step("sweep_members", patience, sweep_members(pool, retention, batch, &mut sweep.member))
+    step("heal", query_timeout, heal(pool)).await?;
+    step("let_sleep", query_timeout, let_sleep(pool)).await?;
+    step("sweep_members", query_timeout, sweep_members(pool, retention, batch, &mut sweep.member))
         .await?;
-    step("decide_returns", patience, returns::decide(pool)).await?;
-    step("put_off_deadlines", patience, put_off_deadlines(pool)).await?;
-    step("remind", patience, remind(pool, config.breaker.remind_s)).await?;
-    step("end_undecided_syncs", patience, store::end_undecided_syncs(pool)).await?;
+    step("decide_returns", query_timeout, returns::decide(pool)).await?;
+    step("put_off_deadlines", query_timeout, put_off_deadlines(pool)).await?;
+    step("remind", query_timeout, remind(pool, config.breaker.remind_s)).await?;
+    step("end_undecided_syncs", query_timeout, store::end_undecided_syncs(pool)).await?;
     let periodic =
         store::request_periodic_snapshots(pool, config.sync.every_s, SNAPSHOTS_PER_ROUND);
-    step("request_periodic_snapshots", patience, periodic).await?;
+    step("request_periodic_snapshots", query_timeout, periodic).await?;
     let watches = store::request_watch_snapshots(pool, SNAPSHOTS_PER_ROUND, ASKS_AGAIN_AFTER);
-    step("request_watch_snapshots", patience, watches).await?;
+    step("request_watch_snapshots", query_timeout, watches).await?;
     let deleting = delete(pool, retention, batch, sweep);
-    if step("delete", patience, deleting).await? == Some(true) {
+    if step("delete", query_timeout, deleting).await? == Some(true) {
         rest = Rest::Deletions;
     }
     Ok(rest)
@@ -102,10 +107,10 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
 /// Makes one step; `None` if the database refused it.
 async fn step<T>(
     name: &'static str,
-    patience: Duration,
+    query_timeout: Duration,
     step: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<Option<T>, StoreError> {
-    match answered(patience, step).await {
+    match with_timeout(query_timeout, step).await {
         Ok(done) => Ok(Some(done)),
         Err(error) if error.is_refusal() => {
             emit!(UPKEEP_STEP_FAILED, step = name, error = %chain(&error), "The other steps go on");
@@ -165,7 +170,7 @@ async fn remind(pool: &PgPool, every_s: u64) -> Result<(), StoreError> {
     }
     loop {
         let overdue = manual_action::store::remind(pool, CHUNK).await?;
-        say_overdue(&overdue);
+        log_overdue(&overdue);
         if (overdue.len() as i64) < CHUNK {
             return Ok(());
         }
@@ -173,7 +178,7 @@ async fn remind(pool: &PgPool, every_s: u64) -> Result<(), StoreError> {
 }
 
 /// One WARN for each integration and operation, however many actions are late.
-fn say_overdue(overdue: &[Overdue]) {
+fn log_overdue(overdue: &[Overdue]) {
     for Overdue { id, workspace, integration, operation } in overdue {
         emit!(
             ACTION_OVERDUE,

@@ -411,7 +411,7 @@ pub(super) async fn reduce_finished_syncs(
              update reconciler.syncs s set is_reduced = true, report = s.report - 'update' - 'differences'
              from old where s.ctid = old.place and old.state <> 'failed'
              returning s.id, s.workspace_id
-         ), told as (
+         ), recorded as (
              insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
              select 'workspace.reports_reduced', workspace_id, 'workspace', workspace_id,
                     jsonb_build_object('rows', count(*), 'ids', jsonb_agg(id order by id))

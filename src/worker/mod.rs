@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of the flow; [`Stage`] binds it to tasks and to syncs. Claims are made ahead only as fast as steps end,
 //! so that fast steps never wait for the database and slow ones never let a lease run down in
-//! a queue of ours. A place is free again when its step has ended; what is not yet recorded counts as in hand, and
+//! a queue of ours. A slot is free again when its step has ended; what is not yet recorded counts as in flight, and
 //! there is only so much of that.
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::emit;
-use crate::pulse::Pulse;
+use crate::poll_interval::PollInterval;
 use crate::store::StoreError;
 
 /// Claims are made ahead for as long as this, at the rate at which steps end.
@@ -29,12 +29,12 @@ const AHEAD_FOR: Duration = Duration::from_millis(50);
 const LARGEST_CLAIM: usize = 500;
 
 /// Small claims cost as much as large ones: while little room is free or little is due, this long between them.
-const BETWEEN_SMALL_CLAIMS: Duration = Duration::from_millis(5);
+const MIN_CLAIM_INTERVAL: Duration = Duration::from_millis(5);
 
 /// After a claim that found nothing: this long until what ended meanwhile is a reason for another.
-const AFTER_NOTHING: Duration = Duration::from_millis(50);
+const EMPTY_CLAIM_PAUSE: Duration = Duration::from_millis(50);
 
-/// A claim that no place came free for in this time goes back: its lease is for working, not for waiting.
+/// A claim that no slot came free for in this time goes back: its lease is for working, not for waiting.
 const WAITS_AT_MOST: Duration = Duration::from_secs(1);
 
 /// What the loop works on.
@@ -85,27 +85,27 @@ pub struct Worker<S: Stage> {
     /// Rings when there may be new work.
     pub new_work: Arc<Notify>,
     /// Time between looks.
-    pub pulse: Pulse,
+    pub poll_interval: PollInterval,
 }
 
 impl<S: Stage> Worker<S> {
     /// Runs until `stop`, then waits for the work in flight.
     pub async fn run(self, stop: CancellationToken) {
-        let mut hands = Hands::new(self);
+        let mut dispatcher = Dispatcher::new(self);
         while !stop.is_cancelled() {
-            hands.begin_steps();
-            hands.begin_claim();
-            let wake = hands.wake_at();
+            dispatcher.begin_steps();
+            dispatcher.begin_claim();
+            let wake = dispatcher.wake_at();
             tokio::select! {
                 () = stop.cancelled() => {}
-                claims = claimed(&mut hands.claiming) => hands.take(claims),
+                claims = claimed(&mut dispatcher.claiming) => dispatcher.take(claims),
                 // A ring while a claim is made is kept: the claim may have looked before what it rings for was there.
-                () = hands.worker.new_work.notified(), if hands.claiming.is_none() => hands.rests_until = None,
-                () = hands.shared.moved.notified() => hands.look_again_soon(),
-                () = sleep_until(wake) => hands.wake().await,
+                () = dispatcher.worker.new_work.notified(), if dispatcher.claiming.is_none() => dispatcher.rests_until = None,
+                () = dispatcher.shared.moved.notified() => dispatcher.look_again_soon(),
+                () = sleep_until(wake) => dispatcher.wake().await,
             }
         }
-        hands.put_down().await;
+        dispatcher.drain().await;
     }
 }
 
@@ -115,32 +115,32 @@ type Claims<S> = Result<Vec<<S as Stage>::Claim>, StoreError>;
 struct Shared {
     /// A step or a record ended.
     moved: Notify,
-    /// Claims that are not recorded yet, or still wait for a place.
-    in_hand: AtomicUsize,
+    /// Claims that are not recorded yet, or still wait for a slot.
+    in_flight_claims: AtomicUsize,
     /// Steps that ended since the last claim.
     ended: AtomicUsize,
 }
 
-/// A claim that work was begun for. However the work ends, by a panic too, it is out of our hands then.
-struct InHand(Arc<Shared>);
+/// A claim that work was begun for. However the work ends, by a panic too, it is no longer in flight then.
+struct InFlight(Arc<Shared>);
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if std::thread::panicking() {
             emit!(WORKER_PANICKED, "The work on a row panicked");
         }
-        self.0.in_hand.fetch_sub(1, Ordering::SeqCst);
+        self.0.in_flight_claims.fetch_sub(1, Ordering::SeqCst);
         self.0.moved.notify_one();
     }
 }
 
 /// The loop at work.
-struct Hands<S: Stage> {
+struct Dispatcher<S: Stage> {
     worker: Worker<S>,
     shared: Arc<Shared>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     in_flight: TaskTracker,
-    /// Claims that wait for a place, since when.
+    /// Claims that wait for a slot, since when.
     waiting: VecDeque<(Instant, S::Claim)>,
     // Not under a select: a claim that was cancelled half-way would be lost until its lease ends.
     claiming: Option<JoinHandle<Claims<S>>>,
@@ -156,15 +156,15 @@ struct Hands<S: Stage> {
     has_moved: bool,
 }
 
-impl<S: Stage> Hands<S> {
+impl<S: Stage> Dispatcher<S> {
     fn new(worker: Worker<S>) -> Self {
         let shared = Shared {
             moved: Notify::new(),
-            in_hand: AtomicUsize::new(0),
+            in_flight_claims: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
         };
         Self {
-            places: Arc::new(Semaphore::new(worker.max_in_flight)),
+            slots: Arc::new(Semaphore::new(worker.max_in_flight)),
             shared: Arc::new(shared),
             worker,
             in_flight: TaskTracker::new(),
@@ -181,22 +181,22 @@ impl<S: Stage> Hands<S> {
 
     fn begin_steps(&mut self) {
         while !self.waiting.is_empty() {
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
             if let Some((_, claim)) = self.waiting.pop_front() {
-                self.begin_step(claim, place);
+                self.begin_step(claim, slot);
             }
         }
     }
 
-    fn begin_step(&self, claim: S::Claim, place: OwnedSemaphorePermit) {
+    fn begin_step(&self, claim: S::Claim, slot: OwnedSemaphorePermit) {
         let stage = Arc::clone(&self.worker.stage);
-        let in_hand = InHand(Arc::clone(&self.shared));
+        let in_flight_claims = InFlight(Arc::clone(&self.shared));
         let span = stage.span(&claim);
         let work = async move {
             let outcome = stage.step(&claim).await;
-            drop(place);
-            in_hand.0.ended.fetch_add(1, Ordering::SeqCst);
-            in_hand.0.moved.notify_one();
+            drop(slot);
+            in_flight_claims.0.ended.fetch_add(1, Ordering::SeqCst);
+            in_flight_claims.0.moved.notify_one();
             if let Some(outcome) = outcome {
                 stage.record(claim, outcome).await;
             }
@@ -206,10 +206,10 @@ impl<S: Stage> Hands<S> {
 
     /// How many claims may be made now.
     fn room(&self) -> usize {
-        self.most().saturating_sub(self.shared.in_hand.load(Ordering::SeqCst))
+        self.most().saturating_sub(self.shared.in_flight_claims.load(Ordering::SeqCst))
     }
 
-    /// How many claims may be in hand: as much again as is claimed ahead may be on its way into the database.
+    /// How many claims may be in flight: as much again as is claimed ahead may be on its way into the database.
     fn most(&self) -> usize {
         self.worker.max_in_flight + 2 * self.ahead
     }
@@ -218,7 +218,7 @@ impl<S: Stage> Hands<S> {
         let room = self.room();
         let is_large = room >= LARGEST_CLAIM || 4 * room >= self.most();
         let is_time =
-            is_large && self.may_be_more || self.claimed_at.elapsed() >= BETWEEN_SMALL_CLAIMS;
+            is_large && self.may_be_more || self.claimed_at.elapsed() >= MIN_CLAIM_INTERVAL;
         if room == 0 || !is_time || self.claiming.is_some() || self.rests_until.is_some() {
             return;
         }
@@ -237,40 +237,41 @@ impl<S: Stage> Hands<S> {
         self.claimed_at = now;
         let claims = match claims {
             Ok(claims) => {
-                self.worker.pulse.well();
+                self.worker.poll_interval.on_success();
                 claims
             }
             Err(error) => {
-                self.worker.pulse.failed(&error);
+                self.worker.poll_interval.on_failure(&error);
                 self.has_moved = false;
                 Vec::new()
             }
         };
         self.may_be_more = claims.len() >= self.asked;
         if claims.is_empty() {
-            let rest = if self.has_moved { AFTER_NOTHING } else { self.worker.pulse.next() };
+            let rest =
+                if self.has_moved { EMPTY_CLAIM_PAUSE } else { self.worker.poll_interval.next() };
             self.rests_until = Some(self.claimed_at + rest);
         }
-        self.shared.in_hand.fetch_add(claims.len(), Ordering::SeqCst);
+        self.shared.in_flight_claims.fetch_add(claims.len(), Ordering::SeqCst);
         self.waiting.extend(claims.into_iter().map(|claim| (self.claimed_at, claim)));
     }
 
     /// What ended may have let something else through: a limited app's next task, for one.
     fn look_again_soon(&mut self) {
         self.has_moved = true;
-        let soon = self.claimed_at + AFTER_NOTHING;
+        let soon = self.claimed_at + EMPTY_CLAIM_PAUSE;
         self.rests_until = self.rests_until.map(|until| until.min(soon));
     }
 
     fn wake_at(&self) -> Instant {
         let rests = self.rests_until;
         let claims = (rests.is_none() && self.claiming.is_none() && self.room() > 0)
-            .then(|| self.claimed_at + BETWEEN_SMALL_CLAIMS);
+            .then(|| self.claimed_at + MIN_CLAIM_INTERVAL);
         let never = Instant::now() + Duration::from_secs(60);
         [rests, claims, self.waits_until()].into_iter().flatten().min().unwrap_or(never)
     }
 
-    /// When the oldest claim that waits for a place goes back.
+    /// When the oldest claim that waits for a slot goes back.
     fn waits_until(&self) -> Option<Instant> {
         self.waiting.front().map(|(since, _)| *since + WAITS_AT_MOST)
     }
@@ -288,13 +289,13 @@ impl<S: Stage> Hands<S> {
 
     async fn hand_back(&mut self) {
         let claims: Vec<_> = self.waiting.drain(..).map(|(_, claim)| claim).collect();
-        self.shared.in_hand.fetch_sub(claims.len(), Ordering::SeqCst);
+        self.shared.in_flight_claims.fetch_sub(claims.len(), Ordering::SeqCst);
         if !claims.is_empty() {
             self.worker.stage.hand_back(claims).await;
         }
     }
 
-    async fn put_down(mut self) {
+    async fn drain(mut self) {
         if self.claiming.is_some() {
             let claims = claimed(&mut self.claiming).await;
             self.take(claims);

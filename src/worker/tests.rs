@@ -40,9 +40,9 @@ impl Stage for Rows {
             let count = limit.min(due.len());
             due.drain(..count).collect()
         };
-        if let Some(bell) = self.rings.lock().unwrap().take() {
+        if let Some(wakeup) = self.rings.lock().unwrap().take() {
             self.due.lock().unwrap().push_back(1);
-            bell.notify_one();
+            wakeup.notify_one();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
         if let Some(stop) = self.stop_after_claim.lock().unwrap().take() {
@@ -80,7 +80,7 @@ fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
         max_in_flight: 3,
         max_ahead: 2,
         new_work: Arc::default(),
-        pulse: Pulse::new("test", Duration::from_secs(1)),
+        poll_interval: PollInterval::new("test", Duration::from_secs(1)),
     }
 }
 
@@ -114,7 +114,7 @@ async fn claims_that_find_little_let_some_more_come_before_the_next() {
     let worker = Worker { max_in_flight: 100, ..worker(&rows) };
     let running = tokio::spawn(worker.run(stop.clone()));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let each = Duration::from_millis(20) + BETWEEN_SMALL_CLAIMS;
+    let each = Duration::from_millis(20) + MIN_CLAIM_INTERVAL;
     let most = Duration::from_secs(1).div_duration_f64(each) as usize + 1;
     let claims = rows.claims.load(Ordering::SeqCst);
     assert!((10..=most).contains(&claims), "{claims} claims");
@@ -174,12 +174,12 @@ async fn claims_made_ahead_that_no_place_comes_free_for_are_handed_back() {
 async fn a_ring_while_a_claim_finds_nothing_is_not_lost() {
     let rows = Arc::new(Rows::default());
     let worker = worker(&rows);
-    let bell = Arc::clone(&worker.new_work);
+    let wakeup = Arc::clone(&worker.new_work);
     let stop = CancellationToken::new();
     let began = Instant::now();
     let running = tokio::spawn(worker.run(stop.clone()));
     // In the midst of a claim that has looked already.
-    *rows.rings.lock().unwrap() = Some(bell);
+    *rows.rings.lock().unwrap() = Some(wakeup);
     until(|| !rows.done.lock().unwrap().is_empty()).await;
     assert!(began.elapsed() < Duration::from_millis(500), "it did not wait for the next look");
     stop.cancel();

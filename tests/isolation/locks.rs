@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
-use super::ground::{DESK, Ground, HERE, Row, VICTIM};
+use super::env::{DESK, Env, HERE, Row, VICTIM};
 use super::support::eventually;
 
 /// Who leaves what open.
@@ -113,34 +113,34 @@ const SYNCS: &str = "
                                   running_job_id, running_since)
     values ('other', 'desk', 'check_and_apply', 'started', now() + interval '1 day', now(), 'x', now())";
 
-async fn with_a_victim(pool: PgPool) -> Ground {
-    let ground = Ground::new(pool).await;
-    ground.with_action(Row::removal(DESK, VICTIM).needs_no_automation()).await;
-    ground.own(SYNCS).await;
-    ground
+async fn with_a_victim(pool: PgPool) -> Env {
+    let env = Env::new(pool).await;
+    env.with_action(Row::removal(DESK, VICTIM).needs_no_automation()).await;
+    env.own(SYNCS).await;
+    env
 }
 
-async fn hold(ground: &Ground, role: &str, statements: &str) -> PgConnection {
-    let mut session = ground.session(role).await;
+async fn hold(env: &Env, role: &str, statements: &str) -> PgConnection {
+    let mut session = env.session(role).await;
     let open = format!("begin; {statements}");
     sqlx::raw_sql(AssertSqlSafe(open)).execute(&mut session).await.unwrap();
     session
 }
 
 async fn nobody_else_notices(pool: PgPool, culprits: &[Culprit]) {
-    let ground = with_a_victim(pool).await;
-    let undisturbed = ground.undisturbed().await;
+    let env = with_a_victim(pool).await;
+    let undisturbed = env.undisturbed().await;
     for Culprit { role, does, statements } in culprits {
-        let session = hold(&ground, role, statements).await;
-        let disturbed = ground.round().await;
+        let session = hold(&env, role, statements).await;
+        let disturbed = env.round().await;
         disturbed.assert_like(&undisturbed, &format!("{role} {does}"));
         session.close().await.unwrap();
         println!("{:?} for {:?}: {role} {does}", disturbed.longest(), undisturbed.longest());
     }
     for event in ["database.unreachable", "outcome.not_recorded", "upkeep.step_failed"] {
-        assert_eq!(ground.said(event), 0, "{event}: {}", ground.replica.log());
+        assert_eq!(env.said(event), 0, "{event}: {}", env.replica.log());
     }
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
@@ -166,15 +166,15 @@ const MODES: [&str; 8] = [
 ];
 
 /// Locks each table and view of the schema as strongly as the role may; what it got.
-async fn lock_tables(ground: &Ground, role: &str) -> (PgConnection, Vec<(String, &'static str)>) {
+async fn lock_tables(env: &Env, role: &str) -> (PgConnection, Vec<(String, &'static str)>) {
     let tables: Vec<String> = sqlx::query_scalar(
         "select relname from pg_class where relnamespace = 'reconciler'::regnamespace and relkind in ('r', 'v')",
     )
-    .fetch_all(&ground.pool)
+    .fetch_all(&env.pool)
     .await
     .unwrap();
     assert!(tables.len() > 10);
-    let mut session = hold(ground, role, "").await;
+    let mut session = hold(env, role, "").await;
     let mut got = Vec::new();
     for table in tables {
         for mode in MODES {
@@ -196,116 +196,114 @@ async fn lock_tables(ground: &Ground, role: &str) -> (PgConnection, Vec<(String,
 
 #[sqlx::test(migrations = false)]
 async fn the_strongest_lock_on_a_table_that_a_role_gets_keeps_nobody_waiting(pool: PgPool) {
-    let ground = with_a_victim(pool).await;
-    let undisturbed = ground.undisturbed().await;
+    let env = with_a_victim(pool).await;
+    let undisturbed = env.undisturbed().await;
     let mut sessions = Vec::new();
     for role in [OPERATOR, VIEWER, BACKEND] {
-        let (session, got) = lock_tables(&ground, role).await;
+        let (session, got) = lock_tables(&env, role).await;
         for (table, mode) in got {
             assert_eq!(mode, "access share", "{role} locks {table}");
         }
         sessions.push(session);
     }
-    ground.round().await.assert_like(&undisturbed, "the strongest locks on tables");
+    env.round().await.assert_like(&undisturbed, "the strongest locks on tables");
     drop(sessions);
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn nobody_can_lock_the_daemons_row_through_the_view_of_integrations(pool: PgPool) {
-    let ground = Ground::new(pool).await;
+    let env = Env::new(pool).await;
     for strength in ["update", "no key update", "share", "key share"] {
         for role in [OPERATOR, VIEWER, BACKEND] {
-            let mut session = ground.session(role).await;
+            let mut session = env.session(role).await;
             let lock = format!("begin; select * from reconciler.integrations for {strength}");
             let refused = sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut session).await;
             assert!(refused.is_err(), "{role} locks for {strength}");
         }
     }
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn an_invite_is_never_sent_while_a_later_removal_of_its_member_is_stored(pool: PgPool) {
-    let ground = Ground::new(pool).await;
+    let env = Env::new(pool).await;
     // An open action, and an invite that waits behind it.
-    let action = ground.with_action(Row::removal(DESK, VICTIM).needs_no_automation()).await;
-    let invite = ground.insert(Row { operation: "invite", ..Row::removal(DESK, VICTIM) }).await;
+    let action = env.with_action(Row::removal(DESK, VICTIM).needs_no_automation()).await;
+    let invite = env.insert(Row { operation: "invite", ..Row::removal(DESK, VICTIM) }).await;
     let blocked = "select exists (select from reconciler.task_places where task_id = $1 and place = 'blocked')";
-    eventually("the invite waits", async || ground.is(blocked, invite).await).await;
+    eventually("the invite waits", async || env.is(blocked, invite).await).await;
     // A person ends the action, and the removal is stored before that is committed.
     let mut person = hold(
-        &ground,
+        &env,
         OPERATOR,
         "update reconciler.manual_actions set status = 'dismissed', note = 'x' where member_id = 'victim'",
     )
     .await;
-    let removal = ground.insert(Row::removal(DESK, VICTIM)).await;
+    let removal = env.insert(Row::removal(DESK, VICTIM)).await;
     let unordered = "select exists (select from reconciler.task_places where task_id = $1 and place = 'unordered')
-                        and exists (select from reconciler.arrivals where task_id = $1 and set_aside > 0)";
-    eventually("the removal waits for the person", async || ground.is(unordered, removal).await)
-        .await;
-    let undisturbed = ground.undisturbed().await;
-    ground.round().await.assert_like(&undisturbed, "a removal that waits for a person");
+                        and exists (select from reconciler.arrivals where task_id = $1 and quarantined > 0)";
+    eventually("the removal waits for the person", async || env.is(unordered, removal).await).await;
+    let undisturbed = env.undisturbed().await;
+    env.round().await.assert_like(&undisturbed, "a removal that waits for a person");
     sqlx::raw_sql("commit").execute(&mut person).await.unwrap();
     person.close().await.unwrap();
-    ground.succeeds(removal).await;
-    let invites = ground.apps.counters().effects(HERE, DESK, VICTIM).invites;
+    env.succeeds(removal).await;
+    let invites = env.apps.counters().effects(HERE, DESK, VICTIM).invites;
     assert_eq!(invites, 0, "of {action}");
     let state = "select state from reconciler.automation_tasks where id = $1";
-    assert_eq!(ground.text(state, invite).await, "superseded");
-    ground.leave().await;
+    assert_eq!(env.text(state, invite).await, "superseded");
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn an_invite_whose_turn_it_is_waits_for_a_removal_that_has_no_place_yet(pool: PgPool) {
-    let ground = Ground::new(pool).await;
+    let env = Env::new(pool).await;
     let pause = "update reconciler.integrations set status = 'paused', status_reason = 'x'
                  where workspace_id = 'acme' and integration_id = 'desk'";
-    ground.with_action(Row::removal(DESK, "quiet").needs_no_automation()).await;
-    ground.own(pause).await;
-    let invite = ground.insert(Row { operation: "invite", ..Row::removal(DESK, VICTIM) }).await;
+    env.with_action(Row::removal(DESK, "quiet").needs_no_automation()).await;
+    env.own(pause).await;
+    let invite = env.insert(Row { operation: "invite", ..Row::removal(DESK, VICTIM) }).await;
     let ready = "select exists (select from reconciler.members where ready_task_id = $1)";
-    let other = ground.insert(Row::removal(DESK, "m0")).await;
+    let other = env.insert(Row::removal(DESK, "m0")).await;
     for task in [invite, other] {
-        eventually("it is its turn", async || ground.is(ready, task).await).await;
+        eventually("it is its turn", async || env.is(ready, task).await).await;
     }
     // Intake of all stands still, as in a replica that has it and does not answer.
-    let mut intake = ground.pool.begin().await.unwrap();
+    let mut intake = env.pool.begin().await.unwrap();
     let work = "select from reconciler.exclusive_work where name = 'intake' for update";
     sqlx::query(work).execute(&mut *intake).await.unwrap();
-    let removal = ground.insert(Row::removal(DESK, VICTIM)).await;
-    ground
-        .own("update reconciler.integrations set status = 'active' where integration_id = 'desk'")
+    let removal = env.insert(Row::removal(DESK, VICTIM)).await;
+    env.own("update reconciler.integrations set status = 'active' where integration_id = 'desk'")
         .await;
-    ground.succeeds(other).await;
-    assert_eq!(ground.apps.counters().effects(HERE, DESK, VICTIM).invites, 0);
+    env.succeeds(other).await;
+    assert_eq!(env.apps.counters().effects(HERE, DESK, VICTIM).invites, 0);
     intake.rollback().await.unwrap();
-    ground.succeeds(removal).await;
-    assert_eq!(ground.apps.counters().effects(HERE, DESK, VICTIM).invites, 0);
-    ground.leave().await;
+    env.succeeds(removal).await;
+    assert_eq!(env.apps.counters().effects(HERE, DESK, VICTIM).invites, 0);
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn two_people_who_say_done_in_one_app_do_not_wait_for_each_other(pool: PgPool) {
-    let ground = Ground::new(pool).await;
-    let first = ground.with_action(Row::removal(DESK, "m0").needs_no_automation()).await;
-    let second = ground.with_action(Row::removal(DESK, "m1").needs_no_automation()).await;
+    let env = Env::new(pool).await;
+    let first = env.with_action(Row::removal(DESK, "m0").needs_no_automation()).await;
+    let second = env.with_action(Row::removal(DESK, "m1").needs_no_automation()).await;
     for member in ["m0", "m1"] {
-        assert!(ground.apps.person_removes(HERE, DESK, member));
+        assert!(env.apps.person_removes(HERE, DESK, member));
     }
     let mut one = hold(
-        &ground,
+        &env,
         OPERATOR,
         "update reconciler.manual_actions set status = 'done' where member_id = 'm0'",
     )
     .await;
     // Would wait for the first one's end, which comes later.
-    ground.say_done(second).await;
-    eventually("the second is judged", async || ground.is_verified(second).await).await;
-    assert!(!ground.is_verified(first).await);
+    env.mark_done(second).await;
+    eventually("the second is judged", async || env.is_verified(second).await).await;
+    assert!(!env.is_verified(first).await);
     sqlx::raw_sql("commit").execute(&mut one).await.unwrap();
     one.close().await.unwrap();
-    eventually("the first is judged", async || ground.is_verified(first).await).await;
-    ground.leave().await;
+    eventually("the first is judged", async || env.is_verified(first).await).await;
+    env.leave().await;
 }

@@ -4,7 +4,7 @@
 #![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up has failed")]
 
-mod ground;
+mod env;
 mod locks;
 mod odd_rows;
 mod sizes;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
-use super::ground::{BY_HAND, DESK, Ground, HERE, Row};
+use super::env::{BY_HAND, DESK, Env, HERE, Row};
 use super::support::eventually;
 
 /// Somebody loosened the contract.
@@ -28,12 +28,12 @@ const ODD: [(&str, &str, bool); 6] = [
     ("a time without end", "'remove', '{}', 'manual', 'infinity'", false),
 ];
 
-async fn insert_odd(ground: &Ground, integration: &str, n: usize, columns: &str) -> i64 {
-    insert_of(ground, integration, "asana_tenant", n, columns).await
+async fn insert_odd(env: &Env, integration: &str, n: usize, columns: &str) -> i64 {
+    insert_of(env, integration, "asana_tenant", n, columns).await
 }
 
 async fn insert_of(
-    ground: &Ground,
+    env: &Env,
     integration: &str,
     application: &str,
     n: usize,
@@ -47,70 +47,68 @@ async fn insert_of(
                  'odd{n}@example.com', {columns})
          returning id"
     );
-    sqlx::query_scalar(sqlx::AssertSqlSafe(insert)).fetch_one(&ground.pool).await.unwrap()
+    sqlx::query_scalar(sqlx::AssertSqlSafe(insert)).fetch_one(&env.pool).await.unwrap()
 }
 
 #[sqlx::test(migrations = false)]
 async fn an_odd_row_is_set_aside_alone_and_a_warning_names_it(pool: PgPool) {
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.own(LOOSENED).await;
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    env.own(LOOSENED).await;
     for (n, (what, columns, works)) in ODD.into_iter().enumerate() {
         // In the app whose members are read too.
-        let odd = insert_odd(&ground, BY_HAND, n, columns).await;
-        ground.round().await.assert_like(&undisturbed, what);
+        let odd = insert_odd(&env, BY_HAND, n, columns).await;
+        env.round().await.assert_like(&undisturbed, what);
         match works {
-            true => ground.succeeds(odd).await,
+            true => env.succeeds(odd).await,
             false => {
-                eventually(what, async || ground.replica.has_said("task.set_aside", "task.id", odd))
+                eventually(what, async || env.replica.has_said("task.quarantined", "task.id", odd))
                     .await
             }
         }
     }
     let removal = "'remove', '{}', 'manual', now()";
-    let misfit = insert_of(&ground, BY_HAND, "another_tenant", ODD.len(), removal).await;
-    ground.round().await.assert_like(&undisturbed, "another application");
-    eventually("it is held", async || ground.replica.has_said("task.held", "task.id", misfit))
-        .await;
-    assert_eq!(ground.said("worker.panicked"), 0, "{}", ground.replica.log());
-    ground.leave().await;
+    let misfit = insert_of(&env, BY_HAND, "another_tenant", ODD.len(), removal).await;
+    env.round().await.assert_like(&undisturbed, "another application");
+    eventually("it is held", async || env.replica.has_said("task.held", "task.id", misfit)).await;
+    assert_eq!(env.said("worker.panicked"), 0, "{}", env.replica.log());
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_request_whose_row_was_deleted_is_set_aside_alone(pool: PgPool) {
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.own("update reconciler.integrations set status = 'paused', status_reason = 'x' where integration_id = 'desk'").await;
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    env.own("update reconciler.integrations set status = 'paused', status_reason = 'x' where integration_id = 'desk'").await;
     let mut deleted = Vec::new();
     for member in ["m20", "m21"] {
-        let task = ground.insert(Row::removal(DESK, member)).await;
+        let task = env.insert(Row::removal(DESK, member)).await;
         let ready = "select exists (select from reconciler.members where ready_task_id = $1)";
-        eventually("it is its turn", async || ground.is(ready, task).await).await;
+        eventually("it is its turn", async || env.is(ready, task).await).await;
         deleted.push(task);
     }
-    ground.own("delete from reconciler.automation_tasks where member_id in ('m20', 'm21') and integration_id = 'desk'").await;
-    ground
-        .own("update reconciler.integrations set status = 'active' where integration_id = 'desk'")
+    env.own("delete from reconciler.automation_tasks where member_id in ('m20', 'm21') and integration_id = 'desk'").await;
+    env.own("update reconciler.integrations set status = 'active' where integration_id = 'desk'")
         .await;
-    ground.round().await.assert_like(&undisturbed, "a request whose row was deleted");
+    env.round().await.assert_like(&undisturbed, "a request whose row was deleted");
     for task in deleted {
         eventually("a warning names it", async || {
-            ground.replica.has_said("task.set_aside", "task.id", task)
+            env.replica.has_said("task.quarantined", "task.id", task)
         })
         .await;
     }
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn rows_that_were_deleted_before_they_were_ordered_keep_nobody_waiting(pool: PgPool) {
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    let mut intake = ground.pool.begin().await.unwrap();
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    let mut intake = env.pool.begin().await.unwrap();
     let work = "select from reconciler.exclusive_work where name = 'intake' for update";
     sqlx::query(work).execute(&mut *intake).await.unwrap();
     // More than a batch.
-    ground
+    env
         .own(
             "insert into reconciler.automation_tasks
                  (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
@@ -122,11 +120,8 @@ async fn rows_that_were_deleted_before_they_were_ordered_keep_nobody_waiting(poo
         )
         .await;
     intake.rollback().await.unwrap();
-    ground
-        .round()
-        .await
-        .assert_like(&undisturbed, "rows that were deleted before they were ordered");
-    ground.leave().await;
+    env.round().await.assert_like(&undisturbed, "rows that were deleted before they were ordered");
+    env.leave().await;
 }
 
 const ASK_FOR_SNAPSHOTS: &str = "
@@ -140,36 +135,35 @@ const THE_OTHERS_ARE_READ: &str = "
 
 #[sqlx::test(migrations = false)]
 async fn odd_settings_of_an_app_keep_no_other_app_from_being_read(pool: PgPool) {
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.know_slow_apps().await;
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    env.know_slow_apps().await;
     // Asked for in one statement, so that one claim takes them all.
     let began = Instant::now();
-    ground.own(ASK_FOR_SNAPSHOTS).await;
-    eventually("the others are read", async || ground.says(THE_OTHERS_ARE_READ).await).await;
+    env.own(ASK_FOR_SNAPSHOTS).await;
+    eventually("the others are read", async || env.says(THE_OTHERS_ARE_READ).await).await;
     let usual = began.elapsed();
-    ground.own(LOOSENED).await;
-    ground
-        .own(
-            "delete from reconciler.syncs where integration_id like 'slow-%';
+    env.own(LOOSENED).await;
+    env.own(
+        "delete from reconciler.syncs where integration_id like 'slow-%';
              update reconciler.integration_settings set administrator_roles = array['A', null]
              where integration_id = 'slow-0'",
-        )
-        .await;
+    )
+    .await;
     let began = Instant::now();
-    ground.own(ASK_FOR_SNAPSHOTS).await;
-    ground.round().await.assert_like(&undisturbed, "an odd list of administrators");
-    eventually("the others are read", async || ground.says(THE_OTHERS_ARE_READ).await).await;
+    env.own(ASK_FOR_SNAPSHOTS).await;
+    env.round().await.assert_like(&undisturbed, "an odd list of administrators");
+    eventually("the others are read", async || env.says(THE_OTHERS_ARE_READ).await).await;
     let took = began.elapsed();
     assert!(took <= 3 * usual + Duration::from_secs(3), "{took:?}, usually {usual:?}");
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_number_that_a_claim_would_divide_by_is_refused(pool: PgPool) {
-    let ground = Ground::new(pool).await;
-    ground.with_action(Row::removal(DESK, "quiet").needs_no_automation()).await;
-    let mut person = ground.session("reconciler_operator").await;
+    let env = Env::new(pool).await;
+    env.with_action(Row::removal(DESK, "quiet").needs_no_automation()).await;
+    let mut person = env.session("reconciler_operator").await;
     for number in ["2147483647", "100001", "0", "-1"] {
         for column in ["starts_per_minute", "max_in_flight"] {
             let set = format!("update reconciler.integrations set {column} = {number}");
@@ -179,5 +173,5 @@ async fn a_number_that_a_claim_would_divide_by_is_refused(pool: PgPool) {
         }
     }
     drop(person);
-    ground.leave().await;
+    env.leave().await;
 }

@@ -6,7 +6,7 @@ use cerby_reconciler::schema::{self, PLANNING};
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 
-use super::ground::{ELSEWHERE, Ground, HERE, Row, VICTIM};
+use super::env::{ELSEWHERE, Env, HERE, Row, VICTIM};
 use super::support::{APP, World, a_failed, eventually};
 
 /// One at a time: they are to measure themselves and not each other.
@@ -43,11 +43,11 @@ fn actions(integration: &str, count: usize, status: &str) -> String {
 #[sqlx::test(migrations = false)]
 async fn a_member_with_a_hundred_thousand_closed_requests_is_ordered_like_any_other(pool: PgPool) {
     let _alone = ALONE.lock().await;
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    let usual = ground.insert(Row::removal("slow-0", "m0")).await;
-    ground.succeeds(usual).await;
-    ground
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    let usual = env.insert(Row::removal("slow-0", "m0")).await;
+    env.succeeds(usual).await;
+    env
         .own(
             "set session_replication_role = replica;
              insert into reconciler.automation_tasks
@@ -66,31 +66,31 @@ async fn a_member_with_a_hundred_thousand_closed_requests_is_ordered_like_any_ot
              analyze reconciler.automation_tasks",
         )
         .await;
-    let late = ground.insert(Row::removal("slow-0", VICTIM)).await;
-    ground.round().await.assert_like(&undisturbed, "a hundred thousand requests of one member");
-    ground.succeeds(late).await;
-    let (usual, late) = (ground.wait_for_order(usual).await, ground.wait_for_order(late).await);
+    let late = env.insert(Row::removal("slow-0", VICTIM)).await;
+    env.round().await.assert_like(&undisturbed, "a hundred thousand requests of one member");
+    env.succeeds(late).await;
+    let (usual, late) = (env.wait_for_order(usual).await, env.wait_for_order(late).await);
     assert!(late <= 3 * usual + Duration::from_secs(1), "{late:?}, another {usual:?}");
     println!("ordered after {late:?}, another after {usual:?}");
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_hundred_thousand_actions_marked_done_at_once_keep_nobody_else_waiting(pool: PgPool) {
     let _alone = ALONE.lock().await;
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.know_slow_apps().await;
-    ground.own(actions("slow-0", 100_000, "open")).await;
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    env.know_slow_apps().await;
+    env.own(actions("slow-0", 100_000, "open")).await;
     // Its snapshot is another case.
-    ground
+    env
         .own(
             "insert into reconciler.syncs (workspace_id, integration_id, procedure, state, next_step_at, started_at)
              values ('acme', 'slow-0', 'check_and_apply', 'started', now() + interval '1 day', now())",
         )
         .await;
-    let mut person = ground.session("reconciler_operator").await;
-    let (began, watch) = (Instant::now(), ground.watch_transactions());
+    let mut person = env.session("reconciler_operator").await;
+    let (began, watch) = (Instant::now(), env.watch_transactions());
     sqlx::query(
         "update reconciler.manual_actions set status = 'done' where integration_id = 'slow-0'",
     )
@@ -98,10 +98,10 @@ async fn a_hundred_thousand_actions_marked_done_at_once_keep_nobody_else_waiting
     .await
     .unwrap();
     let update = began.elapsed();
-    let disturbed = ground.round().await;
+    let disturbed = env.round().await;
     disturbed.assert_like(&undisturbed, "a hundred thousand are marked done");
     let began = Instant::now();
-    ground.nudges_are_taken_up().await;
+    env.nudges_are_taken_up().await;
     let longest = watch.assert_short();
     println!(
         "update {update:?}, taken up in {:?}, longest transaction {longest:?}",
@@ -110,24 +110,24 @@ async fn a_hundred_thousand_actions_marked_done_at_once_keep_nobody_else_waiting
     // The driver's own words for it: a person waits for it, and it may take a while.
     assert!(update < Duration::from_secs(30), "{update:?}");
     drop(person);
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn twenty_thousand_actions_dismissed_at_once_keep_nobody_else_waiting(pool: PgPool) {
     let _alone = ALONE.lock().await;
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.know_slow_apps().await;
-    ground.own(actions("slow-0", 20_000, "open")).await;
-    let mut person = ground.session("reconciler_operator").await;
-    let watch = ground.watch_transactions();
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    env.know_slow_apps().await;
+    env.own(actions("slow-0", 20_000, "open")).await;
+    let mut person = env.session("reconciler_operator").await;
+    let watch = env.watch_transactions();
     sqlx::query("update reconciler.manual_actions set status = 'dismissed', note = 'x' where integration_id = 'slow-0'")
         .execute(&mut person)
         .await
         .unwrap();
     // They are asked for again, before the daemon has taken up that they ended.
-    ground
+    env
         .own(
             "insert into reconciler.automation_tasks
                  (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
@@ -137,11 +137,11 @@ async fn twenty_thousand_actions_dismissed_at_once_keep_nobody_else_waiting(pool
              from generate_series(15000, 16500) n",
         )
         .await;
-    ground.round().await.assert_like(&undisturbed, "twenty thousand are dismissed");
+    env.round().await.assert_like(&undisturbed, "twenty thousand are dismissed");
     let longest = watch.assert_short();
     println!("longest transaction {longest:?}");
     drop(person);
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
@@ -149,51 +149,51 @@ async fn twenty_thousand_done_actions_are_settled_by_one_snapshot_in_small_trans
     pool: PgPool,
 ) {
     let _alone = ALONE.lock().await;
-    let ground = Ground::with(pool, &[("RECONCILER__WORKER__SYNC_LEASE_S", "180")]).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.know_slow_apps().await;
-    ground.own(actions("slow-0", 20_000, "done")).await;
-    assert!(ground.apps.person_removes(HERE, "slow-0", VICTIM));
-    let (began, watch) = (Instant::now(), ground.watch_transactions());
-    ground.own("select reconciler.request_snapshot('acme', 'slow-0')").await;
+    let env = Env::with(pool, &[("RECONCILER__WORKER__SYNC_LEASE_S", "180")]).await;
+    let undisturbed = env.undisturbed().await;
+    env.know_slow_apps().await;
+    env.own(actions("slow-0", 20_000, "done")).await;
+    assert!(env.apps.person_removes(HERE, "slow-0", VICTIM));
+    let (began, watch) = (Instant::now(), env.watch_transactions());
+    env.own("select reconciler.request_snapshot('acme', 'slow-0')").await;
     let begun = "select exists (select from reconciler.manual_actions where status = 'verified' and integration_id = 'slow-0')";
-    eventually("the settling begins", async || ground.says(begun).await).await;
-    ground.round().await.assert_like(&undisturbed, "twenty thousand are settled");
+    eventually("the settling begins", async || env.says(begun).await).await;
+    env.round().await.assert_like(&undisturbed, "twenty thousand are settled");
     let left = "select count(*) from reconciler.manual_actions where status = 'done' and integration_id = 'slow-0'";
-    ground.dwindles("actions are settled", left).await;
+    env.dwindles("actions are settled", left).await;
     let read = "select count(*) = 1 and bool_and(state = 'finished') from reconciler.syncs
                 where integration_id = 'slow-0'";
-    eventually("one snapshot was enough for all", async || ground.says(read).await).await;
-    ground.nudges_are_taken_up().await;
+    eventually("one snapshot was enough for all", async || env.says(read).await).await;
+    env.nudges_are_taken_up().await;
     let longest = watch.assert_short();
     println!("settled in {:?}, longest transaction {longest:?}", began.elapsed());
-    ground.leave().await;
+    env.leave().await;
 }
 
 #[sqlx::test(migrations = false)]
 async fn twenty_thousand_actions_go_back_to_automation_in_small_transactions(pool: PgPool) {
     let _alone = ALONE.lock().await;
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    ground.know_slow_apps().await;
-    ground.own(actions("slow-0", 20_000, "open")).await;
-    let mut person = ground.session("reconciler_operator").await;
-    let (began, watch) = (Instant::now(), ground.watch_transactions());
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    env.know_slow_apps().await;
+    env.own(actions("slow-0", 20_000, "open")).await;
+    let mut person = env.session("reconciler_operator").await;
+    let (began, watch) = (Instant::now(), env.watch_transactions());
     sqlx::query("select reconciler.return_to_automation('acme', 'slow-0', null, null, 'fixed')")
         .execute(&mut person)
         .await
         .unwrap();
     let begun = "select exists (select from reconciler.returns where state <> 'waiting')";
-    eventually("the canary works", async || ground.says(begun).await).await;
-    ground.round().await.assert_like(&undisturbed, "twenty thousand go back");
+    eventually("the canary works", async || env.says(begun).await).await;
+    env.round().await.assert_like(&undisturbed, "twenty thousand go back");
     let released =
         "select exists (select from reconciler.returns where state = 'released' and sent = 19999)";
-    eventually("the rest goes back", async || ground.says(released).await).await;
-    ground.nudges_are_taken_up().await;
+    eventually("the rest goes back", async || env.says(released).await).await;
+    env.nudges_are_taken_up().await;
     let longest = watch.assert_short();
     println!("released in {:?}, longest transaction {longest:?}", began.elapsed());
     drop(person);
-    ground.leave().await;
+    env.leave().await;
 }
 
 /// The shortest of several claims.
@@ -234,10 +234,10 @@ async fn ten_thousand_idle_apps_cost_a_claim_nothing(pool: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_removal_in_another_workspace_overtakes_a_flood(pool: PgPool) {
     let _alone = ALONE.lock().await;
-    let ground = Ground::new(pool).await;
-    let undisturbed = ground.undisturbed().await;
-    let watch = ground.watch_transactions();
-    ground
+    let env = Env::new(pool).await;
+    let undisturbed = env.undisturbed().await;
+    let watch = env.watch_transactions();
+    env
         .own(
             "insert into reconciler.automation_tasks
                  (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application,
@@ -247,13 +247,13 @@ async fn a_removal_in_another_workspace_overtakes_a_flood(pool: PgPool) {
              from generate_series(1, 50000) n",
         )
         .await;
-    let row = Row { workspace: ELSEWHERE, ..Row::removal(super::ground::DESK, VICTIM) };
+    let row = Row { workspace: ELSEWHERE, ..Row::removal(super::env::DESK, VICTIM) };
     let began = Instant::now();
-    let removal = ground.insert(row).await;
-    ground.succeeds(removal).await;
+    let removal = env.insert(row).await;
+    env.succeeds(removal).await;
     let took = began.elapsed();
     let unordered =
-        ground.count("select count(*) from reconciler.arrivals where workspace_id = 'acme'").await;
+        env.count("select count(*) from reconciler.arrivals where workspace_id = 'acme'").await;
     let usual = undisturbed.of("a removal in another workspace");
     println!(
         "removed in {took:?}, undisturbed {usual:?}, {unordered} of the flood without a place, longest transaction {:?}",
@@ -261,5 +261,5 @@ async fn a_removal_in_another_workspace_overtakes_a_flood(pool: PgPool) {
     );
     assert!(unordered > 20_000, "{unordered}");
     assert!(took <= 3 * usual + Duration::from_secs(3), "{took:?}, undisturbed {usual:?}");
-    ground.leave().await;
+    env.leave().await;
 }

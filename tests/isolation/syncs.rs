@@ -3,7 +3,7 @@
 use cerby_reconciler::simulator::{Call, HttpFault, Injection};
 use sqlx::PgPool;
 
-use super::ground::Ground;
+use super::env::Env;
 use super::support::eventually;
 
 /// As many as one replica works on at a time.
@@ -17,16 +17,16 @@ async fn syncs_that_a_person_locks_while_they_run_keep_no_other_from_running(poo
         ("RECONCILER__WORKER__LEASE_S", "45"),
         ("RECONCILER__WORKER__SYNC_LEASE_S", "65"),
     ];
-    let ground = Ground::with(pool, &changes).await;
-    let undisturbed = ground.undisturbed().await;
+    let env = Env::with(pool, &changes).await;
+    let undisturbed = env.undisturbed().await;
     let quiet = "select not exists (select from reconciler.syncs where finished_at is null)";
-    eventually("nothing is read", async || ground.says(quiet).await).await;
-    let next = ground.apps.counters().requests(Call::StartCheck);
+    eventually("nothing is read", async || env.says(quiet).await).await;
+    let next = env.apps.counters().requests(Call::StartCheck);
     for nth in next..next + RUNNING {
-        ground.apps.inject(Injection { call: Call::StartCheck, nth, fault: HttpFault::Hold });
+        env.apps.inject(Injection { call: Call::StartCheck, nth, fault: HttpFault::Hold });
     }
-    ground.know_slow_apps().await;
-    ground
+    env.know_slow_apps().await;
+    env
         .own(
             "select reconciler.request_snapshot(workspace_id, integration_id) from reconciler.integration_settings
              where integration_id like 'slow-%'",
@@ -34,16 +34,16 @@ async fn syncs_that_a_person_locks_while_they_run_keep_no_other_from_running(poo
         .await;
     let mut held = Vec::new();
     for _ in 0..RUNNING {
-        held.push(ground.apps.held().await);
+        held.push(env.apps.held().await);
     }
     let lock =
         "begin; select * from reconciler.syncs where integration_id like 'slow-%' for update";
-    let mut person = ground.session("reconciler_operator").await;
+    let mut person = env.session("reconciler_operator").await;
     sqlx::raw_sql(lock).execute(&mut person).await.unwrap();
     for request in held {
         assert!(request.release());
     }
-    ground.round().await.assert_like(&undisturbed, "somebody locks the syncs that run");
+    env.round().await.assert_like(&undisturbed, "somebody locks the syncs that run");
     drop(person);
-    ground.leave().await;
+    env.leave().await;
 }

@@ -248,7 +248,7 @@ fn no_removal_was_lost(state: &State) -> bool {
 
 const OPERATIONS: [Operation; 3] = [Operation::Invite, Operation::Remove, Operation::ChangeRole];
 
-/// All histories that begin with so many requests, of any operations, wanted in any order, one of them perhaps done elsewhere.
+/// All histories that begin with so many requests, of any operations, requested in any order, one of them perhaps done elsewhere.
 fn starts(requests: usize, troubles: u8) -> Vec<State> {
     let mut starts = Vec::new();
     let orders: &[&[u8]] = match requests {

@@ -7,7 +7,7 @@ use cerby_reconciler::sync::verdict::{Sightings, Verdict, judge};
 use cerby_reconciler::sync::watch::{self, after_snapshot};
 
 use crate::state::{Action, LeftOut, Read, Stands, State, Sync};
-use crate::steps::{seen, wanted};
+use crate::steps::{desired, seen};
 
 impl State {
     pub(crate) fn open_action(&mut self, request: usize) {
@@ -84,8 +84,8 @@ impl State {
 
     fn judge_action(&mut self, number: u8, read: &Read, sightings: &Sightings<'_>) {
         let Some(action) = self.action else { return };
-        let wanted = wanted(self, action.request);
-        let verdict = judge(&wanted, sightings, true).verdict;
+        let desired = desired(self, action.request);
+        let verdict = judge(&desired, sightings, true).verdict;
         let is_judged_as_done = action.done_at.is_some_and(|at| at < number);
         let status = match (action.done_at.is_some(), verdict) {
             (true, _) if !is_judged_as_done => return,
@@ -98,7 +98,7 @@ impl State {
             self.action = Some(Action { done_at: None, ..action });
             return;
         };
-        if wanted.compare(seen(read.truth).as_ref()) != Observation::AsWanted {
+        if desired.compare(seen(read.truth).as_ref()) != Observation::AsDesired {
             self.broken = Some("verified implies the change");
         }
         debug_assert!(end.took_effect);
@@ -108,9 +108,9 @@ impl State {
     fn judge_watch(&mut self, read: &Read, sightings: &Sightings<'_>) {
         let Some(watched) = self.watch else { return };
         let is_busy = self.head.is_some() || self.action.is_some() || !self.blocked.is_empty();
-        let sighting = sightings.of(&wanted(self, watched).identity());
+        let sighting = sightings.of(&desired(self, watched).identity());
         let outcome = after_snapshot(Operation::Remove, &sighting, true, false);
-        if outcome == Some(watch::Outcome::Returned) && !is_busy {
+        if outcome == Some(watch::WatchResult::Returned) && !is_busy {
             debug_assert!(read.truth.is_some());
             self.watch = None;
             self.was_told = true;

@@ -18,7 +18,7 @@ pub(crate) enum Stands {
     Unborn,
     Pending,
     WithAPerson,
-    /// Seen as wanted, by automation or by a snapshot.
+    /// Seen as desired, by automation or by a snapshot.
     Done,
     Superseded,
     Dismissed,

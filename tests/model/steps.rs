@@ -7,13 +7,13 @@ use cerby_reconciler::backend::{Failure, Progress};
 use cerby_reconciler::config::Config;
 use cerby_reconciler::lease::Lease;
 use cerby_reconciler::membership::{
-    Marks, MemberKey, Membership, Observation, Operation, SeenMember, Trigger, Wanted,
+    Desired, Marks, MemberKey, Membership, Observation, Operation, SeenMember, Trigger,
 };
 use cerby_reconciler::retry::decide::{
-    AfterLook, JOB_NEVER_ENDED, after_failure, after_look, after_lost_job, effects_for,
-    is_believed, says_as_wanted,
+    AfterRead, JOB_NEVER_ENDED, after_failure, after_lost_job, after_read, effects_for,
+    is_believed, says_as_desired,
 };
-use cerby_reconciler::retry::{ClaimedTask, Lost, Next, Policy};
+use cerby_reconciler::retry::{ClaimedTask, RetryPolicy, TaskOutcome, Uncertainty};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::state::{
@@ -58,14 +58,14 @@ pub(crate) enum Step {
     SyncJudges,
 }
 
-fn policy() -> &'static Policy {
-    static POLICY: OnceLock<Policy> = OnceLock::new();
+fn policy() -> &'static RetryPolicy {
+    static POLICY: OnceLock<RetryPolicy> = OnceLock::new();
     POLICY.get_or_init(|| {
         let keys = ["INVITE", "CHANGE_ROLE", "REMOVE"];
         let variables =
             keys.map(|key| (format!("RECONCILER__RETRY__{key}__ATTEMPTS"), ATTEMPTS.to_owned()));
         let config = Config::from_sources(None, Some(variables.into())).expect("sound settings");
-        Policy::new(&config)
+        RetryPolicy::new(&config)
     })
 }
 
@@ -78,8 +78,8 @@ fn long_ago() -> DateTime<Utc> {
     now() - TimeDelta::hours(1)
 }
 
-pub(crate) fn wanted(state: &State, request: usize) -> Wanted {
-    Wanted {
+pub(crate) fn desired(state: &State, request: usize) -> Desired {
+    Desired {
         operation: state.operation(request),
         member: "jo".to_owned(),
         email: "jo@example.com".to_owned(),
@@ -118,7 +118,7 @@ fn task(state: &State, claim: &Claim) -> ClaimedTask {
             ends: Instant::now() + Duration::from_secs(60),
         },
         key: MemberKey { workspace: "w".into(), integration: "i".into(), member: "jo".into() },
-        wanted: wanted(state, claim.request),
+        desired: desired(state, claim.request),
         hub_role: String::new(),
         application: "an_app_nobody_catalogued".into(),
         trigger: Trigger::Manual,
@@ -148,18 +148,21 @@ fn task(state: &State, claim: &Claim) -> ClaimedTask {
 }
 
 /// What a step says, in the words of the rows.
-fn outcome(state: &State, claim: &Claim, next: &Next) -> Outcome {
+fn outcome(state: &State, claim: &Claim, next: &TaskOutcome) -> Outcome {
     let effects = effects_for(policy(), &task(state, claim), now());
     let (tried, unsettled) = (effects.is_some(), effects.is_some_and(|left| !left.is_zero()));
     match next {
-        Next::Succeed { .. } => Outcome::Succeed { unsettled },
-        Next::Retry { lost, .. } => Outcome::Retry { lost: *lost != Lost::Nothing },
-        Next::Wait { lost, .. } => {
-            Outcome::Wait { lost: *lost != Lost::Nothing, counts: *lost == Lost::Answer }
+        TaskOutcome::Succeed { .. } => Outcome::Succeed { unsettled },
+        TaskOutcome::Retry { lost, .. } => Outcome::Retry { lost: *lost != Uncertainty::Nothing },
+        TaskOutcome::Wait { lost, .. } => Outcome::Wait {
+            lost: *lost != Uncertainty::Nothing,
+            counts: *lost == Uncertainty::Answer,
+        },
+        TaskOutcome::Escalate { .. } => Outcome::Escalate { tried, unsettled },
+        TaskOutcome::CallOff => Outcome::CallOff { tried, unsettled },
+        TaskOutcome::Watch { .. } | TaskOutcome::Park { .. } => {
+            unreachable!("the model has no such answers")
         }
-        Next::Escalate { .. } => Outcome::Escalate { tried, unsettled },
-        Next::CallOff => Outcome::CallOff { tried, unsettled },
-        Next::Watch { .. } | Next::Park { .. } => unreachable!("the model has no such answers"),
     }
 }
 
@@ -211,26 +214,27 @@ impl State {
     }
 
     fn observe(&self, claim: &Claim) -> Observation {
-        wanted(self, claim.request).compare(seen(self.known).as_ref())
+        desired(self, claim.request).compare(seen(self.known).as_ref())
     }
 
     fn look_and_run(&mut self, claim: &Claim, is_reply_lost: bool) -> Outcome {
         let observed = self.observe(claim);
         let task = task(self, claim);
-        match after_look(policy(), &task, &observed, now()) {
-            AfterLook::Record(next) => {
+        match after_read(policy(), &task, &observed, now()) {
+            AfterRead::Record(next) => {
                 let next = match next {
-                    Next::Escalate { .. } if self.left_out == Some(LeftOut::Evidence) => {
-                        Next::Succeed { reason: "" }
+                    TaskOutcome::Escalate { .. } if self.left_out == Some(LeftOut::Evidence) => {
+                        TaskOutcome::Succeed { reason: "" }
                     }
                     next => next,
                 };
-                if matches!(next, Next::Succeed { .. }) && observed != Observation::AsWanted {
+                if matches!(next, TaskOutcome::Succeed { .. }) && observed != Observation::AsDesired
+                {
                     self.broken = Some("used-up attempts are never success");
                 }
                 outcome(self, claim, &next)
             }
-            AfterLook::Run => {
+            AfterRead::Run => {
                 self.jobs.push(Job { request: claim.request, runs: Runs::Running });
                 match is_reply_lost {
                     true => Outcome::Wait { lost: true, counts: true },
@@ -250,13 +254,13 @@ impl State {
                 (Progress::Failed(Failure::ours("LoginTimeout")), "LoginTimeout", false)
             }
         };
-        let is_as_wanted = self.observe(claim) == Observation::AsWanted;
+        let is_as_wanted = self.observe(claim) == Observation::AsDesired;
         if is_as_wanted && !task.is_called_off() && is_believed(&task, &ended) {
             let effects = effects_for(policy(), &task, now());
             let unsettled = effects.is_some_and(|left| !left.is_zero());
             return Outcome::Succeed { unsettled };
         }
-        debug_assert!(is_as_wanted || !says_as_wanted(&task, &ended) || !lost);
+        debug_assert!(is_as_wanted || !says_as_desired(&task, &ended) || !lost);
         let failure = Failure::ours(failure);
         let next = match lost {
             true => after_lost_job(policy(), &task, failure, now()),

@@ -45,7 +45,7 @@ pub(super) async fn arrive(world: Arc<World>) {
     }
 }
 
-/// The rows of a batch. Whatever automation does elsewhere is wanted and done now; what it cannot do fails.
+/// The rows of a batch. Whatever automation does elsewhere is desired and done now; what it cannot do fails.
 fn rows(world: &World, batch: &Batch) -> Vec<Row> {
     let row = |task: &InboundTask| {
         let mut task = task.clone();

@@ -87,11 +87,11 @@ pub(super) fn key_of(effect: &Effect) -> Key {
     }
 }
 
-fn is_as_wanted(operation: Operation, wanted: &Roles, state: Option<&Roles>) -> bool {
+fn is_as_wanted(operation: Operation, desired: &Roles, state: Option<&Roles>) -> bool {
     match operation {
         Operation::Invite => state.is_some(),
         Operation::Remove => state.is_none(),
-        Operation::ChangeRole => state == Some(wanted),
+        Operation::ChangeRole => state == Some(desired),
     }
 }
 

@@ -58,7 +58,7 @@ enum Mood {
 
 pub(super) struct Person {
     pub(super) world: Arc<World>,
-    pub(super) deeds: Arc<Tally>,
+    pub(super) changes: Arc<Tally>,
     pub(super) seed: u64,
     pub(super) whims: StdRng,
     pub(super) meddles_until: Instant,
@@ -103,11 +103,11 @@ impl Person {
         )
         .execute(&self.world.operator)
         .await?;
-        (0..resumed.rows_affected()).for_each(|_| self.deeds.count("resumes"));
+        (0..resumed.rows_affected()).for_each(|_| self.changes.count("resumes"));
         if Instant::now() > self.meddles_until {
             return Ok(());
         }
-        let (deed, statement) = match self.whims.random_range(0..100) {
+        let (change, statement) = match self.whims.random_range(0..100) {
             0..=2 => (
                 "pauses",
                 "update reconciler.integrations set status = 'paused', status_reason = 'soak'
@@ -124,7 +124,7 @@ impl Person {
             .execute(&self.world.operator)
             .await;
         if done.is_ok_and(|done| done.rows_affected() > 0) {
-            self.deeds.count(deed);
+            self.changes.count(change);
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Person {
             let taken = taken.bind(id).bind(status).execute(&self.world.operator).await?;
             self.taken_back.insert(id, None);
             let is_taken = taken.rows_affected() > 0;
-            self.deeds.count(if is_taken { "words taken back" } else { "words judged before" });
+            self.changes.count(if is_taken { "words taken back" } else { "words judged before" });
         }
         Ok(())
     }
@@ -158,14 +158,14 @@ impl Person {
         .fetch_one(&mut *tx)
         .await?;
         if !["open", "in_progress"].contains(&action.status.as_str()) {
-            self.deeds.count("found it ended");
+            self.changes.count("found it ended");
             return Ok(());
         }
         let mood = self.mood(&action);
         if matches!(mood, Mood::Honest | Mood::Doubts | Mood::Forgets) {
             self.change(&action);
         }
-        let (status, deed) = match mood {
+        let (status, change) = match mood {
             Mood::Honest => ("done", "done"),
             Mood::Lies => ("done", "lies"),
             Mood::Errs => ("done", "errors"),
@@ -175,7 +175,7 @@ impl Person {
             Mood::Returns => ("returned", "returns"),
             Mood::Forgets => {
                 self.forgotten.insert(action.id, Instant::now());
-                self.deeds.count("forgets to say so");
+                self.changes.count("forgets to say so");
                 return tx.rollback().await;
             }
         };
@@ -185,7 +185,7 @@ impl Person {
             self.taken_back.insert(action.id, Some(Instant::now() + after));
         }
         tx.commit().await?;
-        self.deeds.count(deed);
+        self.changes.count(change);
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Person {
         )
         .execute(&self.world.operator)
         .await?;
-        (0..approved.rows_affected()).for_each(|_| self.deeds.count("approvals"));
+        (0..approved.rows_affected()).for_each(|_| self.changes.count("approvals"));
         Ok(())
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Action {
 }
 
 impl Action {
-    /// Whether what was wanted was made true or found so.
+    /// Whether what was requested was made true or found so.
     pub(super) fn is_effective(&self) -> bool {
         ["verified", "attested", "not_needed"].contains(&self.status.as_str())
     }
@@ -263,7 +263,7 @@ impl Record {
         self.actions.get(&task)?.last()
     }
 
-    /// The claim that a deed at this time rests on.
+    /// The claim that a change at this time rests on.
     pub(super) fn claim_before(&self, task: i64, at: Time) -> Option<&Claim> {
         self.claims.get(&task)?.iter().rfind(|claim| claim.at <= at)
     }

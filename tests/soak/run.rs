@@ -52,7 +52,7 @@ pub(super) struct Run {
     pub(super) world: Arc<World>,
     pub(super) replicas: Arc<Replicas>,
     pub(super) dealt: Arc<Tally>,
-    pub(super) deeds: Arc<Tally>,
+    pub(super) changes: Arc<Tally>,
     /// Everything that happens besides.
     tasks: JoinSet<()>,
     pub(super) restarts: usize,
@@ -67,7 +67,7 @@ impl Run {
             world,
             replicas,
             dealt: Arc::default(),
-            deeds: Arc::default(),
+            changes: Arc::default(),
             tasks: JoinSet::new(),
             restarts: 0,
         }
@@ -77,7 +77,7 @@ impl Run {
         let (world, replicas) = (&self.world, &self.replicas);
         let person = Person {
             world: Arc::clone(world),
-            deeds: Arc::clone(&self.deeds),
+            changes: Arc::clone(&self.changes),
             seed: self.settings.seed,
             whims: StdRng::seed_from_u64(self.settings.seed),
             meddles_until: (Instant::now() + self.settings.storm()).into(),
@@ -167,7 +167,7 @@ impl Run {
     /// What no trouble from outside excuses.
     fn alarms(&self) -> Vec<String> {
         let events = self.replicas.events();
-        ["panicked", "worker.panicked", "upkeep.healed", "probes.broken", "backend.refuses_key"]
+        ["panicked", "worker.panicked", "upkeep.healed", "probes.failed", "backend.key_rejected"]
             .iter()
             .filter_map(|event| Some(format!("{event}: {} times", events.get(*event)?)))
             .chain(self.late())

@@ -30,13 +30,13 @@ const QUESTIONS: [(&str, &str); 6] = [
          having count(p.task_id) <> case when t.closed_at is null then 1 else 0 end",
     ),
     (
-        "rule 10, one escalation per wanted state",
+        "rule 10, one escalation per desired state",
         "select workspace_id, integration_id, member_id, count(*) || ' unfinished actions' as what
          from reconciler.manual_actions where status in ('open', 'in_progress', 'done')
          group by 1, 2, 3 having count(*) > 1",
     ),
     (
-        "rule 10, one escalation per wanted state",
+        "rule 10, one escalation per desired state",
         "select a.workspace_id, a.integration_id, a.member_id,
                 'action ' || a.id || ' is unfinished, and its member waits for ' || coalesce(m.open_action_id::text, 'none')
                 as what

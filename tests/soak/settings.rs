@@ -9,7 +9,7 @@ pub(crate) struct Settings {
     pub(super) seed: u64,
 }
 
-/// Without a wish the run is one of the tests.
+/// Without settings the run is one of the tests.
 const SECONDS: u64 = 25;
 const SEED: u64 = 1;
 
@@ -34,13 +34,13 @@ pub(super) const CONFIGURATION: &[(&str, &str)] = &[
     ("RETRY__REMOVE__WITHIN_S", "60"),
     ("BREAKER__COOLDOWN_FIRST_S", "0.3"),
     ("BREAKER__COOLDOWN_MAX_S", "1"),
-    ("BACKEND__SILENT_MAX_S", "1"),
+    ("BACKEND__OUTAGE_RETRY_MAX_S", "1"),
     ("JOB__WITHIN_S", "2"),
     ("RETRY__SETTLE_S", "2"),
     ("MANUAL_ACTION__ATTEST_AFTER_S", "1"),
     ("SYNC__REREADS_S", "1,1,2"),
     // After whatever may land late: who came back is found before the run ends.
-    ("SYNC__REMOVAL_LOOKS_S", "3,9"),
+    ("SYNC__REMOVAL_CHECKS_S", "3,9"),
     ("SYNC__RETRY_FIRST_S", "1"),
     ("SYNC__RETRY_MAX_S", "1"),
     ("UPKEEP__EVERY_S", "5"),

@@ -73,7 +73,7 @@ pub(super) async fn print(run: &Run, took: Duration) {
     }
     println!("  replicas started again: {}", run.restarts);
     println!("  faults of requests: {}", listed(&faults));
-    println!("  the person: {}", listed(&run.deeds.all()));
+    println!("  the person: {}", listed(&run.changes.all()));
     println!(
         "  effects: {} by automation, {} of it elsewhere, {} by the person; jobs: {}, of them unheard: {}",
         by(Author::Automation) + by(Author::Elsewhere),

@@ -15,7 +15,7 @@ use cerby_reconciler::{database, intake, schema};
 use sqlx::{ConnectOptions, PgPool, Row};
 use tokio::task::JoinError;
 
-use super::wires::{Asked, At, Fault, Kind, Line, Wires};
+use super::fault_proxy::{Asked, At, Fault, FaultProxy, Kind, Line};
 use super::{ROUNDS, World, apps, config, eventually, oracle};
 
 /// No story takes nearly as long; one that does waits for ever.
@@ -23,31 +23,31 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Changes = fn(&mut Config);
 
-/// Where processes live: their wires, and what is costly to make and holds no state of theirs.
+/// Where processes live: their fault_proxy, and what is costly to make and holds no state of theirs.
 #[derive(Clone)]
-struct Ground {
+struct Env {
     pool: PgPool,
-    wires: Arc<Wires>,
+    fault_proxy: Arc<FaultProxy>,
     config: Config,
     client: Client,
 }
 
-impl Ground {
+impl Env {
     async fn new(pool: PgPool, changes: Changes) -> Self {
         let options = pool.connect_options();
         let real = SocketAddr::new(options.get_host().parse().unwrap(), options.get_port());
-        let wires = Wires::lay(real).await;
+        let fault_proxy = FaultProxy::lay(real).await;
         let mut url = options.to_url_lossy();
-        url.set_ip_host(wires.database.ip()).unwrap();
-        url.set_port(Some(wires.database.port())).unwrap();
+        url.set_ip_host(fault_proxy.database.ip()).unwrap();
+        url.set_port(Some(fault_proxy.database.port())).unwrap();
         url.set_query(None);
-        let base_url = format!("http://{}/{{workspace}}/api/v1", wires.backend);
+        let base_url = format!("http://{}/{{workspace}}/api/v1", fault_proxy.backend);
         let mut config = config(url.as_str(), base_url, Settings::default().api_key);
         // Enough for one thing at a time, and every run sends the same.
         config.database.max_connections = 1;
         changes(&mut config);
         let client = Client::new(&config.backend).unwrap();
-        Self { pool, wires: Arc::new(wires), config, client }
+        Self { pool, fault_proxy: Arc::new(fault_proxy), config, client }
     }
 
     async fn world(&self) -> World {
@@ -57,27 +57,27 @@ impl Ground {
     }
 }
 
-/// The daemon as one process: its pool and its stages, all on wires that can break.
+/// The daemon as one process: its pool and its stages, all on fault_proxy that can break.
 pub(crate) struct Process {
     line: Line,
     pool: database::PgPool,
     /// A pool that no wire breaks, for looking on.
     spectator: PgPool,
-    policy: intake::Policy,
+    policy: intake::IntakePolicy,
     actions: ManualAction,
     tasks: Arc<RetryStage>,
     syncs: Arc<SyncStage>,
 }
 
 impl Process {
-    async fn start(ground: &Ground, apps: &Simulator) -> Self {
-        let line = ground.wires.hand_over(apps.address());
-        let (config, client) = (&ground.config, &ground.client);
+    async fn start(env: &Env, apps: &Simulator) -> Self {
+        let line = env.fault_proxy.hand_over(apps.address());
+        let (config, client) = (&env.config, &env.client);
         let pool = schema::connect(&config.database).await.unwrap();
         let tasks = RetryStage::new(config, pool.clone(), client.clone());
         let syncs = SyncStage::new(config, pool.clone(), client.clone());
         line.arm(None);
-        let (policy, spectator) = (intake::Policy::new(config), ground.pool.clone());
+        let (policy, spectator) = (intake::IntakePolicy::new(config), env.pool.clone());
         let actions = config.manual_action.clone();
         Self { line, pool, spectator, policy, actions, tasks, syncs }
     }
@@ -111,28 +111,28 @@ struct Due {
 }
 
 /// A world whose daemon may die or lose a request, and is started anew whenever it died.
-pub(crate) struct Mortal {
+pub(crate) struct CrashableDaemon {
     pub(crate) world: World,
     process: Process,
-    ground: Ground,
+    env: Env,
     fault: Option<Fault>,
     is_doomed: bool,
     pub(crate) deaths: usize,
 }
 
-impl Mortal {
+impl CrashableDaemon {
     /// One whose every process meets the fault.
     pub(crate) async fn doomed(pool: PgPool, fault: Fault) -> Self {
         schema::migrate(&pool.clone().into()).await.unwrap();
-        let mortal = Self::on(Ground::new(pool, |_| {}).await, Some(fault)).await;
+        let mortal = Self::on(Env::new(pool, |_| {}).await, Some(fault)).await;
         mortal.faults_begin();
         Self { is_doomed: true, ..mortal }
     }
 
-    async fn on(ground: Ground, fault: Option<Fault>) -> Self {
-        let world = ground.world().await;
-        let process = Process::start(&ground, &world.apps).await;
-        Self { world, process, ground, fault, is_doomed: false, deaths: 0 }
+    async fn on(env: Env, fault: Option<Fault>) -> Self {
+        let world = env.world().await;
+        let process = Process::start(&env, &world.apps).await;
+        Self { world, process, env, fault, is_doomed: false, deaths: 0 }
     }
 
     /// From here on requests are counted, and the fault comes. What a story needs before is spared.
@@ -172,7 +172,7 @@ impl Mortal {
             () = self.process.round(due) => return,
         }
         self.deaths += 1;
-        self.process = Process::start(&self.ground, &self.world.apps).await;
+        self.process = Process::start(&self.env, &self.world.apps).await;
         if self.is_doomed {
             self.faults_begin();
         }
@@ -180,10 +180,10 @@ impl Mortal {
 
     /// Ends it, and lets the database be dropped.
     pub(crate) async fn end(self) {
-        let Self { process, ground, .. } = self;
+        let Self { process, env, .. } = self;
         process.pool.close().await;
-        let pool = ground.pool.clone();
-        drop(ground);
+        let pool = env.pool.clone();
+        drop(env);
         end_sessions(&pool).await;
     }
 
@@ -301,7 +301,8 @@ const RULES: [(&str, &str); 7] = [
 #[derive(Clone, Copy)]
 pub(crate) struct Story {
     pub(crate) name: &'static str,
-    pub(crate) play: for<'a> fn(&'a mut Mortal) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    pub(crate) play:
+        for<'a> fn(&'a mut CrashableDaemon) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
     pub(crate) changes: Changes,
     /// It makes at least so many statements and calls.
     pub(crate) at_least: (usize, usize),
@@ -313,8 +314,8 @@ pub(crate) struct Story {
 /// came: a death before a request is the death after the request before it.
 pub(crate) async fn survives_every_fault(pool: PgPool, story: Story) {
     schema::migrate(&pool.clone().into()).await.unwrap();
-    let ground = Ground::new(pool.clone(), story.changes).await;
-    let whole = play(&ground, story, None).await;
+    let env = Env::new(pool.clone(), story.changes).await;
+    let whole = play(&env, story, None).await;
     whole.ended.expect("it ends well without a fault");
     let asked = whole.line.asked();
     let statements = asked.iter().filter(|asked| asked.is_statement).count();
@@ -324,14 +325,14 @@ pub(crate) async fn survives_every_fault(pool: PgPool, story: Story) {
     let (mut broken, mut wrong) = (0, Vec::new());
     for (nth, request) in asked.iter().enumerate() {
         for kind in kinds(request) {
-            let played = play(&ground, story, Some(Fault { at: At::Nth(nth), kind })).await;
+            let played = play(&env, story, Some(Fault { at: At::Nth(nth), kind })).await;
             broken += usize::from(played.line.is_broken());
             if let Err(why) = played.ended {
                 wrong.push(format!("{kind:?} at request {nth}, {}\n    {why}", request.text));
             }
         }
     }
-    drop(ground);
+    drop(env);
     end_sessions(&pool).await;
     assert_eq!(broken, 2 * found.0 + 3 * found.1, "{}: every fault comes", story.name);
     let list = wrong.join("\n");
@@ -351,8 +352,8 @@ struct Played {
     ended: Result<(), String>,
 }
 
-async fn play(ground: &Ground, story: Story, fault: Option<Fault>) -> Played {
-    let mut mortal = Mortal::on(ground.clone(), fault).await;
+async fn play(env: &Env, story: Story, fault: Option<Fault>) -> Played {
+    let mut mortal = CrashableDaemon::on(env.clone(), fault).await;
     let line = mortal.process.line.clone();
     let playing = tokio::spawn(async move {
         let played = tokio::time::timeout(PATIENCE, (story.play)(&mut mortal)).await;

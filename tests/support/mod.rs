@@ -4,11 +4,11 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+pub(crate) mod fault_proxy;
 pub(crate) mod faults;
 pub(crate) mod frozen;
 pub(crate) mod oracle;
 pub(crate) mod replica;
-pub(crate) mod wires;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +121,7 @@ pub(crate) fn config(database_url: &str, base_url: String, api_key: String) -> C
         ("RECONCILER__BACKEND__REQUEST_TIMEOUT_S", "2".to_owned()),
         ("RECONCILER__BACKEND__CONNECT_TIMEOUT_S", "1".to_owned()),
         // Rounds follow one another faster than a backend is asked again that did not answer.
-        ("RECONCILER__BACKEND__SILENT_MAX_S", "0.01".to_owned()),
+        ("RECONCILER__BACKEND__OUTAGE_RETRY_MAX_S", "0.01".to_owned()),
         ("RECONCILER__MANUAL_ACTION__ATTEST_AFTER_S", "0".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
@@ -232,7 +232,7 @@ impl World {
     /// Takes up what people did, and gives new rows their place.
     pub(crate) async fn order(&self) {
         self.take_up().await;
-        let (pool, policy) = (self.pool.clone().into(), intake::Policy::new(&self.config));
+        let (pool, policy) = (self.pool.clone().into(), intake::IntakePolicy::new(&self.config));
         let due = "select count(*) from reconciler.arrivals where not_before <= now()";
         // A round before may not have given the work back yet, and then this one takes nothing.
         for _ in 0..ROUNDS {
@@ -399,7 +399,7 @@ impl World {
     }
 
     /// The person's word, as in psql.
-    pub(crate) async fn say_done(&self, action: i64) {
+    pub(crate) async fn mark_done(&self, action: i64) {
         let written =
             sqlx::query("update reconciler.manual_actions set status = 'done' where id = $1")
                 .bind(action)

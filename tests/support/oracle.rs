@@ -43,7 +43,7 @@ pub(crate) const QUESTION: &str = "
                        and l.member_id = n.member_id and l.state = 'succeeded' and l.attempts > 0
                        and least(l.trying_since, l.closed_at) > n.effects_possible_until)
            ) as tried_before,
-           -- What went back to automation and was found as wanted then: the row remembers that it had been tried before.
+           -- What went back to automation and was found as desired then: the row remembers that it had been tried before.
            exists (
                select from reconciler.automation_tasks n
                where n.workspace_id = t.workspace_id and n.integration_id = t.integration_id

@@ -122,8 +122,8 @@ pub(crate) fn serve(database_url: &str, apps: &Simulator, changes: &[(&str, &str
         .env("RECONCILER__WAKEUP__POLL_MS", "100")
         .env("RECONCILER__RETRY__SETTLE_S", "2")
         .env("RECONCILER__JOB__WITHIN_S", "2")
-        .env("RECONCILER__JOB__FIRST_LOOK_S", "0.05")
-        .env("RECONCILER__JOB__MAX_LOOK_S", "0.2")
+        .env("RECONCILER__JOB__POLL_FIRST_S", "0.05")
+        .env("RECONCILER__JOB__POLL_MAX_S", "0.2")
         .env("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -369,10 +369,10 @@ proptest! {
 
     #[test]
     fn without_failures_the_latest_intents_decide_whatever_the_order_of_arrival(
-        wanted in prop::collection::vec((any_step(), any::<bool>()), 1..14)
+        desired in prop::collection::vec((any_step(), any::<bool>()), 1..14)
     ) {
         let mut member = Member::default();
-        for (step, pause) in wanted {
+        for (step, pause) in desired {
             if let Step::Arrive { .. } = step {
                 member.take(step);
             }

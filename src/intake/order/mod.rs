@@ -17,7 +17,7 @@ pub struct Intent {
     pub task: i64,
     /// What it wants.
     pub operation: Operation,
-    /// When it was wanted.
+    /// When it was requested.
     pub requested_at: DateTime<Utc>,
     /// Where it stands.
     pub standing: Standing,

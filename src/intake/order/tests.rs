@@ -5,7 +5,7 @@ use Operation::{ChangeRole, Invite, Remove};
 
 const FLYING: Standing = Standing::InFlight { superseded_by: None };
 
-/// An intent wanted in the minute `task`.
+/// An intent requested in the minute `task`.
 fn intent(task: i64, operation: Operation, standing: Standing) -> Intent {
     let requested_at = DateTime::from_timestamp(task * 60, 0).expect("a time of this century");
     Intent { task, operation, requested_at, standing }

@@ -16,7 +16,7 @@ use crate::database::PgPool;
 use crate::history;
 use crate::manual_action::instructions::printable;
 use crate::sync::report::Class;
-use crate::sync::review::{self, Filter, Line};
+use crate::sync::review::{self, Filter, SyncLine};
 
 /// What to do with syncs.
 #[derive(Debug, clap::Subcommand)]
@@ -110,7 +110,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     }
 }
 
-fn listed(lines: &[Line]) -> String {
+fn listed(lines: &[SyncLine]) -> String {
     let heads = [
         "ID",
         "STATE",
@@ -128,7 +128,7 @@ fn listed(lines: &[Line]) -> String {
     table(heads, lines.iter().map(cells))
 }
 
-fn cells(line: &Line) -> [String; 12] {
+fn cells(line: &SyncLine) -> [String; 12] {
     let nothing = || "-".to_owned();
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M").to_string();
     let read = |key: &str| line.snapshot.as_ref().and_then(|snapshot| snapshot.get(key));
@@ -149,7 +149,7 @@ fn cells(line: &Line) -> [String; 12] {
     ]
 }
 
-/// The classes that somebody is in, but for those who are as wanted.
+/// The classes that somebody is in, but for those who are as desired.
 fn differences(counts: &Value) -> String {
     let differ: Vec<_> = counted(counts)
         .filter(|(class, count)| *count > 0 && class != &word(Class::Matched))
@@ -172,7 +172,7 @@ fn word(class: Class) -> String {
 }
 
 /// Why it ended or waits, or what went wrong last.
-fn why(line: &Line) -> String {
+fn why(line: &SyncLine) -> String {
     let held = line.held_reason.as_deref().filter(|_| line.state == "held");
     match (held, line.held_until, &line.finished_reason, &line.last_error) {
         (Some(reason), Some(until), ..) => {

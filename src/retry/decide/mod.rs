@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{ClaimedTask, EscalationReason, Lost, Next, Policy, WaitCause};
+use super::{ClaimedTask, EscalationReason, RetryPolicy, TaskOutcome, Uncertainty, WaitCause};
 use crate::backend::failure::FailureClass;
 use crate::backend::{BackendError, Failure, Progress, Snapshot};
 use crate::backoff;
-use crate::breaker::Sign;
+use crate::breaker::HealthSignal;
 use crate::catalogue;
-use crate::membership::{Membership, Observation, Operation, SeenMember, Wanted};
+use crate::membership::{Desired, Membership, Observation, Operation, SeenMember};
 use crate::store::elapsed;
 
 /// The backend does not know a job that it ran for us.
@@ -24,88 +24,96 @@ const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 /// How long what was tried may change the app once its task ends now: no longer, if what came of it is known; `None` if
 /// nothing was tried. Whoever comes next for the member waits for that: what was lost sight of has no order with what is
 /// asked for now.
-pub fn effects_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+pub fn effects_for(
+    policy: &RetryPolicy,
+    task: &ClaimedTask,
+    now: DateTime<Utc>,
+) -> Option<Duration> {
     lost_effects_for(policy, task, now).or_else(|| has_tried(task).then_some(Duration::ZERO))
 }
 
 /// The same of what was lost sight of.
-fn lost_effects_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+fn lost_effects_for(
+    policy: &RetryPolicy,
+    task: &ClaimedTask,
+    now: DateTime<Utc>,
+) -> Option<Duration> {
     if let Some((_, since)) = &task.running {
-        let runs_on = policy.job.next_look(elapsed(*since, now)).is_none();
-        if runs_on || is_deadly(policy, task) {
+        let runs_on = policy.job.next_poll(elapsed(*since, now)).is_none();
+        if runs_on || is_crash_loop(policy, task) {
             return Some(policy.settle()); // its job was not seen to end, or not looked at
         }
     }
     task.uncertain_since.map(|since| policy.settle().saturating_sub(elapsed(since, now)))
 }
 
-fn is_deadly(policy: &Policy, task: &ClaimedTask) -> bool {
+fn is_crash_loop(policy: &RetryPolicy, task: &ClaimedTask) -> bool {
     task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2)
 }
 
 /// What a look at the member leads to, before an operation is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AfterLook {
+pub enum AfterRead {
     /// Ask the backend for the operation.
     Run,
     /// Record this instead.
-    Record(Next),
+    Record(TaskOutcome),
 }
 
 /// What to do with a task whose workers die even while they look: nothing is asked for it any more.
-pub fn before_look(policy: &Policy, task: &ClaimedTask) -> Option<Next> {
-    is_deadly(policy, task).then(|| match task.is_called_off() {
-        true => Next::CallOff,
-        false => escalate(EscalationReason::WorkersDied, &task.first_failure),
+pub fn before_read(policy: &RetryPolicy, task: &ClaimedTask) -> Option<TaskOutcome> {
+    is_crash_loop(policy, task).then(|| match task.is_called_off() {
+        true => TaskOutcome::CallOff,
+        false => escalate(EscalationReason::CrashLoop, &task.first_failure),
     })
 }
 
 /// What to do with a task that has no job in flight, after its member was looked at.
-pub fn after_look(
-    policy: &Policy,
+pub fn after_read(
+    policy: &RetryPolicy,
     task: &ClaimedTask,
     seen: &Observation,
     now: DateTime<Utc>,
-) -> AfterLook {
+) -> AfterRead {
     let unsettled = unsettled_for(policy, task, now);
     if task.is_called_off() {
-        return AfterLook::Record(unsettled.map_or(Next::CallOff, settle));
+        return AfterRead::Record(unsettled.map_or(TaskOutcome::CallOff, settle));
     }
-    if *seen == Observation::AsWanted && !is_doubtful(task) {
-        return AfterLook::Record(Next::Succeed { reason: already(task) });
+    if *seen == Observation::AsDesired && !is_doubtful(task) {
+        return AfterRead::Record(TaskOutcome::Succeed { reason: already(task) });
     }
     if task.unreleased_claims > policy.max_unreleased_claims {
-        return AfterLook::Record(escalate(EscalationReason::WorkersDied, &task.first_failure));
+        return AfterRead::Record(escalate(EscalationReason::CrashLoop, &task.first_failure));
     }
     if let Some(remaining) = unsettled {
-        return AfterLook::Record(settle(remaining));
+        return AfterRead::Record(settle(remaining));
     }
     if elapsed(task.requested_at, now) > policy.remembers {
-        return AfterLook::Record(escalate(EscalationReason::TooOld, &task.first_failure));
+        return AfterRead::Record(escalate(EscalationReason::TooOld, &task.first_failure));
     }
     if let Some(next) = without_automation(task) {
-        return AfterLook::Record(next);
+        return AfterRead::Record(next);
     }
     if let Observation::Unmatched(_) = seen {
-        return AfterLook::Record(escalate(EscalationReason::NotMatched, &task.first_failure));
+        return AfterRead::Record(escalate(EscalationReason::NotMatched, &task.first_failure));
     }
     if let Some(reason) = used_up(policy, task, now) {
-        return AfterLook::Record(escalate(reason, &task.first_failure));
+        return AfterRead::Record(escalate(reason, &task.first_failure));
     }
     // The presence may be an attempt's, even of one that was called failed: asking again could invite twice.
-    let lets_in = task.wanted.operation != Operation::Remove;
-    if *seen == Observation::AsWanted && lets_in && (has_tried(task) || task.tried_before) {
-        return AfterLook::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
+    let lets_in = task.desired.operation != Operation::Remove;
+    if *seen == Observation::AsDesired && lets_in && (has_tried(task) || task.tried_before) {
+        return AfterRead::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
     }
-    if task.wanted.operation == Operation::ChangeRole && *seen == Observation::Absent {
-        return AfterLook::Record(after_failure(
+    if task.desired.operation == Operation::ChangeRole && *seen == Observation::Absent {
+        return AfterRead::Record(after_failure(
             policy,
             task,
             Failure::ours("MemberNotInApp"),
             now,
         ));
     }
-    AfterLook::Run
+    AfterRead::Run
 }
 
 /// Whether anything was asked of the app that may have done it, also by a job that the backend ran again by itself.
@@ -117,22 +125,22 @@ fn has_tried(task: &ClaimedTask) -> bool {
 /// have invited or removed the member by hand since, or the app cannot be read at all. Then only a run in the app
 /// itself counts: one that failed may have taught the backend nothing.
 fn is_doubtful(task: &ClaimedTask) -> bool {
-    let is_removal = task.wanted.operation == Operation::Remove;
+    let is_removal = task.desired.operation == Operation::Remove;
     task.touched_by_hand || is_removal && !catalogue::is_readable(&task.application)
 }
 
-/// Whether a member seen as wanted after a job ended is believed: where that is doubtful, only if the job itself says
+/// Whether a member seen as desired after a job ended is believed: where that is doubtful, only if the job itself says
 /// that it made it so or found it so.
 pub fn is_believed(task: &ClaimedTask, ended: &Progress) -> bool {
-    says_as_wanted(task, ended) || !is_doubtful(task)
+    says_as_desired(task, ended) || !is_doubtful(task)
 }
 
 /// Whether a job says that it made it so, or found it so.
-pub fn says_as_wanted(task: &ClaimedTask, ended: &Progress) -> bool {
+pub fn says_as_desired(task: &ClaimedTask, ended: &Progress) -> bool {
     match ended {
         Progress::Finished => true,
         Progress::Failed(failure) => {
-            failure.class(task.wanted.operation) == FailureClass::AlreadySo
+            failure.class(task.desired.operation) == FailureClass::AlreadySo
         }
         Progress::Running => false,
     }
@@ -142,14 +150,14 @@ pub fn says_as_wanted(task: &ClaimedTask, ended: &Progress) -> bool {
 ///
 /// The same API lists people without an id, whom Cerby has not matched: only the list and the id together say that
 /// somebody is gone, and only a list that may not be empty or cut by mistake. Otherwise a run in the app has to tell.
-pub fn by_list(wanted: &Wanted, list: &Snapshot) -> Observation {
-    let identity = wanted.identity();
+pub fn by_list(desired: &Desired, list: &Snapshot) -> Observation {
+    let identity = desired.identity();
     let keys = identity.keys();
     let about = |seen: &&SeenMember| keys.are_of(&seen.keys());
     let strongest = list.members.iter().filter(about).min_by_key(|seen| seen.membership);
     match strongest.map(|seen| (seen.membership, &seen.member)) {
-        Some((Membership::InvitationExpired, _)) if list.is_complete() => Observation::AsWanted,
-        None if list.is_complete() && !list.may_be_cut() => Observation::AsWanted,
+        Some((Membership::InvitationExpired, _)) if list.is_complete() => Observation::AsDesired,
+        None if list.is_complete() && !list.may_be_cut() => Observation::AsDesired,
         Some((standing, Some(_))) => Observation::StillThere(standing),
         Some((standing, None)) => Observation::Unmatched(standing),
         None => Observation::NotFoundById,
@@ -158,26 +166,26 @@ pub fn by_list(wanted: &Wanted, list: &Snapshot) -> Observation {
 
 /// What to do after an attempt failed.
 pub fn after_failure(
-    policy: &Policy,
+    policy: &RetryPolicy,
     task: &ClaimedTask,
     failure: Failure,
     now: DateTime<Utc>,
-) -> Next {
+) -> TaskOutcome {
     if task.is_called_off() {
-        return Next::CallOff;
+        return TaskOutcome::CallOff;
     }
-    let reason = match failure.class(task.wanted.operation) {
-        FailureClass::Credential(remedy) => return Next::Park { failure, remedy },
+    let reason = match failure.class(task.desired.operation) {
+        FailureClass::Credential(remedy) => return TaskOutcome::Park { failure, remedy },
         FailureClass::Person(_) => Some(EscalationReason::OnlyAPersonCan),
         FailureClass::NoAutomation => Some(EscalationReason::NoAutomation),
         FailureClass::Transient | FailureClass::AlreadySo => used_up(policy, task, now),
     };
     match reason {
-        Some(reason) => Next::Escalate { reason, failure, after_attempt: true },
-        None => Next::Retry {
-            after: backoff::delay(policy.of(task.wanted.operation), task.attempts),
+        Some(reason) => TaskOutcome::Escalate { reason, failure, after_attempt: true },
+        None => TaskOutcome::Retry {
+            after: backoff::delay(policy.of(task.desired.operation), task.attempts),
             failure,
-            lost: Lost::Nothing,
+            lost: Uncertainty::Nothing,
         },
     }
 }
@@ -185,89 +193,91 @@ pub fn after_failure(
 /// What to do when a job was lost sight of: it may still take effect, so nothing is repeated or closed at once. Beside a
 /// job that never ended, no other is started: a person is asked.
 pub fn after_lost_job(
-    policy: &Policy,
+    policy: &RetryPolicy,
     task: &ClaimedTask,
     failure: Failure,
     now: DateTime<Utc>,
-) -> Next {
+) -> TaskOutcome {
     if task.is_called_off() {
-        return unsettled(policy.settle(), Lost::Job);
+        return unsettled(policy.settle(), Uncertainty::Job);
     }
     if failure.code.as_deref() == Some(JOB_NEVER_ENDED) {
         let reason = EscalationReason::JobNeverEnded;
-        return Next::Escalate { reason, failure, after_attempt: true };
+        return TaskOutcome::Escalate { reason, failure, after_attempt: true };
     }
     match after_failure(policy, task, failure, now) {
-        Next::Retry { after, failure, .. } => Next::Retry { after, failure, lost: Lost::Job },
+        TaskOutcome::Retry { after, failure, .. } => {
+            TaskOutcome::Retry { after, failure, lost: Uncertainty::Job }
+        }
         // A person is asked once it has settled, unless it turns out to have worked.
-        _ => unsettled(policy.settle(), Lost::Job),
+        _ => unsettled(policy.settle(), Uncertainty::Job),
     }
 }
 
 /// What to do when a call that changes nothing brought no answer: nothing was tried. `answers_otherwise` tells whether the
 /// backend was seen to answer about the same app meanwhile: then it is this member, and has an end.
-pub fn after_unanswered_look(
-    policy: &Policy,
+pub fn after_unanswered_read(
+    policy: &RetryPolicy,
     task: &ClaimedTask,
     error: &BackendError,
     answers_otherwise: bool,
     now: DateTime<Utc>,
-) -> Next {
+) -> TaskOutcome {
     match error {
         // The look asks for the integration before it says that a member is absent.
         BackendError::NotFound { .. } => {
             if task.is_called_off() {
-                return Next::CallOff;
+                return TaskOutcome::CallOff;
             }
             escalate(EscalationReason::IntegrationGone, &task.first_failure)
         }
-        BackendError::RateLimited { .. } => wait(policy, task, error, Lost::Nothing),
+        BackendError::RateLimited { .. } => wait(policy, task, error, Uncertainty::Nothing),
         error if answers_otherwise => unanswered(policy, task, error, now),
-        error => wait(policy, task, error, Lost::Nothing),
+        error => wait(policy, task, error, Uncertainty::Nothing),
     }
 }
 
 /// What to do with a member of whom the backend alone gives no usable answer.
 fn unanswered(
-    policy: &Policy,
+    policy: &RetryPolicy,
     task: &ClaimedTask,
     error: &BackendError,
     now: DateTime<Utc>,
-) -> Next {
-    let limits = policy.of(task.wanted.operation);
+) -> TaskOutcome {
+    let limits = policy.of(task.desired.operation);
     let so_far = task.unanswered_since.map_or(Duration::ZERO, |since| elapsed(since, now));
     if task.is_called_off() {
-        return unsettled_for(policy, task, now).map_or(Next::CallOff, settle);
+        return unsettled_for(policy, task, now).map_or(TaskOutcome::CallOff, settle);
     }
     if so_far >= Duration::from_secs(limits.within_s) {
         let unsettled = unsettled_for(policy, task, now).map(settle);
         return unsettled
             .unwrap_or_else(|| escalate(EscalationReason::Unanswered, &task.first_failure));
     }
-    let first = backoff::delay(limits, 0).max(error.quiet(&policy.retry));
+    let first = backoff::delay(limits, 0).max(error.retry_delay(&policy.retry));
     let longest = Duration::from_secs_f64(limits.max_s).max(first);
-    Next::Wait {
+    TaskOutcome::Wait {
         after: (so_far / 2).clamp(first, longest),
         why: crate::telemetry::chain(error).to_string(),
-        lost: Lost::Nothing,
+        lost: Uncertainty::Nothing,
         cause: WaitCause::Member,
     }
 }
 
 /// Whether a member has been without a usable answer for as long as a job may take, while the backend answers otherwise.
-pub fn is_job_unanswered(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> bool {
+pub fn is_job_unanswered(policy: &RetryPolicy, task: &ClaimedTask, now: DateTime<Utc>) -> bool {
     let since = task.unanswered_since;
-    since.is_some_and(|since| policy.job.next_look(elapsed(since, now)).is_none())
+    since.is_some_and(|since| policy.job.next_poll(elapsed(since, now)).is_none())
 }
 
 /// What to do when the backend did not accept the operation, or its answer was lost. `answers_otherwise` as for a look.
 pub fn after_unanswered_run(
-    policy: &Policy,
+    policy: &RetryPolicy,
     task: &ClaimedTask,
     error: &BackendError,
     answers_otherwise: bool,
     now: DateTime<Utc>,
-) -> Next {
+) -> TaskOutcome {
     match error {
         BackendError::Refused { status: 409, code } => {
             after_failure(policy, task, Failure::ours(code), now)
@@ -278,26 +288,26 @@ pub fn after_unanswered_run(
         }
         // The look found the integration a moment ago, so it is the member that went: look again.
         BackendError::NotFound { code } => after_failure(policy, task, Failure::ours(code), now),
-        error if error.is_uncertain() => wait(policy, task, error, Lost::Answer),
+        error if error.is_uncertain() => wait(policy, task, error, Uncertainty::Answer),
         // Surely nothing happened, and so no attempt ends it.
         BackendError::KeyRefused { .. } | BackendError::Unavailable { .. } if answers_otherwise => {
             unanswered(policy, task, error, now)
         }
-        error => wait(policy, task, error, Lost::Nothing),
+        error => wait(policy, task, error, Uncertainty::Nothing),
     }
 }
 
 /// How a new task begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begins {
-    /// The time until it is due, from when it was received: none if only a look is wanted.
+    /// The time until it is due, from when it was received: none if only a read is needed.
     pub after: Duration,
     /// Whether automation cannot do it: after a look, a person is asked, whatever the status of the integration.
     pub needs_no_automation: bool,
 }
 
 /// How a new task begins: with a look at once, or with an attempt after the first delay.
-pub fn begins(policy: &Policy, arrival: &Arrival<'_>) -> Begins {
+pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
     let class = arrival.failure.class(arrival.operation);
     let needs_no_automation = !arrival.has_automation
         || !can_automate(arrival.application, arrival.operation)
@@ -334,9 +344,9 @@ fn can_automate(application: &str, operation: Operation) -> bool {
 }
 
 /// What is known before the first attempt: that automation cannot help, or only once a login is fixed.
-fn without_automation(task: &ClaimedTask) -> Option<Next> {
+fn without_automation(task: &ClaimedTask) -> Option<TaskOutcome> {
     let ask = |reason| Some(escalate(reason, &task.first_failure));
-    if !can_automate(&task.application, task.wanted.operation) {
+    if !can_automate(&task.application, task.desired.operation) {
         return ask(EscalationReason::NoAutomation);
     }
     if !task.has_automation {
@@ -345,10 +355,10 @@ fn without_automation(task: &ClaimedTask) -> Option<Next> {
     if task.attempts > 0 || task.returned {
         return None; // a failure of our own attempts was judged when it came
     }
-    match task.first_failure.class(task.wanted.operation) {
+    match task.first_failure.class(task.desired.operation) {
         FailureClass::Credential(_) if task.reopened => None,
         FailureClass::Credential(remedy) => {
-            Some(Next::Park { failure: task.first_failure.clone(), remedy })
+            Some(TaskOutcome::Park { failure: task.first_failure.clone(), remedy })
         }
         FailureClass::Person(_) => ask(EscalationReason::OnlyAPersonCan),
         FailureClass::NoAutomation => ask(EscalationReason::NoAutomation),
@@ -356,8 +366,12 @@ fn without_automation(task: &ClaimedTask) -> Option<Next> {
     }
 }
 
-fn used_up(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<EscalationReason> {
-    let limits = policy.of(task.wanted.operation);
+fn used_up(
+    policy: &RetryPolicy,
+    task: &ClaimedTask,
+    now: DateTime<Utc>,
+) -> Option<EscalationReason> {
+    let limits = policy.of(task.desired.operation);
     if task.attempts >= limits.attempts {
         return Some(EscalationReason::AttemptsUsed);
     }
@@ -366,22 +380,27 @@ fn used_up(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Es
 }
 
 /// How much longer an attempt of unknown outcome may still take effect.
-fn unsettled_for(policy: &Policy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
+fn unsettled_for(policy: &RetryPolicy, task: &ClaimedTask, now: DateTime<Utc>) -> Option<Duration> {
     let since = task.uncertain_since?;
     policy.settle().checked_sub(elapsed(since, now)).filter(|left| !left.is_zero())
 }
 
-fn settle(after: Duration) -> Next {
-    unsettled(after, Lost::Nothing)
+fn settle(after: Duration) -> TaskOutcome {
+    unsettled(after, Uncertainty::Nothing)
 }
 
-fn unsettled(after: Duration, lost: Lost) -> Next {
-    Next::Wait { after, why: UNSETTLED.to_owned(), lost, cause: WaitCause::Ourselves }
+fn unsettled(after: Duration, lost: Uncertainty) -> TaskOutcome {
+    TaskOutcome::Wait { after, why: UNSETTLED.to_owned(), lost, cause: WaitCause::Ourselves }
 }
 
-fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -> Next {
-    let quiet = error.quiet(&policy.retry);
-    let usual = backoff::delay(policy.of(task.wanted.operation), 0);
+fn wait(
+    policy: &RetryPolicy,
+    task: &ClaimedTask,
+    error: &BackendError,
+    lost: Uncertainty,
+) -> TaskOutcome {
+    let quiet = error.retry_delay(&policy.retry);
+    let usual = backoff::delay(policy.of(task.desired.operation), 0);
     let (cause, after) = match error {
         BackendError::RateLimited { .. } => {
             let longest = Duration::from_secs(policy.retry.max_retry_after_s);
@@ -390,44 +409,46 @@ fn wait(policy: &Policy, task: &ClaimedTask, error: &BackendError, lost: Lost) -
         }
         _ => (WaitCause::Outage, usual.max(quiet)),
     };
-    Next::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, cause }
+    TaskOutcome::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, cause }
 }
 
 /// When a job is looked at again that the backend would not speak of: it is what we know, and it stays.
-pub fn next_look_after(policy: &Policy, error: &BackendError) -> Duration {
-    policy.job.longest_look().max(error.quiet(&policy.retry))
+pub fn next_look_after(policy: &RetryPolicy, error: &BackendError) -> Duration {
+    policy.job.longest_poll().max(error.retry_delay(&policy.retry))
 }
 
 /// What a step showed of the app itself. Jobs speak of the app; a look and a refused request do not.
-pub fn sign(task: &ClaimedTask, next: &Next) -> Sign {
-    let class = |failure: &Failure| failure.class(task.wanted.operation);
+pub fn signal(task: &ClaimedTask, next: &TaskOutcome) -> HealthSignal {
+    let class = |failure: &Failure| failure.class(task.desired.operation);
     match next {
-        Next::Wait { cause: WaitCause::RateLimit { asked }, .. } => Sign::LimitsRate(*asked),
-        Next::Watch { .. } => Sign::Runs,
-        Next::Succeed { .. } if task.running.is_none() => Sign::Answers,
-        _ if task.running.is_none() => Sign::Nothing,
-        Next::Succeed { .. } => Sign::Works,
-        Next::Retry { failure, .. } | Next::Escalate { failure, after_attempt: true, .. } => {
-            match class(failure) {
-                FailureClass::Transient if failure.code.as_deref() == Some(JOB_UNKNOWN) => {
-                    Sign::Nothing
-                }
-                FailureClass::Transient => Sign::Fails,
-                _ => Sign::Works,
+        TaskOutcome::Wait { cause: WaitCause::RateLimit { asked }, .. } => {
+            HealthSignal::LimitsRate(*asked)
+        }
+        TaskOutcome::Watch { .. } => HealthSignal::Runs,
+        TaskOutcome::Succeed { .. } if task.running.is_none() => HealthSignal::Answers,
+        _ if task.running.is_none() => HealthSignal::Nothing,
+        TaskOutcome::Succeed { .. } => HealthSignal::Works,
+        TaskOutcome::Retry { failure, .. }
+        | TaskOutcome::Escalate { failure, after_attempt: true, .. } => match class(failure) {
+            FailureClass::Transient if failure.code.as_deref() == Some(JOB_UNKNOWN) => {
+                HealthSignal::Nothing
             }
-        }
-        Next::Wait { .. } | Next::Park { .. } | Next::Escalate { .. } | Next::CallOff => {
-            Sign::Nothing
-        }
+            FailureClass::Transient => HealthSignal::Fails,
+            _ => HealthSignal::Works,
+        },
+        TaskOutcome::Wait { .. }
+        | TaskOutcome::Park { .. }
+        | TaskOutcome::Escalate { .. }
+        | TaskOutcome::CallOff => HealthSignal::Nothing,
     }
 }
 
-fn escalate(reason: EscalationReason, failure: &Failure) -> Next {
-    Next::Escalate { reason, failure: failure.clone(), after_attempt: false }
+fn escalate(reason: EscalationReason, failure: &Failure) -> TaskOutcome {
+    TaskOutcome::Escalate { reason, failure: failure.clone(), after_attempt: false }
 }
 
 fn already(task: &ClaimedTask) -> &'static str {
-    match (task.attempts, task.wanted.operation) {
+    match (task.attempts, task.desired.operation) {
         (0, Operation::Invite) => "Already a member or invited",
         (0, Operation::Remove) => "Already gone",
         (0, Operation::ChangeRole) => "Already has the roles",

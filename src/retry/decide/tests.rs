@@ -4,10 +4,10 @@ use super::*;
 use crate::backend::Gap;
 use crate::config::Config;
 use crate::lease::Lease;
-use crate::membership::{MemberKey, Membership, Trigger, Wanted};
+use crate::membership::{Desired, MemberKey, Membership, Trigger};
 
-fn policy() -> Policy {
-    Policy::new(&Config::from_sources(None, Some(Default::default())).unwrap())
+fn policy() -> RetryPolicy {
+    RetryPolicy::new(&Config::from_sources(None, Some(Default::default())).unwrap())
 }
 
 fn now() -> DateTime<Utc> {
@@ -23,7 +23,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         id: 1,
         lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(45) },
         key: MemberKey { workspace: "acme".into(), integration: "i".into(), member: "m".into() },
-        wanted: Wanted {
+        desired: Desired {
             operation,
             member: "m".into(),
             email: "m@example.com".into(),
@@ -61,43 +61,43 @@ const THERE: Observation = Observation::StillThere(Membership::Joined);
 fn a_task_whose_workers_die_while_they_look_is_not_looked_at_for_ever() {
     let after = |unreleased_claims, superseded_by| {
         let task = ClaimedTask { unreleased_claims, superseded_by, ..task(Operation::Remove) };
-        before_look(&policy(), &task).map(|next| word_of(&next))
+        before_read(&policy(), &task).map(|next| word_of(&next))
     };
     assert_eq!(after(6, None), None);
-    assert_eq!(after(7, None).as_deref(), Some("escalate WorkersDied"));
+    assert_eq!(after(7, None).as_deref(), Some("escalate CrashLoop"));
     assert_eq!(after(6, Some(2)), None);
     assert_eq!(after(7, Some(2)).as_deref(), Some("call off"));
     let running = Some(("job".to_owned(), now()));
     let watched = ClaimedTask { unreleased_claims: 7, running, ..task(Operation::Invite) };
-    let next = before_look(&policy(), &watched).map(|next| word_of(&next));
-    assert_eq!(next.as_deref(), Some("escalate WorkersDied"));
+    let next = before_read(&policy(), &watched).map(|next| word_of(&next));
+    assert_eq!(next.as_deref(), Some("escalate CrashLoop"));
 }
 
 /// The record as one word and its reason.
-fn word(after: AfterLook) -> String {
+fn word(after: AfterRead) -> String {
     match after {
-        AfterLook::Run => "run".to_owned(),
-        AfterLook::Record(next) => word_of(&next),
+        AfterRead::Run => "run".to_owned(),
+        AfterRead::Record(next) => word_of(&next),
     }
 }
 
-fn word_of(next: &Next) -> String {
+fn word_of(next: &TaskOutcome) -> String {
     match next {
-        Next::Succeed { .. } => "succeed".to_owned(),
-        Next::Watch { .. } => "watch".to_owned(),
-        Next::Retry { .. } => "retry".to_owned(),
-        Next::Wait { lost: Lost::Nothing, .. } => "wait".to_owned(),
-        Next::Wait { lost, .. } => format!("wait, lost {lost:?}"),
-        Next::Park { .. } => "park".to_owned(),
-        Next::Escalate { reason, .. } => format!("escalate {reason:?}"),
-        Next::CallOff => "call off".to_owned(),
+        TaskOutcome::Succeed { .. } => "succeed".to_owned(),
+        TaskOutcome::Watch { .. } => "watch".to_owned(),
+        TaskOutcome::Retry { .. } => "retry".to_owned(),
+        TaskOutcome::Wait { lost: Uncertainty::Nothing, .. } => "wait".to_owned(),
+        TaskOutcome::Wait { lost, .. } => format!("wait, lost {lost:?}"),
+        TaskOutcome::Park { .. } => "park".to_owned(),
+        TaskOutcome::Escalate { reason, .. } => format!("escalate {reason:?}"),
+        TaskOutcome::CallOff => "call off".to_owned(),
     }
 }
 
 #[test]
 fn a_look_before_a_removal_is_decided_by_this_table() {
     let of = || task(Operation::Remove);
-    let gone = Observation::AsWanted;
+    let gone = Observation::AsDesired;
     let person = Failure::ours("InvalidBusinessId");
     let login = Failure::ours("BadCredentials");
     let unmatched = Observation::Unmatched(Membership::Joined);
@@ -190,7 +190,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             "run",
         ),
         (
-            "wanted before our memory begins",
+            "desired before our memory begins",
             ClaimedTask { requested_at: now() - chrono::TimeDelta::days(91), ..of() },
             &THERE,
             "escalate TooOld",
@@ -206,20 +206,20 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             "kills its workers",
             ClaimedTask { unreleased_claims: 4, ..of() },
             &THERE,
-            "escalate WorkersDied",
+            "escalate CrashLoop",
         ),
     ];
     for (case, task, seen, expected) in table {
-        assert_eq!(word(after_look(&policy(), &task, seen, now())), expected, "{case}");
+        assert_eq!(word(after_read(&policy(), &task, seen, now())), expected, "{case}");
     }
 }
 
 #[test]
-fn whatever_uses_up_the_attempts_nothing_but_the_wanted_state_is_success() {
+fn whatever_uses_up_the_attempts_nothing_but_the_desired_state_is_success() {
     for attempts in 0..12 {
         for seen in [THERE, Observation::Absent, Observation::InvitationExpired] {
             let task = ClaimedTask { attempts, ..task(Operation::Remove) };
-            assert_ne!(word(after_look(&policy(), &task, &seen, now())), "succeed");
+            assert_ne!(word(after_read(&policy(), &task, &seen, now())), "succeed");
         }
     }
 }
@@ -250,7 +250,7 @@ fn a_job_lost_sight_of_is_never_followed_at_once() {
         "wait, lost Job"
     );
     let next = after_lost_job(&policy(), &task(Operation::Invite), failure(), now());
-    assert!(matches!(next, Next::Retry { lost: Lost::Job, .. }), "{next:?}");
+    assert!(matches!(next, TaskOutcome::Retry { lost: Uncertainty::Job, .. }), "{next:?}");
     let used_up = ClaimedTask { attempts: 100, ..task(Operation::Invite) };
     let next = after_lost_job(&policy(), &used_up, failure(), now());
     assert_eq!(word_of(&next), "wait, lost Job", "nor by a person");
@@ -289,26 +289,26 @@ fn whoever_is_not_found_by_id_is_gone_only_if_the_whole_list_says_so() {
         |size| (0..size).map(|n| entry(None, &format!("{n}@example.com"), Joined)).collect();
     let table = [
         (vec![], true, Observation::NotFoundById),
-        (crowd(9), true, Observation::AsWanted),
-        (crowd(10), true, Observation::AsWanted),
+        (crowd(9), true, Observation::AsDesired),
+        (crowd(10), true, Observation::AsDesired),
         (crowd(25), true, Observation::NotFoundById),
-        (vec![kim()], true, Observation::AsWanted),
+        (vec![kim()], true, Observation::AsDesired),
         (vec![kim()], false, Observation::NotFoundById),
         (vec![kim(), unmatched(Joined)], true, Observation::Unmatched(Joined)),
         (vec![unmatched(Invited)], false, Observation::Unmatched(Invited)),
-        (vec![unmatched(InvitationExpired)], true, Observation::AsWanted),
+        (vec![unmatched(InvitationExpired)], true, Observation::AsDesired),
         (
             vec![unmatched(InvitationExpired), unmatched(Joined)],
             true,
             Observation::Unmatched(Joined),
         ),
         (vec![entry(Some("m"), "m@example.com", Joined)], true, THERE),
-        (vec![entry(Some("other"), "m@example.com", Joined)], true, Observation::AsWanted),
+        (vec![entry(Some("other"), "m@example.com", Joined)], true, Observation::AsDesired),
     ];
     for (members, is_complete, expected) in table {
         let gaps = if is_complete { Vec::new() } else { vec![Gap::EndlessPages] };
         let list = Snapshot { members, gaps, ..Snapshot::default() };
-        let seen = by_list(&task(Operation::Remove).wanted, &list);
+        let seen = by_list(&task(Operation::Remove).desired, &list);
         assert_eq!(seen, expected, "{list:?}");
     }
 }
@@ -339,7 +339,7 @@ fn whatever_was_tried_has_acted_until_now_at_least() {
 
 #[test]
 fn a_change_of_role_for_somebody_who_is_not_there_is_a_failure_and_never_asked_for() {
-    let next = after_look(&policy(), &task(Operation::ChangeRole), &Observation::Absent, now());
+    let next = after_read(&policy(), &task(Operation::ChangeRole), &Observation::Absent, now());
     assert_eq!(word(next), "retry");
 }
 
@@ -355,7 +355,7 @@ fn a_backend_that_does_not_answer_uses_no_attempt() {
     let task = task(Operation::Remove);
     for error in unanswered() {
         assert_eq!(
-            word_of(&after_unanswered_look(&policy(), &task, &error, false, now())),
+            word_of(&after_unanswered_read(&policy(), &task, &error, false, now())),
             "wait",
             "{error}"
         );
@@ -371,8 +371,8 @@ fn a_backend_that_does_not_answer_uses_no_attempt() {
 fn an_operation_whose_answer_was_lost_counts_and_leaves_the_outcome_open() {
     let task = task(Operation::Invite);
     for error in [
-        BackendError::Nonsense("HTML".to_owned()),
-        BackendError::Broken { status: 500 },
+        BackendError::UnexpectedResponse("HTML".to_owned()),
+        BackendError::ServerError { status: 500 },
         BackendError::Unavailable { status: 504, retry_after: None },
     ] {
         let next = after_unanswered_run(&policy(), &task, &error, false, now());
@@ -413,14 +413,14 @@ fn an_operation_that_is_refused_for_one_member_alone_has_an_end() {
 
 #[test]
 fn retry_after_is_honoured_up_to_an_hour_and_never_shortens_the_usual_wait() {
-    let wait = |error: BackendError| match after_unanswered_look(
+    let wait = |error: BackendError| match after_unanswered_read(
         &policy(),
         &task(Operation::Remove),
         &error,
         false,
         now(),
     ) {
-        Next::Wait { after, .. } => after.as_secs(),
+        TaskOutcome::Wait { after, .. } => after.as_secs(),
         next => panic!("{next:?}"),
     };
     let limited = |seconds: Option<u64>| BackendError::RateLimited {
@@ -440,7 +440,7 @@ fn retry_after_is_honoured_up_to_an_hour_and_never_shortens_the_usual_wait() {
 
 #[test]
 fn looks_at_a_job_grow_apart_until_it_is_given_up() {
-    let look = |age| policy().job.next_look(Duration::from_secs(age)).map(|after| after.as_secs());
+    let look = |age| policy().job.next_poll(Duration::from_secs(age)).map(|after| after.as_secs());
     assert_eq!(look(0), Some(5));
     assert_eq!(look(40), Some(20));
     assert_eq!(look(600), Some(60));
@@ -480,41 +480,41 @@ fn doubtful_absence_is_believed_only_from_a_job_that_saw_it() {
 fn only_a_jobs_end_is_a_sign_of_the_app() {
     let at_work = ClaimedTask { running: Some(("job".into(), now())), ..task(Operation::Remove) };
     let idle = task(Operation::Remove);
-    let retry = |code| Next::Retry {
+    let retry = |code| TaskOutcome::Retry {
         after: Duration::ZERO,
         failure: Failure::ours(code),
-        lost: Lost::Nothing,
+        lost: Uncertainty::Nothing,
     };
-    let escalate = |code| Next::Escalate {
+    let escalate = |code| TaskOutcome::Escalate {
         reason: EscalationReason::AttemptsUsed,
         failure: Failure::ours(code),
         after_attempt: true,
     };
-    let waits = |cause| Next::Wait {
+    let waits = |cause| TaskOutcome::Wait {
         after: Duration::from_secs(9),
         why: String::new(),
-        lost: Lost::Nothing,
+        lost: Uncertainty::Nothing,
         cause,
     };
     let asked = Some(Duration::from_secs(9));
     let table = [
-        (&at_work, Next::Succeed { reason: "" }, Sign::Works),
-        (&idle, Next::Succeed { reason: "" }, Sign::Answers),
-        (&at_work, retry("PageChanged"), Sign::Fails),
-        (&at_work, retry("JobNeverEnded"), Sign::Fails),
-        (&at_work, retry(JOB_UNKNOWN), Sign::Nothing),
-        (&at_work, retry("MemberNotFound"), Sign::Works),
-        (&idle, retry("conflict"), Sign::Nothing),
-        (&at_work, escalate("PageChanged"), Sign::Fails),
-        (&at_work, escalate("NotEnoughSeats"), Sign::Works),
-        (&idle, escalate("PageChanged"), Sign::Nothing),
-        (&at_work, waits(WaitCause::Ourselves), Sign::Nothing),
-        (&idle, waits(WaitCause::Member), Sign::Nothing),
-        (&idle, waits(WaitCause::RateLimit { asked }), Sign::LimitsRate(asked)),
-        (&at_work, Next::CallOff, Sign::Nothing),
+        (&at_work, TaskOutcome::Succeed { reason: "" }, HealthSignal::Works),
+        (&idle, TaskOutcome::Succeed { reason: "" }, HealthSignal::Answers),
+        (&at_work, retry("PageChanged"), HealthSignal::Fails),
+        (&at_work, retry("JobNeverEnded"), HealthSignal::Fails),
+        (&at_work, retry(JOB_UNKNOWN), HealthSignal::Nothing),
+        (&at_work, retry("MemberNotFound"), HealthSignal::Works),
+        (&idle, retry("conflict"), HealthSignal::Nothing),
+        (&at_work, escalate("PageChanged"), HealthSignal::Fails),
+        (&at_work, escalate("NotEnoughSeats"), HealthSignal::Works),
+        (&idle, escalate("PageChanged"), HealthSignal::Nothing),
+        (&at_work, waits(WaitCause::Ourselves), HealthSignal::Nothing),
+        (&idle, waits(WaitCause::Member), HealthSignal::Nothing),
+        (&idle, waits(WaitCause::RateLimit { asked }), HealthSignal::LimitsRate(asked)),
+        (&at_work, TaskOutcome::CallOff, HealthSignal::Nothing),
     ];
     for (task, next, expected) in table {
-        assert_eq!(sign(task, &next), expected, "{next:?}");
+        assert_eq!(signal(task, &next), expected, "{next:?}");
     }
 }
 
@@ -528,7 +528,7 @@ fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_from_a_job_tha
         let unheard = ClaimedTask { uncertain_since: long_ago, ..by_hand.clone() };
         let restarted = ClaimedTask { trying_since: seconds_ago(1), ..by_hand.clone() };
         let followed = ClaimedTask { tried_before: true, ..by_hand.clone() };
-        let look = |task| word(after_look(&policy(), task, &Observation::AsWanted, now()));
+        let look = |task| word(after_read(&policy(), task, &Observation::AsDesired, now()));
         assert_eq!(look(&by_hand), "run");
         for task in [&tried, &unheard, &restarted, &followed] {
             assert_eq!(look(task), "escalate CannotTell", "asking again could invite twice");

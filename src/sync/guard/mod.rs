@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::report::{Intent, Listed, Wishes};
+use super::report::{LatestIntent, LatestIntents, Listed};
 use crate::backend::{Reported, Snapshot, UpdateReport};
 use crate::config;
 use crate::identity::{Directory, Keys, normal};
@@ -48,15 +48,15 @@ pub struct Facts {
     pub approved: bool,
 }
 
-/// What the members that Cerby knows, the wishes and the integration say of what a report takes away.
+/// What the members that Cerby knows, the intents and the integration say of what a report takes away.
 #[derive(Debug)]
 pub struct Removals<'a> {
     /// The report.
     pub update: &'a UpdateReport,
     /// What Cerby knows, read before the apply.
     pub known: &'a Snapshot,
-    /// The latest wishes of the integration's members.
-    pub intents: &'a [Intent],
+    /// The latest intents of the integration's members.
+    pub intents: &'a [LatestIntent],
     /// When the snapshot that the report rests on was asked for.
     pub started_at: DateTime<Utc>,
     /// The email, name in the app or id of the account that the automation logs in with.
@@ -91,7 +91,7 @@ impl Removals<'_> {
     /// The facts, but for the report's own numbers and the past.
     pub fn judge(&self, facts: Facts) -> Facts {
         let listed = Listed::new(&self.update.removed_members);
-        let wishes = Wishes::new(self.intents);
+        let intents = LatestIntents::new(self.intents);
         let known: Vec<_> = self.known.members.iter().map(|seen| (seen.keys(), seen)).collect();
         let mut found: HashSet<usize> = HashSet::new();
         let mut removed: BTreeMap<usize, Removed<'_>> = BTreeMap::new();
@@ -113,10 +113,11 @@ impl Removals<'_> {
         // Another entry of somebody who is removed administrates nothing.
         kept.retain(|(keys, _)| gone.find(keys, |entry| entry.fit(keys)).is_empty());
 
-        let of = |keys: &Keys<'_>| wishes.of(keys);
+        let of = |keys: &Keys<'_>| intents.of(keys);
         let is_asked_for = |one: &&Removed<'_>| {
-            let mut wishes = one.entries.iter().filter_map(|(keys, _)| of(keys)).peekable();
-            wishes.peek().is_some() && wishes.all(|one| one.wanted.operation == Operation::Remove)
+            let mut intents = one.entries.iter().filter_map(|(keys, _)| of(keys)).peekable();
+            intents.peek().is_some()
+                && intents.all(|one| one.desired.operation == Operation::Remove)
         };
         let unexpected: Vec<_> = removed.values().filter(|one| !is_asked_for(one)).collect();
         let let_in = unexpected.iter().filter(|one| {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{Gap, Reported};
-use crate::membership::{Marks, Wanted};
+use crate::membership::{Desired, Marks};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -125,15 +125,15 @@ fn began() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
 }
 
-fn wish(id: &str, operation: Operation, worked_at: Option<DateTime<Utc>>) -> Intent {
-    let wanted = Wanted {
+fn intent(id: &str, operation: Operation, worked_at: Option<DateTime<Utc>>) -> LatestIntent {
+    let desired = Desired {
         operation,
         member: id.to_owned(),
         email: format!("{id}@example.com"),
         username: None,
         entitlements: [].into(),
     };
-    Intent { task: 1, wanted, worked_at }
+    LatestIntent { task: 1, desired, worked_at }
 }
 
 fn reported(id: Option<&str>, email: Option<&str>) -> Reported {
@@ -146,14 +146,19 @@ fn reported(id: Option<&str>, email: Option<&str>) -> Reported {
 }
 
 /// What is found of a report that removes these of the members.
-fn judged(known: &Snapshot, removed: &[&str], intents: &[Intent], own: Option<&str>) -> Facts {
+fn judged(
+    known: &Snapshot,
+    removed: &[&str],
+    intents: &[LatestIntent],
+    own: Option<&str>,
+) -> Facts {
     judged_of(known, removed.iter().map(|id| reported(Some(id), None)).collect(), intents, own)
 }
 
 fn judged_of(
     known: &Snapshot,
     removed: Vec<Reported>,
-    intents: &[Intent],
+    intents: &[LatestIntent],
     own: Option<&str>,
 ) -> Facts {
     let facts = Facts { removed: count(removed.len()), ..Facts::default() };
@@ -185,9 +190,9 @@ fn known(members: Vec<SeenMember>) -> Snapshot {
 #[test]
 fn a_removal_is_expected_only_while_it_is_the_latest_wish() {
     let known = known(vec![member("jo", "EDITOR"), member("kim", "EDITOR")]);
-    let wishes = [wish("jo", Operation::Remove, None), wish("kim", Operation::Invite, None)];
-    assert_eq!(judged(&known, &["jo"], &wishes, None).unexpected, 0);
-    assert_eq!(judged(&known, &["jo", "kim"], &wishes, None).unexpected, 1);
+    let intents = [intent("jo", Operation::Remove, None), intent("kim", Operation::Invite, None)];
+    assert_eq!(judged(&known, &["jo"], &intents, None).unexpected, 0);
+    assert_eq!(judged(&known, &["jo", "kim"], &intents, None).unexpected, 1);
     assert_eq!(judged(&known, &["jo", "kim"], &[], None).unexpected, 2);
 }
 
@@ -197,8 +202,8 @@ fn whoever_was_let_in_since_the_snapshot_began_is_younger_than_it() {
     let later = Some(began() + TimeDelta::seconds(1));
     let earlier = Some(began() - TimeDelta::seconds(1));
     for (worked_at, expected) in [(later, 1), (earlier, 0), (None, 0)] {
-        let wishes = [wish("kim", Operation::Invite, worked_at)];
-        assert_eq!(judged(&known, &["kim"], &wishes, None).let_in_meanwhile, expected);
+        let intents = [intent("kim", Operation::Invite, worked_at)];
+        assert_eq!(judged(&known, &["kim"], &intents, None).let_in_meanwhile, expected);
     }
 }
 
@@ -297,7 +302,7 @@ fn the_exempt_and_guests_are_protected_unless_their_removal_was_asked_for() {
         marked("kim", Marks { is_guest: true, ..Marks::default() }),
     ]);
     assert_eq!(judged(&known, &["jo", "kim"], &[], None).protected, 2);
-    let asked = [wish("jo", Operation::Remove, None)];
+    let asked = [intent("jo", Operation::Remove, None)];
     assert_eq!(judged(&known, &["jo", "kim"], &asked, None).protected, 1);
 }
 
@@ -353,7 +358,7 @@ fn the_removed_are_found_by_what_report_and_cerby_both_tell() {
         SeenMember { email: Some("two@example.com".to_owned()), ..member("t1", "EDITOR") },
         SeenMember { email: Some("two@example.com".to_owned()), ..member("t2", "EDITOR") },
     ]);
-    let asked = [wish("jo", Operation::Remove, None)];
+    let asked = [intent("jo", Operation::Remove, None)];
     // Whom the report names; whether that is somebody else than Cerby knows, unexpected or ambiguous.
     let table = [
         (vec![reported(None, Some("JO@example.com"))], (false, 0, 0)),

@@ -1,6 +1,6 @@
-//! What a snapshot found, as classes of difference between the app and what is wanted. Pure.
+//! What a snapshot found, as classes of difference between the app and what is desired. Pure.
 //!
-//! Every person who was seen, wanted or lost has one class. Absence counts only in a complete snapshot. Only ids,
+//! Every person who was seen, desired or lost has one class. Absence counts only in a complete snapshot. Only ids,
 //! roles and names that the app itself shows go in, and only of those who differ: the report is read by people.
 
 pub mod store;
@@ -14,17 +14,17 @@ use sha2::{Digest, Sha256};
 
 use crate::backend::{Reported, Snapshot, UpdateReport};
 use crate::identity::{Directory, Keys};
-use crate::membership::{Entitlements, Membership, Observation, Operation, SeenMember, Wanted};
+use crate::membership::{Desired, Entitlements, Membership, Observation, Operation, SeenMember};
 use crate::sync::plausible::people;
 
 /// People whom a stored report names at most, the weightiest classes first; its counts are of all.
 const MOST_DIFFERENCES: usize = 10_000;
 
-/// How somebody differs from what is wanted, the weightiest first: who fits several classes has the first of them.
+/// How somebody differs from what is desired, the weightiest first: who fits several classes has the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// Wanted or known, and not in the app.
+    /// Desired or known, and not in the app.
     Missing,
     /// Cannot be told from another member: same id or same email.
     Ambiguous,
@@ -38,9 +38,9 @@ pub enum Class {
     ExpiredInvite,
     /// Invited, not accepted yet.
     PendingInvite,
-    /// Has other roles than wanted.
+    /// Has other roles than desired.
     WrongRole,
-    /// As wanted.
+    /// As desired.
     Matched,
 }
 
@@ -59,18 +59,18 @@ impl Class {
     ];
 }
 
-/// The latest thing wanted of a member whose turn has come: everything older has lost, what waits is not yet wanted.
+/// The latest request of a member whose turn has come: everything older has lost, what waits is not yet desired.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
+pub struct LatestIntent {
     /// The task that wants it.
     pub task: i64,
     /// What it wants.
-    pub wanted: Wanted,
+    pub desired: Desired,
     /// When automation or a person last worked on it in the app; `None` if nobody has yet.
     pub worked_at: Option<DateTime<Utc>>,
 }
 
-/// Somebody who is not as wanted.
+/// Somebody who is not as desired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// How they differ.
@@ -83,7 +83,7 @@ pub struct Difference {
     pub username: Option<String>,
     /// The roles in the app, if they were seen there.
     pub roles: Option<Entitlements>,
-    /// The task whose wish decides.
+    /// The task whose intent decides.
     pub task_id: Option<i64>,
     /// What is the matter, for people.
     pub why: String,
@@ -100,9 +100,13 @@ pub struct Report {
     pub differences: Vec<Difference>,
 }
 
-/// Classifies a snapshot by what is wanted, and by what the app's own update report says where there is one.
-pub fn classify(snapshot: &Snapshot, intents: &[Intent], update: Option<&UpdateReport>) -> Report {
-    let wishes = Wishes::new(intents);
+/// Classifies a snapshot by what is desired, and by what the app's own update report says where there is one.
+pub fn classify(
+    snapshot: &Snapshot,
+    intents: &[LatestIntent],
+    update: Option<&UpdateReport>,
+) -> Report {
+    let latest = LatestIntents::new(intents);
     let update = Update::new(update);
     let keys: Vec<_> = snapshot.members.iter().map(SeenMember::keys).collect();
     let emails = shared(keys.iter().map(Keys::email));
@@ -114,7 +118,7 @@ pub fn classify(snapshot: &Snapshot, intents: &[Intent], update: Option<&UpdateR
         if update.removed.holds(keys) {
             continue;
         }
-        let intent = wishes.of(keys);
+        let intent = latest.of(keys);
         seen_tasks.extend(intent.map(|intent| intent.task));
         let (class, why) = if keys.email().is_some_and(|email| emails.contains(email))
             || seen.member.as_deref().is_some_and(|id| ids.contains(id))
@@ -132,7 +136,7 @@ pub fn classify(snapshot: &Snapshot, intents: &[Intent], update: Option<&UpdateR
         let unseen = intents.iter().filter(|intent| !seen_tasks.contains(&intent.task));
         differences.extend(unseen.filter_map(missing));
     }
-    differences.extend(update.lost(&wishes));
+    differences.extend(update.lost(&latest));
     differences
         .sort_by(|a, b| (a.class, &a.member_id, &a.email).cmp(&(b.class, &b.member_id, &b.email)));
     let mut counts: BTreeMap<_, _> = Class::ALL.into_iter().map(|class| (class, 0)).collect();
@@ -159,12 +163,12 @@ pub fn stored(snapshot: &Snapshot, found: &Report, update: Option<&UpdateReport>
 fn class_of(
     seen: &SeenMember,
     keys: &Keys<'_>,
-    intent: Option<&Intent>,
+    intent: Option<&LatestIntent>,
     update: &Update<'_>,
 ) -> (Class, String) {
     let said = |class, why: &str| (class, why.to_owned());
     let observed =
-        intent.map(|intent| (intent.wanted.operation, intent.wanted.compare(Some(seen))));
+        intent.map(|intent| (intent.desired.operation, intent.desired.compare(Some(seen))));
     if let Some((Operation::Remove, observed @ Observation::StillThere(_))) = &observed {
         return (
             Class::Unexpected,
@@ -202,7 +206,12 @@ fn class_of(
     }
 }
 
-fn difference(class: Class, seen: &SeenMember, intent: Option<&Intent>, why: String) -> Difference {
+fn difference(
+    class: Class,
+    seen: &SeenMember,
+    intent: Option<&LatestIntent>,
+    why: String,
+) -> Difference {
     Difference {
         class,
         member_id: seen.member.clone(),
@@ -215,30 +224,30 @@ fn difference(class: Class, seen: &SeenMember, intent: Option<&Intent>, why: Str
 }
 
 /// Somebody who should be in the app and was not seen there.
-fn missing(intent: &Intent) -> Option<Difference> {
-    let wanted = &intent.wanted;
-    (wanted.operation != Operation::Remove).then(|| Difference {
+fn missing(intent: &LatestIntent) -> Option<Difference> {
+    let desired = &intent.desired;
+    (desired.operation != Operation::Remove).then(|| Difference {
         class: Class::Missing,
-        member_id: Some(wanted.member.clone()),
-        email: Some(wanted.email.clone()),
-        username: wanted.username.clone(),
+        member_id: Some(desired.member.clone()),
+        email: Some(desired.email.clone()),
+        username: desired.username.clone(),
         roles: None,
         task_id: Some(intent.task),
-        why: "wanted, and not in the app".to_owned(),
+        why: "desired, and not in the app".to_owned(),
     })
 }
 
-/// The latest wishes, by whom they are about.
-pub(super) struct Wishes<'a>(Directory<'a, &'a Intent>);
+/// The latest intents, by whom they are about.
+pub(super) struct LatestIntents<'a>(Directory<'a, &'a LatestIntent>);
 
-impl<'a> Wishes<'a> {
-    pub(super) fn new(all: &'a [Intent]) -> Self {
-        Self(all.iter().map(|intent| (intent.wanted.keys(), intent)).collect())
+impl<'a> LatestIntents<'a> {
+    pub(super) fn new(all: &'a [LatestIntent]) -> Self {
+        Self(all.iter().map(|intent| (intent.desired.keys(), intent)).collect())
     }
 
-    /// The wish that decides about an entry: the first that is about it.
-    pub(super) fn of(&self, entry: &Keys<'_>) -> Option<&'a Intent> {
-        self.0.find(entry, |wanted| wanted.are_of(entry)).first().map(|intent| **intent)
+    /// The intent that decides about an entry: the first that is about it.
+    pub(super) fn of(&self, entry: &Keys<'_>) -> Option<&'a LatestIntent> {
+        self.0.find(entry, |desired| desired.are_of(entry)).first().map(|intent| **intent)
     }
 }
 
@@ -259,15 +268,15 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Those whom Cerby knew and the app no longer has, unless that was wanted or is told by the wish itself.
-    fn lost(&self, wishes: &Wishes<'a>) -> Vec<Difference> {
-        let unwanted = self
+    /// Those whom Cerby knew and the app no longer has, unless that was requested or is told by the intent itself.
+    fn lost(&self, intents: &LatestIntents<'a>) -> Vec<Difference> {
+        let undesired = self
             .removed
             .0
             .all()
             .map(|(_, one)| *one)
-            .filter(|one| wishes.of(&one.keys()).is_none());
-        unwanted
+            .filter(|one| intents.of(&one.keys()).is_none());
+        undesired
             .map(|one| Difference {
                 class: Class::Missing,
                 member_id: one.member.clone(),

@@ -1,10 +1,10 @@
 //! The SQL of what a report compares with: what is known of the members, and the snapshot before.
 
-use super::Intent;
+use super::LatestIntent;
 use crate::database::PgPool;
 use crate::identity::Identity;
 use crate::member::watch::Watch;
-use crate::membership::{Observed, Operation, UnknownWord, Wanted};
+use crate::membership::{Desired, Observed, Operation, UnknownWord};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;
 use crate::sync::plausible::Past;
@@ -15,7 +15,7 @@ pub struct KnownMember {
     /// Who they are.
     pub identity: Identity,
     /// What should be true of them, if anything.
-    pub intent: Option<Intent>,
+    pub intent: Option<LatestIntent>,
     /// Whether that took effect.
     pub took_effect: bool,
     /// Whether they are watched for an invitation, and their removal was asked for later, whatever became of that.
@@ -66,9 +66,9 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
                 .zip(operation(row.watch_operation)?)
                 .zip(row.watch_since.zip(row.watch_due_at));
             Ok(KnownMember {
-                intent: desired.map(|(task, operation)| Intent {
+                intent: desired.map(|(task, operation)| LatestIntent {
                     task,
-                    wanted: Wanted {
+                    desired: Desired {
                         operation,
                         member: identity.member.clone(),
                         email: identity.email.clone(),
@@ -97,7 +97,7 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
 }
 
 /// What should be true of the integration's members.
-pub async fn intents(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<Intent>, StoreError> {
+pub async fn intents(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<LatestIntent>, StoreError> {
     Ok(members(pool, sync).await?.into_iter().filter_map(|one| one.intent).collect())
 }
 

@@ -17,10 +17,10 @@ fn somebody(id: &str) -> SeenMember {
     }
 }
 
-fn wish(task: i64, operation: Operation, id: &str) -> Intent {
-    Intent {
+fn intent(task: i64, operation: Operation, id: &str) -> LatestIntent {
+    LatestIntent {
         task,
-        wanted: Wanted {
+        desired: Desired {
             operation,
             member: id.to_owned(),
             email: format!("{id}@example.com"),
@@ -55,8 +55,9 @@ fn snapshot(members: Vec<SeenMember>) -> Snapshot {
 }
 
 /// The class of jo, who is the only one.
-fn class(seen: Option<SeenMember>, intent: Option<Operation>, update: &UpdateReport) -> String {
-    let intents: Vec<_> = intent.map(|operation| wish(1, operation, "jo")).into_iter().collect();
+fn class(seen: Option<SeenMember>, operation: Option<Operation>, update: &UpdateReport) -> String {
+    let intents: Vec<_> =
+        operation.map(|operation| intent(1, operation, "jo")).into_iter().collect();
     let report = classify(&snapshot(seen.into_iter().collect()), &intents, Some(update));
     let counts = report.counts.iter().filter(|(_, count)| **count > 0);
     counts.map(|(class, count)| format!("{count} {class:?}")).collect::<Vec<_>>().join(", ")
@@ -118,14 +119,14 @@ fn two_with_one_email_are_ambiguous_and_so_are_two_with_one_id() {
     let other = SeenMember { email: Some("JO@example.com".to_owned()), ..somebody("lee") };
     let twin = SeenMember { email: None, ..somebody("kim") };
     let members = vec![somebody("jo"), other, somebody("kim"), twin, somebody("ann")];
-    let report = classify(&snapshot(members), &[wish(1, Operation::Remove, "jo")], None);
+    let report = classify(&snapshot(members), &[intent(1, Operation::Remove, "jo")], None);
     assert_eq!((report.counts[&Class::Ambiguous], report.counts[&Class::Matched]), (4, 1));
 }
 
 #[test]
 fn nobody_is_missing_from_an_incomplete_snapshot() {
     let snapshot = Snapshot { gaps: vec![Gap::TotalDiffers], ..snapshot(vec![somebody("ann")]) };
-    let report = classify(&snapshot, &[wish(1, Operation::Invite, "jo")], None);
+    let report = classify(&snapshot, &[intent(1, Operation::Invite, "jo")], None);
     assert_eq!(report.counts[&Class::Missing], 0);
 }
 
@@ -147,16 +148,16 @@ fn one_person_in_two_spellings_is_one_for_the_report() {
     let members = vec![stranger("JÖRG@example.com"), stranger("jo\u{308}rg@example.com ")];
     let report = classify(&snapshot(members.clone()), &[], None);
     assert_eq!(report.counts[&Class::Ambiguous], 2);
-    let mut invite = wish(1, Operation::Invite, "m1");
-    invite.wanted.email = "jörg@example.com".to_owned();
+    let mut invite = intent(1, Operation::Invite, "m1");
+    invite.desired.email = "jörg@example.com".to_owned();
     let report = classify(&snapshot(members), &[invite.clone()], None);
-    assert_eq!(report.counts[&Class::Missing], 0, "whoever is wanted is there");
+    assert_eq!(report.counts[&Class::Missing], 0, "whoever is desired is there");
     let email = Some("JÖRG@EXAMPLE.COM".to_owned());
     let gone = UpdateReport {
         removed_members: vec![Reported { member: None, email, username: None, roles: None }],
         ..update(&[], &[], &[])
     };
-    invite.wanted.operation = Operation::Remove;
+    invite.desired.operation = Operation::Remove;
     let report = classify(&snapshot(vec![stranger("jörg@example.com")]), &[invite], Some(&gone));
     assert_eq!((report.counts[&Class::Missing], report.counts[&Class::Unexpected]), (0, 0));
 }
@@ -165,7 +166,7 @@ proptest! {
     #[test]
     fn every_member_is_counted_once_in_whatever_order_they_were_read(
         stands in prop::collection::vec((0_usize..8, 0_usize..4, any::<bool>()), 0..12),
-        wishes in prop::collection::vec((0_usize..8, 0_usize..3), 0..8),
+        intents in prop::collection::vec((0_usize..8, 0_usize..3), 0..8),
     ) {
         let membership = [
             Membership::Joined, Membership::Invited, Membership::InvitationExpired, Membership::AssetsOnly,
@@ -175,9 +176,9 @@ proptest! {
             let seen = SeenMember { membership: membership[*standing], ..somebody(&id.to_string()) };
             if *known { seen } else { SeenMember { member: None, ..seen } }
         }).collect();
-        let latest: HashMap<_, _> = wishes.iter().copied().collect();
+        let latest: HashMap<_, _> = intents.iter().copied().collect();
         let intents: Vec<_> = (1..).zip(&latest)
-            .map(|(task, (id, op))| wish(task, operation[*op], &id.to_string())).collect();
+            .map(|(task, (id, op))| intent(task, operation[*op], &id.to_string())).collect();
         let report = classify(&snapshot(members.clone()), &intents, None);
         let total: u64 = report.counts.values().sum();
         prop_assert_eq!(total - report.counts[&Class::Missing], members.len() as u64);

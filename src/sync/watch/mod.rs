@@ -8,7 +8,7 @@ use crate::membership::{Membership, Operation};
 
 /// What is to be done with a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WatchResult {
     /// As it should be: look again at the next time.
     Look,
     /// This snapshot cannot tell: look again soon.
@@ -31,23 +31,23 @@ pub fn after_snapshot(
     seen: &Sighting<'_>,
     due: bool,
     last: bool,
-) -> Option<Outcome> {
+) -> Option<WatchResult> {
     let membership = match seen {
-        Sighting::Unclear(_) => return due.then_some(Outcome::Retry),
+        Sighting::Unclear(_) => return due.then_some(WatchResult::Retry),
         Sighting::Absent => None,
         // Whoever is in by one of several entries is in.
         Sighting::Present(entries) => entries.iter().map(|seen| seen.membership).min(),
     };
-    let steady = || due.then_some(if last { Outcome::End } else { Outcome::Look });
+    let steady = || due.then_some(if last { WatchResult::End } else { WatchResult::Look });
     match (operation, membership) {
         (Operation::Remove, None | Some(Membership::InvitationExpired)) => steady(),
-        (Operation::Remove, Some(_)) => Some(Outcome::Returned),
-        (_, Some(Membership::Joined)) => Some(Outcome::Accepted),
+        (Operation::Remove, Some(_)) => Some(WatchResult::Returned),
+        (_, Some(Membership::Joined)) => Some(WatchResult::Accepted),
         (_, Some(Membership::Invited)) => steady(),
-        (_, Some(Membership::InvitationExpired)) => Some(Outcome::Expired),
+        (_, Some(Membership::InvitationExpired)) => Some(WatchResult::Expired),
         // What was just proven may not show yet.
         (_, None | Some(Membership::AssetsOnly | Membership::InvitationUnclear)) => {
-            due.then_some(Outcome::Vanished)
+            due.then_some(WatchResult::Vanished)
         }
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     fn every_sight_of_somebody_watched_has_one_outcome() {
         use Membership::{AssetsOnly, InvitationExpired, InvitationUnclear, Invited, Joined};
         use Operation::{Invite, Remove};
-        use Outcome::{Accepted, End, Expired, Look, Retry, Returned, Vanished};
+        use WatchResult::{Accepted, End, Expired, Look, Retry, Returned, Vanished};
         let member = |membership| SeenMember {
             member: Some("jo".to_owned()),
             email: None,

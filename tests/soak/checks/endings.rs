@@ -115,9 +115,9 @@ pub(super) fn ends_as_wanted(
     let intents = record
         .of_member(key)
         .map(|task| (task.operation, &task.entitlements, fortune(record, world, history, task)));
-    let wanted = model::ending(before, intents);
+    let desired = model::ending(before, intents);
     let real = world.apps.member(&key.workspace, &key.integration, &key.member);
-    let what = match (&wanted.present, &wanted.roles, real) {
+    let what = match (&desired.present, &desired.roles, real) {
         (Some(true), _, None) => "they are not in the app and must be".to_owned(),
         (Some(false), _, Some(_)) => "they are in the app and must not be".to_owned(),
         (_, Some(roles), Some(real)) if real.entitlements != *roles => {

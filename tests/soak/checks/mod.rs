@@ -40,7 +40,7 @@ const ONCE: &str = "rule 4, effects happen once";
 const FENCED: &str = "rule 5, a late worker changes nothing";
 const WAITING: &str = "rule 7, waiting is not trying";
 const PROVEN: &str = "rule 8, verified rests on a younger snapshot";
-const ONE_ACTION: &str = "rule 10, one escalation per wanted state";
+const ONE_ACTION: &str = "rule 10, one escalation per desired state";
 const DOUBT: &str = "what may have been done since the app was last read is looked into";
 const ENDING: &str = "the members in the apps";
 

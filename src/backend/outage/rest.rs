@@ -30,7 +30,7 @@ pub(super) struct Rest {
     pub(super) answers: u32,
     pub(super) told_at: Instant,
     /// What is to be told once it is clear who of the fleet tells it.
-    pub(super) line: Option<Line>,
+    pub(super) line: Option<OutageLine>,
 }
 
 impl Rest {
@@ -85,30 +85,30 @@ impl Rest {
     }
 }
 
-/// What is told of a silence by one of the fleet.
+/// What is told of an outage by one of the fleet.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct OutageLine {
     pub(super) workspace: String,
     pub(super) app: Option<String>,
     pub(super) unanswered: u32,
     pub(super) status: Option<u16>,
     pub(super) host: String,
     pub(super) cause: String,
-    pub(super) silent_s: u64,
+    pub(super) outage_s: u64,
 }
 
-impl Line {
+impl OutageLine {
     pub(super) fn say(&self) {
         let of = if self.app.is_some() { "for the app" } else { "for the workspace" };
         emit!(
-            BACKEND_SILENT,
+            BACKEND_UNAVAILABLE,
             workspace.id = self.workspace,
             integration.id = self.app,
             unanswered = self.unanswered,
             status = self.status,
             host = self.host,
             cause = self.cause,
-            silent_s = self.silent_s,
+            outage_s = self.outage_s,
             "The backend gives no usable answer {of}; its tasks are on hold"
         );
     }

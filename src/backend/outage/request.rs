@@ -84,7 +84,7 @@ impl Streak {
     }
 
     /// Whether it is long, and about more than a few rows.
-    pub(super) fn is_silence(&self, after: u32) -> bool {
+    pub(super) fn is_outage(&self, after: u32) -> bool {
         self.count >= after && (self.is_of_all || self.rows.len() >= after as usize)
     }
 }

@@ -35,7 +35,7 @@ const FLOOR: Duration = Duration::from_secs(5);
 /// So many times the undisturbed time is still undisturbed.
 const FEW: u32 = 2;
 
-pub(crate) struct Ground {
+pub(crate) struct Env {
     /// The owner's.
     pub(crate) pool: PgPool,
     pub(crate) apps: Simulator,
@@ -118,7 +118,7 @@ fn apps() -> Apps {
     apps
 }
 
-impl Ground {
+impl Env {
     pub(crate) async fn new(pool: PgPool) -> Self {
         Self::with(pool, &[]).await
     }
@@ -153,7 +153,7 @@ impl Ground {
         };
         let backend = connect("reconciler_backend").await;
         let operator = connect("reconciler_operator").await;
-        let mut ground = Self {
+        let mut env = Self {
             backend,
             operator,
             suffix,
@@ -164,8 +164,8 @@ impl Ground {
             replica,
         };
         let row = Row { workspace: ELSEWHERE, ..Row::removal(DESK, "quiet").needs_no_automation() };
-        ground.reminder = ground.with_action(row).await;
-        ground
+        env.reminder = env.with_action(row).await;
+        env
     }
 
     /// A session of a login in this role.
@@ -231,7 +231,7 @@ impl Ground {
         eventually("it succeeds", async || self.is(is, task).await).await;
     }
 
-    pub(crate) async fn say_done(&self, action: i64) {
+    pub(crate) async fn mark_done(&self, action: i64) {
         sqlx::query("update reconciler.manual_actions set status = 'done' where id = $1")
             .bind(action)
             .execute(&self.operator)
@@ -303,7 +303,7 @@ impl Ground {
         let began = Instant::now();
         let action = self.with_action(Row::removal(BY_HAND, member).needs_no_automation()).await;
         assert!(self.apps.person_removes(HERE, BY_HAND, member));
-        self.say_done(action).await;
+        self.mark_done(action).await;
         eventually("it is verified", async || self.is_verified(action).await).await;
         began.elapsed()
     }
@@ -431,7 +431,7 @@ impl Drop for Watch {
     }
 }
 
-impl Drop for Ground {
+impl Drop for Env {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.replica.log());

@@ -33,14 +33,14 @@ impl Failing {
 
 /// The rhythm of one loop.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct PollInterval {
     name: &'static str,
     usual: Duration,
     failures: u32,
     failing: Failing,
 }
 
-impl Pulse {
+impl PollInterval {
     /// A rhythm of `usual` for the loop `name`.
     pub fn new(name: &'static str, usual: Duration) -> Self {
         Self { name, usual, failures: 0, failing: Failing::default() }
@@ -59,7 +59,7 @@ impl Pulse {
     }
 
     /// The loop's statement worked.
-    pub fn well(&mut self) {
+    pub fn on_success(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
             self.failing.names().remove(self.name);
             emit!(DATABASE_RECOVERED, r#loop = self.name, "Database queries work again");
@@ -67,7 +67,7 @@ impl Pulse {
     }
 
     /// The loop's statement failed.
-    pub fn failed(&mut self, error: &StoreError) {
+    pub fn on_failure(&mut self, error: &StoreError) {
         if self.failures == 0 {
             self.failing.names().insert(self.name);
             emit!(DATABASE_UNREACHABLE, r#loop = self.name, error = %chain(error), "Database query failed; retrying");
@@ -82,13 +82,13 @@ mod tests {
 
     #[test]
     fn pauses_are_jittered_and_grow_while_the_database_fails_up_to_a_limit() {
-        let mut pulse = Pulse::new("test", Duration::from_secs(1));
-        assert!((0.9..1.1).contains(&pulse.next().as_secs_f64()));
+        let mut poll_interval = PollInterval::new("test", Duration::from_secs(1));
+        assert!((0.9..1.1).contains(&poll_interval.next().as_secs_f64()));
         for _ in 0..20 {
-            pulse.failed(&StoreError::Database(sqlx::Error::PoolTimedOut));
+            poll_interval.on_failure(&StoreError::Database(sqlx::Error::PoolTimedOut));
         }
-        assert!((4.5..5.5).contains(&pulse.next().as_secs_f64()));
-        pulse.well();
-        assert!((0.9..1.1).contains(&pulse.next().as_secs_f64()));
+        assert!((4.5..5.5).contains(&poll_interval.next().as_secs_f64()));
+        poll_interval.on_success();
+        assert!((0.9..1.1).contains(&poll_interval.next().as_secs_f64()));
     }
 }

@@ -1,5 +1,5 @@
-//! The wires of a process: everything that it sends to the database and to the backend goes through a proxy
-//! that counts requests and can break at any of them. A process whose wires are cut cannot do anything more,
+//! The fault_proxy of a process: everything that it sends to the database and to the backend goes through a proxy
+//! that counts requests and can break at any of them. A process whose fault_proxy are cut cannot do anything more,
 //! which is what death means to everybody else.
 
 mod http;
@@ -74,7 +74,7 @@ struct Log {
     is_broken: bool,
 }
 
-/// What goes over the wires of one process.
+/// What goes over the fault_proxy of one process.
 #[derive(Clone, Default)]
 pub(crate) struct Line {
     log: Arc<Mutex<Log>>,
@@ -169,7 +169,7 @@ trait Protocol: Clone + Send + 'static {
 }
 
 /// The proxies, for one process after the other.
-pub(crate) struct Wires {
+pub(crate) struct FaultProxy {
     pub(crate) database: SocketAddr,
     pub(crate) backend: SocketAddr,
     real_backend: Arc<Mutex<SocketAddr>>,
@@ -177,7 +177,7 @@ pub(crate) struct Wires {
     _proxies: JoinSet<()>,
 }
 
-impl Wires {
+impl FaultProxy {
     pub(crate) async fn lay(real_database: SocketAddr) -> Self {
         let line = Arc::<Mutex<Line>>::default();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
@@ -188,7 +188,7 @@ impl Wires {
         Self { database, backend, real_backend, line, _proxies: proxies }
     }
 
-    /// Gives the wires to a new process.
+    /// Gives the fault_proxy to a new process.
     pub(crate) fn hand_over(&self, real_backend: SocketAddr) -> Line {
         *self.real_backend.lock().unwrap() = real_backend;
         let mut line = self.line.lock().unwrap();

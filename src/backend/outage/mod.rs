@@ -21,7 +21,7 @@ mod rest;
 
 use request::Streak;
 pub(super) use request::{About, Ended, Subject};
-use rest::{Line, Rest};
+use rest::{OutageLine, Rest};
 
 /// Workspaces and apps whose rest ends, probed in one round at most.
 const PROBES_AT_ONCE: usize = 4;
@@ -75,7 +75,7 @@ struct Workspace {
 
 /// What is known of every workspace that did not answer usably.
 #[derive(Debug)]
-pub(super) struct Silences {
+pub(super) struct OutageTracker {
     after: u32,
     longest: Duration,
     remind: Duration,
@@ -86,7 +86,7 @@ pub(super) struct Silences {
     turn: AtomicUsize,
 }
 
-impl Silences {
+impl OutageTracker {
     pub(super) fn new(after: u32, longest: Duration, remind: Duration) -> Self {
         let (by_workspace, of_others, turn) = Default::default();
         Self { after, longest, remind, by_workspace, of_others, turn }
@@ -200,7 +200,7 @@ impl Silences {
     }
 
     /// Whether an app or its workspace rests, or its rest has not ended yet.
-    pub(super) fn is_silent(&self, workspace: &str, integration: &str) -> bool {
+    pub(super) fn is_down(&self, workspace: &str, integration: &str) -> bool {
         if self.is_told_by_others(workspace, integration) {
             return true;
         }
@@ -265,7 +265,7 @@ impl Workspace {
         self.streak = Streak::default();
         self.failing.clear();
         if let Some(rest) = &mut self.rest {
-            say_answer(ended.of.workspace, None, rest, now);
+            log_answer(ended.of.workspace, None, rest, now);
             if rest.succeed() {
                 self.rest = None;
             }
@@ -280,7 +280,7 @@ impl Workspace {
             (app.changes, app.told_refusal) = (Streak::default(), false);
         }
         if let Some(rest) = &mut app.rest {
-            say_answer(ended.of.workspace, Some(name), rest, now);
+            log_answer(ended.of.workspace, Some(name), rest, now);
             if rest.succeed() {
                 app.rest = None;
             }
@@ -290,7 +290,7 @@ impl Workspace {
         }
     }
 
-    fn fail(&mut self, of: &Silences, ended: &Ended<'_>, error: &BackendError, now: Instant) {
+    fn fail(&mut self, of: &OutageTracker, ended: &Ended<'_>, error: &BackendError, now: Instant) {
         self.streak.add(ended.of.about, of.after);
         if let Some(name) = ended.of.integration {
             self.fail_app(of, name, ended, error, now);
@@ -300,7 +300,7 @@ impl Workspace {
         }
         let is_long = self.streak.count >= of.after;
         let is_all = match self.failing.len() {
-            0 => self.streak.is_silence(of.after),
+            0 => self.streak.is_outage(of.after),
             1 => is_long && error.is_of_the_way(),
             _ => is_long,
         };
@@ -314,7 +314,7 @@ impl Workspace {
 
     fn fail_app(
         &mut self,
-        of: &Silences,
+        of: &OutageTracker,
         name: &str,
         ended: &Ended<'_>,
         error: &BackendError,
@@ -326,7 +326,7 @@ impl Workspace {
             about => app.streak.add(about, of.after),
         }
         let streaks = [&app.streak, &app.changes];
-        let is_silence = streaks.iter().any(|streak| streak.is_silence(of.after));
+        let is_outage = streaks.iter().any(|streak| streak.is_outage(of.after));
         let unanswered = streaks.map(|streak| streak.count).into_iter().max().unwrap_or_default();
         if let BackendError::KeyRefused { status } = error
             && !app.told_refusal
@@ -334,7 +334,7 @@ impl Workspace {
         {
             app.told_refusal = true;
             emit!(
-                BACKEND_REFUSES_KEY,
+                BACKEND_KEY_REJECTED,
                 workspace.id = ended.of.workspace,
                 integration.id = name,
                 status,
@@ -345,14 +345,14 @@ impl Workspace {
         // Rather all of the workspace than each of its apps.
         let other = self.failing.iter().any(|one| one != name);
         let is_all = self.rest.is_some() || other || error.is_of_the_way();
-        if is_silence && !is_all || app.rest.is_some() {
+        if is_outage && !is_all || app.rest.is_some() {
             let told = Told { ended, error, app: Some(name), unanswered };
-            rest(&mut app.rest, is_silence, of, &told, now);
+            rest(&mut app.rest, is_outage, of, &told, now);
         }
     }
 }
 
-/// What a line says of a silence.
+/// What a line says of an outage.
 struct Told<'a> {
     ended: &'a Ended<'a>,
     error: &'a BackendError,
@@ -361,15 +361,21 @@ struct Told<'a> {
 }
 
 /// Begins a rest or makes it longer, and has it told: at its beginning, and every so often while it goes on.
-fn rest(rest: &mut Option<Rest>, is_silence: bool, of: &Silences, told: &Told<'_>, now: Instant) {
+fn rest(
+    rest: &mut Option<Rest>,
+    is_outage: bool,
+    of: &OutageTracker,
+    told: &Told<'_>,
+    now: Instant,
+) {
     match rest {
-        None if is_silence => {
+        None if is_outage => {
             let begun = rest.insert(Rest::begin(now, of.longest));
             begun.line = Some(told.line(begun));
         }
         None => {}
         Some(known) => {
-            known.fail(is_silence, now, of.longest);
+            known.fail(is_outage, now, of.longest);
             if now.saturating_duration_since(known.told_at) >= of.remind {
                 known.told_at = now;
                 known.line = Some(told.line(known));
@@ -379,26 +385,26 @@ fn rest(rest: &mut Option<Rest>, is_silence: bool, of: &Silences, told: &Told<'_
 }
 
 impl Told<'_> {
-    fn line(&self, rest: &Rest) -> Line {
-        Line {
+    fn line(&self, rest: &Rest) -> OutageLine {
+        OutageLine {
             workspace: self.ended.of.workspace.to_owned(),
             app: self.app.map(str::to_owned),
             unanswered: self.unanswered,
             status: self.ended.status,
             host: self.ended.host.to_owned(),
             cause: chain(self.error).to_string(),
-            silent_s: rest.told_at.saturating_duration_since(rest.since).as_secs(),
+            outage_s: rest.told_at.saturating_duration_since(rest.since).as_secs(),
         }
     }
 }
 
-fn say_answer(workspace: &str, app: Option<&str>, rest: &Rest, now: Instant) {
+fn log_answer(workspace: &str, app: Option<&str>, rest: &Rest, now: Instant) {
     if rest.answers == 0 {
         emit!(
-            BACKEND_ANSWERS,
+            BACKEND_RECOVERED,
             workspace.id = workspace,
             integration.id = app,
-            silent_s = now.saturating_duration_since(rest.since).as_secs(),
+            outage_s = now.saturating_duration_since(rest.since).as_secs(),
             "The backend answers again; tasks go on little by little"
         );
     }

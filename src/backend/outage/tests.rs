@@ -1,13 +1,13 @@
 use super::rest::PROBE_PATIENCE;
 use super::*;
 
-const BROKEN: BackendError = BackendError::Broken { status: 500 };
+const BROKEN: BackendError = BackendError::ServerError { status: 500 };
 const BAD_KEY: BackendError = BackendError::KeyRefused { status: 401 };
 const NO_OWNER: BackendError = BackendError::KeyRefused { status: 403 };
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn silences() -> Silences {
-    Silences::new(5, MINUTE, Duration::from_secs(900))
+fn outages() -> OutageTracker {
+    OutageTracker::new(5, MINUTE, Duration::from_secs(900))
 }
 
 fn subject<'a>(app: &'a str, about: About<'a>) -> Subject<'a> {
@@ -20,11 +20,11 @@ fn ended<'a>(of: Subject<'a>, error: Option<&'a BackendError>) -> Ended<'a> {
 
 /// What rests after these requests, one after the other.
 fn resting_after(requests: &[(Subject<'_>, Option<&BackendError>)]) -> Vec<String> {
-    let silences = silences();
+    let outages = outages();
     for (of, error) in requests {
-        silences.note(&ended(*of, *error), Instant::now());
+        outages.note(&ended(*of, *error), Instant::now());
     }
-    silences.resting().iter().map(Scope::key).collect()
+    outages.resting().iter().map(Scope::key).collect()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_the_backend_says_itself_is_an_answer_and_what_another_says_is_none() {
         (BackendError::NotFound { code: text("user_not_found") }, false),
         (BackendError::Refused { status: 400, code: text("bad_request") }, false),
         (BackendError::Refused { status: 400, code: text(crate::backend::answer::NO_CODE) }, true),
-        (BackendError::Nonsense(text("status 404 without an error body")), true),
+        (BackendError::UnexpectedResponse(text("status 404 without an error body")), true),
         (BackendError::Unavailable { status: 503, retry_after: None }, true),
     ];
     for (error, rests) in table {
@@ -121,66 +121,66 @@ fn what_the_backend_says_itself_is_an_answer_and_what_another_says_is_none() {
 }
 
 /// An app that just began to rest.
-fn at_rest(now: Instant) -> (Silences, Scope) {
-    let silences = silences();
-    fail(&silences, now, 5);
+fn at_rest(now: Instant) -> (OutageTracker, Scope) {
+    let outages = outages();
+    fail(&outages, now, 5);
     let integration = Some("x".to_owned());
-    (silences, Scope { workspace: "acme".to_owned(), integration })
+    (outages, Scope { workspace: "acme".to_owned(), integration })
 }
 
-fn fail(silences: &Silences, now: Instant, times: u32) {
+fn fail(outages: &OutageTracker, now: Instant, times: u32) {
     for _ in 0..times {
-        silences.note(&ended(Subject::app("acme", "x"), Some(&BROKEN)), now);
+        outages.note(&ended(Subject::app("acme", "x"), Some(&BROKEN)), now);
     }
 }
 
-fn succeed(silences: &Silences, now: Instant) {
-    silences.note(&ended(Subject::app("acme", "x"), None), now);
+fn succeed(outages: &OutageTracker, now: Instant) {
+    outages.note(&ended(Subject::app("acme", "x"), None), now);
 }
 
-fn room(silences: &Silences, now: Instant) -> u32 {
-    silences.openings(now).iter().map(|opening| opening.room).sum()
+fn room(outages: &OutageTracker, now: Instant) -> u32 {
+    outages.openings(now).iter().map(|opening| opening.room).sum()
 }
 
 #[test]
 fn a_rest_lets_one_through_at_its_end_and_doubles_when_that_fails() {
     let mut now = Instant::now();
-    let (silences, scope) = at_rest(now);
-    fail(&silences, now, 30); // answers to what was sent before
+    let (outages, scope) = at_rest(now);
+    fail(&outages, now, 30); // answers to what was sent before
     for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
         let just_before = now + Duration::from_secs(pause) - Duration::from_millis(1);
-        assert_eq!(room(&silences, just_before), 0);
-        assert!(silences.pauses("acme", "x", just_before));
+        assert_eq!(room(&outages, just_before), 0);
+        assert!(outages.pauses("acme", "x", just_before));
         now += Duration::from_secs(pause);
-        assert_eq!(room(&silences, now), 1, "after {pause} s");
-        assert!(!silences.pauses("acme", "x", now));
-        silences.let_through(&scope, 1, now);
-        assert_eq!(room(&silences, now + Duration::from_secs(29)), 0, "one goes first");
-        fail(&silences, now, 3);
+        assert_eq!(room(&outages, now), 1, "after {pause} s");
+        assert!(!outages.pauses("acme", "x", now));
+        outages.let_through(&scope, 1, now);
+        assert_eq!(room(&outages, now + Duration::from_secs(29)), 0, "one goes first");
+        fail(&outages, now, 3);
     }
 }
 
 #[test]
 fn a_probe_that_asked_for_nothing_is_followed_by_another() {
     let now = Instant::now() + Duration::from_secs(1);
-    let (silences, scope) = at_rest(Instant::now());
-    silences.let_through(&scope, 1, now);
-    assert_eq!(room(&silences, now + PROBE_PATIENCE), 1);
+    let (outages, scope) = at_rest(Instant::now());
+    outages.let_through(&scope, 1, now);
+    assert_eq!(room(&outages, now + PROBE_PATIENCE), 1);
 }
 
 #[test]
 fn each_answer_lets_two_more_through_until_the_rest_is_over() {
     let now = Instant::now() + Duration::from_secs(1);
-    let (silences, scope) = at_rest(Instant::now());
-    silences.let_through(&scope, 1, now);
+    let (outages, scope) = at_rest(Instant::now());
+    outages.let_through(&scope, 1, now);
     let mut widths = Vec::new();
     let mut in_flight = 1;
-    while !silences.resting().is_empty() {
+    while !outages.resting().is_empty() {
         for _ in 0..in_flight {
-            succeed(&silences, now);
+            succeed(&outages, now);
         }
-        in_flight = room(&silences, now);
-        silences.let_through(&scope, in_flight, now);
+        in_flight = room(&outages, now);
+        outages.let_through(&scope, in_flight, now);
         widths.push(in_flight);
     }
     assert_eq!(widths, [2, 4, 8, 16, 32, 0]);
@@ -189,31 +189,31 @@ fn each_answer_lets_two_more_through_until_the_rest_is_over() {
 #[test]
 fn an_app_that_fails_again_while_its_rest_ends_rests_for_longer() {
     let now = Instant::now() + Duration::from_secs(1);
-    let (silences, scope) = at_rest(Instant::now());
-    silences.let_through(&scope, 1, now);
-    succeed(&silences, now);
-    fail(&silences, now, 4);
-    assert_eq!(room(&silences, now), 2, "a few are no silence");
-    fail(&silences, now, 1);
-    assert_eq!(room(&silences, now + Duration::from_millis(1999)), 0);
-    assert_eq!(room(&silences, now + Duration::from_secs(2)), 1);
+    let (outages, scope) = at_rest(Instant::now());
+    outages.let_through(&scope, 1, now);
+    succeed(&outages, now);
+    fail(&outages, now, 4);
+    assert_eq!(room(&outages, now), 2, "a few are no outage");
+    fail(&outages, now, 1);
+    assert_eq!(room(&outages, now + Duration::from_millis(1999)), 0);
+    assert_eq!(room(&outages, now + Duration::from_secs(2)), 1);
 }
 
 #[test]
 fn a_rest_for_which_nothing_is_to_do_keeps_no_other_from_its_probe() {
-    let silences = silences();
+    let outages = outages();
     let names: Vec<_> = (0..9).map(|number| format!("w{number}")).collect();
     for name in &names {
         for _ in 0..5 {
             let of = Subject::app(name, "x");
-            silences.note(&ended(of, Some(&BROKEN)), Instant::now());
+            outages.note(&ended(of, Some(&BROKEN)), Instant::now());
         }
     }
     let later = Instant::now() + MINUTE;
     let mut asked = BTreeSet::new();
     for _ in 0..9 {
-        for Opening { scope, .. } in silences.openings(later) {
-            silences.let_through(&scope, 0, later);
+        for Opening { scope, .. } in outages.openings(later) {
+            outages.let_through(&scope, 0, later);
             asked.insert(scope.workspace);
         }
     }
@@ -222,44 +222,44 @@ fn a_rest_for_which_nothing_is_to_do_keeps_no_other_from_its_probe() {
 
 #[test]
 fn a_workspace_rests_as_a_whole_or_app_by_app() {
-    let (silences, _) = at_rest(Instant::now());
+    let (outages, _) = at_rest(Instant::now());
     for _ in 0..2 {
-        silences.note(&ended(Subject::app("acme", "y"), Some(&BROKEN)), Instant::now());
+        outages.note(&ended(Subject::app("acme", "y"), Some(&BROKEN)), Instant::now());
     }
-    assert_eq!(silences.resting().iter().map(Scope::key).collect::<Vec<_>>(), ["acme"]);
+    assert_eq!(outages.resting().iter().map(Scope::key).collect::<Vec<_>>(), ["acme"]);
 }
 
 #[test]
 fn an_app_rests_by_itself_and_its_workspace_goes_on() {
-    let (silences, _) = at_rest(Instant::now());
-    assert!(silences.pauses("acme", "x", Instant::now()));
-    assert!(!silences.pauses("acme", "y", Instant::now()));
-    assert!(!silences.pauses("globex", "x", Instant::now()));
+    let (outages, _) = at_rest(Instant::now());
+    assert!(outages.pauses("acme", "x", Instant::now()));
+    assert!(!outages.pauses("acme", "y", Instant::now()));
+    assert!(!outages.pauses("globex", "x", Instant::now()));
 }
 
 #[test]
 fn what_another_replica_probes_rests_until_the_other_says_that_it_is_over() {
-    let (silences, now) = (silences(), Instant::now());
+    let (outages, now) = (outages(), Instant::now());
     let app = Scope { workspace: "acme".to_owned(), integration: Some("x".to_owned()) };
     let keys = |scopes: Vec<Scope>| scopes.iter().map(Scope::key).collect::<Vec<_>>();
     let of_another = HashSet::from([app.clone()]);
-    silences.go_by(&[], of_another.clone(), now);
-    assert_eq!(keys(silences.resting()), ["acme/x"]);
-    assert!(silences.pauses("acme", "x", now) && !silences.pauses("acme", "y", now));
+    outages.go_by(&[], of_another.clone(), now);
+    assert_eq!(keys(outages.resting()), ["acme/x"]);
+    assert!(outages.pauses("acme", "x", now) && !outages.pauses("acme", "y", now));
     // What was on its way ends without an answer too, and is not this replica's to probe.
     for row in ["a", "b", "c", "d", "e"] {
-        silences.note(&ended(subject("x", About::Row(row)), Some(&BROKEN)), now);
+        outages.note(&ended(subject("x", About::Row(row)), Some(&BROKEN)), now);
     }
-    assert_eq!(keys(silences.found()), ["acme/x"]);
-    silences.go_by(&[], of_another, now);
-    assert_eq!((silences.found().len(), silences.openings(now + MINUTE).len()), (0, 0));
+    assert_eq!(keys(outages.found()), ["acme/x"]);
+    outages.go_by(&[], of_another, now);
+    assert_eq!((outages.found().len(), outages.openings(now + MINUTE).len()), (0, 0));
 
-    silences.go_by(&[], HashSet::new(), now);
-    let room = || silences.openings(now).first().map(|opening| opening.room);
-    assert_eq!((room(), silences.found().len()), (Some(1), 0), "one goes first");
-    silences.let_through(&app, 1, now);
-    silences.note(&ended(subject("x", About::Row("a")), None), now);
+    outages.go_by(&[], HashSet::new(), now);
+    let room = || outages.openings(now).first().map(|opening| opening.room);
+    assert_eq!((room(), outages.found().len()), (Some(1), 0), "one goes first");
+    outages.let_through(&app, 1, now);
+    outages.note(&ended(subject("x", About::Row("a")), None), now);
     assert_eq!(room(), Some(2), "and the rest follows on a slope");
-    silences.go_by(std::slice::from_ref(&app), HashSet::new(), now);
-    assert!(!silences.pauses("acme", "x", now));
+    outages.go_by(std::slice::from_ref(&app), HashSet::new(), now);
+    assert!(!outages.pauses("acme", "x", now));
 }
