@@ -2,25 +2,18 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 ENV SQLX_OFFLINE=true
 
-# Dependencies in a layer of their own: it changes with the manifests only. Named targets, whose
-# files are not there yet, are left out of the manifest.
-COPY Cargo.toml Cargo.lock ./
-RUN sed -i '/^\[\[/,/^$/d' Cargo.toml \
-    && mkdir src \
-    && touch src/lib.rs \
-    && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked --no-default-features
-
-# The stand-ins are newer than the sources may be.
+# What was built before stays in caches of the builder: a change of the sources builds the sources alone.
 COPY . .
-RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --no-default-features
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
+    touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --package cerby-reconciler \
+    && cp target/release/cerby-reconciler /cerby-reconciler
 
 # The C library and the authorities' certificates, no shell. Writes nothing.
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="cerby-reconciler" \
       org.opencontainers.image.description="Owns what happens after a membership automation failed"
-COPY --from=build /build/target/release/cerby-reconciler /usr/local/bin/cerby-reconciler
+COPY --from=build /cerby-reconciler /usr/local/bin/cerby-reconciler
 COPY config/ /etc/cerby-reconciler/config/
 WORKDIR /etc/cerby-reconciler
 USER 65532:65532

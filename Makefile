@@ -1,27 +1,35 @@
-# The program as last built. It lends its PostgreSQL to `prepare` even while new queries, which are
-# in no .sqlx/ yet, keep the sources from compiling.
-PROGRAM := $(or $(CARGO_TARGET_DIR),target)/debug/cerby-reconciler
-BUILD_IF_POSSIBLE = @cargo build --quiet --locked 2>/dev/null || test -x $(PROGRAM) || \
+# The programs that a build leaves there: ours, and the test kit, which never ships. The test kit as last built lends its
+# PostgreSQL to `prepare` even while new queries, which are in no .sqlx/ yet, keep the sources from compiling.
+TESTKIT := $(or $(CARGO_TARGET_DIR),target)/debug/testkit
+BUILD = cargo build --locked --workspace
+BUILD_IF_POSSIBLE = @$(BUILD) --quiet 2>/dev/null || test -x $(TESTKIT) || \
 	{ echo "build once with the committed queries first"; exit 1; }
-ON_PRIVATE_POSTGRES = env -u DATABASE_URL $(PROGRAM) with-postgres -- sh -c
-SQLX_SCOPE := --quiet --locked --all-targets
+ON_PRIVATE_POSTGRES = env -u DATABASE_URL $(TESTKIT) with-postgres -- sh -c
+# Only the library has checked queries.
+SQLX_SCOPE := --quiet --locked --lib
 IMAGE ?= cerby-reconciler
 # Where the peers of our queue are installed and their drivers built.
 PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak model bench bench-peers bench-report check prepare prepare-check image
+.PHONY: help demo demo-once test soak model bench bench-peers bench-report check prepare prepare-check image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## See it work, with a simulated backend and a private PostgreSQL
-	cargo run --release --locked -- demo
+	$(BUILD)
+	$(TESTKIT) demo
+
+demo-once: ## Play the demo through unattended; it ends with one line of JSON
+	$(BUILD)
+	$(TESTKIT) demo --once --json
 
 # Most tests wait for a server or a time most of the time.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 test: ## Run all tests, on a private PostgreSQL unless DATABASE_URL is set
-	cargo run --quiet --locked -- with-postgres -- cargo test --locked
+	$(BUILD) --quiet
+	$(TESTKIT) with-postgres -- cargo test --locked --workspace
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
@@ -47,10 +55,9 @@ bench-report: ## Renew docs/performance.md from the measurements in target/bench
 	cargo bench --quiet --locked --profile dev --bench report -- $(abspath $(RESULTS))
 
 check: ## Check formatting, lints and documentation
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 prepare: ## Regenerate .sqlx/ after a change of queries or migrations
 	$(BUILD_IF_POSSIBLE)

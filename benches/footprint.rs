@@ -10,10 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use cerby_reconciler::private_postgres::{Options, PrivatePostgres};
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World};
 use sqlx::PgPool;
+use testkit::private_postgres::{Options, PrivatePostgres};
+use testkit::simulator::{Integration, Kind, Member, Settings, Simulator, World};
 
 const RUNS: usize = 7;
 const MEMBERS: usize = 250_000;

@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use cerby_reconciler::private_postgres::{Options, PrivatePostgres};
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::{FromRow, PgPool};
+use testkit::private_postgres::{Options, PrivatePostgres};
+use testkit::simulator::{Integration, Kind, Member, Settings, Simulator, World};
 use tokio::time::{Instant, sleep, sleep_until};
 
 const GOAL_S: f64 = 5.0;

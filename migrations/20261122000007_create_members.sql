@@ -39,6 +39,7 @@ create table reconciler.members (
     trying_since      timestamptz,
     running_job_id    text,
     running_since     timestamptz,
+    found_by_id       boolean     not null default false,
     uncertain_since   timestamptz,
     lease_token       bigint      not null default 0,
     lease_until       timestamptz,

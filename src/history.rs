@@ -8,7 +8,6 @@ use crate::store::StoreError;
 
 /// What happened to a task.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the columns of reconciler.events")]
 pub struct Happened<'a> {
     pub what: &'a str,
     pub workspace: &'a str,
@@ -45,7 +44,6 @@ pub async fn append(
 
 /// One line of the trail.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the columns of reconciler.events")]
 pub struct TrailLine {
     pub at: DateTime<Utc>,
     pub actor: String,

@@ -79,7 +79,6 @@ impl<'a> Keys<'a> {
         self.id
     }
 
-    /// The email.
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
     }
@@ -119,7 +118,6 @@ impl<'a> Keys<'a> {
 pub struct Identity {
     /// The Cerby user id.
     pub member: String,
-    /// Their email.
     pub email: String,
     /// Their name in the app, where it differs.
     pub username: Option<String>,

@@ -16,7 +16,6 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The time left.
     pub fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
     }

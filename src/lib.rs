@@ -22,6 +22,7 @@ pub mod backend;
 pub mod catalogue;
 pub mod identity;
 pub mod membership;
+pub mod text;
 
 // The flow, in order
 pub mod breaker;
@@ -50,11 +51,3 @@ pub mod store;
 pub mod telemetry;
 pub mod wakeup;
 pub mod worker;
-
-// The demo and the tests: left out of the container image
-#[cfg(feature = "simulator")]
-pub mod demo;
-#[cfg(feature = "simulator")]
-pub mod private_postgres;
-#[cfg(feature = "simulator")]
-pub mod simulator;

@@ -63,7 +63,6 @@ words! {
     Operation {
         /// Make somebody a member.
         Invite = "invite",
-        /// End a membership.
         Remove = "remove",
         /// Give a member another set of roles.
         ChangeRole = "change_role",
@@ -105,9 +104,7 @@ words! {
     Trigger {
         /// A person asked in the web app.
         Manual = "manual",
-        /// A workspace policy.
         WorkspacePolicy = "workspace_policy",
-        /// The backend itself.
         System = "system",
         /// The identity provider deprovisioned the user.
         UserDeprovisioned = "user_deprovisioned",
@@ -124,7 +121,6 @@ impl Trigger {
 /// The member of one integration that something is about. Ordered, so that locks can be taken in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberKey {
-    /// The customer's tenant.
     pub workspace: String,
     /// The connection to the app.
     pub integration: String,
@@ -134,7 +130,6 @@ pub struct MemberKey {
 
 /// Members as parallel arrays, the shape that SQL's `unnest` takes.
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "the parts of a key")]
 pub struct MemberKeys {
     pub workspaces: Vec<String>,
     pub integrations: Vec<String>,
@@ -142,7 +137,6 @@ pub struct MemberKeys {
 }
 
 impl MemberKeys {
-    /// Adds one.
     pub fn push(&mut self, workspace: String, integration: String, member: String) {
         self.workspaces.push(workspace);
         self.integrations.push(integration);
@@ -164,7 +158,6 @@ impl<'a> FromIterator<&'a MemberKey> for MemberKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Membership {
-    /// A member.
     Joined,
     /// Invited, not accepted yet.
     Invited,
@@ -198,9 +191,7 @@ pub struct SeenMember {
     pub email: Option<String>,
     /// The name in the app, where it differs.
     pub username: Option<String>,
-    /// The roles.
     pub entitlements: Entitlements,
-    /// How they stand.
     pub membership: Membership,
     /// What protects them, beside the roles.
     pub marks: Marks,
@@ -218,7 +209,6 @@ impl SeenMember {
 pub struct Marks {
     /// Somebody outside the directory.
     pub is_guest: bool,
-    /// Deliberately left alone.
     pub is_exempt: bool,
     /// An owner of the integration's account.
     pub is_owner: bool,
@@ -227,11 +217,9 @@ pub struct Marks {
 /// What somebody wants to be true of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// The operation.
     pub operation: Operation,
     /// The Cerby user id.
     pub member: String,
-    /// The member's email.
     pub email: String,
     /// The member's name in the app, where it differs.
     pub username: Option<String>,
@@ -242,11 +230,9 @@ pub struct Desired {
 /// What a snapshot says of a desired state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
-    /// It is true.
     AsDesired,
     /// Nobody like that is in the app.
     Absent,
-    /// The invitation expired.
     InvitationExpired,
     /// The app calls the invitation something unknown.
     InvitationUnclear,

@@ -25,7 +25,6 @@ pub enum SchemaError {
     /// The URL has a parameter that is not known. Only its name is told: its value may be a secret.
     #[error("database.url has the parameter {0}, which is not known: known are {known}", known = PARAMETERS.join(", "))]
     Parameter(String),
-    /// No connection.
     #[error("PostgreSQL is not reachable at {host}")]
     Unreachable {
         /// Where it was looked for: host, port and database.
@@ -40,7 +39,6 @@ pub enum SchemaError {
     /// The login may not do the daemon's work.
     #[error("the login {0} is not a member of reconciler_daemon: `serve` needs one that is")]
     NotTheDaemon(String),
-    /// A statement failed.
     #[error("the schema's version cannot be read")]
     Unreadable(#[source] sqlx::Error),
     /// PostgreSQL is too old.
@@ -49,26 +47,15 @@ pub enum SchemaError {
     /// No migration was ever run.
     #[error("the database has no schema: run `cerby-reconciler migrate`")]
     Missing,
-    /// Migrations are outstanding.
     #[error(
         "the schema is at version {found} and this program needs {needed}: run `cerby-reconciler migrate`"
     )]
-    Older {
-        /// In the database.
-        found: i64,
-        /// In the program.
-        needed: i64,
-    },
+    Older { found: i64, needed: i64 },
     /// Another program migrated further.
     #[error(
         "the schema is at version {found}, newer than this program's {needed}: run a newer program"
     )]
-    Newer {
-        /// In the database.
-        found: i64,
-        /// In the program.
-        needed: i64,
-    },
+    Newer { found: i64, needed: i64 },
     /// A migration failed or was changed after it was applied.
     #[error("the migration failed")]
     Migration(#[source] MigrateError),

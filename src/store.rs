@@ -20,11 +20,8 @@ pub enum StoreError {
     /// A row holds what no constraint should have let in.
     #[error("row {id} of {table} is not readable")]
     BadRow {
-        /// The table.
         table: &'static str,
-        /// The row.
         id: i64,
-        /// What is wrong.
         #[source]
         source: UnknownWord,
     },

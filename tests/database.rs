@@ -1,7 +1,5 @@
 //! What the database itself allows and refuses: the contract, the rules of actions, and who may do what.
 
-#![cfg(feature = "simulator")]
-
 mod support;
 
 use cerby_reconciler::schema;

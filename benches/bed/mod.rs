@@ -1,15 +1,14 @@
 //! Where queues are measured: one private server that flushes to disk, and a fresh database for every run.
 
 use anyhow::Context;
-use cerby_reconciler::private_postgres::{Options, PrivatePostgres, Shutdown};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use testkit::private_postgres::{Options, PrivatePostgres, Shutdown};
 
 /// What the server is told beside its defaults; printed and recorded with every number. `synchronous_commit` stays on.
 pub(crate) const SERVER_SETTINGS: &[(&str, &str)] =
     &[("shared_buffers", "2GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "30min")];
 
-/// The server.
 pub(crate) struct Bed {
     server: PrivatePostgres,
     admin: PgPool,
@@ -17,7 +16,6 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Starts the server.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let mut server = PrivatePostgres::start(Options { durable: true }).await?;
         let admin = PgPool::connect(&server.url()).await?;
@@ -32,7 +30,6 @@ impl Bed {
         Ok(Self { server, admin, version })
     }
 
-    /// The server's version.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -55,7 +52,6 @@ impl Bed {
         Ok(format!("{server}/{name}"))
     }
 
-    /// Stops the server.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.admin.close().await;
         self.server.stop().await

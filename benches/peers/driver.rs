@@ -35,7 +35,6 @@ impl Task<'_> {
         self.to_the_end("latency").await
     }
 
-    /// Starts the work.
     pub(super) async fn run(&self) -> anyhow::Result<Running> {
         let mut errors = tempfile::tempfile()?;
         let mut child = self.command("run", &mut errors)?.spawn()?;

@@ -19,11 +19,9 @@ const LONGEST_PICKUP: Duration = Duration::from_secs(30);
 static FIRST_SAID: AtomicBool = AtomicBool::new(false);
 static STARTS: OnceLock<UnboundedSender<Instant>> = OnceLock::new();
 
-/// What to do.
 pub enum Order {
     /// Install the schema, enqueue the tasks, say the settings.
     Prepare,
-    /// Work until killed.
     Run,
     /// Measure how long pickups take.
     Latency,

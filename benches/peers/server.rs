@@ -122,7 +122,6 @@ impl Server {
     }
 }
 
-/// What was spent.
 pub(super) struct Costs {
     pub(super) wal_bytes: i64,
     pub(super) server_cpu: Duration,

@@ -8,8 +8,8 @@ use anyhow::{Context, ensure};
 use cerby_reconciler::backend::{Client, Progress};
 use cerby_reconciler::config::Config;
 use cerby_reconciler::membership::{Entitlements, MemberKey};
-use cerby_reconciler::simulator::{Call, Integration, Kind, Member, Settings, Simulator, World};
 use serde_json::json;
+use testkit::simulator::{Call, Integration, Kind, Member, Settings, Simulator, World};
 use tokio::task::JoinSet;
 
 use crate::bed;

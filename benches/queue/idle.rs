@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use cerby_reconciler::private_postgres::{Options, PrivatePostgres, Shutdown};
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::{Integration, Kind, Settings, Simulator, World};
 use serde_json::json;
 use sqlx::PgPool;
+use testkit::private_postgres::{Options, PrivatePostgres, Shutdown};
+use testkit::simulator::{Integration, Kind, Settings, Simulator, World};
 
 use crate::process::{Working, core_seconds, serve};
 use crate::rows::{INTEGRATIONS, introduce};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cerby_reconciler::simulator::{Settings, Simulator, World};
 use serde_json::json;
+use testkit::simulator::{Settings, Simulator, World};
 
 use crate::bed;
 use crate::process::{Working, memory_mb, serve, worker};

@@ -6,10 +6,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use cerby_reconciler::simulator::Simulator;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use testkit::simulator::Simulator;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,7 +38,6 @@ pub(crate) fn said(mut command: Command) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(last.context("a driver said nothing")?)?)
 }
 
-/// The real program.
 pub(crate) fn serve(url: &str, apps: &Simulator) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"));
     command

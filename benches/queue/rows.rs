@@ -10,7 +10,6 @@ pub(crate) const INTEGRATIONS: usize = 50;
 /// Tasks that are finished already, where tasks come in: statistics of an empty database would be those of none in use.
 pub(crate) const HISTORY: usize = 1000;
 
-/// Where rows stand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Standing {
     /// May be worked on.
@@ -25,7 +24,6 @@ pub(crate) enum Standing {
     Expired,
 }
 
-/// What to write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) count: usize,

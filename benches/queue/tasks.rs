@@ -4,7 +4,6 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
 use cerby_reconciler::intake;
 
-/// What to insert.
 #[derive(Debug, Clone)]
 pub(crate) struct Fill {
     pub(crate) tasks: usize,

@@ -29,7 +29,6 @@ pub(crate) struct Measurement {
     pub(crate) run: u32,
     /// The unit of the value, such as `tasks/s`.
     pub(crate) unit: String,
-    /// The value.
     pub(crate) value: f64,
     /// Settings in full, and what was measured beside the value.
     pub(crate) details: Value,

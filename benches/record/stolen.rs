@@ -28,7 +28,6 @@ struct Reading {
 }
 
 impl Meter {
-    /// Begins to count.
     pub(super) fn begin() -> anyhow::Result<Self> {
         Ok(Self(Mutex::new(Reading { counts: Counts::now()?, percent: 0.0 })))
     }

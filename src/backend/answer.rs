@@ -28,7 +28,6 @@ pub(super) struct Limit {
 pub(super) enum Unread {
     /// It is larger than this.
     TooLarge(Limit),
-    /// Anything else.
     Error(BackendError),
 }
 

@@ -50,7 +50,6 @@ pub enum Remedy {
     FixBusinessId,
     /// Correct the stored username or password.
     ReviewCredentials,
-    /// Ask Cerby's support.
     ContactSupport,
     /// Add or correct an email or phone number in Cerby.
     UpdateContactInfo,

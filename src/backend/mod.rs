@@ -46,24 +46,17 @@ pub enum BackendError {
     },
     /// 401 or 403: our key is refused; nothing happened.
     #[error("the backend refuses our key with status {status}")]
-    KeyRefused {
-        /// 401 or 403.
-        status: u16,
-    },
+    KeyRefused { status: u16 },
     /// 408, 502, 503 or 504: something before the backend answered in its place.
     #[error("the backend is unavailable with status {status}")]
     Unavailable {
-        /// The status.
         status: u16,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
     /// Another 5xx: it broke while it worked on the request.
     #[error("the backend broke with status {status}")]
-    ServerError {
-        /// The status.
-        status: u16,
-    },
+    ServerError { status: u16 },
     /// 404 or 410 with an error body: the thing asked for does not exist.
     #[error("the backend does not know it: {code}")]
     NotFound {
@@ -153,7 +146,6 @@ pub struct Job {
 /// How far a job is. Unknown statuses are still running.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
-    /// Not ended.
     Running,
     /// Ended; the backend says well.
     Finished,
@@ -164,7 +156,6 @@ pub enum Progress {
 /// One snapshot of all members of an integration, with what speaks against its completeness.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
-    /// Who was seen.
     pub members: Vec<SeenMember>,
     /// How many pages were read.
     pub pages: u32,

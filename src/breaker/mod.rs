@@ -20,7 +20,6 @@ pub mod store;
 /// The status of an integration, as the breaker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Tasks are admitted.
     Active,
     /// One task is tried.
     Probing,
@@ -53,7 +52,6 @@ impl Cause {
 /// The breaker of one integration, as its row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
-    /// Its status.
     pub status: Status,
     /// Why it tripped, if it did.
     pub cause: Option<Cause>,
@@ -90,11 +88,9 @@ pub enum HealthSignal {
 /// A signal, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// The task.
     pub task: i64,
     /// When its job was started, or, without a job, when it was taken up.
     pub began: DateTime<Utc>,
-    /// What it showed.
     pub signal: HealthSignal,
 }
 
@@ -112,14 +108,11 @@ pub enum Move {
     Raise(Option<u32>),
     /// Tripped for a time.
     Trip {
-        /// Why.
         cause: Cause,
-        /// For how long.
         wait: Duration,
         /// How often in a row, this time included; limits that tell their time are not counted.
         trips: u32,
     },
-    /// The probe worked.
     Recover,
     /// The probe has a job running: nobody else tries for so long.
     Await(Duration),

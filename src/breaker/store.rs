@@ -11,7 +11,6 @@ use crate::store::{StoreError, interval};
 words! {
     /// The breaker's status in the row.
     StatusWord {
-        /// Tasks are admitted.
         Active = "active",
         /// One task is tried.
         Probing = "probing",
@@ -307,7 +306,6 @@ pub async fn login_settled(
 
 /// One line of the list that operators read.
 #[derive(Debug, serde::Serialize)]
-#[expect(missing_docs, reason = "the columns of reconciler.integrations, and counts")]
 pub struct IntegrationLine {
     pub workspace_id: String,
     pub integration_id: String,

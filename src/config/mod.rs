@@ -21,7 +21,6 @@ const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// Everything that can be set, one struct per table of `config/default.toml`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each table is described in config/default.toml")]
 pub struct Config {
     pub database: Database,
     pub backend: Backend,
@@ -46,7 +45,6 @@ macro_rules! tables {
         $(#[$doc])*
         #[derive(Debug, Clone, Deserialize, Serialize)]
         #[serde(deny_unknown_fields)]
-        #[expect(missing_docs, reason = "each key is described in config/default.toml")]
         pub struct $name { $($(#[$meta])* pub $field: $kind,)* }
     )*};
 }
@@ -192,7 +190,6 @@ pub enum LogFormat {
     Auto,
     /// One JSON object per line.
     Json,
-    /// Lines for people.
     Text,
 }
 
@@ -205,30 +202,19 @@ pub enum ConfigError {
     /// The file could not be read.
     #[error("the configuration file {path} cannot be read")]
     File {
-        /// The file.
         path: String,
-        /// Why not.
         #[source]
         source: std::io::Error,
     },
     /// The file is not TOML. The line itself is left out: it could be a secret's.
     #[error("the configuration file {path} is not TOML at line {line}: {why}")]
-    NotToml {
-        /// The file.
-        path: String,
-        /// Where.
-        line: usize,
-        /// Why not.
-        why: String,
-    },
+    NotToml { path: String, line: usize, why: String },
     /// A secret's file could not be read.
     #[error("{key} names a file that cannot be read: {path}")]
     SecretFile {
         /// The key that names the file.
         key: &'static str,
-        /// The file.
         path: String,
-        /// Why not.
         #[source]
         source: std::io::Error,
     },
@@ -237,7 +223,6 @@ pub enum ConfigError {
     NotOneLine {
         /// The key that names the file.
         key: &'static str,
-        /// The file.
         path: String,
     },
     /// Values are wrong in themselves or contradict each other.

@@ -29,7 +29,6 @@ pub(super) struct Health {
     pub(super) failing: Failing,
 }
 
-/// Takes the address.
 pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await

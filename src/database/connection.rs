@@ -84,7 +84,6 @@ impl Transaction {
         Ok(())
     }
 
-    /// Undoes its work.
     pub async fn rollback(mut self) -> sqlx::Result<()> {
         self.0.execute("rollback").await?;
         self.0.in_transaction = false;

@@ -136,7 +136,6 @@ impl PgPool {
         }
     }
 
-    /// Begins a transaction.
     pub async fn begin(&self) -> sqlx::Result<Transaction> {
         self.begin_with("begin").await
     }

@@ -47,7 +47,6 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// Starts the writers.
     pub(super) fn start(recorder: Arc<Recorder>, query_timeout: Duration) -> Self {
         let (entries, received) = mpsc::channel(LARGEST);
         let inbox = Arc::new(Mutex::new(Inbox::new(received)));
@@ -191,8 +190,8 @@ fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<End<'a>> {
 
 fn watching(entry: &Entry) -> Option<Release<'_>> {
     match &entry.next {
-        TaskOutcome::Watch { job, after, started } => {
-            let goes_on = GoesOn::Watch { job, started: *started };
+        TaskOutcome::Watch { job, after, started, found_by_id } => {
+            let goes_on = GoesOn::Watch { job, started: *started, found_by_id: *found_by_id };
             Some(Release { task: &entry.task, after: *after, goes_on })
         }
         _ => None,

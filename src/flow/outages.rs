@@ -20,7 +20,6 @@ const HELD: Duration = Duration::from_secs(10);
 pub struct Outages {
     pool: PgPool,
     backend: Client,
-    /// Tells replicas apart.
     replica: i64,
     query_timeout: Duration,
 }

@@ -49,8 +49,8 @@ impl Recorder {
         match next {
             retry::TaskOutcome::Succeed { reason } => outcome.succeed(reason).await,
             retry::TaskOutcome::CallOff => outcome.call_off().await,
-            retry::TaskOutcome::Watch { job, after, started } => {
-                outcome.watch(&job, after, started).await
+            retry::TaskOutcome::Watch { job, after, started, found_by_id } => {
+                outcome.watch(&job, after, started, found_by_id).await
             }
             retry::TaskOutcome::Retry { after, failure, lost } => {
                 outcome.retry(after, &failure, lost).await
@@ -221,10 +221,16 @@ impl Outcome<'_> {
         Ok(Ok(()))
     }
 
-    async fn watch(&self, job: &str, after: Duration, started: bool) -> Recorded {
+    async fn watch(
+        &self,
+        job: &str,
+        after: Duration,
+        started: bool,
+        found_by_id: bool,
+    ) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        let goes_on = GoesOn::Watch { job, started };
+        let goes_on = GoesOn::Watch { job, started, found_by_id };
         if let Err(lost) = self.release(&mut tx, after, goes_on).await? {
             return Ok(Err(lost));
         }
@@ -388,7 +394,7 @@ impl Outcome<'_> {
     /// sees the mark, and ends the task once nothing of it is on its way.
     async fn look_again(&self) -> Recorded {
         match &self.task.running {
-            Some((job, _)) => self.watch(job, Duration::ZERO, false).await,
+            Some((job, _)) => self.watch(job, Duration::ZERO, false, self.task.found_by_id).await,
             None => {
                 let why = "it was called off meanwhile".to_owned();
                 self.wait(

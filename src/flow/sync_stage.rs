@@ -30,9 +30,7 @@ const LOOKS_FOR_CONFIRMATIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60
 
 /// Syncs with a step due.
 pub struct SyncStage {
-    /// The queue.
     pub pool: PgPool,
-    /// The backend.
     pub backend: Client,
     /// Snapshots, jobs and the guard.
     pub policy: sync::SyncPolicy,

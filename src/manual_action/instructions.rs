@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Opening, Reconnect};
 use crate::backend::failure::{FailureClass, Remedy};
 use crate::membership::{IntegrationKind, Operation};
+use crate::text::printable;
 
 const SOURCES: [(&str, &str); 10] = [
     ("why", include_str!("instructions/why.txt")),
@@ -155,16 +156,6 @@ fn remedy(opening: &Opening) -> Option<&'static str> {
         FailureClass::Person(remedy) | FailureClass::Credential(remedy) => Some(remedy.sentence()),
         FailureClass::Transient | FailureClass::NoAutomation | FailureClass::AlreadySo => None,
     }
-}
-
-/// Names are typed by anybody: without control characters and without marks that turn the direction of text,
-/// one name cannot pretend to be another or break a terminal.
-pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !turns_direction(*c)).collect()
-}
-
-fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

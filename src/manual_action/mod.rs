@@ -20,7 +20,6 @@ pub mod store;
 /// What an action is opened from.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// The escalated task.
     pub task: i64,
     /// Whom it is about.
     pub key: MemberKey,
@@ -30,13 +29,10 @@ pub struct Opening {
     pub trigger: Trigger,
     /// Why automation ended, as a sentence.
     pub reason: &'static str,
-    /// The last failure.
     pub failure: Failure,
     /// The app as people call it, and what kind of integration it is.
     pub app: AppName,
-    /// The person.
     pub person: Person,
-    /// The desired roles.
     pub entitlements: Vec<String>,
 }
 
@@ -47,9 +43,7 @@ pub struct Reconnect {
     pub task: i64,
     /// The app as people call it.
     pub app: AppName,
-    /// The refusal.
     pub failure: Failure,
-    /// What fixes it.
     pub remedy: Remedy,
 }
 
@@ -67,11 +61,9 @@ pub struct AppName {
 /// The person as the app and Cerby know them.
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// The email.
     pub email: String,
     /// The name in the app, where it differs.
     pub username: Option<String>,
-    /// The person's name.
     pub name: Option<String>,
 }
 

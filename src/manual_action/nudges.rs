@@ -32,13 +32,9 @@ words! {
 /// What a person did, and to what.
 #[derive(Debug)]
 pub struct Nudge {
-    /// Its id.
     pub id: i64,
-    /// What.
     pub what: What,
-    /// The tenant.
     pub workspace: String,
-    /// The integration.
     pub integration: String,
     /// The action, as it is now.
     pub action: Option<EndedRow>,
@@ -49,9 +45,7 @@ pub struct Nudge {
 /// An action as its row is.
 #[derive(Debug)]
 pub struct EndedRow {
-    /// Its id.
     pub id: i64,
-    /// Where it stands.
     pub status: ActionStatus,
     /// Whom it is about.
     pub key: MemberKey,

@@ -7,7 +7,6 @@ use crate::store::StoreError;
 /// An open action, as far as it would be sent back to automation.
 #[derive(Debug)]
 pub struct Returnable {
-    /// The action.
     pub id: i64,
     /// Whom it is about.
     pub key: MemberKey,
@@ -145,11 +144,8 @@ pub async fn give_all_back(
 /// Actions that go back together and are not decided on.
 #[derive(Debug)]
 pub struct Undecided {
-    /// The return's id.
     pub id: i64,
-    /// The tenant.
     pub workspace: String,
-    /// The integration.
     pub integration: String,
     /// Whether the canary has worked, and the rest is on its way.
     pub is_releasing: bool,
@@ -177,9 +173,7 @@ pub enum CanaryEnd {
 /// What to do next with a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Send another canary.
     SendNext,
-    /// Send the rest.
     Release,
     /// Leave the rest with people.
     Stop,

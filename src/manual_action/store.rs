@@ -164,13 +164,9 @@ pub async fn dismiss_reconnect(
 /// An action that is past its deadline.
 #[derive(Debug)]
 pub struct Overdue {
-    /// The action.
     pub id: i64,
-    /// The tenant.
     pub workspace: String,
-    /// The integration.
     pub integration: String,
-    /// The operation.
     pub operation: String,
 }
 
@@ -209,7 +205,6 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
 
 /// One line of the list that operators read.
 #[derive(Debug, serde::Serialize)]
-#[expect(missing_docs, reason = "the columns of reconciler.manual_actions")]
 pub struct ActionLine {
     pub id: i64,
     pub status: String,
@@ -249,7 +244,6 @@ pub async fn list(
 
 /// Everything about one action, for people.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the columns of reconciler.manual_actions")]
 pub struct Card {
     pub id: i64,
     pub status: String,

@@ -55,7 +55,6 @@ impl Doubts {
 /// The latest requests of a member that took effect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// The invite.
     pub invite: Option<Request>,
     /// The change of role.
     pub role: Option<Request>,

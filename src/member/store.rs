@@ -122,7 +122,6 @@ pub struct Ordered<'a> {
     pub ends_action: bool,
     /// The doubts that the end of requests and of the action leaves: about removals, and about invites and changes of role.
     pub removed_by_hand: bool,
-    /// See `removed_by_hand`.
     pub admitted_by_hand: bool,
     /// A removal that was tried was closed.
     pub removal_tried: bool,
@@ -130,9 +129,7 @@ pub struct Ordered<'a> {
     pub admission_tried: bool,
     /// Requests that no older one may undo.
     pub removal: Option<Request>,
-    /// See `removal`.
     pub invite: Option<Request>,
-    /// See `removal`.
     pub role: Option<Request>,
 }
 
@@ -292,11 +289,8 @@ pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Resu
 /// An integration with a request that is due from a time on.
 #[derive(Debug)]
 pub struct Due {
-    /// The workspace.
     pub workspace_id: String,
-    /// The integration.
     pub integration_id: String,
-    /// The time.
     pub from: DateTime<Utc>,
 }
 
@@ -475,13 +469,10 @@ pub async fn open_action(
 pub struct EndedAction<'a> {
     /// Whom it is about.
     pub key: &'a MemberKey,
-    /// The action.
     pub action: i64,
-    /// Its task.
     pub task: i64,
     /// Whether its operation was a removal.
     pub is_removal: bool,
-    /// When it ended.
     pub closed_at: DateTime<Utc>,
     /// When a person last worked on it.
     pub worked_at: DateTime<Utc>,

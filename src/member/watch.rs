@@ -13,7 +13,6 @@ use crate::store::{StoreError, interval};
 pub struct Watch {
     /// The task whose change was confirmed.
     pub task: i64,
-    /// What was confirmed.
     pub operation: Operation,
     /// When it was confirmed.
     pub since: DateTime<Utc>,
@@ -30,7 +29,6 @@ pub struct Begun<'a> {
     pub key: &'a MemberKey,
     /// The task whose change was confirmed.
     pub task: i64,
-    /// What was confirmed.
     pub operation: Operation,
     /// The time until the first check.
     pub first_check: Duration,
@@ -69,7 +67,6 @@ pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result
 /// The next check of a watch; `None` ends it.
 #[derive(Debug)]
 pub struct Moved<'a> {
-    /// The member's id.
     pub member: &'a str,
     /// The watch that was judged.
     pub watch: &'a Watch,

@@ -11,8 +11,8 @@ use super::{refusal, returns};
 use crate::catalogue;
 use crate::database::PgPool;
 use crate::history;
-use crate::manual_action::instructions::printable;
 use crate::manual_action::store::{self, ActionLine, Card, Proof};
+use crate::text::printable;
 
 /// What to do with actions.
 #[derive(Debug, clap::Subcommand)]

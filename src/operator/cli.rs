@@ -73,17 +73,6 @@ enum Command {
     Integrations(integrations::Command),
     /// Print the configuration in force, secrets redacted
     Config,
-    /// Play the whole flow on a private PostgreSQL with a simulated backend
-    #[cfg(feature = "simulator")]
-    Demo(crate::demo::Options),
-    /// Run a command with DATABASE_URL set to a private PostgreSQL
-    #[cfg(feature = "simulator")]
-    #[command(hide = true)]
-    WithPostgres {
-        /// The command and its arguments
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        command: Vec<std::ffi::OsString>,
-    },
 }
 
 /// Runs one command; its exit code.
@@ -103,15 +92,6 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Syncs(command) => syncs::run(config, command).await,
         Command::Integrations(command) => integrations::run(config, command).await,
         Command::Config => show_config(config),
-        #[cfg(feature = "simulator")]
-        Command::Demo(options) => crate::demo::run(options).await,
-        #[cfg(feature = "simulator")]
-        Command::WithPostgres { command } => {
-            match crate::private_postgres::with_postgres(command).await {
-                Ok(code) => return ExitCode::from(u8::try_from(code).unwrap_or(1)),
-                Err(error) => Err(error),
-            }
-        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,7 +22,6 @@ const BAD_LINES_SHOWN: usize = 20;
 /// One line: the columns of the inbound contract.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the columns of reconciler.automation_tasks")]
 pub struct InboundTask {
     pub workspace_id: String,
     pub source_id: String,

@@ -9,7 +9,7 @@ use super::terminal::{json, print, table};
 use super::{acting, connected};
 use crate::breaker::store::{self, IntegrationLine, Settings};
 use crate::database::PgPool;
-use crate::manual_action::instructions::printable;
+use crate::text::printable;
 
 /// What to do with integrations.
 #[derive(Debug, clap::Subcommand)]

@@ -9,7 +9,7 @@ mod refusal;
 pub mod returns;
 pub mod syncs;
 pub mod tasks;
-pub(crate) mod terminal;
+pub mod terminal;
 
 use std::path::Path;
 

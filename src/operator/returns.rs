@@ -9,8 +9,8 @@ use super::terminal::{print, table};
 use crate::backend;
 use crate::config::{Config, Paths};
 use crate::database::PgPool;
-use crate::manual_action::instructions::printable;
 use crate::manual_action::returns::{self, Returnable};
+use crate::text::printable;
 
 /// Which actions go back, and why.
 #[derive(Debug, clap::Args)]

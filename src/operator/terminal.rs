@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::history::TrailLine;
-use crate::manual_action::instructions::printable;
+use crate::text::printable;
 
 /// Heads and rows, aligned by column.
 pub(super) fn table<const N: usize>(
@@ -57,7 +57,7 @@ fn escaped(json: &str) -> String {
 }
 
 /// Writes to stdout. A reader who has seen enough, such as `head`, is no failure: the command ends as it would have ended.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("stdout cannot be written"),
@@ -65,6 +65,6 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Writes a line to stderr. Nobody is left to tell where that fails.
-pub(crate) fn complain(text: &str) {
+pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

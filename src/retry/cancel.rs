@@ -7,7 +7,6 @@ use crate::store::StoreError;
 /// A cancelled task that has not ended.
 #[derive(Debug)]
 pub struct Cancelled {
-    /// The task.
     pub task: i64,
     /// Whom it is about.
     pub key: MemberKey,

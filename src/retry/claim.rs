@@ -28,7 +28,6 @@ const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// What a claim may take.
 #[derive(Debug, Clone)]
 pub struct Quota {
-    /// Tasks at most.
     pub tasks: i64,
     /// Tasks of one integration in flight at a time, where its row does not say.
     pub max_in_flight: Option<i32>,
@@ -45,7 +44,6 @@ pub struct Quota {
 /// What a claim took.
 #[derive(Debug, Default)]
 pub struct Claimed {
-    /// The requests.
     pub tasks: Vec<Arc<ClaimedTask>>,
     /// Whether an integration may have more than its share.
     pub may_be_more: bool,
@@ -98,6 +96,7 @@ struct Row {
     trying_since: Option<DateTime<Utc>>,
     running_job_id: Option<String>,
     running_since: Option<DateTime<Utc>>,
+    found_by_id: bool,
     uncertain_since: Option<DateTime<Utc>>,
     superseded_by: Option<i64>,
     cancel_reason: Option<String>,
@@ -288,7 +287,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                coalesce(t.hub_role, 'account_collaborator') as "hub_role!", t.trigger as "trigger?", t.job_id,
                case when isfinite(t.requested_at) then t.requested_at end as "requested_at?", t.failure_code,
                t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
-               c.running_since, c.uncertain_since, t.superseded_by, t.cancel_reason,
+               c.running_since, c.found_by_id, c.uncertain_since, t.superseded_by, t.cancel_reason,
                -- The time it was due and nobody had it is no time without an answer.
                case when t.returned_at is null or t.unanswered_since > t.returned_at
                     then t.unanswered_since + greatest(now() - c.next_attempt_at, interval '0') end as unanswered_since,
@@ -408,6 +407,7 @@ impl Row {
             superseded_by: self.superseded_by.or(overtaken_by),
             cancel_reason: self.cancel_reason,
             unanswered_since: self.unanswered_since,
+            found_by_id: self.found_by_id,
             unreleased_claims: self.unreleased_claims,
             claimed_at: self.claimed_at,
             touched_by_hand,

@@ -29,13 +29,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A task whose turn it is, held under a lease.
 #[derive(Debug, Clone)]
 pub struct ClaimedTask {
-    /// Its id.
     pub id: i64,
     /// The right to write it.
     pub lease: Lease,
     /// Whom it is about.
     pub key: MemberKey,
-    /// What it wants.
     pub desired: Desired,
     /// The role on a business hub that an invitation gives.
     pub hub_role: String,
@@ -72,6 +70,9 @@ pub struct ClaimedTask {
     pub superseded_by: Option<i64>,
     /// Why a person cancelled it while it was in flight.
     pub cancel_reason: Option<String>,
+    /// Whether the member was found by id before the job was started that runs now: only then is it news if they are not
+    /// any more.
+    pub found_by_id: bool,
     /// Claims in a row, this one included, that ended without a word.
     pub unreleased_claims: i32,
     /// The database's time when it was claimed.
@@ -188,49 +189,35 @@ impl EscalationReason {
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskOutcome {
     /// The member is as desired: close as succeeded.
-    Succeed {
-        /// How we know.
-        reason: &'static str,
-    },
+    Succeed { reason: &'static str },
     /// A job runs at the backend: look at it again.
     Watch {
-        /// The job.
         job: String,
-        /// When.
         after: Duration,
         /// Whether it was started just now, which is an attempt.
         started: bool,
+        /// Whether the member was found by id before it was started.
+        found_by_id: bool,
     },
     /// The attempt failed: another follows.
     Retry {
-        /// When.
         after: Duration,
-        /// Why.
         failure: Failure,
         /// Whether the attempt may still take effect.
         lost: Uncertainty,
     },
     /// Not an attempt: wait and look again.
     Wait {
-        /// When.
         after: Duration,
-        /// Why.
         why: String,
         /// Whether something was sent that may still take effect.
         lost: Uncertainty,
-        /// For what.
         cause: WaitCause,
     },
     /// The app rejects the login that the backend has stored: everything of the integration waits for a person.
-    Park {
-        /// The refusal.
-        failure: Failure,
-        /// What fixes it.
-        remedy: Remedy,
-    },
+    Park { failure: Failure, remedy: Remedy },
     /// Automation ends: open a manual action.
     Escalate {
-        /// Why.
         reason: EscalationReason,
         /// The last failure, if a failure ended it.
         failure: Failure,
@@ -260,7 +247,6 @@ pub enum WaitCause {
 /// What was lost sight of, and so may take effect without our knowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uncertainty {
-    /// Nothing.
     Nothing,
     /// The answer to the operation that was asked for; it counts as an attempt.
     Answer,

@@ -20,11 +20,9 @@ use crate::store::{StoreError, interval};
 /// How a request ends, as it changes its member.
 #[derive(Debug, Clone, Copy)]
 pub struct End<'a> {
-    /// The request.
     pub task: &'a ClaimedTask,
     /// The state of its task from now on.
     pub state: EndState,
-    /// Why, for people.
     pub reason: &'a str,
     /// How long what was tried may change the app from now on; `None` if nothing was tried.
     pub effects_for: Option<Duration>,
@@ -146,7 +144,6 @@ pub struct ClosedRow {
 /// The requests that were closed, and which of their members have another that waits for its turn.
 #[derive(Debug, Default)]
 pub struct Closed {
-    /// By task.
     pub tasks: HashMap<i64, ClosedRow>,
     /// The members with another request.
     pub blocked: MemberKeys,
@@ -279,10 +276,11 @@ pub async fn end(
 pub enum GoesOn<'a> {
     /// Its job is polled again.
     Watch {
-        /// The job.
         job: &'a str,
         /// Whether it was started just now, which is an attempt. A job that somebody else started is not.
         started: bool,
+        /// Whether the member was found by id before it was started.
+        found_by_id: bool,
     },
     /// The attempt failed, and another follows.
     Retry {
@@ -293,7 +291,6 @@ pub enum GoesOn<'a> {
     },
     /// It waits: the age limit moves with it, and no attempt is used unless an answer was lost.
     Wait {
-        /// For what.
         why: &'a str,
         /// What of the attempt nobody knows.
         lost: Uncertainty,
@@ -311,7 +308,6 @@ pub enum GoesOn<'a> {
 /// A request that goes on.
 #[derive(Debug, Clone, Copy)]
 pub struct Release<'a> {
-    /// The request.
     pub task: &'a ClaimedTask,
     /// The time until it is due again.
     pub after: Duration,
@@ -375,6 +371,10 @@ impl Release<'_> {
         }
     }
 
+    fn found_by_id(&self) -> bool {
+        matches!(self.goes_on, GoesOn::Watch { found_by_id: true, .. })
+    }
+
     /// Whether it counts as tried from now on. What only waits has its age limit moved instead.
     fn is_tried(&self) -> bool {
         matches!(self.goes_on, GoesOn::Watch { .. } | GoesOn::Retry { .. })
@@ -423,12 +423,13 @@ pub async fn release(
     let uncertain: Vec<_> = released.iter().map(Release::is_uncertain).collect();
     let yields: Vec<_> = released.iter().map(Release::yields).collect();
     let tried: Vec<_> = released.iter().map(Release::is_tried).collect();
+    let found: Vec<_> = released.iter().map(Release::found_by_id).collect();
     let unanswered: Vec<_> = released.iter().map(Release::unanswered_since).collect();
     let written = sqlx::query_scalar!(
         r#"-- release_requests
         with released as (
             update reconciler.members m
-            set running_job_id = s.job,
+            set running_job_id = s.job, found_by_id = s.found_by_id,
                 running_since = case when s.job is null then null
                                      when s.attempts > 0 or m.running_job_id is null then clock_timestamp()
                                      else m.running_since end,
@@ -446,9 +447,9 @@ pub async fn release(
                 lease_until = null, unreleased_claims = 0
             from (select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::interval[],
                                        $7::text[], $8::text[], $9::integer[], $10::boolean[], $11::boolean[],
-                                       $12::boolean[], $13::timestamptz[])
+                                       $12::boolean[], $13::timestamptz[], $14::boolean[])
                            s (workspace_id, integration_id, member_id, id, token, after, job, error, attempts,
-                              is_uncertain, yields, is_tried, unanswered_since)
+                              is_uncertain, yields, is_tried, unanswered_since, found_by_id)
                   order by workspace_id, integration_id, member_id) s
             where m.workspace_id = s.workspace_id and m.integration_id = s.integration_id
               and m.member_id = s.member_id and m.lease_token = s.token and m.ready_task_id = s.id
@@ -474,6 +475,7 @@ pub async fn release(
         &yields,
         &tried,
         &unanswered as _,
+        &found,
     )
     .fetch_all(connection)
     .await?;
@@ -489,7 +491,6 @@ pub struct DisplayNames {
     pub kind: IntegrationKind,
     /// The app, as the catalogue names it.
     pub application: String,
-    /// The member's name.
     pub member_name: Option<String>,
     /// The roles that were asked for.
     pub entitlements: Vec<String>,

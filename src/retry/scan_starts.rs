@@ -45,7 +45,6 @@ pub type DueFrom = BTreeMap<String, BTreeMap<String, Starts>>;
 /// From when on to scan in one integration; from the first request on, where it says nothing.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
 pub struct Starts {
-    /// Among removals.
     pub removals: Option<DateTime<Utc>>,
     /// Among the other requests.
     pub others: Option<DateTime<Utc>>,

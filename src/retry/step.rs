@@ -27,9 +27,7 @@ pub trait Steps: Send + Sync + 'static {
 /// Steps by the backend's automation.
 #[derive(Debug)]
 pub struct ByBackend {
-    /// The backend.
     pub backend: Client,
-    /// Delays and limits.
     pub policy: RetryPolicy,
 }
 
@@ -64,9 +62,10 @@ async fn look_and_run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask
         AfterRead::Record(next) => return next,
         AfterRead::Run => {}
     }
-    match restarted(backend, policy, task).await {
+    let found_by_id = matches!(seen, Observation::StillThere(_));
+    match restarted(backend, policy, task, found_by_id).await {
         Some(next) => next,
-        None => run(backend, policy, task).await,
+        None => run(backend, policy, task, found_by_id).await,
     }
 }
 
@@ -76,6 +75,7 @@ async fn restarted(
     backend: &Client,
     policy: &RetryPolicy,
     task: &ClaimedTask,
+    found_by_id: bool,
 ) -> Option<TaskOutcome> {
     let job = task.job.as_ref().filter(|_| task.attempts == 0)?;
     let now = task.claimed_at;
@@ -84,6 +84,7 @@ async fn restarted(
             job: job.clone(),
             after: policy.job.next_poll(Duration::ZERO).unwrap_or_default(),
             started: false,
+            found_by_id,
         }),
         Ok(_) | Err(BackendError::NotFound { .. } | BackendError::Refused { .. }) => None,
         // An answer that is none, for as long as a job may take: waiting brings no other.
@@ -106,7 +107,12 @@ async fn answers_otherwise(backend: &Client, task: &ClaimedTask, error: &Backend
         && backend.integration(workspace, integration).await.is_ok()
 }
 
-async fn run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask) -> TaskOutcome {
+async fn run(
+    backend: &Client,
+    policy: &RetryPolicy,
+    task: &ClaimedTask,
+    found_by_id: bool,
+) -> TaskOutcome {
     if task.lease.left() <= backend.request_timeout() {
         // An answer could come after the lease: hand the task back instead.
         return TaskOutcome::Wait {
@@ -127,6 +133,7 @@ async fn run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask) -> Task
             job,
             after: policy.job.next_poll(Duration::ZERO).unwrap_or_default(),
             started: true,
+            found_by_id,
         },
         Err(error) => {
             // The look was answered a moment ago.
@@ -144,7 +151,9 @@ async fn watch(
     since: DateTime<Utc>,
 ) -> TaskOutcome {
     let age = elapsed(since, task.claimed_at);
-    let still = |after| TaskOutcome::Watch { job: job.to_owned(), after, started: false };
+    let found_by_id = task.found_by_id;
+    let still =
+        |after| TaskOutcome::Watch { job: job.to_owned(), after, started: false, found_by_id };
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
@@ -165,14 +174,12 @@ async fn watch(
             (failure.clone(), failure.code.as_deref() == Some(JOB_UNKNOWN))
         }
     };
-    let seen = match decide::says_as_desired(task, &ended) {
-        true => look_by_id(backend, task).await,
+    let seen = match decide::says_as_desired(task, &ended) && found_by_id {
+        true => read_by_id(backend, task).await,
         false => read(backend, task).await,
     };
     match seen {
-        Ok(Observation::AsDesired)
-            if !task.is_called_off() && decide::is_believed(task, &ended) =>
-        {
+        Ok(seen) if !task.is_called_off() && decide::is_believed(task, &ended, &seen) => {
             TaskOutcome::Succeed { reason: "Confirmed in the app after an attempt" }
         }
         Ok(_) | Err(BackendError::NotFound { .. }) if lost => {
@@ -218,7 +225,7 @@ async fn read(backend: &Client, task: &ClaimedTask) -> Result<Observation, Backe
     }
 }
 
-async fn look_by_id(backend: &Client, task: &ClaimedTask) -> Result<Observation, BackendError> {
+async fn read_by_id(backend: &Client, task: &ClaimedTask) -> Result<Observation, BackendError> {
     let seen = backend.member(&task.key).await?;
     Ok(task.desired.compare(seen.as_ref()))
 }

@@ -37,7 +37,6 @@ words! {
 words! {
     /// How far a sync is that has a step to make.
     SyncState {
-        /// Desired, not begun.
         Requested = "requested",
         /// The backend was or is about to be asked to read the app.
         Started = "started",
@@ -53,7 +52,6 @@ words! {
     Former {
         /// A job that read the app.
         Job = "job",
-        /// A report.
         Report = "report",
     }
 }
@@ -63,7 +61,6 @@ words! {
     HeldDecision {
         /// Apply exactly this report.
         Approved = "approved",
-        /// Do not.
         Rejected = "rejected",
     }
 }
@@ -71,11 +68,9 @@ words! {
 /// A sync under a lease.
 #[derive(Debug, Clone)]
 pub struct ClaimedSync {
-    /// Its id.
     pub id: i64,
     /// The right to write it.
     pub lease: Lease,
-    /// The tenant.
     pub workspace: String,
     /// The integration that is read.
     pub integration: String,
@@ -214,9 +209,7 @@ impl SyncPolicy {
 pub enum SyncOutcome {
     /// A job runs at the backend: look at it again.
     Watch {
-        /// The job.
         job: String,
-        /// When.
         after: Duration,
         /// Whether it was started just now.
         started: bool,
@@ -225,7 +218,6 @@ pub enum SyncOutcome {
     },
     /// The step failed: begin the snapshot anew later.
     RetryLater {
-        /// Why.
         why: String,
         /// Whether the backend itself did not answer, which is no failure of this sync.
         waits: bool,
@@ -233,43 +225,24 @@ pub enum SyncOutcome {
         quiet: Duration,
     },
     /// Nobody knows how old something is that the backend made: begin the snapshot anew later, and believe what follows.
-    Unknown {
-        /// What it is.
-        kind: Former,
-        /// Its id.
-        id: String,
-    },
+    Unknown { kind: Former, id: String },
     /// The app changed while it was read: begin the snapshot anew at once.
-    RestartNow {
-        /// Why.
-        why: String,
-    },
+    RestartNow { why: String },
     /// The report waits for a person.
     Hold {
-        /// The report.
         update: UpdateReport,
         /// What Cerby knew before the apply.
         known: Snapshot,
         /// What is desired of the members.
         intents: Vec<report::LatestIntent>,
-        /// Why.
         reason: String,
     },
     /// The app refused the login that the backend has stored: the sync ends without a snapshot.
-    LoginRefused {
-        /// The refusal's code.
-        code: String,
-    },
+    LoginRefused { code: String },
     /// The sync ends without a snapshot.
-    Fail {
-        /// Why.
-        reason: String,
-    },
+    Fail { reason: String },
     /// The app was read.
-    Judge {
-        /// The snapshot.
-        snapshot: Snapshot,
-    },
+    Judge { snapshot: Snapshot },
     /// The app cannot be read at all: people's word must do.
     Attest,
 }

@@ -40,7 +40,6 @@ pub struct Past {
 /// Why a whole list is doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doubt {
-    /// What it lacks.
     pub gap: Gap,
     /// How many fewer it shows although nobody asked for their removal.
     pub unexpected: u64,

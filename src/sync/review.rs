@@ -22,7 +22,6 @@ pub struct Filter<'a> {
 
 /// One line of the list that operators read.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the columns of reconciler.syncs, and two parts of its report")]
 pub struct SyncLine {
     pub id: i64,
     pub workspace_id: String,
@@ -70,7 +69,6 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, St
 
 /// Everything that people may want to know of one sync.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the columns of reconciler.syncs, and the integration's name")]
 pub struct Card {
     pub id: i64,
     pub workspace_id: String,

@@ -27,13 +27,10 @@ const JOBS_TOO_EARLY: i32 = 3;
 
 /// What a step may ask the database; no transaction is open across its HTTP calls.
 pub struct Step<'a> {
-    /// The backend.
     pub backend: &'a Client,
-    /// The numbers.
     pub policy: &'a SyncPolicy,
     /// The pool, for facts about removals.
     pub pool: &'a PgPool,
-    /// The sync.
     pub sync: &'a ClaimedSync,
 }
 
@@ -405,11 +402,9 @@ impl Step<'_> {
 /// Whether the backend made something after this sync asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
-    /// It did.
     Younger,
     /// It was there before.
     Older,
-    /// No clock tells.
     Unknown,
 }
 

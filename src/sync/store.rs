@@ -24,7 +24,6 @@ const MIN_ATTEST_PAUSE: Duration = Duration::from_secs(1);
 /// What a claim may take.
 #[derive(Debug, Clone, Default)]
 pub struct Quota {
-    /// Syncs at most.
     pub syncs: i64,
     /// Workspaces and apps that the backend gives no usable answer for: left alone.
     pub resting: Vec<String>,
@@ -373,13 +372,11 @@ pub async fn is_held(
 /// An unfinished action of the integration, as far as a verdict needs it.
 #[derive(Debug)]
 pub struct ActionToJudge {
-    /// The action.
     pub id: i64,
     /// The task that it stands for.
     pub task: i64,
     /// Open, in progress or done.
     pub status: ActionStatus,
-    /// What it wants.
     pub desired: Desired,
     /// Whether a second person confirmed what the first said.
     pub is_confirmed: bool,
@@ -556,11 +553,9 @@ pub struct Attestations {
 /// A verdict to write, and the status it leads to.
 #[derive(Debug)]
 pub struct VerdictToWrite {
-    /// The action.
     pub action: i64,
     /// Its status from now on.
     pub status: ActionStatus,
-    /// The verdict.
     pub verdict: Verdict,
     /// What was observed, for people.
     pub observed: String,
@@ -663,9 +658,7 @@ pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), Store
 /// Snapshots in a row that failed or were incomplete, before and after one more.
 #[derive(Debug, Clone, Copy)]
 pub struct Doubt {
-    /// Before it.
     pub before: i32,
-    /// With it.
     pub now: i32,
 }
 

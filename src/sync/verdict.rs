@@ -35,7 +35,6 @@ impl Verdict {
 /// A verdict and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// The verdict.
     pub verdict: Verdict,
     /// What was observed of the member, for people.
     pub observed: String,
@@ -60,7 +59,6 @@ pub struct Sightings<'a> {
 }
 
 impl<'a> Sightings<'a> {
-    /// Indexes a snapshot.
     pub fn new(snapshot: &'a Snapshot) -> Self {
         // Everybody who is looked for has an id: where an entry has one too, its names do not matter.
         let keys = |seen: &'a SeenMember| match &seen.member {

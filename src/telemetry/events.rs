@@ -13,7 +13,6 @@ pub struct Event {
     pub name: &'static str,
     /// Who must act, if anyone.
     pub level: Level,
-    /// What happened.
     pub meaning: &'static str,
     /// The fields beside `event` and the message.
     pub fields: &'static str,

@@ -72,9 +72,7 @@ pub enum Rest {
 /// How far old tasks and members have been looked at. From the start again, once all were.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    /// The last task.
     after: i64,
-    /// The last member.
     member: store::MemberCursor,
 }
 

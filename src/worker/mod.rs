@@ -39,7 +39,6 @@ const WAITS_AT_MOST: Duration = Duration::from_secs(1);
 
 /// What the loop works on.
 pub trait Stage: Send + Sync + 'static {
-    /// One claimed row.
     type Claim: Send + Sync + 'static;
 
     /// What a step says of a claim.
@@ -54,7 +53,6 @@ pub trait Stage: Send + Sync + 'static {
     /// Works on one claim; `None` leaves it to the end of its lease.
     fn step(&self, claim: &Self::Claim) -> impl Future<Output = Option<Self::Outcome>> + Send;
 
-    /// Records the outcome.
     fn record(&self, claim: Self::Claim, outcome: Self::Outcome)
     -> impl Future<Output = ()> + Send;
 
@@ -84,7 +82,6 @@ pub struct Worker<S: Stage> {
     pub max_ahead: usize,
     /// Rings when there may be new work.
     pub new_work: Arc<Notify>,
-    /// Time between looks.
     pub poll_interval: PollInterval,
 }
 

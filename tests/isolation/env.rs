@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::{
-    Fate, Integration, Kind, Member, Operation, Settings, Simulator, World as Apps,
-};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+use testkit::simulator::{
+    Fate, Integration, Kind, Member, Operation, Settings, Simulator, World as Apps,
+};
 
 use super::support::eventually;
 use super::support::replica::Replica;
@@ -36,7 +36,6 @@ const FLOOR: Duration = Duration::from_secs(5);
 const FEW: u32 = 2;
 
 pub(crate) struct Env {
-    /// The owner's.
     pub(crate) pool: PgPool,
     pub(crate) apps: Simulator,
     pub(crate) replica: Replica,
@@ -88,7 +87,6 @@ impl Round {
         self.0.iter().find(|(what, _)| *what == part).unwrap().1
     }
 
-    /// The longest part.
     pub(crate) fn longest(&self) -> Duration {
         self.0.iter().map(|(_, took)| *took).max().unwrap_or_default()
     }

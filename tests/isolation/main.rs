@@ -1,7 +1,6 @@
 //! One thing hurts only itself: who does the bad thing × what must go on. Every case is measured against an undisturbed
 //! round of the same work in the same test.
 
-#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up has failed")]
 
 mod env;

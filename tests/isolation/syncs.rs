@@ -1,7 +1,7 @@
 //! Syncs that a person locks while they run.
 
-use cerby_reconciler::simulator::{Call, HttpFault, Injection};
 use sqlx::PgPool;
+use testkit::simulator::{Call, HttpFault, Injection};
 
 use super::env::Env;
 use super::support::eventually;

@@ -139,7 +139,6 @@ pub(crate) enum LeftOut {
     Evidence,
     /// What is with a person counts as done.
     Waiting,
-    /// Nobody is watched.
     Watches,
     /// The end of a request gives nobody their turn.
     Turns,
@@ -386,7 +385,6 @@ impl State {
         }
     }
 
-    /// Everything has ended.
     pub(crate) fn is_over(&self) -> bool {
         let ended = |one: &Request| {
             matches!(one.stands, Stands::Done | Stands::Superseded | Stands::Dismissed)

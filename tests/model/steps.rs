@@ -143,6 +143,7 @@ fn task(state: &State, claim: &Claim) -> ClaimedTask {
         claimed_at: now(),
         touched_by_hand: claim.touched_by_hand,
         tried_before: claim.tried_before,
+        found_by_id: false,
         taken_in_order: None,
     }
 }
@@ -254,13 +255,14 @@ impl State {
                 (Progress::Failed(Failure::ours("LoginTimeout")), "LoginTimeout", false)
             }
         };
-        let is_as_wanted = self.observe(claim) == Observation::AsDesired;
-        if is_as_wanted && !task.is_called_off() && is_believed(&task, &ended) {
+        let seen = self.observe(claim);
+        let is_as_desired = seen == Observation::AsDesired;
+        if !task.is_called_off() && is_believed(&task, &ended, &seen) {
             let effects = effects_for(policy(), &task, now());
             let unsettled = effects.is_some_and(|left| !left.is_zero());
             return Outcome::Succeed { unsettled };
         }
-        debug_assert!(is_as_wanted || !says_as_desired(&task, &ended) || !lost);
+        debug_assert!(is_as_desired || !says_as_desired(&task, &ended) || !lost);
         let failure = Failure::ours(failure);
         let next = match lost {
             true => after_lost_job(policy(), &task, failure, now()),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cerby_reconciler::private_postgres::Shutdown;
-use cerby_reconciler::simulator::{Clock, FaultPlan, Stamps};
 use chrono::{DateTime, TimeDelta, Utc};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use testkit::private_postgres::Shutdown;
+use testkit::simulator::{Clock, FaultPlan, Stamps};
 use tokio::sync::MutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cerby_reconciler::simulator::{Integration, Kind};
+use testkit::simulator::{Integration, Kind};
 use tokio::time::Instant;
 
 use super::tally::Tally;

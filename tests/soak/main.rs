@@ -3,7 +3,6 @@
 //! Without more it is short. `make soak` makes it long: `SOAK_SECONDS` is how long, `SOAK_SEED` is what the plan is
 //! drawn from. The plan (intents, fates, troubles) comes from the seed; how the processes interleave does not.
 
-#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a run that cannot be set up has failed")]
 
 mod arrivals;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cerby_reconciler::simulator::{Author, Effect, Operation};
 use chrono::{DateTime, TimeDelta, Utc};
+use testkit::simulator::{Author, Effect, Operation};
 
 use super::plan::{FORMER_ROLE, Key};
 

@@ -1,7 +1,7 @@
 //! How Cerby and the apps write one person's address, and whom Cerby has not matched. The same in every run.
 
-use cerby_reconciler::simulator::Member;
 use icu_normalizer::DecomposingNormalizerBorrowed;
+use testkit::simulator::Member;
 
 use super::plan::Key;
 

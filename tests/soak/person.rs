@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cerby_reconciler::catalogue;
-use cerby_reconciler::simulator::Member;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::{FromRow, PgConnection};
+use testkit::simulator::Member;
 use tokio::time::Instant;
 
 use super::names;

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use cerby_reconciler::operator::import::InboundTask;
-use cerby_reconciler::simulator::{
-    Fate, Integration, Kind, Operation, PERMANENT_CODES, TRANSIENT_CODES,
-};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use testkit::simulator::{Fate, Integration, Kind, Operation, PERMANENT_CODES, TRANSIENT_CODES};
 
 use super::names;
 use super::settings::Settings;

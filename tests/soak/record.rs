@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cerby_reconciler::simulator::{Effect, Operation, Start};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use testkit::simulator::{Effect, Operation, Start};
 
 use super::plan::{self, Key};
 use super::world::World;
@@ -30,7 +30,6 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// What orders intents.
     pub(super) fn age(&self) -> (Time, i64) {
         (self.requested_at, self.id)
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cerby_reconciler::private_postgres::Shutdown;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use testkit::private_postgres::Shutdown;
 use tokio::task::JoinSet;
 
 use crate::checks::Violation;

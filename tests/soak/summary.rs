@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use cerby_reconciler::simulator::Author;
+use testkit::simulator::Author;
 
 use super::checks::doubts::stricter;
 use super::checks::words::{Count, Words, compared};

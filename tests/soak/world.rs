@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cerby_reconciler::private_postgres::{Options, PrivatePostgres, Shutdown};
 use cerby_reconciler::schema;
-use cerby_reconciler::simulator::{
-    Fate, FaultPlan, Integration, Member, Operation, Settings as SimulatorSettings, Simulator,
-    World as Apps,
-};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
+use testkit::private_postgres::{Options, PrivatePostgres, Shutdown};
+use testkit::simulator::{
+    Fate, FaultPlan, Integration, Member, Operation, Settings as SimulatorSettings, Simulator,
+    World as Apps,
+};
 use tokio::sync::Mutex;
 
 use super::flood;
@@ -31,7 +31,6 @@ pub(super) struct World {
     pub(super) plan: Plan,
     /// For looking and for making trouble: the owner of everything.
     pub(super) owner: PgPool,
-    /// For inserting tasks.
     pub(super) backend: PgPool,
     /// For working manual actions.
     pub(super) operator: PgPool,

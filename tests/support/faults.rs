@@ -9,14 +9,14 @@ use std::time::Duration;
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::{Config, ManualAction};
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
-use cerby_reconciler::simulator::{Author, Settings, Simulator};
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{database, intake, schema};
 use sqlx::{ConnectOptions, PgPool, Row};
+use testkit::simulator::{Author, Settings, Simulator};
 use tokio::task::JoinError;
 
-use super::fault_proxy::{Asked, At, Fault, FaultProxy, Kind, Line};
 use super::{ROUNDS, World, apps, config, eventually, oracle};
+use testkit::fault_proxy::{Asked, At, Fault, FaultProxy, Kind, Line};
 
 /// No story takes nearly as long; one that does waits for ever.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,6 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
-pub(crate) mod fault_proxy;
 pub(crate) mod faults;
 pub(crate) mod frozen;
 pub(crate) mod oracle;
@@ -16,10 +15,10 @@ use std::time::Duration;
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
-use cerby_reconciler::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{intake, schema, upkeep};
 use sqlx::{PgPool, Row};
+use testkit::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 
 pub(crate) const WORKSPACE: &str = "acme";
 pub(crate) const APP: &str = "an-app";
@@ -50,7 +49,6 @@ pub(crate) struct Task {
     pub(crate) job: Option<&'static str>,
     pub(crate) code: Option<&'static str>,
     pub(crate) outcome: &'static str,
-    /// Minutes ago.
     pub(crate) requested: i32,
 }
 

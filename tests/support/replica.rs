@@ -3,10 +3,10 @@
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use cerby_reconciler::simulator::Simulator;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use testkit::simulator::Simulator;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 

@@ -29,7 +29,6 @@ const PROBES_AT_ONCE: usize = 4;
 /// A workspace, or one of its apps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
-    /// The tenant.
     pub workspace: String,
     /// The app; all of them if none is named.
     pub integration: Option<String>,
@@ -48,7 +47,6 @@ impl Scope {
 /// A rest that ends: how many steps may begin for it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
-    /// What rested.
     pub scope: Scope,
     /// Steps that may begin.
     pub room: u32,

@@ -13,22 +13,17 @@ use crate::membership::Operation;
 /// One intent of a member: a task, new or known, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
-    /// The task.
     pub task: i64,
-    /// What it wants.
     pub operation: Operation,
     /// When it was requested.
     pub requested_at: DateTime<Utc>,
-    /// Where it stands.
     pub standing: Standing,
 }
 
 /// Where an intent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// New.
     Arrived,
-    /// Behind another.
     Waiting,
     /// Its turn, and nothing of it is on its way.
     Head,
@@ -37,7 +32,6 @@ pub enum Standing {
         /// The intent that superseded it meanwhile.
         superseded_by: Option<i64>,
     },
-    /// With a person.
     Action(i64),
     /// Closed, and its effect stands.
     Effective,
@@ -48,9 +42,7 @@ pub enum Standing {
 /// One intent losing against a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Superseded {
-    /// The loser's task.
     pub task: i64,
-    /// The winner's task.
     pub by: i64,
 }
 
@@ -63,7 +55,6 @@ pub struct Order {
     pub marked: Vec<Superseded>,
     /// Manual actions to end, with the winner's task.
     pub ended_actions: Vec<(i64, i64)>,
-    /// Tasks that wait.
     pub waiting: Vec<i64>,
     /// The task whose turn it is.
     pub head: Option<i64>,

@@ -14,9 +14,9 @@ use super::terminal::{json, print, table};
 use super::{acting, connected};
 use crate::database::PgPool;
 use crate::history;
-use crate::manual_action::instructions::printable;
 use crate::sync::report::Class;
 use crate::sync::review::{self, Filter, SyncLine};
+use crate::text::printable;
 
 /// What to do with syncs.
 #[derive(Debug, clap::Subcommand)]

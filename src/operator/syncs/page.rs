@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::counted;
 use crate::history::TrailLine;
-use crate::manual_action::instructions::printable;
 use crate::operator::terminal::{happened, moment, table};
 use crate::sync::review::Card;
+use crate::text::printable;
 
 /// The report as the row keeps it; a sync that failed may have none, or less.
 #[derive(Debug, Default, Deserialize)]

@@ -56,7 +56,6 @@ fn is_crash_loop(policy: &RetryPolicy, task: &ClaimedTask) -> bool {
 pub enum AfterRead {
     /// Ask the backend for the operation.
     Run,
-    /// Record this instead.
     Record(TaskOutcome),
 }
 
@@ -129,10 +128,20 @@ fn is_doubtful(task: &ClaimedTask) -> bool {
     task.touched_by_hand || is_removal && !catalogue::is_readable(&task.application)
 }
 
-/// Whether a member seen as desired after a job ended is believed: where that is doubtful, only if the job itself says
-/// that it made it so or found it so.
-pub fn is_believed(task: &ClaimedTask, ended: &Progress) -> bool {
-    says_as_desired(task, ended) || !is_doubtful(task)
+/// Whether it is believed after a job ended that the member is as desired: where that is doubtful, only if the job itself says
+/// that it made it so or found it so. The word of a job is enough where the list cannot tell of somebody who is not found by
+/// id, and never where it shows them.
+pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> bool {
+    match seen {
+        Observation::AsDesired => says_as_desired(task, ended) || !is_doubtful(task),
+        Observation::NotFoundById => says_as_desired(task, ended),
+        Observation::Absent
+        | Observation::InvitationExpired
+        | Observation::InvitationUnclear
+        | Observation::StillThere(_)
+        | Observation::OtherRoles(_)
+        | Observation::Unmatched(_) => false,
+    }
 }
 
 /// Whether a job says that it made it so, or found it so.
@@ -324,13 +333,10 @@ pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
 /// A new task, as far as its beginning depends on it.
 #[derive(Debug)]
 pub struct Arrival<'a> {
-    /// The operation.
     pub operation: Operation,
-    /// The app.
     pub application: &'a str,
     /// Whether automation is behind it: a failed job, or any trigger but a deprovisioning.
     pub has_automation: bool,
-    /// Why automation failed.
     pub failure: &'a Failure,
 }
 

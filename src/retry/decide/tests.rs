@@ -51,6 +51,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         claimed_at: now(),
         touched_by_hand: false,
         tried_before: false,
+        found_by_id: false,
         taken_in_order: None,
     }
 }
@@ -470,10 +471,21 @@ fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
 fn doubtful_absence_is_believed_only_from_a_job_that_saw_it() {
     let doubtful = ClaimedTask { touched_by_hand: true, ..task(Operation::Remove) };
     let ended = |code: &str| Progress::Failed(Failure::ours(code));
-    assert!(is_believed(&doubtful, &Progress::Finished));
-    assert!(is_believed(&doubtful, &ended("MemberNotFound")));
-    assert!(!is_believed(&doubtful, &ended("LoginTimeout")));
-    assert!(is_believed(&task(Operation::Remove), &ended("LoginTimeout")));
+    assert!(is_believed(&doubtful, &Progress::Finished, &Observation::AsDesired));
+    assert!(is_believed(&doubtful, &ended("MemberNotFound"), &Observation::AsDesired));
+    assert!(!is_believed(&doubtful, &ended("LoginTimeout"), &Observation::AsDesired));
+    assert!(is_believed(&task(Operation::Remove), &ended("LoginTimeout"), &Observation::AsDesired));
+}
+
+#[test]
+fn the_word_of_a_job_is_enough_where_the_list_cannot_tell_and_never_where_it_shows_the_member() {
+    let removal = task(Operation::Remove);
+    assert!(is_believed(&removal, &Progress::Finished, &Observation::NotFoundById));
+    let timeout = Progress::Failed(Failure::ours("LoginTimeout"));
+    assert!(!is_believed(&removal, &timeout, &Observation::NotFoundById));
+    for seen in [Observation::Unmatched, Observation::StillThere] {
+        assert!(!is_believed(&removal, &Progress::Finished, &seen(Membership::Joined)));
+    }
 }
 
 #[test]
@@ -534,14 +546,15 @@ fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_from_a_job_tha
             assert_eq!(look(task), "escalate CannotTell", "asking again could invite twice");
         }
         for task in [&by_hand, &tried] {
-            assert!(is_believed(task, &Progress::Finished));
+            assert!(is_believed(task, &Progress::Finished, &Observation::AsDesired));
             for unsaid in [Progress::Running, ended("PageChanged"), ended(JOB_UNKNOWN)] {
-                assert!(!is_believed(task, &unsaid), "{unsaid:?}");
+                assert!(!is_believed(task, &unsaid, &Observation::AsDesired), "{unsaid:?}");
             }
         }
     }
     assert!(is_believed(
         &ClaimedTask { touched_by_hand: true, ..task(Operation::Invite) },
-        &ended("AlreadyMember")
+        &ended("AlreadyMember"),
+        &Observation::AsDesired
     ));
 }

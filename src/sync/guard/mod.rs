@@ -26,7 +26,6 @@ pub struct Facts {
     pub is_older_than_question: bool,
     /// Members read and members there are, by the backend's word.
     pub read_of_total: Option<(u64, u64)>,
-    /// Members it removes.
     pub removed: u32,
     /// Those of them whose removal nobody asked for.
     pub unexpected: u32,
@@ -51,7 +50,6 @@ pub struct Facts {
 /// What the members that Cerby knows, the intents and the integration say of what a report takes away.
 #[derive(Debug)]
 pub struct Removals<'a> {
-    /// The report.
     pub update: &'a UpdateReport,
     /// What Cerby knows, read before the apply.
     pub known: &'a Snapshot,
@@ -184,9 +182,7 @@ pub(super) fn count(people: usize) -> u32 {
 /// What the guard says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ruling {
-    /// Apply it.
     Apply,
-    /// A person decides.
     Hold(String),
     /// Not this one: read anew. No approval helps.
     Refuse(String),

@@ -40,12 +40,10 @@ pub enum Class {
     PendingInvite,
     /// Has other roles than desired.
     WrongRole,
-    /// As desired.
     Matched,
 }
 
 impl Class {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Ambiguous,
@@ -64,7 +62,6 @@ impl Class {
 pub struct LatestIntent {
     /// The task that wants it.
     pub task: i64,
-    /// What it wants.
     pub desired: Desired,
     /// When automation or a person last worked on it in the app; `None` if nobody has yet.
     pub worked_at: Option<DateTime<Utc>>,
@@ -73,7 +70,6 @@ pub struct LatestIntent {
 /// Somebody who is not as desired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// How they differ.
     pub class: Class,
     /// The Cerby user id, where Cerby has matched them.
     pub member_id: Option<String>,

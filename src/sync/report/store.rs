@@ -12,7 +12,6 @@ use crate::sync::plausible::Past;
 /// What is known of a member of the integration.
 #[derive(Debug)]
 pub struct KnownMember {
-    /// Who they are.
     pub identity: Identity,
     /// What should be true of them, if anything.
     pub intent: Option<LatestIntent>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cerby_reconciler::simulator::{Author, Call, Counters, Effect, Operation, Start};
+use testkit::simulator::{Author, Call, Counters, Effect, Operation, Start};
 
 use super::{Found, ONCE, ONE_AT_A_TIME, Violation, WAITING};
 use crate::model;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cerby_reconciler::simulator::Operation;
 use chrono::TimeDelta;
+use testkit::simulator::Operation;
 
 use super::order::{is_overtaken, supersession_is_right};
 use super::{ALL_END, ENDING, Found, LATER_WINS, PROVEN, Violation, words};

@@ -1,7 +1,7 @@
 //! Rule 1: who goes first, who is ended by whom, and what a removal forbids.
 
-use cerby_reconciler::simulator::{Author, Effect, Operation, Start};
 use chrono::{DateTime, Utc};
+use testkit::simulator::{Author, Effect, Operation, Start};
 
 use super::{FENCED, Found, LATER_WINS};
 use crate::model;

@@ -1,7 +1,7 @@
 //! What the daemon says of the apps, compared with what they were: rule 8, and what "succeeded" means.
 
-use cerby_reconciler::simulator::Operation;
 use chrono::{DateTime, Utc};
+use testkit::simulator::Operation;
 
 use crate::model::History;
 use crate::plan::Key;

@@ -1,0 +1,35 @@
+//! The three logins of the demo's database, each with one role's privileges and no more.
+
+use anyhow::Context;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::private_postgres::PrivatePostgres;
+
+/// URLs to log in with.
+pub(super) struct Logins {
+    pub(super) daemon: String,
+    /// For whoever inserts failed tasks.
+    pub(super) backend: String,
+    /// For whoever works manual actions.
+    pub(super) operator: String,
+}
+
+impl Logins {
+    /// Makes the logins; the roles are there once the migrations ran.
+    pub(super) async fn create(owner: &PgPool, server: &PrivatePostgres) -> anyhow::Result<Self> {
+        Ok(Self {
+            daemon: server.login(owner, "demo_daemon", "reconciler_daemon").await?,
+            backend: server.login(owner, "demo_backend", "reconciler_backend").await?,
+            operator: server.login(owner, "demo_operator", "reconciler_operator").await?,
+        })
+    }
+}
+
+pub(super) async fn connect(url: &str) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(4)
+        .connect(url)
+        .await
+        .context("the private PostgreSQL does not answer")
+}

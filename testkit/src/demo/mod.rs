@@ -1,0 +1,63 @@
+//! The main job on a private PostgreSQL, with two replicas of the daemon and a simulated backend.
+//!
+//! `demo` shows the flow as it happens and lets people act as operators; `demo --once` plays it through
+//! with a scripted operator and measures how it ended. Everything in it is real but the backend and its
+//! apps: replicas are processes of this program, logins have the roles' privileges and no more.
+
+mod help;
+mod live;
+mod logins;
+mod once;
+mod operator;
+mod replicas;
+mod running;
+mod snapshot;
+mod summary;
+mod tasks;
+mod tempo;
+mod truth;
+mod view;
+mod world;
+
+use std::time::Instant;
+
+use anyhow::Context;
+
+use cerby_reconciler::shutdown::Signals;
+use running::Running;
+use tempo::Tempo;
+
+/// How the demo runs.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Play it through unattended, with time compressed, and say how it ended
+    #[arg(long, conflicts_with = "with_operator")]
+    once: bool,
+    /// Print the end as one line of JSON
+    #[arg(long, requires = "once")]
+    json: bool,
+    /// What the simulated backend draws its faults and durations from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Let a scripted operator work the manual actions
+    #[arg(long)]
+    with_operator: bool,
+}
+
+/// Runs the demo. `Err` if it cannot run, or if it was to be played through and did not end well.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut signals = Signals::hear().context("signals cannot be heard")?;
+    let tempo = if options.once { Tempo::compressed() } else { Tempo::watchable() };
+    // A signal during the start drops what was started, and a drop stops it.
+    let mut running = tokio::select! {
+        running = Running::start(&tempo, options.seed) => running?,
+        signal = signals.next() => anyhow::bail!("{signal} came before the demo ran"),
+    };
+    if options.once {
+        return once::play(running, &tempo, &options, began, &mut signals).await;
+    }
+    let shown = live::show(&mut running, &tempo, options.with_operator, &mut signals).await;
+    let stopped = running.stop().await;
+    shown.and(stopped)
+}

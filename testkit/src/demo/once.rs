@@ -1,0 +1,100 @@
+//! The demo played through unattended.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use super::operator::Operator;
+use super::running::{Running, Scene};
+use super::snapshot::Snapshot;
+use super::summary::{self, Play, Summary};
+use super::tempo::Tempo;
+use super::{Options, view};
+use cerby_reconciler::operator::terminal::print;
+use cerby_reconciler::shutdown::Signals;
+
+/// Stopping and measuring have to fit into what is left of 90 seconds.
+const LIMIT: Duration = Duration::from_secs(78);
+const LOOKS_EVERY: Duration = Duration::from_millis(250);
+const SAYS_EVERY: Duration = Duration::from_secs(2);
+
+/// Plays it through, says how it ended, and leaves nothing behind.
+pub(super) async fn play(
+    mut running: Running,
+    tempo: &Tempo,
+    options: &Options,
+    began: Instant,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let summary = tokio::select! {
+        summary = play_and_measure(&mut running, tempo, options.seed, began) => summary,
+        signal = signals.next() => Err(anyhow::anyhow!("{signal} came before the end")),
+    };
+    let stopped = running.stop().await;
+    let summary = summary?;
+    if options.json {
+        print(&(serde_json::to_string(&summary)? + "\n"))?;
+    } else {
+        print(&summary.to_string())?;
+    }
+    stopped?;
+    if !summary.ok {
+        bail!("the demo did not end well");
+    }
+    Ok(())
+}
+
+async fn play_and_measure(
+    running: &mut Running,
+    tempo: &Tempo,
+    seed: u64,
+    began: Instant,
+) -> anyhow::Result<Summary> {
+    let Running { replicas, scene } = running;
+    let mut operator = Operator::new(&scene.operator, &scene.simulator, tempo.operator_takes);
+    let ended = tokio::select! {
+        failed = arrive_and_work(scene, tempo, &mut operator) => failed,
+        ended = until_all_ended(scene) => ended,
+        error = replicas.one_ends() => Err(error),
+        () = tokio::time::sleep(LIMIT.saturating_sub(began.elapsed())) => {
+            Err(anyhow::anyhow!("not all had ended after {} s", LIMIT.as_secs()))
+        }
+    };
+    let mut errors: Vec<_> = ended.err().iter().map(|error| format!("{error:#}")).collect();
+    // Only when the replicas have stopped does nothing change any more.
+    errors.extend(replicas.stop().await);
+    errors.extend(replicas.alarming_lines());
+    let play = Play {
+        seed,
+        record: operator.into_record(),
+        errors,
+        took_s: began.elapsed().as_secs_f64(),
+    };
+    Ok(summary::measure(scene, play).await?)
+}
+
+/// The operator comes once all tasks are there: who works on an action while the removal that ends it
+/// arrives has to be told to stop.
+async fn arrive_and_work(
+    scene: &Scene,
+    tempo: &Tempo,
+    operator: &mut Operator<'_>,
+) -> anyhow::Result<()> {
+    scene.let_tasks_arrive(tempo).await?;
+    match operator.work().await? {}
+}
+
+async fn until_all_ended(scene: &Scene) -> anyhow::Result<()> {
+    let mut said = Instant::now();
+    loop {
+        let snapshot = Snapshot::take(scene).await?;
+        if snapshot.arrived() == super::tasks::all().len() as i64 && snapshot.unfinished() == 0 {
+            return Ok(());
+        }
+        if said.elapsed() > SAYS_EVERY {
+            said = Instant::now();
+            view::progress(&snapshot.line());
+        }
+        tokio::time::sleep(LOOKS_EVERY).await;
+    }
+}

@@ -1,0 +1,211 @@
+//! A scripted operator: reads manual actions through plain SQL, makes the change in the app, says done.
+//!
+//! Once, and only once, it says so without having made the change, and makes it when the action comes back.
+//! Once it makes a change and forgets to say so: the next snapshot of the app finds it.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use sqlx::{FromRow, PgPool};
+
+use crate::simulator::{Member, Simulator};
+use cerby_reconciler::catalogue;
+
+const LOOKS_EVERY: Duration = Duration::from_millis(200);
+/// Every so many actions are claimed before they are worked on.
+const CLAIMS_EVERY: i64 = 3;
+
+/// What is not found by a snapshot in this time is said after all.
+const REMEMBERS_AFTER: Duration = Duration::from_secs(5);
+
+/// What it has done so far.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Actions called done without the change.
+    pub(super) lies: u64,
+    pub(super) done: u64,
+    pub(super) approved: u64,
+    /// Updates that the database refused: the action had ended meanwhile.
+    pub(super) refused: u64,
+}
+
+/// Somebody with the operator's login and hands in the apps.
+pub(super) struct Operator<'a> {
+    pool: &'a PgPool,
+    apps: &'a Simulator,
+    takes: Duration,
+    lied_about: Option<i64>,
+    forgot: Option<(i64, Instant)>,
+    record: Record,
+}
+
+#[derive(Debug, FromRow)]
+struct Action {
+    id: i64,
+    operation: String,
+    workspace_id: String,
+    integration_id: String,
+    application: String,
+    member_id: String,
+    member_email: String,
+    member_username: Option<String>,
+    entitlements: Vec<String>,
+}
+
+impl Action {
+    fn is_readable(&self) -> bool {
+        catalogue::find(&self.application).is_none_or(|app| app.can_sync)
+    }
+}
+
+impl<'a> Operator<'a> {
+    /// An operator who takes so long for each action.
+    pub(super) fn new(pool: &'a PgPool, apps: &'a Simulator, takes: Duration) -> Self {
+        Self { pool, apps, takes, lied_about: None, forgot: None, record: Record::default() }
+    }
+
+    /// What it has done.
+    pub(super) fn into_record(self) -> Record {
+        self.record
+    }
+
+    /// Works until the database does not answer.
+    pub(super) async fn work(&mut self) -> sqlx::Result<Infallible> {
+        loop {
+            let actions = self.open_actions().await?;
+            for (index, action) in actions.iter().enumerate() {
+                if self.has_forgotten(action) {
+                    continue;
+                }
+                tokio::time::sleep(self.takes).await;
+                if self.may_forget(action, &actions[index + 1..]) {
+                    self.change(action);
+                    self.forgot = Some((action.id, Instant::now()));
+                } else {
+                    self.handle(action).await?;
+                }
+            }
+            self.approve_held_reports().await?;
+            tokio::time::sleep(LOOKS_EVERY).await;
+        }
+    }
+
+    async fn open_actions(&self) -> sqlx::Result<Vec<Action>> {
+        sqlx::query_as(
+            "select id, operation, workspace_id, integration_id, application, member_id, member_email,
+                    member_username, entitlements
+             from reconciler.manual_actions
+             where status = 'open'
+             order by due_at, id
+             limit 50",
+        )
+        .fetch_all(self.pool)
+        .await
+    }
+
+    async fn handle(&mut self, action: &Action) -> sqlx::Result<()> {
+        if action.id % CLAIMS_EVERY == 0 && !self.claim(action).await? {
+            return Ok(());
+        }
+        let lies = self.may_lie_about(action);
+        if !lies {
+            self.change(action);
+        }
+        let said = self.mark_done(action).await?;
+        if lies && said {
+            self.lied_about = Some(action.id);
+            self.record.lies += 1;
+        }
+        Ok(())
+    }
+
+    /// A lie is worth telling where it can be found out: a removal from an app that can be read.
+    fn may_lie_about(&self, action: &Action) -> bool {
+        let there =
+            self.apps.member(&action.workspace_id, &action.integration_id, &action.member_id);
+        self.lied_about.is_none()
+            && action.operation == "remove"
+            && action.is_readable()
+            && there.is_some_and(|member| member.invitation.is_none())
+    }
+
+    /// Forgetting does no harm where a later action makes the daemon read the same app.
+    fn may_forget(&self, action: &Action, later: &[Action]) -> bool {
+        let same_app = |other: &Action| {
+            (&other.workspace_id, &other.integration_id)
+                == (&action.workspace_id, &action.integration_id)
+        };
+        self.forgot.is_none()
+            && self.lied_about.is_some_and(|id| id != action.id)
+            && action.is_readable()
+            && later.iter().any(same_app)
+    }
+
+    fn has_forgotten(&self, action: &Action) -> bool {
+        self.forgot.is_some_and(|(id, since)| id == action.id && since.elapsed() < REMEMBERS_AFTER)
+    }
+
+    fn change(&self, action: &Action) {
+        let (workspace, integration) = (&action.workspace_id, &action.integration_id);
+        let roles: Vec<&str> = action.entitlements.iter().map(String::as_str).collect();
+        // Whether it changed anything does not matter: the app is as desired afterwards.
+        match action.operation.as_str() {
+            "reconnect" => {
+                self.apps.person_mends_login(workspace, integration);
+                true
+            }
+            "invite" => {
+                let person = Member {
+                    username: action.member_username.clone(),
+                    ..Member::new(&action.member_id, &action.member_email).with(&roles)
+                };
+                self.apps.person_invites(workspace, integration, person)
+            }
+            "remove" => self.apps.person_removes(workspace, integration, &action.member_id),
+            _ => self.apps.person_changes_role(workspace, integration, &action.member_id, &roles),
+        };
+    }
+
+    async fn claim(&mut self, action: &Action) -> sqlx::Result<bool> {
+        let claim = sqlx::query(
+            "update reconciler.manual_actions set status = 'in_progress' where id = $1",
+        );
+        let claimed = claim.bind(action.id).execute(self.pool).await;
+        self.accepted(claimed.map(|_| ()))
+    }
+
+    async fn mark_done(&mut self, action: &Action) -> sqlx::Result<bool> {
+        let done = sqlx::query(
+            "update reconciler.manual_actions set status = 'done', note = $2 where id = $1",
+        );
+        let note = format!("{} made in the app", action.operation);
+        let said = done.bind(action.id).bind(note).execute(self.pool).await;
+        let said = self.accepted(said.map(|_| ()))?;
+        self.record.done += u64::from(said);
+        Ok(said)
+    }
+
+    /// The database refuses what is not possible any more; that is no failure of the operator.
+    fn accepted(&mut self, outcome: sqlx::Result<()>) -> sqlx::Result<bool> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(sqlx::Error::Database(error)) if error.is_check_violation() => {
+                self.record.refused += 1;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn approve_held_reports(&mut self) -> sqlx::Result<()> {
+        let approved = sqlx::query(
+            "update reconciler.syncs
+             set decision = 'approved', decision_reason = 'these removals were made by hand'
+             where state = 'held' and decision is null",
+        )
+        .execute(self.pool)
+        .await?;
+        self.record.approved += approved.rows_affected();
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Everything that a demo is made of, started in order and stopped in order.
+
+use anyhow::Context;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use super::logins::{self, Logins};
+use super::replicas::Replicas;
+use super::tempo::Tempo;
+use super::world::{self, Ending};
+use super::{tasks, view};
+use crate::private_postgres::{self, PrivatePostgres};
+use crate::simulator::{FaultPlan, Settings, Simulator};
+use cerby_reconciler::operator::import::import;
+use cerby_reconciler::schema;
+
+/// A running demo. Dropping it ends its processes and removes its files, [`Running::stop`] in order.
+pub(super) struct Running {
+    // Fields are dropped in this order: the replicas before what they talk to.
+    pub(super) replicas: Replicas,
+    pub(super) scene: Scene,
+}
+
+/// What the replicas and everybody else talk to.
+pub(super) struct Scene {
+    pub(super) simulator: Simulator,
+    /// For looking: the owner of everything.
+    pub(super) owner: PgPool,
+    backend: PgPool,
+    /// For whoever works manual actions.
+    pub(super) operator: PgPool,
+    pub(super) logins: Logins,
+    pub(super) server: PrivatePostgres,
+    /// How each member must end.
+    pub(super) endings: Vec<Ending>,
+    dir: TempDir,
+}
+
+impl Running {
+    /// Starts PostgreSQL, the simulated backend and the replicas.
+    pub(super) async fn start(tempo: &Tempo, seed: u64) -> anyhow::Result<Self> {
+        view::progress("starting a private PostgreSQL");
+        let scene = Scene::set(tempo, seed).await?;
+        view::progress("starting two replicas of the daemon");
+        let environment = environment(tempo, &scene.logins, &scene.simulator);
+        Ok(Self { replicas: Replicas::start(scene.dir.path(), &environment).await?, scene })
+    }
+
+    /// Stops everything and removes every file.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        let wrong = self.replicas.stop().await;
+        drop(self.replicas);
+        self.scene.strike().await?;
+        anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+        Ok(())
+    }
+}
+
+impl Scene {
+    async fn set(tempo: &Tempo, seed: u64) -> anyhow::Result<Self> {
+        let server = PrivatePostgres::start(private_postgres::Options::default()).await?;
+        let owner = logins::connect(&server.url()).await?;
+        schema::migrate(&owner.clone().into()).await?;
+        let logins = Logins::create(&owner, &server).await?;
+        let tasks = tasks::all();
+        let simulator = Simulator::start(world::before(&tasks), settings(tempo, seed))
+            .await
+            .context("the simulated backend cannot start")?;
+        let dir = tempfile::Builder::new()
+            .prefix("cerby-demo-")
+            .tempdir()
+            .context("cannot make a directory for the demo")?;
+        Ok(Self {
+            backend: logins::connect(&logins.backend).await?,
+            operator: logins::connect(&logins.operator).await?,
+            endings: world::endings(&tasks),
+            simulator,
+            owner,
+            logins,
+            server,
+            dir,
+        })
+    }
+
+    /// Lets the failed tasks arrive, as the Cerby backend would insert them.
+    pub(super) async fn let_tasks_arrive(&self, tempo: &Tempo) -> anyhow::Result<()> {
+        for batch in tasks::batches(tempo.arrivals) {
+            import(&self.backend.clone().into(), &batch).await?;
+            tokio::time::sleep(tempo.arrive_every).await;
+        }
+        Ok(())
+    }
+
+    async fn strike(self) -> anyhow::Result<()> {
+        self.simulator.stop().await?;
+        for pool in [&self.owner, &self.backend, &self.operator] {
+            pool.close().await;
+        }
+        self.server.stop().await?;
+        self.dir.close().context("the demo's directory cannot be removed")
+    }
+}
+
+fn settings(tempo: &Tempo, seed: u64) -> Settings {
+    Settings {
+        seed,
+        job_ms: tempo.job_ms.clone(),
+        sync_ms: tempo.sync_ms.clone(),
+        faults: faults(),
+        invitation_accepted_after: Some(tempo.invitation_accepted_after),
+        // Not all digits: a variable's value that reads as a number is taken for one.
+        api_key: format!("demo-{}", private_postgres::secret()),
+        ..Settings::default()
+    }
+}
+
+/// A bit of everything that goes wrong in reality.
+fn faults() -> FaultPlan {
+    FaultPlan {
+        permanent: 0.08,
+        transient: 0.25,
+        transient_times: 1..=2,
+        failed_though_done: 0.08,
+        finished_though_not_done: 0.08,
+        sync_fails: 0.1,
+        delay: 0.03,
+        delay_ms: 50..=300,
+        server_error: 0.015,
+        unavailable: 0.015,
+        rate_limited: 0.015,
+        reset: 0.01,
+        lost_reply: 0.01,
+        stall: 0.002,
+        html: 0.01,
+        ok_with_errors: 0.01,
+        ..FaultPlan::none()
+    }
+}
+
+fn environment(tempo: &Tempo, logins: &Logins, simulator: &Simulator) -> Vec<(String, String)> {
+    let fixed = [
+        ("DATABASE__URL", logins.daemon.clone()),
+        ("BACKEND__BASE_URL", simulator.base_url()),
+        ("BACKEND__API_KEY", simulator.api_key()),
+        ("HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+        ("TELEMETRY__FORMAT", "json".to_owned()),
+    ];
+    let times = tempo.configuration.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    fixed
+        .into_iter()
+        .chain(times)
+        .map(|(key, value)| (format!("RECONCILER__{key}"), value))
+        .collect()
+}

@@ -1,0 +1,43 @@
+//! The demo, and a database for whatever needs one.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use cerby_reconciler::operator::terminal::complain;
+use clap::{Parser, Subcommand};
+use testkit::{demo, private_postgres};
+
+/// Shows and tests cerby-reconciler, whose program has to be built beside this one.
+#[derive(Debug, Parser)]
+#[command(max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play the whole flow on a private PostgreSQL with a simulated backend
+    Demo(demo::Options),
+    /// Run a command with DATABASE_URL set to a private PostgreSQL, unless it is set
+    WithPostgres {
+        /// The command and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Demo(options) => demo::run(options).await.map(|()| 0),
+        Command::WithPostgres { command } => private_postgres::with_postgres(command).await,
+    };
+    match ended {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,1245 @@
+//! The built program as people and scripts start it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed};
+use cerby_reconciler::operator::cli::Cli;
+use cerby_reconciler::schema;
+use cerby_reconciler::worker::Stage;
+use clap::CommandFactory;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, PgPool};
+use testkit::simulator::{Call, Member, Simulator};
+use tokio::io::AsyncWriteExt;
+
+const PASSWORD: &str = "a-password-nobody-may-see";
+const EMAIL: &str = "nobody-may-see@example.com";
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    /// Its standard output, after a look that it ended well.
+    fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        assert_eq!(self.stderr, "", "a good end says nothing there");
+        self.stdout
+    }
+
+    /// All it said, after a look that it refused and told no secret.
+    fn refusal(self) -> String {
+        let told = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, Some(1), "{told}");
+        assert!(!told.contains(PASSWORD), "a password is told: {told}");
+        assert!(!told.contains(EMAIL), "an email is told: {told}");
+        told
+    }
+
+    /// The only log line.
+    fn line(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{}{}", self.stdout, self.stderr);
+        serde_json::from_str(&self.stdout).expect("a line of JSON")
+    }
+}
+
+/// The program with settings of its own and nothing of the test's environment.
+struct Program {
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    fn at(database_url: impl Into<String>) -> Self {
+        Self { variables: Vec::new() }
+            .with("RECONCILER__DATABASE__URL", database_url)
+            .with("RECONCILER__DATABASE__ACQUIRE_TIMEOUT_S", "20")
+            .with("RECONCILER__BACKEND__BASE_URL", "http://127.0.0.1:9/{workspace}/api/v1")
+            .with("RECONCILER__BACKEND__API_KEY", PASSWORD)
+            .with("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
+    }
+
+    fn on(pool: &PgPool) -> Self {
+        Self::at(pool.connect_options().to_url_lossy())
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    fn with_backend(self, apps: &Simulator) -> Self {
+        self.with("RECONCILER__BACKEND__BASE_URL", apps.base_url())
+            .with("RECONCILER__BACKEND__API_KEY", apps.api_key())
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_on(arguments, "").await
+    }
+
+    async fn run_on(&self, arguments: &[&str], input: &str) -> Ended {
+        self.end(arguments, input, Stdio::piped(), Stdio::piped()).await
+    }
+
+    /// With nobody at the other end of its standard output.
+    async fn run_unread(&self, arguments: &[&str], input: &str) -> Ended {
+        self.end(arguments, input, nobody(), Stdio::piped()).await
+    }
+
+    async fn end(&self, arguments: &[&str], input: &str, stdout: Stdio, stderr: Stdio) -> Ended {
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"))
+            .args(arguments)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the built program");
+        let mut stdin = child.stdin.take().expect("piped");
+        let whole = async {
+            // A program that refuses before it reads closes the pipe: its exit tells.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+            child.wait_with_output().await.expect("an end")
+        };
+        let output = tokio::time::timeout(Duration::from_secs(60), whole);
+        let output = output.await.expect("an end within a minute");
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+}
+
+/// A pipe whose reader has gone.
+fn nobody() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+#[track_caller]
+fn assert_names(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+}
+
+async fn migrated(pool: &PgPool) -> Program {
+    schema::migrate(&pool.clone().into()).await.expect("a schema");
+    Program::on(pool)
+}
+
+async fn make_newer(pool: &PgPool) {
+    sqlx::query(
+        "insert into reconciler.schema_migrations (version, description, success, checksum, execution_time)
+         values (99990101000000, 'of a later program', true, '\\x00', 0)",
+    )
+    .execute(pool)
+    .await
+    .expect("a row");
+}
+
+fn nowhere() -> Program {
+    Program::at(format!("postgres://somebody:{PASSWORD}@127.0.0.1:1/nothing"))
+        .with("RECONCILER__DATABASE__ACQUIRE_TIMEOUT_S", "1")
+}
+
+// ---- help and configuration ----
+
+#[tokio::test]
+async fn the_help_tells_what_there_is() {
+    let help = Program::at("").run(&["--help"]).await.ok();
+    insta::assert_snapshot!(help, @r"
+    Owns what happens after a membership automation failed: retries, manual actions, and proof
+
+    Usage: cerby-reconciler [OPTIONS] <COMMAND>
+
+    Commands:
+      serve         Run the daemon until SIGTERM or SIGINT
+      migrate       Bring the database's schema to this program's version
+      check         Check configuration, database, schema and backend
+      import        Insert failed tasks from a file of JSON lines, all or none
+      actions       List, show and work manual actions, or send them back to automation
+      tasks         Cancel automation tasks
+      syncs         List, show and request syncs, and decide on held reports
+      integrations  List, pause, resume, limit and protect integrations
+      config        Print the configuration in force, secrets redacted
+      help          Print this message or the help of the given subcommand(s)
+
+    Options:
+      -c, --config <FILE>  A TOML file over the defaults; the environment (RECONCILER__…) goes over both [env: RECONCILER_CONFIG=]
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Three things must be set, in the file or in the environment:
+      RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE)
+      RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
+      RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
+    config/default.toml explains every key.
+    ");
+}
+
+fn assert_described(command: &clap::Command) {
+    let name = command.get_name();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    assert!(about.len() > 10, "`{name}` does not say what it does");
+    for argument in command.get_arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.len() > 10, "`{name}` does not say what {} is", argument.get_id());
+    }
+    for command in command.get_subcommands() {
+        assert_described(command);
+    }
+}
+
+#[test]
+fn every_command_and_argument_says_what_it_is() {
+    assert_described(&Cli::command());
+}
+
+#[tokio::test]
+async fn config_prints_what_is_in_force_without_secrets() {
+    let program = Program::at(format!("postgres://me:{PASSWORD}@db.example/tasks"))
+        .with("RECONCILER__RETRY__REMOVE__ATTEMPTS", "3");
+    let shown = program.run(&["config"]).await.ok();
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    assert_names(
+        &shown,
+        &[
+            "url = \"postgres://me:redacted@db.example/tasks\"",
+            "api_key = \"redacted\"",
+            "[retry.remove]",
+            "attempts = 3",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn what_config_prints_is_a_configuration_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first.toml"), folder.path().join("second.toml"));
+    std::fs::write(&first, "[worker]\nlease_s = 50\n").unwrap();
+    let program = Program { variables: Vec::new() };
+    let shown = program.run(&["config", "--config", first.to_str().unwrap()]).await.ok();
+    std::fs::write(&second, &shown).unwrap();
+    let again = program.run(&["--config", second.to_str().unwrap(), "config"]).await.ok();
+    assert_eq!(shown, again);
+    assert_names(&shown, &["lease_s = 50"]);
+}
+
+// ---- serve ----
+
+#[tokio::test]
+async fn serve_refuses_an_unknown_key_in_one_log_line() {
+    let ended = Program::at("").with("RECONCILER__BACKEND__TIMEOUT", "5").run(&["serve"]).await;
+    let line = ended.line();
+    assert_eq!(line["event"], "service.failed");
+    assert_eq!(line["level"], "ERROR");
+    assert_names(line["error"].as_str().unwrap(), &["`timeout`", "expected one of"]);
+    ended.refusal();
+}
+
+#[tokio::test]
+async fn serve_names_the_key_that_is_missing() {
+    for (missing, key) in [
+        ("RECONCILER__DATABASE__URL", "database.url"),
+        ("RECONCILER__BACKEND__BASE_URL", "backend.base_url"),
+        ("RECONCILER__BACKEND__API_KEY", "backend.api_key"),
+    ] {
+        let mut program = nowhere();
+        program.variables.retain(|(name, _)| *name != missing);
+        let ended = program.run(&["serve"]).await;
+        assert_eq!(ended.line()["event"], "service.failed");
+        assert_names(&ended.refusal(), &[key, missing]);
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn serve_refuses_a_database_without_a_schema(pool: PgPool) {
+    let ended = Program::on(&pool).run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    assert_names(&ended.refusal(), &["no schema", "cerby-reconciler migrate"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn serve_refuses_a_schema_that_is_newer_or_older_than_the_program(pool: PgPool) {
+    let program = migrated(&pool).await;
+    make_newer(&pool).await;
+    let ended = program.run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    assert_names(&ended.refusal(), &["99990101000000", "newer", "run a newer program"]);
+
+    let older = "delete from reconciler.schema_migrations
+                 where version >= (select version from reconciler.schema_migrations order by 1 desc offset 1 limit 1)";
+    sqlx::query(older).execute(&pool).await.unwrap();
+    assert_names(&program.run(&["serve"]).await.refusal(), &["cerby-reconciler migrate"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_login_that_postgresql_refuses_is_told_without_the_password(pool: PgPool) {
+    let mut url: reqwest::Url = pool.connect_options().to_url_lossy();
+    url.set_username("no_such_login").unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
+    for command in [["serve"], ["migrate"], ["check"]] {
+        let told = Program::at(url.as_str()).run(&command).await.refusal();
+        assert_names(&told, &["PostgreSQL", "no_such_login"]);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_database_is_told_without_quoting_it() {
+    for url in [
+        PASSWORD,
+        "",
+        "mysql://a-password-nobody-may-see@h/d",
+        "postgres://h:a-password-nobody-may-see/d",
+    ] {
+        let told = Program::at(url).run(&["migrate"]).await.refusal();
+        assert_names(&told, &["database.url", "postgres://user:password@host"]);
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_parameter_that_is_not_known_is_told_by_name_alone(pool: PgPool) {
+    for command in [["serve"], ["migrate"], ["check"]] {
+        let url = format!("{}&sslpassword={PASSWORD}", pool.connect_options().to_url_lossy());
+        let told = Program::at(url).run(&command).await.refusal();
+        assert_names(&told, &["database.url", "sslpassword", "sslrootcert"]);
+    }
+    // A password with a question mark, whose rest looks like a name.
+    let url = format!("postgres://h:1?{PASSWORD}@h/d");
+    let told = Program::at(url).run(&["migrate"]).await.refusal();
+    assert_names(&told, &["database.url has the parameter after ? or &"]);
+}
+
+// ---- migrate ----
+
+async fn schema_version(pool: &PgPool) -> i64 {
+    schema::check(&pool.clone().into()).await.expect("a schema")
+}
+
+#[sqlx::test(migrations = false)]
+async fn migrate_twice_is_as_good_as_once(pool: PgPool) {
+    let program = Program::on(&pool);
+    let first = program.run(&["migrate"]).await.ok();
+    assert_eq!(first, format!("schema is at version {}\n", schema::needed_version()));
+    assert_eq!(program.run(&["migrate"]).await.ok(), first);
+    assert_eq!(schema_version(&pool).await, schema::needed_version());
+}
+
+#[sqlx::test(migrations = false)]
+async fn several_migrations_at_the_same_time_all_end_well(pool: PgPool) {
+    let program = Program::on(&pool);
+    let run = || program.run(&["migrate"]);
+    let (a, b, c, d) = tokio::join!(run(), run(), run(), run());
+    for ended in [a, b, c, d] {
+        ended.ok();
+    }
+    // Again, where nothing is left to do and nothing keeps them apart.
+    for _ in 0..10 {
+        let pool = pool.clone().into();
+        let run = || schema::migrate(&pool);
+        let (a, b, c, d) = tokio::join!(run(), run(), run(), run());
+        for ended in [a, b, c, d] {
+            assert_eq!(ended.unwrap(), schema::needed_version());
+        }
+    }
+    assert_eq!(schema_version(&pool).await, schema::needed_version());
+}
+
+#[sqlx::test(migrations = false)]
+async fn migrate_leaves_a_newer_schema_alone(pool: PgPool) {
+    let program = migrated(&pool).await;
+    make_newer(&pool).await;
+    let told = program.run(&["migrate"]).await.refusal();
+    assert_names(&told, &["newer", "run a newer program"]);
+}
+
+// ---- check ----
+
+#[sqlx::test(migrations = false)]
+async fn check_has_a_verdict_for_every_part(pool: PgPool) {
+    let apps = Simulator::start(crate::support::apps(), Default::default()).await.unwrap();
+    let program = migrated(&pool).await.with_backend(&apps);
+    let skipped = program.run(&["check"]).await.ok();
+    let verdicts: Vec<_> = skipped.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(
+        verdicts,
+        ["ok       configuration", "ok       database", "ok       schema", "skipped  backend"]
+    );
+    let asked = program.run(&["check", "--workspace", WORKSPACE]).await.ok();
+    assert_names(&asked, &["ok       backend: it answers and accepts the key"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn check_tells_a_wrong_key_and_a_backend_that_is_away(pool: PgPool) {
+    let apps = Simulator::start(crate::support::apps(), Default::default()).await.unwrap();
+    let program = migrated(&pool).await.with_backend(&apps);
+    let wrong = program.with("RECONCILER__BACKEND__API_KEY", PASSWORD);
+    let told = wrong.run(&["check", "--workspace", WORKSPACE]).await.refusal();
+    assert_names(&told, &["ok       schema", "FAILED   backend", "refuses our key", "401"]);
+
+    let away = Program::on(&pool).run(&["check", "--workspace", WORKSPACE]).await.refusal();
+    assert_names(&away, &["FAILED   backend: the backend is not reachable"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn check_tells_a_schema_that_is_missing_or_newer(pool: PgPool) {
+    let program = Program::on(&pool);
+    let told = program.run(&["check"]).await.refusal();
+    assert_names(&told, &["ok       database", "FAILED   schema", "cerby-reconciler migrate"]);
+    schema::migrate(&pool.clone().into()).await.unwrap();
+    make_newer(&pool).await;
+    assert_names(&program.run(&["check"]).await.refusal(), &["FAILED   schema", "newer"]);
+}
+
+#[tokio::test]
+async fn check_goes_on_where_the_database_is_away_and_stops_where_the_configuration_is_wrong() {
+    let apps = Simulator::start(crate::support::apps(), Default::default()).await.unwrap();
+    let program = nowhere().with_backend(&apps);
+    let told = program.run(&["check", "--workspace", WORKSPACE]).await.refusal();
+    assert_names(&told, &["FAILED   database", "ok       backend"]);
+
+    let wrong = nowhere().with("RECONCILER__WORKER__LEASE_S", "1").run(&["check"]).await.refusal();
+    assert_names(&wrong, &["FAILED   configuration", "worker.lease_s = 1"]);
+    assert!(!wrong.contains("database:"), "{wrong}");
+}
+
+// ---- import ----
+
+fn a_line(source: &str) -> Value {
+    json!({
+        "workspace_id": "acme", "source_id": source, "job_id": "j1", "integration_id": "app-1",
+        "integration_kind": "app", "integration_name": "Asana", "application": "asana_tenant",
+        "member_id": source, "member_email": EMAIL, "operation": "remove", "trigger": "manual",
+        "requested_at": "2024-08-29T19:31:21Z", "failure_code": "LoginTimeout",
+    })
+}
+
+fn lines(count: usize) -> Vec<Value> {
+    (0..count).map(|number| a_line(&format!("s{number}"))).collect()
+}
+
+fn text(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+async fn tasks(pool: &PgPool) -> i64 {
+    let count = sqlx::query_scalar("select count(*) from reconciler.automation_tasks");
+    count.fetch_one(pool).await.expect("a count")
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_import_of_the_same_file_twice_inserts_it_once(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.jsonl");
+    let mut all = lines(1203);
+    all[0]["entitlements"] = json!(["A", "B"]);
+    all[0]["operation"] = json!("invite");
+    std::fs::write(&path, text(&all).replace('\n', "\r\n\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let first = program.run(&["import", path]).await.ok();
+    assert_eq!(first, "1203 inserted, 0 known already\n");
+    let second = program.run(&["import", path]).await.ok();
+    assert_eq!(second, "0 inserted, 1203 known already\n");
+    assert_eq!(tasks(&pool).await, 1203);
+    let roles: Vec<String> = sqlx::query_scalar(
+        "select entitlements from reconciler.automation_tasks where source_id = 's0'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(roles, ["A", "B"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_import_reads_standard_input_and_takes_a_repeated_line_once(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let input = text(&[a_line("s1"), a_line("s1"), a_line("s2")]);
+    let said = program.run_on(&["import", "-"], &input).await.ok();
+    assert_eq!(said, "2 inserted, 1 known already\n");
+    assert_eq!(program.run_on(&["import", "-"], "").await.ok(), "0 inserted, 0 known already\n");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_bad_line_is_named_by_number_and_column_and_nothing_is_inserted(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let with = |column: &str, value: Value| {
+        let mut line = a_line("bad");
+        line[column] = value;
+        line.to_string()
+    };
+    let without = |column: &str| {
+        let mut line = a_line("bad");
+        line.as_object_mut().unwrap().remove(column);
+        line.to_string()
+    };
+    let table = [
+        (without("member_id"), vec!["member_id"]),
+        (with("member_email", Value::Null), vec!["member_email"]),
+        (with("member_mail", json!("x")), vec!["member_mail"]),
+        (with("state", json!("succeeded")), vec!["state"]),
+        (
+            with("can_retry", json!(EMAIL)),
+            vec!["can_retry", "invalid type: string, expected a boolean"],
+        ),
+        (
+            with("can_retry", json!(format!("x at line 1, expected {EMAIL}"))),
+            vec!["expected a boolean"],
+        ),
+        (with("member_name", json!([EMAIL])), vec!["member_name", "string"]),
+        (with("entitlements", json!(["A", 5])), vec!["entitlements"]),
+        (with("entitlements", json!(EMAIL)), vec!["entitlements"]),
+        (with("requested_at", json!(EMAIL)), vec!["requested_at"]),
+        (with("requested_at", json!("2024-08-29T19:31:21")), vec!["requested_at"]),
+        (format!("{0}{0}", a_line("bad")), vec!["more than one object"]),
+        (format!("{} {EMAIL}", a_line("bad")), vec!["more than one object"]),
+        (format!("\"{EMAIL}\""), vec!["expected"]),
+        (format!("{{\"member_email\": \"{EMAIL}"), vec!["EOF"]),
+        (EMAIL.to_owned(), vec!["expected"]),
+        (with("operation", json!("delete")), vec!["operation_is_invite_remove_or_change_role"]),
+        (with("integration_kind", json!("hub")), vec!["integration_kind_is_app_or_business_hub"]),
+        (with("hub_role", json!("owner")), vec!["hub_role_is_account_owner"]),
+        (with("member_email", json!("nobody-may-see")), vec!["member_email_has_an_at_sign"]),
+        (with("requested_at", json!("2999-01-01T00:00:00Z")), vec!["requested_at_is_at_most"]),
+        (with("operation", json!("change_role")), vec!["entitlements_are_given_for_change_role"]),
+        (with("member_name", json!("a\u{0}b")), vec!["nothing was inserted"]),
+    ];
+    for (bad, words) in table {
+        for (before, after) in [(2, 1), (700, 600)] {
+            let good = lines(before + after);
+            let input =
+                [text(&good[..before]), bad.clone(), "\n".to_owned(), text(&good[before..])];
+            let told = program.run_on(&["import", "-"], &input.concat()).await.refusal();
+            assert_names(&told, &[&format!("line {}:", before + 1), "nothing was inserted"]);
+            assert_names(&told, &words);
+            assert_eq!(tasks(&pool).await, 0, "{told}");
+        }
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn every_bad_line_is_named_but_not_without_end(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let input = "{}\n".repeat(50);
+    let told = program.run_on(&["import", "-"], &input).await.refusal();
+    assert_names(&told, &["50 bad lines", "line 1:", "line 20:", "30 more"]);
+    assert!(!told.contains("line 21:"), "{told}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_import_that_cannot_begin_says_why(pool: PgPool) {
+    let told = Program::on(&pool).run_on(&["import", "-"], "").await.refusal();
+    assert_names(&told, &["cerby-reconciler migrate"]);
+    let program = migrated(&pool).await;
+    let told = program.run(&["import", "/no/such/file.jsonl"]).await.refusal();
+    assert_names(&told, &["/no/such/file.jsonl", "No such file"]);
+}
+
+// ---- actions ----
+
+/// A world with one open action for an app and one for a hub.
+async fn with_actions(pool: PgPool) -> (World, Program, [i64; 2]) {
+    let world = World::new(pool).await;
+    let mut actions = [0; 2];
+    for (action, integration) in actions.iter_mut().zip([APP, HUB]) {
+        let task = a_failed("remove", integration, "jo").code("NotEnoughSeats");
+        let id = world.insert(&task).await;
+        world.drive().await;
+        *action = world.action_of(id).await;
+    }
+    let program = Program::on(&world.pool).with_backend(&world.apps);
+    (world, program, actions)
+}
+
+#[sqlx::test(migrations = false)]
+async fn actions_are_listed_as_a_table_and_as_json(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    let table = program.run(&["actions", "list"]).await.ok();
+    let rows: Vec<_> = table.lines().collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    assert_names(rows[0], &["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WHY"]);
+    assert_names(rows[1], &[&app.to_string(), "open", "remove", APP, "jo@example.com", "acme"]);
+    let start = |row: &str, word: &str| row.find(word).unwrap();
+    assert_eq!(start(rows[0], "OPERATION"), start(rows[1], "remove"), "columns stand below heads");
+
+    let json = program.run(&["actions", "list", "--json"]).await.ok();
+    let objects: Vec<Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<_> = objects.iter().map(|object| object["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, [app, hub], "the first due is the first listed");
+    assert_eq!(objects[0]["integration_name"], APP);
+
+    let one = program.run(&["actions", "list", "--limit", "1", "--json"]).await.ok();
+    assert_eq!(one.lines().count(), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn commands_whose_output_nobody_reads_end_as_they_would(pool: PgPool) {
+    let (world, program, [action, _]) = with_actions(pool).await;
+    let (id, row) = (action.to_string(), a_line("unread").to_string());
+    let pause = ["integrations", "pause", HUB, "--reason", "x"];
+    let commands: [(&[&str], &str); 8] = [
+        (&["actions", "list"], ""),
+        (&["actions", "show", &id], ""),
+        (&["actions", "done", &id], ""),
+        (&["integrations", "list", "--json"], ""),
+        (&pause, ""),
+        (&["import", "-"], &row),
+        (&["config"], ""),
+        (&["migrate"], ""),
+    ];
+    for (arguments, input) in commands {
+        let ended = program.run_unread(arguments, input).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    assert_eq!(world.status(action).await, "done");
+    assert_eq!(tasks(&world.pool).await, 3, "the row was imported");
+    let wrong = program.with("RECONCILER__BACKEND__API_KEY", PASSWORD);
+    let check = ["check", "--workspace", WORKSPACE];
+    let ended = wrong.run_unread(&check, "").await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "the verdict is in the code");
+}
+
+#[tokio::test]
+async fn a_refusal_that_nobody_reads_is_a_refusal() {
+    let ended = nowhere().end(&["actions", "list"], "", nobody(), nobody()).await;
+    assert_eq!(ended.code, Some(1));
+}
+
+#[sqlx::test(migrations = false)]
+async fn actions_are_listed_by_status_and_workspace(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let dismissed = sqlx::query(
+        "update reconciler.manual_actions set status = 'dismissed', note = 'x' where id = $1",
+    );
+    dismissed.bind(hub).execute(&world.pool).await.unwrap();
+    let ids = async |arguments: &[&str]| -> Vec<i64> {
+        let all = [&["actions", "list", "--json"], arguments].concat();
+        let json = program.run(&all).await.ok();
+        let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
+        json.lines().map(id).collect()
+    };
+    assert_eq!(ids(&[]).await, [app]);
+    assert_eq!(ids(&["--all"]).await, [app, hub]);
+    assert_eq!(ids(&["--status", "dismissed"]).await, [hub]);
+    assert_eq!(ids(&["--status", "dismissed", "--status", "open"]).await, [app, hub]);
+    assert_eq!(ids(&["--workspace", WORKSPACE]).await, [app]);
+    assert_eq!(ids(&["--workspace", "other"]).await, [0; 0]);
+    let none = program.run(&["actions", "list", "--status", "done"]).await.ok();
+    assert_eq!(none, "no such actions\n");
+    let wrong = program.run(&["actions", "list", "--status", "finished"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert_names(&wrong.stderr, &["finished", "in_progress", "verified"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn one_action_is_shown_with_instructions_and_history(pool: PgPool) {
+    let (_world, program, [app, _]) = with_actions(pool).await;
+    let shown = program.run(&["actions", "show", &app.to_string()]).await.ok();
+    assert_names(
+        &shown,
+        &[
+            &format!("Manual action {app} of workspace acme: open"),
+            "due",
+            "What happened:",
+            "action.opened",
+            "daemon",
+        ],
+    );
+    let told = program.run(&["actions", "show", "4711"]).await.refusal();
+    assert_names(&told, &["there is no manual action 4711"]);
+}
+
+async fn done_by(world: &World, action: i64) -> String {
+    world.text("select done_by from reconciler.manual_actions where id = $1", action).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let id = app.to_string();
+    let said = program.run(&["actions", "done", &id, "--as", "sam", "--note", "gone"]).await.ok();
+    assert_names(&said, &[&format!("action {id} is done")]);
+    assert_eq!(done_by(&world, app).await, "cli:sam");
+    let note = "select note from reconciler.manual_actions where id = $1";
+    assert_eq!(world.text(note, app).await, "gone");
+    let requested = "select count(*) from reconciler.syncs where state = 'requested'";
+    world.take_up().await;
+    assert_eq!(world.count(requested).await, 1, "the app will be read");
+
+    program.with("USER", "robin").run(&["actions", "done", &hub.to_string()]).await.ok();
+    assert_eq!(done_by(&world, hub).await, "cli:robin");
+}
+
+#[sqlx::test(migrations = false)]
+async fn done_twice_changes_nothing_more_and_somebody_else_is_told_who_said_it_first(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let at = "select done_at::text from reconciler.manual_actions where id = $1";
+    let (first, events) = (world.text(at, app).await, world.trail().await);
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let told = program.run(&["actions", "done", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("manual action {id} was marked done before: by cli:sam at 20")]);
+    assert_eq!(done_by(&world, app).await, "cli:sam");
+    assert_eq!(world.text(at, app).await, first);
+    assert_eq!(world.trail().await, events);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_word_is_taken_back_and_confirmed_at_the_command_line(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
+    let told = program.run(&["actions", "withdraw", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("manual action {id} was marked done by cli:sam at ")]);
+    let told = program.run(&["actions", "confirm", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &[&format!("integration {APP} asks for no second person")]);
+    program.run(&["integrations", "set", APP, "--four-eyes", "true"]).await.ok();
+    program.run(&["actions", "confirm", &id, "--as", "robin"]).await.ok();
+    let shown = program.run(&["actions", "show", &id]).await.ok();
+    assert_names(&shown, &["confirmed by", "cli:robin", "action.confirmed"]);
+    let said = program.run(&["actions", "withdraw", &id, "--as", "sam"]).await.ok();
+    assert_eq!(said, format!("action {id} is open again: nothing is said of it any more\n"));
+    assert_eq!(world.status(app).await, "open");
+    let told = program.run(&["actions", "withdraw", "4711"]).await.refusal();
+    assert_names(&told, &["there is no manual action 4711 that somebody called done"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn two_people_claim_take_over_hand_over_and_release_at_the_command_line(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    let claim = |name: &'static str| ["actions", "claim", &id, "--as", name].map(str::to_owned);
+    let run = async |arguments: Vec<String>| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        program.run(&arguments).await
+    };
+    assert_eq!(run(claim("sam").to_vec()).await.ok(), format!("action {id} is yours\n"));
+    let told = run(claim("robin").to_vec()).await.refusal();
+    assert_names(&told, &["is in progress: cli:sam has worked on it since 20", "To take it over"]);
+    let taken = ["--take-over", "--note", "sam is ill"].map(str::to_owned);
+    run([claim("robin").to_vec(), taken.to_vec()].concat()).await.ok();
+    let over = ["actions", "hand-over", &id, "kim", "--as", "robin", "--note", "knows the app"];
+    assert_eq!(program.run(&over).await.ok(), format!("action {id} is kim's\n"));
+    let told = program.run(&["actions", "release", &id, "--as", "robin"]).await.refusal();
+    assert_names(&told, &["is in progress: kim has worked on it since 20"]);
+    program.run(&["actions", "release", &id, "--as", "kim"]).await.ok();
+    assert_eq!(world.status(app).await, "open");
+    let told = program.run(&["actions", "release", &id]).await.refusal();
+    assert_names(&told, &["there is no manual action", "that somebody works on"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_word_for_an_app_that_cannot_be_read_is_told_what_it_is_worth(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let app = cerby_reconciler::catalogue::all().iter().find(|app| !app.can_sync).unwrap();
+    let task = Task { integration: "unread", ..a_failed("remove", "unread", "jo") };
+    let task = world.insert(&task.code("NotEnoughSeats").of_application(&app.application)).await;
+    world.drive().await;
+    let id = world.action_of(task).await.to_string();
+    program.run(&["integrations", "set", "unread", "--four-eyes", "true"]).await.ok();
+    let said = program.run(&["actions", "done", &id]).await.ok();
+    let words = ["nothing will be checked", "after 900s", &format!("actions confirm {id}")];
+    assert_names(&said, &words);
+}
+
+#[sqlx::test(migrations = false)]
+async fn done_on_an_action_that_has_ended_is_refused_in_the_databases_words(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let task = a_failed("remove", APP, "jo");
+    world.person_does(&task);
+    world.mark_done(app).await;
+    world.drive().await;
+    assert_eq!(world.status(app).await, "verified");
+    let told = program.run(&["actions", "done", &app.to_string()]).await.refusal();
+    let words = format!("manual action {app} is verified and cannot become done");
+    assert_names(&told, &[&words, "This action has ended."]);
+    let told = program.run(&["actions", "done", "4711"]).await.refusal();
+    assert_names(&told, &["there is no manual action 4711"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_task_is_cancelled_with_a_reason_once_and_by_somebody(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let task = world.insert(&a_failed("invite", APP, "lee")).await;
+    world.order().await;
+    let id = task.to_string();
+    let cancel = ["tasks", "cancel", &id, "--as", "sam", "--reason"];
+    let said = program.run(&[&cancel[..], &["left"]].concat()).await.ok();
+    assert_names(&said, &[&format!("Task {id} is not tried any more.")]);
+    world.take_up().await;
+    assert_eq!(world.state(task).await, "cancelled");
+    let actor = "select actor from reconciler.events
+                 where what = 'task.cancel_requested' and subject_id = $1::text";
+    assert_eq!(world.text(actor, task).await, "cli:sam");
+    let told = program.run(&[&cancel[..], &["again"]].concat()).await.refusal();
+    assert_names(&told, &[&format!("task {id} has ended as cancelled")]);
+    let told = program.run(&["tasks", "cancel", "4711", "--reason", "left"]).await.refusal();
+    assert_names(&told, &["there is no task 4711"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operators_own_login_is_recorded_whatever_name_is_given(pool: PgPool) {
+    let (world, _, [app, hub]) = with_actions(pool).await;
+    let login = format!("operator_of_a_test_{}", std::process::id());
+    let run = async |statement: String| {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&world.pool).await.map(drop)
+    };
+    run(format!("create role {login} login password '{PASSWORD}' in role reconciler_operator"))
+        .await
+        .unwrap();
+    let mut url: reqwest::Url = world.pool.connect_options().to_url_lossy();
+    url.set_username(&login).unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
+    let program = Program::at(url.as_str()).with_backend(&world.apps);
+    let done = program.run(&["actions", "done", &app.to_string(), "--as", "daemon"]).await;
+    let shown = program.run(&["actions", "show", &app.to_string()]).await;
+    let listed = program.run(&["actions", "list"]).await;
+    let imported = program.run_on(&["import", "-"], &text(&lines(1))).await;
+    // Roles outlive the test's database: dropped before anything can fail.
+    run(format!("drop role {login}")).await.unwrap();
+
+    done.ok();
+    assert_eq!(done_by(&world, app).await, login);
+    assert_names(&shown.ok(), &[&login]);
+    assert_names(&listed.ok(), &[&hub.to_string()]);
+    assert_names(&imported.refusal(), &["permission denied"]);
+}
+
+// ---- integrations and returns ----
+
+#[sqlx::test(migrations = false)]
+async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let paused = program
+        .run(&["integrations", "pause", APP, "--reason", "maintenance\u{1b}[31m"])
+        .await
+        .ok();
+    assert_names(&paused, &[APP, "paused"]);
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    let rows: Vec<_> = listed.lines().collect();
+    assert_names(rows[0], &["INTEGRATION", "STATUS", "WAITING", "IN FLIGHT", "WHY"]);
+    assert_names(rows[1], &[APP, "paused", "maintenance[31m", WORKSPACE]);
+    let inactive = program.run(&["integrations", "list", "--inactive", "--json"]).await.ok();
+    let inactive: Vec<Value> =
+        inactive.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(inactive.len(), 1);
+    assert_eq!(
+        (&inactive[0]["status"], &inactive[0]["unfinished_actions"]),
+        (&"paused".into(), &1.into())
+    );
+
+    program.run(&["integrations", "resume", APP, "--as", "kim"]).await.ok();
+    assert_eq!(world.integration_status(APP).await, "active");
+    let inactive = program.run(&["integrations", "list", "--inactive"]).await.ok();
+    assert_eq!(inactive, "every integration is active\n");
+    let actor = "select actor from reconciler.events where what = 'integration.resumed' and id > $1 order by id desc";
+    assert_eq!(world.text(actor, 0).await, "cli:kim");
+
+    program
+        .run(&["integrations", "limit", APP, "--in-flight", "3", "--per-minute", "60"])
+        .await
+        .ok();
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    assert_names(&listed, &["at most 3 in flight; at most 60 a minute"]);
+    program.run(&["integrations", "limit", APP, "--in-flight", "0"]).await.ok();
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    assert!(!listed.contains("in flight;"), "{listed}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_wrong_integration_is_refused_in_words(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let told = program.run(&["integrations", "resume", "no-such"]).await.refusal();
+    assert_names(&told, &["there is no integration no-such"]);
+    let told = program.run(&["integrations", "pause", APP, "--reason", " "]).await.refusal();
+    assert_names(&told, &["pausing integration", "needs a status_reason"]);
+    let told = program.run(&["integrations", "limit", APP]).await.refusal();
+    assert_names(&told, &["--in-flight or --per-minute"]);
+    let other = "insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
+                 select 'other', integration_id, name, kind, application from reconciler.integration_settings";
+    sqlx::query(other).execute(&world.pool).await.unwrap();
+    let told = program.run(&["integrations", "resume", APP]).await.refusal();
+    assert_names(&told, &["--workspace", "acme", "other"]);
+    program.run(&["integrations", "resume", APP, "--workspace", "other"]).await.ok();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_return_shows_what_would_be_sent_and_sends_it_only_when_told(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let one = ["actions", "return", &app.to_string(), "--reason", "seats were bought"];
+    let shown = program.run(&one).await.ok();
+    let path = format!("DELETE /integrations/{APP}/users/jo");
+    assert_names(&shown, &[&path, "NotEnoughSeats", "jo@example.com", "Nothing was sent"]);
+    assert_eq!(world.status(app).await, "open");
+    program.run(&[&one[..], &["--yes"]].concat()).await.ok();
+    assert_eq!(world.status(app).await, "returned");
+
+    let all = ["actions", "return", "--integration", HUB, "--failure-code", "NotEnoughSeats"];
+    let told = program.run(&[&all[..], &["--reason", "x", "--operation", "invite"]].concat()).await;
+    assert_names(&told.refusal(), &["there is no open action to return"]);
+    let sent = program.run(&[&all[..], &["--reason", "x", "--yes"]].concat()).await.ok();
+    assert_names(&sent, &["with automation again"]);
+    assert_eq!(world.status(hub).await, "returned");
+    let again = program.run(&[&one[..], &["--yes"]].concat()).await.refusal();
+    assert_names(&again, &["there is no open action to return"]);
+}
+
+// ---- syncs ----
+
+/// Names that would turn text, colour a terminal, or forge another line.
+const ODD_NAME: &str = "<b>eve</b>\u{202e}";
+const ODD_APP: &str = "As\u{1b}[31mana\u{9b}\nhub";
+
+/// A world with a held report: jo was to leave, eve has left unasked.
+async fn with_held(pool: PgPool) -> (World, Program, String) {
+    let eve = Member::new("eve", "eve@example.com").named(ODD_NAME).with(&["VIEWER"]);
+    let apps = crate::support::apps().member(WORKSPACE, APP, eve);
+    let world = World::with(pool, apps, Default::default()).await;
+    let task = a_failed("remove", APP, "jo").code("NotEnoughSeats");
+    let id = world.insert(&task).await;
+    world.drive().await;
+    world.person_does(&task);
+    assert!(world.apps.person_removes(WORKSPACE, APP, "eve"));
+    world.mark_done(world.action_of(id).await).await;
+    world.drive().await;
+    let named = sqlx::query("update reconciler.integration_settings set name = $1").bind(ODD_APP);
+    named.execute(&world.pool).await.expect("a name");
+    let held = world.count("select id from reconciler.syncs where state = 'held'").await;
+    let program = Program::on(&world.pool).with_backend(&world.apps).with("USER", "sam");
+    (world, program, held.to_string())
+}
+
+#[track_caller]
+fn assert_printable(text: &str) {
+    let odd = |c: &char| c.is_control() && *c != '\n' || *c == '\u{202e}';
+    assert_eq!(text.chars().find(odd), None, "{text:?}");
+}
+
+fn objects(json: &str) -> Vec<Value> {
+    json.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+async fn sync_state(world: &World, sync: &str) -> String {
+    let state =
+        "select state || ': ' || coalesce(finished_reason, '') from reconciler.syncs where id = $1";
+    world.text(state, sync.parse().expect("an id")).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_held_sync_is_shown_with_whom_it_removes_and_how_to_decide(pool: PgPool) {
+    const GONE: &str = "Already gone from the app; approving removes them from Cerby";
+    let (_world, program, held) = with_held(pool).await;
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_printable(&shown);
+    assert_names(
+        &shown,
+        &[
+            &format!("Sync {held} of workspace acme: held"),
+            "As[31manahub (an-app)",
+            "check_and_apply",
+            "age of the snapshot",
+            "unexpected removals in 24 hours",
+            "1 of 1 members read: 0 new, 2 removed, 0 changed",
+            "3 of 3 members in 1 page, complete (what Cerby knew before the apply)",
+            "sha256:",
+            "1 missing, 0 ambiguous, 0 unexpected",
+            "What approving applies:",
+            &format!("  {GONE}  eve@example.com (<b>eve</b>)"),
+            &format!("  {:<1$}  jo@example.com (jo)", "removed", GONE.len()),
+            "known to Cerby, and no longer in the app",
+            &format!("cerby-reconciler syncs approve {held} --reason '…'"),
+            &format!("cerby-reconciler syncs reject {held} --reason '…'"),
+            "sync.held",
+        ],
+    );
+    assert!(
+        shown.lines().any(|line| line.starts_with("to be decided by") && line.ends_with(" left)"))
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let listed = program.run(&["syncs", "list", "--held"]).await.ok();
+    assert_printable(&listed);
+    let rows: Vec<_> = listed.lines().collect();
+    assert_eq!(rows.len(), 2, "{listed}");
+    assert_names(rows[0], &["ID", "STATE", "INTEGRATION", "CAUSES", "COMPLETE", "WHY"]);
+    assert_names(
+        rows[1],
+        &[&held, "held", "As[31manahub", "done", "yes", "1 missing", "; decide until", "acme"],
+    );
+
+    program.run(&["syncs", "request", "--integration", APP]).await.ok();
+    world.take_up().await;
+    let all = program.run(&["syncs", "list", "--json"]).await.ok();
+    let states: Vec<_> = objects(&all).iter().map(|sync| sync["state"].clone()).collect();
+    assert_eq!(states, ["requested", "held"], "the newest first");
+    let listed = program.run(&["syncs", "list"]).await.ok();
+    assert_names(listed.lines().nth(1).unwrap(), &["requested", "person", "due 2"]);
+    let held_only = objects(&program.run(&["syncs", "list", "--held", "--json"]).await.ok());
+    assert_eq!(held_only.len(), 1);
+    assert_eq!(held_only[0]["counts"]["missing"], 1);
+    for (filter, count) in [
+        (["--integration", APP], 2),
+        (["--integration", HUB], 0),
+        (["--workspace", WORKSPACE], 2),
+        (["--workspace", "other"], 0),
+        (["--limit", "1"], 1),
+    ] {
+        let some = program.run(&[&["syncs", "list", "--json"], &filter[..]].concat()).await.ok();
+        assert_eq!(objects(&some).len(), count, "{filter:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_syncs_json_is_its_row_and_report_as_stored_and_harmless_to_a_terminal(pool: PgPool) {
+    let (_world, program, held) = with_held(pool).await;
+    let json = program.run(&["syncs", "show", &held, "--json"]).await.ok();
+    assert_printable(&json);
+    assert_eq!(json.lines().count(), 1, "{json}");
+    let sync: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(sync["id"].to_string(), held);
+    assert_eq!(sync["state"], "held");
+    assert_eq!(sync["integration_name"], ODD_APP);
+    assert_eq!(sync["report"]["counts"]["missing"], 1);
+    assert_eq!(sync["report"]["snapshot"]["complete"], true);
+    let removed = sync["report"]["update"]["removed_members"].as_array().unwrap();
+    assert!(removed.iter().any(|one| one["username"] == ODD_NAME), "{json}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_approved_report_is_applied_and_shown_with_who_approved_it_and_why(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let reason = "both\u{1b}[2J left";
+    let approve = ["syncs", "approve", &held, "--reason", reason];
+    let said = program.run(&approve).await.ok();
+    assert_names(&said, &[&format!("sync {held} is approved")]);
+    world.drive().await;
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 1);
+    assert_eq!(sync_state(&world, &held).await, "finished: the app was read");
+
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_printable(&shown);
+    assert_names(
+        &shown,
+        &[
+            ": finished",
+            "approved by cli:sam at ",
+            "both[2J left",
+            "1 of 1 members in 1 page, complete\n",
+            "1 matched",
+            "unexpected removals 1",
+            "sync.approved",
+            "cli:sam",
+        ],
+    );
+    assert!(!shown.contains("syncs approve"), "it is decided: {shown}");
+    let listed = program.run(&["syncs", "list"]).await.ok();
+    assert_names(listed.lines().nth(1).unwrap(), &["finished", "yes", "the app was read"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_rejected_report_ends_the_sync_and_nothing_is_applied(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let said = program.run(&["syncs", "reject", &held, "--reason", "eve is here"]).await.ok();
+    assert_names(&said, &[&format!("sync {held} is rejected")]);
+    world.syncs.work(world.syncs.claim(1).await.unwrap().remove(0)).await;
+    assert_eq!(sync_state(&world, &held).await, "failed: a person rejected the report");
+    assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_names(&shown, &["rejected by cli:sam", "eve is here", "a person rejected the report"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_decision_needs_a_reason_and_is_made_once(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let missing = program.run(&["syncs", "approve", &held]).await;
+    assert_eq!(missing.code, Some(2));
+    assert_names(&missing.stderr, &["--reason"]);
+    let told = program.run(&["syncs", "approve", &held, "--reason", " "]).await.refusal();
+    assert_names(&told, &[&format!("a decision on sync {held} needs decision"), "decision_reason"]);
+
+    let approve = ["syncs", "approve", &held, "--reason", "both left"];
+    program.run(&approve).await.ok();
+    let words = format!("sync {held} is not waiting for a decision: it is already approved");
+    assert_names(&program.run(&approve).await.refusal(), &[&words]);
+    let reject = ["syncs", "reject", &held, "--reason", "no"];
+    assert_names(&program.run(&reject).await.refusal(), &[&words]);
+    world.drive().await;
+    assert_names(&program.run(&approve).await.refusal(), &[&words]);
+    assert_eq!(sync_state(&world, &held).await, "finished: the app was read");
+}
+
+#[sqlx::test(migrations = false)]
+async fn after_its_time_a_held_report_cannot_be_decided_on(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let late = "update reconciler.syncs set held_until = now() - interval '1 hour'";
+    sqlx::query(late).execute(&world.pool).await.unwrap();
+    let told = program.run(&["syncs", "approve", &held, "--reason", "late"]).await.refusal();
+    assert_names(&told, &["could be decided on until", "decide on the next report"]);
+    let shown = program.run(&["syncs", "show", &held]).await.ok();
+    assert_names(&shown, &["over: the app is read anew"]);
+    assert!(!shown.contains("syncs approve"), "nothing to decide any more: {shown}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let report = "update reconciler.syncs set report = $1";
+    for (stored, words) in [
+        (Value::Null, "\nWhat happened:"),
+        (json!({"counts": {"missing": 2}}), "2 missing, 0 ambiguous"),
+        (
+            json!({"snapshot": {"members": 1, "pages": 2, "total": 5, "complete": false,
+                            "gaps": ["total_differs"]}}),
+            "1 of 5 members in 2 pages, NOT complete: total_differs",
+        ),
+        (
+            json!({"differences": [{"class": "unexpected", "member_id": null, "email": null,
+                                 "username": "ev\u{1b}e", "roles": ["A\u{202e}"], "task_id": 7,
+                                 "why": "nobody"}]}),
+            "unexpected  eve  A      7     nobody",
+        ),
+        (json!({"differences": "many"}), "not readable here: see --json"),
+    ] {
+        sqlx::query(report).bind(&stored).execute(&world.pool).await.unwrap();
+        let shown = program.run(&["syncs", "show", &held]).await.ok();
+        assert_printable(&shown);
+        assert_names(&shown, &[words]);
+        assert_eq!(shown.contains("not readable"), stored["differences"] == "many", "{shown}");
+        program.run(&["syncs", "list"]).await.ok();
+    }
+    let null = "update reconciler.syncs set report = null";
+    sqlx::query(null).execute(&world.pool).await.unwrap();
+    program.run(&["syncs", "show", &held]).await.ok();
+    let listed = program.run(&["syncs", "list"]).await.ok();
+    assert_names(&listed, &["held", "-"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_snapshot_is_requested_once_however_often_it_is_asked_for(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let request = ["syncs", "request", "--integration", APP, "--as", "kim"];
+    let first = program.run(&request).await.ok();
+    assert_names(&first, &["is requested: the app is read now"]);
+    assert_eq!(program.run(&request).await.ok(), first);
+    world.take_up().await;
+    let requested = "select count(*) from reconciler.syncs where causes = '{person}'";
+    assert_eq!(world.count(requested).await, 1);
+    world.drive().await;
+    let finished = "select count(*) from reconciler.syncs where state = 'finished'";
+    assert_eq!(world.count(finished).await, 1);
+    let actors = "select string_agg(distinct actor, ',') from reconciler.events
+                  where what = 'integration.snapshot_requested' and id > $1";
+    assert_eq!(world.text(actors, 0).await, "cli:kim");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_request_joins_the_one_that_waits_and_is_in_the_trail(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    world.mark_done(app).await;
+    program.run(&["syncs", "request", "--integration", APP, "--as", "kim"]).await.ok();
+    world.take_up().await;
+    let joined = "select count(*) from reconciler.syncs where causes = '{done,person}'";
+    assert_eq!(world.count(joined).await, 1);
+    let asked = "select count(*) from reconciler.events
+                 where what = 'integration.snapshot_requested' and actor = 'cli:kim'";
+    assert_eq!(world.count(asked).await, 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_request_says_which_held_report_it_has_to_wait_for(pool: PgPool) {
+    let (_world, program, held) = with_held(pool).await;
+    let said = program.run(&["syncs", "request", "--integration", APP]).await.ok();
+    assert_names(&said, &[&format!("when sync {held}, which is held, has ended")]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn unknown_syncs_and_integrations_are_refused_in_words(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    for command in ["show", "approve", "reject"] {
+        let reason: &[&str] = if command == "show" { &[] } else { &["--reason", "x"] };
+        let told = program.run(&[&["syncs", command, "4711"], reason].concat()).await.refusal();
+        assert_names(&told, &["there is no sync 4711"]);
+    }
+    let told = program.run(&["syncs", "request", "--integration", "no-such"]).await.refusal();
+    assert_names(&told, &["there is no integration no-such"]);
+    assert_eq!(program.run(&["syncs", "list"]).await.ok(), "no such syncs\n");
+    assert_eq!(program.run(&["syncs", "list", "--held"]).await.ok(), "no report is held\n");
+    let in_sql = sqlx::query("select reconciler.request_snapshot('acme', 'no-such')");
+    let told = in_sql.execute(&world.pool).await.unwrap_err().to_string();
+    assert_names(&told, &["there is no integration no-such in workspace acme"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_operators_login_requests_decides_and_protects_and_no_more(pool: PgPool) {
+    let (world, _, held) = with_held(pool).await;
+    let mut tx = world.pool.begin().await.unwrap();
+    for statement in [
+        "set local role reconciler_operator",
+        "select reconciler.request_snapshot('acme', 'an-app')",
+        "update reconciler.syncs set decision = 'rejected', decision_reason = 'x' where state = 'held'",
+        "update reconciler.integrations set own_account = 'bot', snapshot_every_s = 0",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await.expect(statement);
+    }
+    let refused = "select reconciler.request_sync('acme', 'an-app', now(), 'done')";
+    let told = sqlx::query(refused).execute(&mut *tx).await.unwrap_err().to_string();
+    assert_names(&told, &["permission denied"]);
+    drop(tx);
+    assert_names(&sync_state(&world, &held).await, &["held"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let set = async |told: &[&str]| -> Ended {
+        program.run(&[&["integrations", "set", APP, "--as", "kim"], told].concat()).await
+    };
+    let row = async || -> Value {
+        let listed = program.run(&["integrations", "list", "--json"]).await.ok();
+        let all = objects(&listed);
+        let row = all.into_iter().find(|row| row["integration_id"] == APP).unwrap();
+        json!([row["own_account"], row["administrator_roles"], row["snapshot_every_s"]])
+    };
+    let all = ["--own-account", "bot@example.com", "--administrator-role", "ADMIN"];
+    set(&[&all[..], &["--administrator-role", "OWNER", "--snapshot-every-s", "3600"]].concat())
+        .await
+        .ok();
+    assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 3600]));
+    let listed = program.run(&["integrations", "list"]).await.ok();
+    let words = "protects bot@example.com; administrators: ADMIN, OWNER; read every 3600 s";
+    assert_names(&listed, &[words]);
+    let actor = "select actor from reconciler.events where subject = 'integration' and id > $1 order by id desc";
+    assert_eq!(world.text(actor, 0).await, "cli:kim");
+
+    set(&["--snapshot-every-s", "0"]).await.ok();
+    assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 0]));
+    set(&["--no-own-account", "--default-snapshot"]).await.ok();
+    assert_eq!(row().await, json!([null, ["ADMIN", "OWNER"], null]));
+    set(&["--default-administrator-roles"]).await.ok();
+    assert_eq!(row().await, json!([null, null, null]));
+
+    for (told, words) in [
+        (["--own-account", " bot@example.com"], "own_account_is_not_empty_nor_padded"),
+        (["--snapshot-every-s", "5"], "snapshot_every_s_is_0_or_60_to_31536000"),
+    ] {
+        assert_names(&set(&told).await.refusal(), &[words]);
+    }
+    let nothing = set(&[]).await;
+    assert_eq!(nothing.code, Some(2));
+    assert_names(&nothing.stderr, &["--own-account", "--default-snapshot"]);
+    let both = set(&["--own-account", "bot", "--no-own-account"]).await;
+    assert_eq!(both.code, Some(2));
+}

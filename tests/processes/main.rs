@@ -1,0 +1,10 @@
+//! The program as a process: its command line, several replicas, and surroundings that fail.
+
+mod cli;
+mod outages;
+mod replicas;
+mod stalled;
+mod surroundings;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,16 @@
+//! Stories of requests, people and apps: the stages of the daemon against a simulated backend over HTTP and a real PostgreSQL.
+
+mod arrivals;
+mod breaker;
+mod faults;
+mod flow;
+mod integrations;
+mod leases;
+mod odd_replies;
+mod people;
+mod reconciliation;
+mod returns;
+mod trail;
+
+#[path = "../support/mod.rs"]
+mod support;
