@@ -1,3 +1,7 @@
+-- Refusals carry a code by which a program can tell them apart: check_violation for what was given, no_data_found for a row
+-- that is not there, and three of our own: P0403 (another person may, not this one), P0409 (not in this state), P0410 (too
+-- late).
+
 -- Roles are cluster-wide: another database of the same server may have made them already.
 do $$
 declare

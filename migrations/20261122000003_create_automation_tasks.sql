@@ -209,7 +209,7 @@ begin
     end if;
     if t.closed_at is not null then
         raise exception 'task % has ended as % and cannot be cancelled', t.id, t.state
-            using errcode = 'check_violation',
+            using errcode = 'P0409',
                   hint = case when t.state = 'escalated'
                               then 'A person was asked: dismiss its manual action, with a note.'
                               else 'Nothing is tried for it any more.' end;

@@ -129,11 +129,11 @@ begin
     if old.state <> 'held' or old.decision is not null then
         raise exception 'sync % is not waiting for a decision: it is %', old.id,
                         case when old.decision is null then old.state else 'already ' || old.decision end
-            using errcode = 'check_violation';
+            using errcode = 'P0409';
     end if;
     if old.held_until < clock_timestamp() then
         raise exception 'the report of sync % could be decided on until %', old.id, old.held_until
-            using errcode = 'check_violation', hint = 'The app is read anew: decide on the next report.';
+            using errcode = 'P0410', hint = 'The app is read anew: decide on the next report.';
     end if;
     if new.decision is null or btrim(coalesce(new.decision_reason, '')) = '' then
         raise exception 'a decision on sync % needs decision (approved or rejected) and decision_reason', old.id

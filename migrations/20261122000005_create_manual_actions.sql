@@ -121,7 +121,7 @@ begin
     if not reconciler.is_same_person(a.done_by, reconciler.current_actor()) then
         raise exception 'manual action % was marked done by % at %: only they can withdraw that', a.id, a.done_by,
                         reconciler.moment(a.done_at)
-            using errcode = 'check_violation',
+            using errcode = 'P0403',
                   hint = 'If it must not be done, dismiss it with a note.';
     end if;
 end
@@ -135,7 +135,7 @@ begin
     if not reconciler.is_same_person(a.assignee, reconciler.current_actor()) then
         raise exception 'manual action % is in progress: % has worked on it since %', a.id, a.assignee,
                         reconciler.moment(a.assigned_at)
-            using errcode = 'check_violation',
+            using errcode = 'P0403',
                   hint = format('To take it over: select reconciler.claim_action(%s, ''why'')', a.id);
     end if;
 end
@@ -157,7 +157,7 @@ begin
     end if;
     if p_status = 'returned' and a.operation = 'reconnect' then
         raise exception 'manual action % asks to fix a login, which automation cannot do', a.id
-            using errcode = 'check_violation',
+            using errcode = 'P0409',
                   hint = 'Mark it done once the login is fixed.';
     end if;
 end
@@ -174,11 +174,11 @@ begin
     if old.status in ('verified', 'attested') and new.status in ('open', 'in_progress') then
         raise exception 'manual action % was judged at %: it is %, and the word of % cannot be withdrawn any more',
                         old.id, reconciler.moment(old.verdict_at), old.status, old.done_by
-            using errcode = 'check_violation';
+            using errcode = 'P0410';
     end if;
     if new.status is distinct from old.status and not (new.status = any (allowed)) or old.closed_at is not null then
         raise exception 'manual action % is % and cannot become %', old.id, old.status, coalesce(new.status, 'null')
-            using errcode = 'check_violation',
+            using errcode = 'P0409',
                   hint = case when allowed = '{}' then 'This action has ended.'
                               else 'From ' || old.status || ' it can become: ' || array_to_string(allowed, ', ') || '.' end;
     end if;
@@ -195,7 +195,7 @@ begin
        and not (new.status = 'in_progress' and old.status <> 'in_progress'
                 and reconciler.is_same_person(new.assignee, reconciler.current_actor())) then
         raise exception 'the assignee of manual action % is set by claiming it or handing it over', old.id
-            using errcode = 'check_violation',
+            using errcode = 'P0403',
                   hint = format('select reconciler.hand_over_action(%s, %L, ''why'')', old.id, new.assignee);
     end if;
     return new;
@@ -254,7 +254,7 @@ begin
     elsif old.status = 'done' and not reconciler.is_same_person(old.done_by, reconciler.current_actor()) then
         raise exception 'manual action % was marked done before: by % at %', old.id, old.done_by,
                         reconciler.moment(old.done_at)
-            using errcode = 'check_violation';
+            using errcode = 'P0409';
     end if;
     return new;
 end

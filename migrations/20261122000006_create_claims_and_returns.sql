@@ -11,7 +11,7 @@ begin
         raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
     end if;
     if a.status not in ('open', 'in_progress') then
-        raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'check_violation';
+        raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'P0409';
     end if;
     if a.status = 'in_progress' and btrim(coalesce(p_take_over_note, '')) <> ''
        and not reconciler.is_same_person(a.assignee, v_actor) then
@@ -38,7 +38,7 @@ begin
     end if;
     if a.status not in ('open', 'in_progress') then
         raise exception 'manual action % is % and cannot be handed over', a.id, a.status
-            using errcode = 'check_violation';
+            using errcode = 'P0409';
     end if;
     if btrim(coalesce(p_assignee, '')) = '' or btrim(coalesce(p_note, '')) = '' then
         raise exception 'to hand over manual action %, say to whom, and why in a note', a.id
@@ -67,21 +67,21 @@ begin
     end if;
     if a.status <> 'done' then
         raise exception 'manual action % is %: only one that is marked done can be confirmed', a.id, a.status
-            using errcode = 'check_violation';
+            using errcode = 'P0409';
     end if;
     if not exists (select from reconciler.integration_settings s
                    where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id and s.four_eyes) then
         raise exception 'integration % asks for no second person', a.integration_id
-            using errcode = 'check_violation';
+            using errcode = 'P0409';
     end if;
     if reconciler.is_same_person(a.done_by, v_actor) then
         raise exception 'manual action % was marked done by %: somebody else has to confirm it', a.id, a.done_by
-            using errcode = 'check_violation';
+            using errcode = 'P0403';
     end if;
     if a.confirmed_at is not null then
         raise exception 'manual action % was confirmed by % at %', a.id, a.confirmed_by,
                         reconciler.moment(a.confirmed_at)
-            using errcode = 'check_violation';
+            using errcode = 'P0409';
     end if;
     update reconciler.manual_actions b set confirmed_by = v_actor, confirmed_at = clock_timestamp()
     where b.id = a.id and b.workspace_id = a.workspace_id;

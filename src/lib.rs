@@ -14,7 +14,7 @@
 //! The modules stand in the order of the flow. Stages ([`retry`], [`manual_action`], [`sync`]) do not
 //! import each other; only [`flow`] joins them. `ARCHITECTURE.md` says where a change goes.
 
-// Both macros panic where the reader has gone: what is printed goes through `operator::terminal`.
+// Both macros panic where the reader has gone: what is printed goes through `operator::cli::terminal`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 // The words and the edges
@@ -28,6 +28,7 @@ pub mod text;
 pub mod breaker;
 pub mod flow;
 pub mod intake;
+pub mod integration;
 pub mod manual_action;
 pub mod member;
 pub mod retry;

@@ -17,6 +17,9 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
         impl $name {
+            /// Every word.
+            pub const WORDS: &'static [&'static str] = &[$($text,)*];
+
             /// The word in tables, logs and on the wire.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }

@@ -136,12 +136,17 @@ where
     Ok(done)
 }
 
-/// Begins a transaction of somebody else, whom its lines in the trail name.
+/// Begins a transaction of a person, whom its lines in the trail name. It waits for a row that somebody else has locked for
+/// two seconds, and is refused then.
 pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    sqlx::query!("select set_config('reconciler.actor', $1, true)", actor)
-        .fetch_one(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "-- begin_as
+         select set_config('reconciler.actor', $1, true) as actor, set_config('lock_timeout', '2s', true) as waits",
+        actor
+    )
+    .fetch_one(&mut *tx)
+    .await?;
     Ok(tx)
 }
 

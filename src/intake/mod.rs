@@ -29,6 +29,7 @@ use crate::sync;
 use crate::telemetry::chain;
 use crate::wakeup::Wakeups;
 
+pub mod inbound;
 pub mod order;
 mod scan_start;
 mod store;

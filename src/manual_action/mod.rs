@@ -13,6 +13,7 @@ use crate::membership::{IntegrationKind, MemberKey, Operation, Trigger};
 
 pub mod instructions;
 pub mod nudges;
+pub mod people;
 pub mod returns;
 pub mod status;
 pub mod store;

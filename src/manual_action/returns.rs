@@ -1,7 +1,7 @@
 //! The SQL of sending actions back to automation. Who may and what follows is the database's own rule.
 
 use crate::database::{PgConnection, PgPool};
-use crate::membership::{Desired, MemberKey};
+use crate::membership::{Desired, MemberKey, Operation};
 use crate::store::StoreError;
 
 /// An open action, as far as it would be sent back to automation.
@@ -60,7 +60,8 @@ impl TryFrom<ReturnableRow> for Returnable {
 pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, StoreError> {
     sqlx::query_as!(
         ReturnableRow,
-        "select a.id, a.workspace_id, a.integration_id, a.member_id, a.member_email, a.member_username, a.operation,
+        "-- returnable_action
+         select a.id, a.workspace_id, a.integration_id, a.member_id, a.member_email, a.member_username, a.operation,
                 a.entitlements, a.failure_code,
                 coalesce(t.hub_role, 'account_collaborator') as \"hub_role!\"
          from reconciler.manual_actions a
@@ -80,11 +81,12 @@ pub async fn returnables(
     workspace: &str,
     integration: &str,
     failure_code: Option<&str>,
-    operation: Option<&str>,
+    operation: Option<Operation>,
 ) -> Result<Vec<Returnable>, StoreError> {
     sqlx::query_as!(
         ReturnableRow,
-        r#"select a.id as "id!", a.workspace_id as "workspace_id!", a.integration_id as "integration_id!",
+        r#"-- returnable_actions
+         select a.id as "id!", a.workspace_id as "workspace_id!", a.integration_id as "integration_id!",
                 a.member_id as "member_id!", a.member_email as "member_email!", a.member_username,
                 a.operation as "operation!", a.entitlements as "entitlements!", a.failure_code,
                 coalesce(t.hub_role, 'account_collaborator') as "hub_role!"
@@ -94,7 +96,7 @@ pub async fn returnables(
         workspace,
         integration,
         failure_code,
-        operation,
+        operation.map(Operation::as_str),
     )
     .fetch_all(pool)
     .await?
@@ -110,7 +112,8 @@ pub async fn give_back(
     reason: &str,
 ) -> Result<bool, StoreError> {
     let written = sqlx::query!(
-        "update reconciler.manual_actions set status = 'returned', note = $2 where id = $1",
+        "-- return_action
+         update reconciler.manual_actions set status = 'returned', note = $2 where id = $1",
         id,
         reason,
     )
@@ -125,15 +128,16 @@ pub async fn give_all_back(
     workspace: &str,
     integration: &str,
     failure_code: Option<&str>,
-    operation: Option<&str>,
+    operation: Option<Operation>,
     reason: &str,
 ) -> Result<bool, StoreError> {
     let id = sqlx::query_scalar!(
-        "select reconciler.return_to_automation($1, $2, $3, $4, $5)",
+        "-- return_actions
+         select reconciler.return_to_automation($1, $2, $3, $4, $5)",
         workspace,
         integration,
         failure_code,
-        operation,
+        operation.map(Operation::as_str),
         reason,
     )
     .fetch_one(connection)

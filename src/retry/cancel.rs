@@ -26,7 +26,14 @@ pub async fn request(
     task: i64,
     reason: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query!("select reconciler.cancel_task($1, $2)", task, reason).execute(connection).await?;
+    sqlx::query!(
+        "-- cancel_task
+         select reconciler.cancel_task($1, $2)",
+        task,
+        reason
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

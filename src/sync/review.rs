@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::database::{PgConnection, PgPool};
+use crate::membership::words;
 use crate::store::StoreError;
 
 /// Which syncs are listed.
@@ -16,6 +17,8 @@ pub struct Filter<'a> {
     pub integration: Option<&'a str>,
     /// Only those that wait for a decision.
     pub held: bool,
+    /// Those that come after this one.
+    pub after: Option<i64>,
     /// At most so many.
     pub limit: u32,
 }
@@ -56,11 +59,13 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, St
          where ($1::text is null or s.workspace_id = $1)
            and ($2::text is null or s.integration_id = $2)
            and (not $3 or s.state = 'held')
+           and ($4::bigint is null or s.id < $4)
          order by s.id desc
-         limit $4"#,
+         limit $5"#,
         filter.workspace,
         filter.integration,
         filter.held,
+        filter.after,
         i64::from(filter.limit),
     )
     .fetch_all(pool)
@@ -120,17 +125,26 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
+words! {
+    /// What a person decides on a held report.
+    Decision {
+        Approved = "approved",
+        Rejected = "rejected",
+    }
+}
+
 /// A person's decision on a held report; whether there is such a sync.
 pub async fn decide(
     connection: &mut PgConnection,
     id: i64,
-    decision: &str,
+    decision: Decision,
     reason: &str,
 ) -> Result<bool, StoreError> {
     let written = sqlx::query!(
-        "update reconciler.syncs set decision = $2, decision_reason = $3 where id = $1",
+        "-- decide_on_sync
+         update reconciler.syncs set decision = $2, decision_reason = $3 where id = $1",
         id,
-        decision,
+        decision.as_str(),
         reason,
     )
     .execute(connection)
@@ -144,9 +158,14 @@ pub async fn request(
     workspace: &str,
     integration: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query!("select reconciler.request_snapshot($1, $2)", workspace, integration)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "-- request_snapshot
+         select reconciler.request_snapshot($1, $2)",
+        workspace,
+        integration
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -157,7 +176,8 @@ pub async fn active(
     integration: &str,
 ) -> Result<Option<(i64, String)>, StoreError> {
     let row = sqlx::query!(
-        "select id, state from reconciler.syncs
+        "-- active_sync
+         select id, state from reconciler.syncs
          where workspace_id = $1 and integration_id = $2
            and state in ('started', 'report_ready', 'held', 'applying')",
         workspace,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cerby_reconciler::operator::terminal::complain;
+use cerby_reconciler::operator::cli::terminal::complain;
 use clap::{Parser, Subcommand};
 use testkit::{demo, private_postgres};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cerby_reconciler::operator::import::InboundTask;
+use cerby_reconciler::intake::inbound::InboundTask;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;

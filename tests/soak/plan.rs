@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cerby_reconciler::operator::import::InboundTask;
+use cerby_reconciler::intake::inbound::InboundTask;
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -193,6 +193,8 @@ impl Draft<'_> {
             can_retry: None,
             user_required: None,
             traceparent: None,
+            requested_by: None,
+            outcome: None,
         }
     }
 

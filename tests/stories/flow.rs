@@ -383,6 +383,27 @@ async fn whoever_is_in_the_list_after_a_run_that_says_it_worked_is_not_gone(pool
     assert!(world.is_in_app(HUB, "jo"));
 }
 
+/// Where the list stays cut, the next run tells: it finds them, or it does not.
+#[sqlx::test(migrations = false)]
+async fn a_run_that_says_it_worked_beside_a_list_that_cannot_tell_is_no_proof(pool: PgPool) {
+    let jo = Member { is_matched: false, ..Member::new("jo", "jo@example.com") };
+    let apps = Apps::new()
+        .integration(Integration::new(WORKSPACE, HUB, "Hub", Kind::BusinessHub, "asana_tenant"))
+        .member(WORKSPACE, HUB, jo);
+    let world = World::with(pool, apps, Settings::default()).await;
+    world.apps.set_fate(WORKSPACE, HUB, "jo", Operation::Remove, Fate::FinishedThoughNotDone);
+    world.apps.cut_list(WORKSPACE, HUB, Some(0));
+    let task = world.insert(&a_failed("remove", HUB, "jo")).await;
+    world.drive().await;
+    assert_eq!(world.state(task).await, "succeeded");
+    assert!(!world.is_in_app(HUB, "jo"));
+    assert_eq!(
+        world.apps.counters().requests(Call::Remove),
+        3,
+        "one lied, one worked, one found nobody"
+    );
+}
+
 #[sqlx::test(migrations = false)]
 async fn an_attempt_that_may_still_take_effect_holds_back_what_comes_after_its_task(pool: PgPool) {
     let mut world = World::new(pool).await;

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod breaker;
+mod desk;
 mod faults;
 mod flow;
 mod integrations;

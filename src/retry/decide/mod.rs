@@ -129,12 +129,12 @@ fn is_doubtful(task: &ClaimedTask) -> bool {
 }
 
 /// Whether it is believed after a job ended that the member is as desired: where that is doubtful, only if the job itself says
-/// that it made it so or found it so. The word of a job is enough where the list cannot tell of somebody who is not found by
-/// id, and never where it shows them.
+/// that it made it so or found it so. Where the list cannot tell of somebody who is not found by id, only a job that looked for
+/// them in the app and did not find them is believed: one that says it worked may have done nothing.
 pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> bool {
     match seen {
         Observation::AsDesired => says_as_desired(task, ended) || !is_doubtful(task),
-        Observation::NotFoundById => says_as_desired(task, ended),
+        Observation::NotFoundById => found_so(task, ended),
         Observation::Absent
         | Observation::InvitationExpired
         | Observation::InvitationUnclear
@@ -146,13 +146,13 @@ pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> 
 
 /// Whether a job says that it made it so, or found it so.
 pub fn says_as_desired(task: &ClaimedTask, ended: &Progress) -> bool {
-    match ended {
-        Progress::Finished => true,
-        Progress::Failed(failure) => {
-            failure.class(task.desired.operation) == FailureClass::AlreadySo
-        }
-        Progress::Running => false,
-    }
+    *ended == Progress::Finished || found_so(task, ended)
+}
+
+/// Whether a job says that it found it so already.
+fn found_so(task: &ClaimedTask, ended: &Progress) -> bool {
+    let Progress::Failed(failure) = ended else { return false };
+    failure.class(task.desired.operation) == FailureClass::AlreadySo
 }
 
 /// What is observed of a member who was not found by id and was to be removed, once the list was read.

@@ -478,11 +478,17 @@ fn doubtful_absence_is_believed_only_from_a_job_that_saw_it() {
 }
 
 #[test]
-fn the_word_of_a_job_is_enough_where_the_list_cannot_tell_and_never_where_it_shows_the_member() {
+fn where_the_list_cannot_tell_only_a_job_that_did_not_find_the_member_is_believed() {
     let removal = task(Operation::Remove);
-    assert!(is_believed(&removal, &Progress::Finished, &Observation::NotFoundById));
-    let timeout = Progress::Failed(Failure::ours("LoginTimeout"));
-    assert!(!is_believed(&removal, &timeout, &Observation::NotFoundById));
+    let ended = |code: &str| Progress::Failed(Failure::ours(code));
+    for (ended, is_believed_then) in [
+        (ended("MemberNotFound"), true),
+        (Progress::Finished, false),
+        (ended("LoginTimeout"), false),
+    ] {
+        let believed = is_believed(&removal, &ended, &Observation::NotFoundById);
+        assert_eq!(believed, is_believed_then, "{ended:?}");
+    }
     for seen in [Observation::Unmatched, Observation::StillThere] {
         assert!(!is_believed(&removal, &Progress::Finished, &seen(Membership::Joined)));
     }

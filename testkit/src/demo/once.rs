@@ -10,7 +10,7 @@ use super::snapshot::Snapshot;
 use super::summary::{self, Play, Summary};
 use super::tempo::Tempo;
 use super::{Options, view};
-use cerby_reconciler::operator::terminal::print;
+use cerby_reconciler::operator::cli::terminal::print;
 use cerby_reconciler::shutdown::Signals;
 
 /// Stopping and measuring have to fit into what is left of 90 seconds.

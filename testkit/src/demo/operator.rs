@@ -189,7 +189,7 @@ impl<'a> Operator<'a> {
     fn accepted(&mut self, outcome: sqlx::Result<()>) -> sqlx::Result<bool> {
         match outcome {
             Ok(()) => Ok(true),
-            Err(sqlx::Error::Database(error)) if error.is_check_violation() => {
+            Err(sqlx::Error::Database(error)) if is_too_late(&*error) => {
                 self.record.refused += 1;
                 Ok(false)
             }
@@ -208,4 +208,9 @@ impl<'a> Operator<'a> {
         self.record.approved += approved.rows_affected();
         Ok(())
     }
+}
+
+/// Whether somebody else was faster: the daemon, or a colleague.
+fn is_too_late(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().is_some_and(|code| ["P0403", "P0409", "P0410"].contains(&code.as_ref()))
 }

@@ -1,6 +1,8 @@
 //! Everything that a demo is made of, started in order and stopped in order.
 
 use anyhow::Context;
+use cerby_reconciler::operator::desk::{Actor, Desk};
+use cerby_reconciler::schema;
 use sqlx::PgPool;
 use tempfile::TempDir;
 
@@ -11,8 +13,6 @@ use super::world::{self, Ending};
 use super::{tasks, view};
 use crate::private_postgres::{self, PrivatePostgres};
 use crate::simulator::{FaultPlan, Settings, Simulator};
-use cerby_reconciler::operator::import::import;
-use cerby_reconciler::schema;
 
 /// A running demo. Dropping it ends its processes and removes its files, [`Running::stop`] in order.
 pub(super) struct Running {
@@ -84,8 +84,9 @@ impl Scene {
 
     /// Lets the failed tasks arrive, as the Cerby backend would insert them.
     pub(super) async fn let_tasks_arrive(&self, tempo: &Tempo) -> anyhow::Result<()> {
+        let desk = Desk::new(self.backend.clone().into());
         for batch in tasks::batches(tempo.arrivals) {
-            import(&self.backend.clone().into(), &batch).await?;
+            desk.import(&Actor::import(), &batch, |_, _| ()).await?;
             tokio::time::sleep(tempo.arrive_every).await;
         }
         Ok(())

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use cerby_reconciler::operator::import::InboundTask;
+use cerby_reconciler::intake::inbound::InboundTask;
 
 const FILE: &str = include_str!("failed-tasks.jsonl");
 

@@ -11,7 +11,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
 
 use super::snapshot::{Count, Event, Snapshot};
-use cerby_reconciler::operator::terminal::complain;
+use cerby_reconciler::operator::cli::terminal::complain;
 use cerby_reconciler::text::printable;
 
 /// Says how far the demo is, beside whatever it prints.

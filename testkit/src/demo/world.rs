@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::{Integration, Kind, Member, Place, World};
-use cerby_reconciler::operator::import::InboundTask;
+use cerby_reconciler::intake::inbound::InboundTask;
 
 /// People nobody asks anything of, per integration.
 const BYSTANDERS: usize = 30;

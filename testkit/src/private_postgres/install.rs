@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use nix::unistd::Uid;
 
-use cerby_reconciler::operator::terminal::complain;
+use cerby_reconciler::operator::cli::terminal::complain;
 
 const ADVICE: &str = "install the PostgreSQL server (14 or newer) with its package `postgresql` or \
      `postgresql-server`, set PG_BIN_DIR to the directory of its programs, or set DATABASE_URL to a \

@@ -1,0 +1,182 @@
+//! The SQL of integrations as people see and set them. What a person may set is the database's own rule.
+
+use chrono::{DateTime, Utc};
+
+use crate::database::{PgConnection, PgPool};
+use crate::membership::IntegrationKind;
+use crate::store::StoreError;
+
+/// One line of the list that operators read.
+#[derive(Debug, serde::Serialize)]
+pub struct IntegrationLine {
+    pub workspace_id: String,
+    pub integration_id: String,
+    pub name: String,
+    pub status: String,
+    pub status_reason: Option<String>,
+    pub status_until: Option<DateTime<Utc>>,
+    pub status_since: Option<DateTime<Utc>>,
+    pub max_in_flight: Option<i32>,
+    pub starts_per_minute: Option<i32>,
+    pub own_account: Option<String>,
+    pub administrator_roles: Option<Vec<String>>,
+    pub snapshot_every_s: Option<i32>,
+    pub four_eyes: bool,
+    pub waiting: i64,
+    pub in_flight: i64,
+    pub unfinished_actions: i64,
+}
+
+/// Integrations, the inactive ones first.
+pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        IntegrationLine,
+        r#"-- list_integrations
+           select i.workspace_id as "workspace_id!", i.integration_id as "integration_id!", i.name as "name!",
+                  i.status as "status!", i.status_reason, i.status_until, i.status_since,
+                  i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.snapshot_every_s,
+                  i.four_eyes as "four_eyes!",
+                  t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
+           from reconciler.integrations i
+           cross join lateral (
+               select count(*) filter (where not t.is_running) as waiting,
+                      count(*) filter (where t.is_running) as in_flight
+               from reconciler.task_places t
+               where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id) t
+           cross join lateral (
+               select count(*) as unfinished from reconciler.manual_actions a
+               where a.workspace_id = i.workspace_id and a.integration_id = i.integration_id
+                 and a.status in ('open', 'in_progress', 'done')) a
+           where not $1 or i.status <> 'active'
+           order by i.status = 'active', i.workspace_id, i.integration_id"#,
+        only_inactive,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// The workspaces that know an integration.
+pub async fn workspaces_of(pool: &PgPool, integration: &str) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- workspaces_of
+           select workspace_id as "workspace_id!" from reconciler.integrations where integration_id = $1 order by 1"#,
+        integration,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Puts the tasks of an integration on hold, in the name of whoever runs the transaction.
+pub async fn pause(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- pause_integration
+         update reconciler.integrations set status = 'paused', status_reason = $3
+         where workspace_id = $1 and integration_id = $2",
+        workspace,
+        integration,
+        reason,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes an integration active again, in the name of whoever runs the transaction.
+pub async fn resume(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- resume_integration
+         update reconciler.integrations set status = 'active', status_reason = null
+         where workspace_id = $1 and integration_id = $2",
+        workspace,
+        integration,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Sets the limits that are given; zero takes one away.
+pub async fn set_limits(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    in_flight: Option<u32>,
+    per_minute: Option<u32>,
+) -> Result<(), StoreError> {
+    let number =
+        |number: Option<u32>| number.map(|number| i32::try_from(number).unwrap_or(i32::MAX));
+    sqlx::query!(
+        "-- limit_integration
+         update reconciler.integrations
+         set max_in_flight = case when $3::integer is null then max_in_flight else nullif($3, 0) end,
+             starts_per_minute = case when $4::integer is null then starts_per_minute else nullif($4, 0) end
+         where workspace_id = $1 and integration_id = $2",
+        workspace,
+        integration,
+        number(in_flight),
+        number(per_minute),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What people may say of an integration's snapshots: `None` leaves it, `Some(None)` takes back what was said.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The account that the automation logs in with.
+    pub own_account: Option<Option<String>>,
+    /// Ids of roles that make an administrator.
+    pub administrator_roles: Option<Option<Vec<String>>>,
+    /// Seconds between snapshots that nothing else asked for.
+    pub snapshot_every_s: Option<Option<u32>>,
+    /// Whether a word closes an action only once a second person confirmed it, where the app cannot be read.
+    pub four_eyes: Option<bool>,
+    /// What kind of integration it is, where the first row was wrong.
+    pub kind: Option<IntegrationKind>,
+    /// The app, where the first row was wrong.
+    pub application: Option<String>,
+}
+
+/// Sets what is given.
+pub async fn set(
+    connection: &mut PgConnection,
+    workspace: &str,
+    integration: &str,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let every = settings.snapshot_every_s.flatten();
+    sqlx::query!(
+        "-- set_integration
+         update reconciler.integrations
+         set own_account = case when $3 then $4 else own_account end,
+             administrator_roles = case when $5 then $6 else administrator_roles end,
+             snapshot_every_s = case when $7 then $8 else snapshot_every_s end,
+             four_eyes = coalesce($9, four_eyes), kind = coalesce($10, kind),
+             application = coalesce($11, application)
+         where workspace_id = $1 and integration_id = $2",
+        workspace,
+        integration,
+        settings.own_account.is_some(),
+        settings.own_account.as_ref().and_then(Option::as_deref),
+        settings.administrator_roles.is_some(),
+        settings.administrator_roles.as_ref().and_then(Option::as_deref),
+        settings.snapshot_every_s.is_some(),
+        every.map(|every| i32::try_from(every).unwrap_or(i32::MAX)),
+        settings.four_eyes,
+        settings.kind.map(IntegrationKind::as_str),
+        settings.application,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The SQL of what people read of manual actions and do with them. Who may do what is the database's own rule.
+
+use chrono::{DateTime, Utc};
+
+use super::status::ActionStatus;
+use crate::database::{PgConnection, PgPool};
+use crate::store::StoreError;
+
+/// One line of the list that operators read.
+#[derive(Debug, serde::Serialize)]
+pub struct ActionLine {
+    pub id: i64,
+    pub status: String,
+    pub operation: String,
+    pub workspace_id: String,
+    pub integration_name: String,
+    pub member_email: String,
+    pub reason: String,
+    pub due_at: DateTime<Utc>,
+    pub overdue: bool,
+    pub assignee: Option<String>,
+    pub reopened_count: i32,
+}
+
+/// Which actions are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct ActionFilter<'a> {
+    /// Of these statuses; of all, if there is none.
+    pub statuses: &'a [ActionStatus],
+    pub workspace: Option<&'a str>,
+    /// Those that come after this one.
+    pub after: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Actions, the most urgent first.
+pub async fn list(pool: &PgPool, filter: ActionFilter<'_>) -> Result<Vec<ActionLine>, StoreError> {
+    let statuses: Vec<_> = filter.statuses.iter().map(ToString::to_string).collect();
+    Ok(sqlx::query_as!(
+        ActionLine,
+        r#"-- list_actions
+         select id, status, operation, workspace_id, integration_name, member_email, reason, due_at,
+                closed_at is null and due_at < now() as "overdue!", assignee, reopened_count
+         from reconciler.manual_actions
+         where (cardinality($1::text[]) = 0 or status = any ($1)) and ($2::text is null or workspace_id = $2)
+           and ($3::bigint is null
+                or (closed_at is not null, due_at, id)
+                   > (select b.closed_at is not null, b.due_at, b.id from reconciler.manual_actions b where b.id = $3))
+         order by closed_at is not null, due_at, id
+         limit $4"#,
+        &statuses,
+        filter.workspace,
+        filter.after,
+        i64::from(filter.limit),
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Everything about one action, for people.
+#[derive(Debug)]
+pub struct Card {
+    pub id: i64,
+    pub status: String,
+    pub instructions: String,
+    pub workspace_id: String,
+    pub integration_name: String,
+    pub integration_kind: String,
+    pub attempts: i32,
+    pub failure_message: Option<String>,
+    pub opened_at: DateTime<Utc>,
+    pub due_at: DateTime<Utc>,
+    pub assignee: Option<String>,
+    pub note: Option<String>,
+    pub done_by: Option<String>,
+    pub done_at: Option<DateTime<Utc>>,
+    pub confirmed_by: Option<String>,
+    pub verdict: Option<String>,
+    pub verdict_at: Option<DateTime<Utc>>,
+    pub observed: Option<String>,
+    pub reopened_count: i32,
+    pub task_id: i64,
+}
+
+/// One action, if there is such a one.
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
+    Ok(sqlx::query_as!(
+        Card,
+        "-- find_action
+         select id, status, instructions, workspace_id, integration_name, integration_kind, attempts,
+                failure_message, opened_at, due_at, assignee, note, done_by, done_at, confirmed_by, verdict, verdict_at,
+                observed, reopened_count, task_id
+         from reconciler.manual_actions where id = $1",
+        id,
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// What a person's word for an action is worth.
+#[derive(Debug)]
+pub struct Proof {
+    /// The app, as the catalogue names it.
+    pub application: String,
+    /// What was to be done; a login is proven by the next task.
+    pub operation: String,
+    /// Whether a second person is asked for, where the app cannot be read.
+    pub four_eyes: bool,
+}
+
+/// What will prove an action, if there is such a one.
+pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proof>, StoreError> {
+    Ok(sqlx::query_as!(
+        Proof,
+        r#"-- proof_of_action
+         select a.application, a.operation, coalesce(s.four_eyes, false) as "four_eyes!"
+         from reconciler.manual_actions a
+         left join reconciler.integrations s using (workspace_id, integration_id)
+         where a.id = $1"#,
+        id,
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Takes back what a person said of an action, in the name of whoever runs the transaction; whether anything was said.
+pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "-- withdraw_action
+         update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'in_progress')",
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Gives back an action that whoever runs the transaction works on; whether anybody did.
+pub async fn release(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "-- release_action
+         update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'done')",
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Takes up an action in the name of whoever runs the transaction; with a note, also from a colleague.
+pub async fn claim(
+    connection: &mut PgConnection,
+    id: i64,
+    take_over_note: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- claim_action
+         select reconciler.claim_action($1, $2)",
+        id,
+        take_over_note
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives an action to a colleague.
+pub async fn hand_over(
+    connection: &mut PgConnection,
+    id: i64,
+    assignee: &str,
+    note: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- hand_over_action
+         select reconciler.hand_over_action($1, $2, $3)",
+        id,
+        assignee,
+        note
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Confirms what another person said of an action, in the name of whoever runs the transaction.
+pub async fn confirm(connection: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- confirm_action
+         select reconciler.confirm_action($1)",
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks an action done in the name of whoever runs the transaction; whether there was such an action.
+pub async fn mark_done(
+    connection: &mut PgConnection,
+    id: i64,
+    note: Option<&str>,
+) -> Result<bool, StoreError> {
+    // Whoever names the note writes it anew.
+    let written = match note {
+        Some(note) => sqlx::query!(
+            "-- mark_action_done_with_note
+             update reconciler.manual_actions set status = 'done', note = $2 where id = $1",
+            id,
+            note,
+        ),
+        None => sqlx::query!(
+            "-- mark_action_done
+             update reconciler.manual_actions set status = 'done' where id = $1",
+            id,
+        ),
+    };
+    Ok(written.execute(connection).await?.rows_affected() == 1)
+}
+
+/// Notes something on an action, whatever its status; whether there is such an action.
+pub async fn note(connection: &mut PgConnection, id: i64, note: &str) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "-- note_on_action
+         update reconciler.manual_actions set note = $2 where id = $1",
+        id,
+        note,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Ends an action that is not to be done, with the reason; whether there is such an action.
+pub async fn dismiss(
+    connection: &mut PgConnection,
+    id: i64,
+    note: &str,
+) -> Result<bool, StoreError> {
+    let written = sqlx::query!(
+        "-- dismiss_action
+         update reconciler.manual_actions set status = 'dismissed', note = $2 where id = $1",
+        id,
+        note,
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}

@@ -1,0 +1,190 @@
+//! The command line: it parses, calls the desk, and prints.
+
+mod actions;
+mod check;
+mod import;
+mod integrations;
+mod returns;
+mod syncs;
+mod tasks;
+pub mod terminal;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, LogFormat, Telemetry};
+use crate::daemon::Daemon;
+use crate::emit;
+use crate::operator::desk::{Actor, Desk};
+use crate::schema;
+use crate::telemetry::{self, chain};
+use terminal::{complain, print};
+
+/// Owns what happens after a membership automation failed: retries, manual actions, and proof.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// A TOML file over the defaults; the environment (RECONCILER__…) goes over both
+    #[arg(long, short, global = true, value_name = "FILE", env = "RECONCILER_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Three things must be set, in the file or in the environment:
+  RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE)
+  RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
+  RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
+config/default.toml explains every key.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM or SIGINT
+    ///
+    /// Takes new rows, retries them, opens manual actions and proves what people did. Any number of
+    /// replicas may run on one database.
+    Serve,
+    /// Bring the database's schema to this program's version
+    ///
+    /// Needs a role that may create schemas, and roles unless they exist. A second run at the same time waits
+    /// for the first.
+    Migrate,
+    /// Check configuration, database, schema and backend
+    Check {
+        /// The workspace to ask the backend for; otherwise one that the database knows
+        #[arg(long)]
+        workspace: Option<String>,
+    },
+    /// Insert failed tasks from a file of JSON lines, all or none
+    ///
+    /// Each line is an object with the columns of the inbound contract. Every bad line is named by number
+    /// and column before anything is inserted. A line whose source_id is there already changes nothing, so
+    /// the same file may be given again.
+    Import {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
+    /// List, show and work manual actions, or send them back to automation
+    #[command(subcommand)]
+    Actions(actions::Command),
+    /// Cancel automation tasks
+    #[command(subcommand)]
+    Tasks(tasks::Command),
+    /// List, show and request syncs, and decide on held reports
+    #[command(subcommand)]
+    Syncs(syncs::Command),
+    /// List, pause, resume, limit and protect integrations
+    #[command(subcommand)]
+    Integrations(integrations::Command),
+    /// Print the configuration in force, secrets redacted
+    Config,
+}
+
+/// Parses one of the words of a type; the help lists them.
+macro_rules! one_of {
+    ($type:ty) => {
+        clap::builder::TypedValueParser::try_map(
+            clap::builder::PossibleValuesParser::new(<$type>::WORDS),
+            |word| word.parse::<$type>(),
+        )
+    };
+}
+use one_of;
+
+/// Who acts at the command line.
+#[derive(Debug, clap::Args)]
+struct Acting {
+    /// Your name, where several people share one database login
+    #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
+    name: String,
+}
+
+impl Acting {
+    fn actor(&self) -> Actor {
+        Actor::at_command_line(&self.name)
+    }
+}
+
+/// The configuration, and a desk on a database whose schema is this program's.
+async fn desk(file: Option<&Path>) -> anyhow::Result<(Config, Desk)> {
+    let config = Config::load(file)?;
+    let pool = schema::connect(&config.database).await?;
+    schema::check(&pool).await?;
+    Ok((config, Desk::new(pool)))
+}
+
+/// Runs one command; its exit code.
+pub async fn run(cli: Cli) -> ExitCode {
+    let config = cli.config.as_deref();
+    let outcome = match cli.command {
+        Command::Serve => {
+            let code = serve(config).await;
+            telemetry::finish();
+            return code;
+        }
+        Command::Migrate => migrate(config).await,
+        Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
+        Command::Import { file } => import::run(config, &file).await,
+        Command::Actions(command) => actions::run(config, command).await,
+        Command::Tasks(command) => tasks::run(config, command).await,
+        Command::Syncs(command) => syncs::run(config, command).await,
+        Command::Integrations(command) => integrations::run(config, command).await,
+        Command::Config => show_config(config),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The daemon speaks in log lines from the first to the last, a refused configuration included.
+async fn serve(file: Option<&Path>) -> ExitCode {
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            let telemetry = Telemetry { format: LogFormat::Auto, filter: "info".to_owned() };
+            if telemetry::start(&telemetry).is_ok() {
+                emit!(SERVICE_FAILED, error = %chain(&error), "The daemon failed to start");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(error) = telemetry::start(&config.telemetry) {
+        complain(&format!("error: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let daemon = match Daemon::start(config).await {
+        Ok(Some(daemon)) => daemon,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "The daemon failed to start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match daemon.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            emit!(SERVICE_FAILED, error = %chain(error.as_ref()), "The daemon stopped with an error");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    let pool = schema::connect(&config.database).await?;
+    let version = schema::migrate(&pool).await?;
+    print(&format!("schema is at version {version}\n"))
+}
+
+fn show_config(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    print(&config.effective().context("the configuration cannot be printed")?)
+}

@@ -1,0 +1,89 @@
+//! Integrations: their status, their limits, and what is protected.
+
+use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
+use crate::integration::store::{self, IntegrationLine, Settings};
+
+/// One integration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Integration {
+    pub workspace: String,
+    pub id: String,
+}
+
+impl Desk {
+    /// Integrations, the inactive ones first.
+    pub async fn integrations(
+        &self,
+        only_inactive: bool,
+    ) -> Result<Vec<IntegrationLine>, DeskError> {
+        Ok(store::list(&self.pool, only_inactive).await?)
+    }
+
+    /// The one integration with this id; several workspaces may know it, then one of them has to be named.
+    pub async fn integration(
+        &self,
+        id: &str,
+        workspace: Option<&str>,
+    ) -> Result<Integration, DeskError> {
+        let mut known = store::workspaces_of(&self.pool, id).await?;
+        known.retain(|one| workspace.is_none_or(|only| one == only));
+        match known.as_slice() {
+            [one] => Ok(Integration { workspace: one.clone(), id: id.to_owned() }),
+            [] => Err(Refusal::not_found(format!("there is no integration {id} here")).into()),
+            several => Err(Refusal {
+                kind: RefusalKind::Invalid,
+                message: format!("several workspaces know integration {id}"),
+                hint: Some(format!(
+                    "Name its workspace (--workspace), one of {}",
+                    several.join(", ")
+                )),
+            }
+            .into()),
+        }
+    }
+
+    /// Puts the tasks of an integration on hold.
+    pub async fn pause(
+        &self,
+        actor: &Actor,
+        integration: &Integration,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        let mut tx = self.begin(actor).await?;
+        store::pause(&mut tx, &integration.workspace, &integration.id, reason).await?;
+        commit(tx).await
+    }
+
+    /// Makes an integration active again, whatever stopped it.
+    pub async fn resume(&self, actor: &Actor, integration: &Integration) -> Result<(), DeskError> {
+        let mut tx = self.begin(actor).await?;
+        store::resume(&mut tx, &integration.workspace, &integration.id).await?;
+        commit(tx).await
+    }
+
+    /// Sets the limits that are given, for all replicas together; zero stands for the configured number.
+    pub async fn limit(
+        &self,
+        actor: &Actor,
+        integration: &Integration,
+        in_flight: Option<u32>,
+        per_minute: Option<u32>,
+    ) -> Result<(), DeskError> {
+        let (workspace, id) = (&integration.workspace, &integration.id);
+        let mut tx = self.begin(actor).await?;
+        store::set_limits(&mut tx, workspace, id, in_flight, per_minute).await?;
+        commit(tx).await
+    }
+
+    /// Protects accounts, sets how often the app is read, or corrects what it is.
+    pub async fn protect(
+        &self,
+        actor: &Actor,
+        integration: &Integration,
+        settings: &Settings,
+    ) -> Result<(), DeskError> {
+        let mut tx = self.begin(actor).await?;
+        store::set(&mut tx, &integration.workspace, &integration.id, settings).await?;
+        commit(tx).await
+    }
+}

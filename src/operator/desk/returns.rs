@@ -1,0 +1,58 @@
+//! Back to automation after a fix.
+
+use super::{Actor, Desk, DeskError, Integration, Refusal, RefusalKind, commit};
+use crate::manual_action::returns::{self, Returnable};
+use crate::membership::Operation;
+
+/// What is to go back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    One(i64),
+    /// The open actions of an integration, by failure code and operation where they are given.
+    Of {
+        integration: Integration,
+        failure_code: Option<String>,
+        operation: Option<Operation>,
+    },
+}
+
+impl Desk {
+    /// What would go back, the canary first.
+    pub async fn returnable(&self, chosen: &Chosen) -> Result<Vec<Returnable>, DeskError> {
+        let found: Vec<_> = match chosen {
+            Chosen::One(id) => returns::returnable(&self.pool, *id).await?.into_iter().collect(),
+            Chosen::Of { integration, failure_code, operation } => {
+                let (workspace, id) = (&integration.workspace, &integration.id);
+                returns::returnables(&self.pool, workspace, id, failure_code.as_deref(), *operation)
+                    .await?
+            }
+        };
+        if found.is_empty() {
+            return Err(Refusal::not_found("there is no open action to return").into());
+        }
+        Ok(found)
+    }
+
+    /// Sends actions back to automation: one alone, or a canary first and the rest when it has worked.
+    pub async fn return_to_automation(
+        &self,
+        actor: &Actor,
+        chosen: &Chosen,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let sent = match chosen {
+            Chosen::One(id) => returns::give_back(&mut tx, *id, reason).await?,
+            Chosen::Of { integration, failure_code, operation } => {
+                let (workspace, id) = (&integration.workspace, &integration.id);
+                let code = failure_code.as_deref();
+                returns::give_all_back(&mut tx, workspace, id, code, *operation, reason).await?
+            }
+        };
+        if !sent {
+            let message = "the actions have ended meanwhile: nothing was sent";
+            return Err(Refusal::new(RefusalKind::Stale, message).into());
+        }
+        commit(tx).await
+    }
+}

@@ -1,0 +1,69 @@
+//! Syncs, and decisions on held reports.
+
+use super::{Actor, Desk, DeskError, Integration, Refusal, commit};
+use crate::history::{self, TrailLine};
+use crate::sync::review::{self, Card, Decision, Filter, SyncLine};
+
+/// Everything about one sync.
+#[derive(Debug)]
+pub struct SyncCard {
+    pub card: Card,
+    /// What happened to it, oldest first.
+    pub trail: Vec<TrailLine>,
+}
+
+impl Desk {
+    /// Syncs, the newest first.
+    pub async fn syncs(&self, filter: Filter<'_>) -> Result<Vec<SyncLine>, DeskError> {
+        Ok(review::list(&self.pool, filter).await?)
+    }
+
+    /// One sync.
+    pub async fn sync(&self, id: i64) -> Result<SyncCard, DeskError> {
+        let card = review::find(&self.pool, id).await?.ok_or_else(|| no_sync(id))?;
+        let trail = history::trail(&self.pool, &card.workspace_id, &[("sync", card.id)]).await?;
+        Ok(SyncCard { card, trail })
+    }
+
+    /// Lets a held report be applied, if it is still the same.
+    pub async fn approve(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
+        self.decide(actor, sync, Decision::Approved, reason).await
+    }
+
+    /// Ends a sync whose report is held; nothing of it is applied.
+    pub async fn reject(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
+        self.decide(actor, sync, Decision::Rejected, reason).await
+    }
+
+    async fn decide(
+        &self,
+        actor: &Actor,
+        sync: i64,
+        decision: Decision,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        let mut tx = self.begin(actor).await?;
+        if !review::decide(&mut tx, sync, decision, reason).await? {
+            return Err(no_sync(sync).into());
+        }
+        commit(tx).await
+    }
+
+    /// Asks for a snapshot now; the sync that has to end before, and its state, if there is one.
+    pub async fn request(
+        &self,
+        actor: &Actor,
+        integration: &Integration,
+    ) -> Result<Option<(i64, String)>, DeskError> {
+        let (workspace, integration) = (&integration.workspace, &integration.id);
+        let mut tx = self.begin(actor).await?;
+        review::request(&mut tx, workspace, integration).await?;
+        let active = review::active(&mut tx, workspace, integration).await?;
+        commit(tx).await?;
+        Ok(active)
+    }
+}
+
+fn no_sync(id: i64) -> Refusal {
+    Refusal::not_found(format!("there is no sync {id}"))
+}
