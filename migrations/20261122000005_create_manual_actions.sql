@@ -76,13 +76,13 @@ comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot 
 -- One escalation per desired state: retries, crashes and replicas cannot open a second one.
 create unique index one_unfinished_action_per_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id)
-    where status in ('open', 'in_progress', 'done');
+    where closed_at is null;
 -- Neither due times nor members are ever null; said here, it keeps whoever looks for something else out of these indexes.
 create index actions_by_due_time
-    on reconciler.manual_actions (due_at) where status in ('open', 'in_progress', 'done') and due_at is not null;
+    on reconciler.manual_actions (due_at) where closed_at is null and due_at is not null;
 create index unfinished_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id, id)
-    where status in ('open', 'in_progress', 'done');
+    where closed_at is null;
 create index done_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
 create index actions_of_a_member

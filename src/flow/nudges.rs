@@ -149,7 +149,7 @@ async fn request_syncs(
         let cause = match nudge.what {
             What::Done => "done",
             What::Snapshot => "person",
-            _ => continue,
+            What::Ended | What::Paused | What::Unpaused | What::Reset | What::Cancelled => continue,
         };
         let of = (nudge.workspace.as_str(), nudge.integration.as_str(), cause);
         let asking = desired.entry(of).or_default();

@@ -2,7 +2,7 @@
 
 use crate::database::PgPool;
 use crate::emit;
-use crate::manual_action::returns::{self, Step, next_step};
+use crate::manual_action::returns::{self, ReturnState, Step, next_step};
 use crate::store::{StoreError, begin};
 
 /// Actions that one transaction sends back.
@@ -23,40 +23,48 @@ async fn decide_one(pool: &PgPool) -> Result<bool, StoreError> {
         Step::SendNext => {
             let sent = returns::send(&mut tx, &undecided, 1).await?;
             let canary = sent.tasks.first().copied();
-            returns::update(&mut tx, &undecided, "waiting", canary, &sent).await?;
+            returns::update(&mut tx, &undecided, ReturnState::Waiting, canary, &sent).await?;
             (None, sent.left.len() < undecided.rest.len())
         }
         Step::Release => {
             let sent = returns::send(&mut tx, &undecided, CHUNK).await?;
-            let state = if sent.left.is_empty() { "released" } else { "releasing" };
+            let state = match sent.left.is_empty() {
+                true => ReturnState::Released,
+                false => ReturnState::Releasing,
+            };
             returns::update(&mut tx, &undecided, state, None, &sent).await?;
             if !undecided.is_releasing && sent.count() > 0 {
                 returns::ramp(&mut tx, &undecided).await?;
             }
-            let all = (state == "released").then_some((state, undecided.sent + sent.count()));
+            let all =
+                (state == ReturnState::Released).then_some((state, undecided.sent + sent.count()));
             (all, sent.left.len() < undecided.rest.len() || all.is_some())
         }
-        Step::Stop => (Some(("stopped", returns::stop(&mut tx, &undecided).await?)), true),
+        Step::Stop => {
+            (Some((ReturnState::Stopped, returns::stop(&mut tx, &undecided).await?)), true)
+        }
     };
     if let Some((decision, actions)) = decided {
         returns::append(&mut tx, &undecided, decision, actions).await?;
     }
     tx.commit().await?;
     match decided {
-        Some(("released", actions)) => emit!(
+        Some((ReturnState::Released, actions)) => emit!(
             RETURN_RELEASED,
             r#return.id = undecided.id,
             integration.id = undecided.integration,
             actions,
             "The canary worked: the rest follows"
         ),
-        Some((_, actions)) => emit!(
-            RETURN_STOPPED,
-            r#return.id = undecided.id,
-            integration.id = undecided.integration,
-            actions,
-            "The canary failed: the rest stays with people"
-        ),
+        Some((ReturnState::Stopped | ReturnState::Waiting | ReturnState::Releasing, actions)) => {
+            emit!(
+                RETURN_STOPPED,
+                r#return.id = undecided.id,
+                integration.id = undecided.integration,
+                actions,
+                "The canary failed: the rest stays with people"
+            )
+        }
         None => {}
     }
     Ok(has_moved)

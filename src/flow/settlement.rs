@@ -72,8 +72,14 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
     }
 
     let mut tx = begin_briefly(&stage.pool).await?;
-    let finished =
-        sync::store::finish(&mut tx, sync, "finished", "the app was read", Some(report)).await?;
+    let finished = sync::store::finish(
+        &mut tx,
+        sync,
+        sync::SyncEnd::Finished,
+        "the app was read",
+        Some(report),
+    )
+    .await?;
     if let Err(lost) = finished {
         return Ok(Err(lost));
     }

@@ -355,7 +355,9 @@ async fn fail(
         Err(lost) => return Ok(Err(lost)),
     };
     let mut tx = begin_briefly(&stage.pool).await?;
-    if let Err(lost) = sync::store::finish(&mut tx, sync, "failed", reason, None).await? {
+    if let Err(lost) =
+        sync::store::finish(&mut tx, sync, sync::SyncEnd::Failed, reason, None).await?
+    {
         return Ok(Err(lost));
     }
     let verdict = if login_refused { Verdict::Contradicted } else { Verdict::Unverifiable };
@@ -411,7 +413,9 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
         Err(lost) => return Ok(Err(lost)),
     };
     let mut tx = begin_briefly(&stage.pool).await?;
-    if let Err(lost) = sync::store::finish(&mut tx, sync, "finished", reason, None).await? {
+    if let Err(lost) =
+        sync::store::finish(&mut tx, sync, sync::SyncEnd::Finished, reason, None).await?
+    {
         return Ok(Err(lost));
     }
     let mut login = Vec::new();

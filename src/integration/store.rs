@@ -46,7 +46,7 @@ pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationL
            cross join lateral (
                select count(*) as unfinished from reconciler.manual_actions a
                where a.workspace_id = i.workspace_id and a.integration_id = i.integration_id
-                 and a.status in ('open', 'in_progress', 'done')) a
+                 and a.closed_at is null) a
            where not $1 or i.status <> 'active'
            order by i.status = 'active', i.workspace_id, i.integration_id"#,
         only_inactive,

@@ -1,7 +1,7 @@
 //! The SQL of sending actions back to automation. Who may and what follows is the database's own rule.
 
 use crate::database::{PgConnection, PgPool};
-use crate::membership::{Desired, MemberKey, Operation};
+use crate::membership::{Desired, MemberKey, Operation, words};
 use crate::store::StoreError;
 
 /// An open action, as far as it would be sent back to automation.
@@ -143,6 +143,19 @@ pub async fn give_all_back(
     .fetch_one(connection)
     .await?;
     Ok(id.is_some())
+}
+
+words! {
+    /// How far a return to automation is.
+    ReturnState {
+        /// For its canary.
+        Waiting = "waiting",
+        /// The canary worked, and the rest follows in parts.
+        Releasing = "releasing",
+        Released = "released",
+        /// The canary failed: the rest stays with people.
+        Stopped = "stopped",
+    }
 }
 
 /// Actions that go back together and are not decided on.
@@ -306,7 +319,7 @@ pub async fn send(
 pub async fn update(
     connection: &mut PgConnection,
     undecided: &Undecided,
-    state: &str,
+    state: ReturnState,
     canary: Option<i64>,
     sent: &Sent,
 ) -> Result<(), StoreError> {
@@ -320,7 +333,7 @@ pub async fn update(
          where id = $1 and workspace_id = $2",
         undecided.id,
         undecided.workspace,
-        state,
+        state.as_str(),
         canary,
         &sent.left,
         sent.count(),
@@ -363,19 +376,20 @@ pub async fn stop(connection: &mut PgConnection, undecided: &Undecided) -> Resul
     .await?)
 }
 
-/// Says in the trail what was decided: `released` or `stopped`.
+/// Says in the trail what was decided.
 pub async fn append(
     connection: &mut PgConnection,
     undecided: &Undecided,
-    decision: &str,
+    decision: ReturnState,
     actions: i32,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
+        "-- append_decision_on_return
+         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
          values ('return.' || $3::text, $1, 'integration', $2, jsonb_build_object('return', $4::bigint, 'actions', $5::integer))",
         undecided.workspace,
         undecided.integration,
-        decision,
+        decision.as_str(),
         undecided.id,
         actions,
     )

@@ -28,7 +28,7 @@ pub async fn open(
          from reconciler.automation_tasks t
          where t.id = $1 and t.workspace_id = $2
          on conflict (workspace_id, integration_id, member_id)
-             where status in ('open', 'in_progress', 'done') do nothing
+             where closed_at is null do nothing
          returning id",
         opening.task,
         key.workspace,
@@ -73,7 +73,7 @@ pub async fn open_reconnect(
          from reconciler.automation_tasks t
          where t.id = $1 and t.workspace_id = $2
          on conflict (workspace_id, integration_id, member_id)
-             where status in ('open', 'in_progress', 'done') do nothing
+             where closed_at is null do nothing
          returning id",
         reconnect.task,
         workspace,
@@ -109,7 +109,7 @@ pub async fn supersede(
              ) k
              cross join lateral (
                  select ctid as place from reconciler.manual_actions
-                 where ctid = k.place and status in ('open', 'in_progress', 'done')
+                 where ctid = k.place and closed_at is null
                  for no key update skip locked
                  offset 0
              ) m
@@ -135,13 +135,13 @@ pub async fn dismiss_reconnect(
     Ok(sqlx::query_scalar!(
         r#"-- dismiss_reconnect
         with asked as materialized (
-            select ctid as place, status from reconciler.manual_actions where id = $1
+            select ctid as place, closed_at from reconciler.manual_actions where id = $1
         ), free as materialized (
             select f.place
             from asked
             cross join lateral (
                 select ctid as place from reconciler.manual_actions
-                where ctid = asked.place and status in ('open', 'in_progress', 'done')
+                where ctid = asked.place and closed_at is null
                 for no key update skip locked
                 offset 0
             ) f
@@ -152,7 +152,7 @@ pub async fn dismiss_reconnect(
             returning 1
         )
         select exists (select from dismissed)
-               or not exists (select from asked where status in ('open', 'in_progress', 'done')) as "is_ended!""#,
+               or not exists (select from asked where closed_at is null) as "is_ended!""#,
         action,
     )
     .fetch_one(connection)
@@ -177,7 +177,7 @@ pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreErro
          with late as materialized (
              select o.ctid as place
              from reconciler.manual_actions o
-             where o.status in ('open', 'in_progress', 'done') and o.due_at <= now() and o.reminded_at is null
+             where o.closed_at is null and o.due_at <= now() and o.reminded_at is null
                and (o.operation = 'reconnect'
                     or exists (select from reconciler.integration_states d
                                join reconciler.integration_settings s using (workspace_id, integration_id)

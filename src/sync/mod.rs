@@ -48,6 +48,15 @@ words! {
 }
 
 words! {
+    /// How a sync ends.
+    SyncEnd {
+        Finished = "finished",
+        /// It gave no snapshot.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// What may be of unknown age.
     Former {
         /// A job that read the app.

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::HeldDecision;
 use crate::database::{PgConnection, PgPool};
-use crate::membership::words;
 use crate::store::StoreError;
 
 /// Which syncs are listed.
@@ -125,19 +125,11 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
-words! {
-    /// What a person decides on a held report.
-    Decision {
-        Approved = "approved",
-        Rejected = "rejected",
-    }
-}
-
 /// A person's decision on a held report; whether there is such a sync.
 pub async fn decide(
     connection: &mut PgConnection,
     id: i64,
-    decision: Decision,
+    decision: HeldDecision,
     reason: &str,
 ) -> Result<bool, StoreError> {
     let written = sqlx::query!(

@@ -167,7 +167,7 @@ impl Step<'_> {
     async fn after_job(&self) -> Result<SyncOutcome, StoreError> {
         match (self.sync.procedure, self.sync.state) {
             (Procedure::CheckAndApply, SyncState::Started) => self.report().await,
-            _ => self.read().await,
+            (Procedure::CheckAndApply, _) | (Procedure::Sync, _) => self.read().await,
         }
     }
 

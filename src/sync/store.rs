@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::ClaimedSync;
 use super::verdict::Verdict;
+use super::{ClaimedSync, SyncEnd};
 use crate::backend::UpdateReport;
 use crate::database::{PgConnection, PgPool};
 use crate::emit;
@@ -84,9 +84,11 @@ pub async fn claim(
     let (mut claimed, mut bad) = (Vec::new(), Vec::new());
     for row in rows {
         let decision = row.decision.map(|word| word.parse()).transpose();
-        match (row.procedure.parse(), row.state.parse(), decision) {
-            (Ok(procedure), Ok(state), Ok(decision)) => claimed.push(ClaimedSync {
-                update: row.update.and_then(|update| serde_json::from_value(update).ok()),
+        let update = row.update.map(serde_json::from_value).transpose();
+        let update = update.map_err(|error| UnknownWord::new("report", &error.to_string()));
+        match (row.procedure.parse(), row.state.parse(), decision, update) {
+            (Ok(procedure), Ok(state), Ok(decision), Ok(update)) => claimed.push(ClaimedSync {
+                update,
                 held_hash: row.held_hash,
                 held_until: row.held_until,
                 started_at: row.started_at,
@@ -109,7 +111,9 @@ pub async fn claim(
                 claimed_at: row.claimed_at,
                 former: row.former,
             }),
-            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => bad.push((row.id, error)),
+            (Err(error), ..) | (_, Err(error), ..) | (.., Err(error), _) | (.., Err(error)) => {
+                bad.push((row.id, error));
+            }
         }
     }
     quarantined(pool, &bad).await?;
@@ -305,11 +309,11 @@ pub async fn hold(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Ends a sync as `finished` or `failed`; answers with when it had started.
+/// Ends a sync; answers with when it had started.
 pub async fn finish(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
-    state: &str,
+    end: SyncEnd,
     reason: &str,
     report: Option<Value>,
 ) -> Result<Result<DateTime<Utc>, LeaseLost>, StoreError> {
@@ -326,7 +330,7 @@ pub async fn finish(
         sync.id,
         sync.workspace,
         sync.lease.token,
-        state,
+        end.as_str(),
         reason,
         report,
     )
@@ -415,7 +419,7 @@ pub async fn lock_actions(
          from (select a.id, a.ctid as place
                from reconciler.manual_actions a
                where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
-                 and a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
+                 and a.closed_at is null and a.operation <> 'reconnect'
                  and (a.status = 'done' and a.done_at < $3 or a.status <> 'done' and a.opened_at < $3)
                order by a.id
                limit $5) known

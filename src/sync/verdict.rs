@@ -127,7 +127,16 @@ fn of_entry(desired: &Desired, seen: Option<&SeenMember>, last_snapshot: bool) -
         {
             Verdict::NotYet
         }
-        _ => Verdict::Contradicted,
+        (
+            Observation::Absent
+            | Observation::InvitationExpired
+            | Observation::InvitationUnclear
+            | Observation::StillThere(_)
+            | Observation::OtherRoles(_)
+            | Observation::Unmatched(_)
+            | Observation::NotFoundById,
+            _,
+        ) => Verdict::Contradicted,
     };
     Judgement { verdict, observed: observation.describe(desired.operation) }
 }

@@ -149,7 +149,7 @@ pub(super) async fn put_off_deadlines(pool: &PgPool, limit: i64) -> Result<bool,
             cross join lateral (
                 select * from reconciler.manual_actions a
                 where a.workspace_id = r.workspace_id and a.integration_id = r.integration_id
-                  and a.status in ('open', 'in_progress', 'done')
+                  and a.closed_at is null
                   and a.operation <> 'reconnect' and a.opened_at < r.inactive_until
                   and a.put_off_until < r.inactive_until
                 offset 0
@@ -283,10 +283,10 @@ pub(super) async fn delete_finished_tasks(
                                     and m.member_id = o.member_id and m.watch_task_id = o.id
                                   offset 0)
                   and not exists (select from (
-                                      select a.status from reconciler.manual_actions a
+                                      select a.closed_at from reconciler.manual_actions a
                                       where a.workspace_id = o.workspace_id and a.task_id = o.id
                                       offset 0) a
-                                  where a.status in ('open', 'in_progress', 'done'))
+                                  where a.closed_at is null)
                 for update of o skip locked
                 offset 0
             ) o

@@ -32,7 +32,7 @@ const QUESTIONS: [(&str, &str); 6] = [
     (
         "rule 10, one escalation per desired state",
         "select workspace_id, integration_id, member_id, count(*) || ' unfinished actions' as what
-         from reconciler.manual_actions where status in ('open', 'in_progress', 'done')
+         from reconciler.manual_actions where closed_at is null
          group by 1, 2, 3 having count(*) > 1",
     ),
     (
@@ -42,7 +42,7 @@ const QUESTIONS: [(&str, &str); 6] = [
                 as what
          from reconciler.manual_actions a
          left join reconciler.members m using (workspace_id, integration_id, member_id)
-         where a.status in ('open', 'in_progress', 'done') and a.operation <> 'reconnect'
+         where a.closed_at is null and a.operation <> 'reconnect'
            and m.open_action_id is distinct from a.id",
     ),
     (
@@ -64,7 +64,7 @@ const QUESTIONS: [(&str, &str); 6] = [
          join reconciler.automation_tasks r
               on r.workspace_id = a.workspace_id and r.integration_id = a.integration_id
                  and r.member_id = a.member_id
-         where a.status in ('open', 'in_progress', 'done') and a.operation <> 'remove'
+         where a.closed_at is null and a.operation <> 'remove'
            and r.operation = 'remove' and (r.requested_at, r.id) > (t.requested_at, t.id)
            and (r.state = 'succeeded'
                 or exists (select from reconciler.task_places p

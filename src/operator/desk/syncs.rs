@@ -2,7 +2,8 @@
 
 use super::{Actor, Desk, DeskError, Integration, Refusal, commit};
 use crate::history::{self, TrailLine};
-use crate::sync::review::{self, Card, Decision, Filter, SyncLine};
+use crate::sync::HeldDecision;
+use crate::sync::review::{self, Card, Filter, SyncLine};
 
 /// Everything about one sync.
 #[derive(Debug)]
@@ -27,19 +28,19 @@ impl Desk {
 
     /// Lets a held report be applied, if it is still the same.
     pub async fn approve(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
-        self.decide(actor, sync, Decision::Approved, reason).await
+        self.decide(actor, sync, HeldDecision::Approved, reason).await
     }
 
     /// Ends a sync whose report is held; nothing of it is applied.
     pub async fn reject(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
-        self.decide(actor, sync, Decision::Rejected, reason).await
+        self.decide(actor, sync, HeldDecision::Rejected, reason).await
     }
 
     async fn decide(
         &self,
         actor: &Actor,
         sync: i64,
-        decision: Decision,
+        decision: HeldDecision,
         reason: &str,
     ) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;

@@ -325,7 +325,11 @@ pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
         FailureClass::Transient if !needs_no_automation => {
             backoff::delay(policy.of(arrival.operation), 0)
         }
-        _ => Duration::ZERO,
+        FailureClass::Transient
+        | FailureClass::Credential(_)
+        | FailureClass::Person(_)
+        | FailureClass::NoAutomation
+        | FailureClass::AlreadySo => Duration::ZERO,
     };
     Begins { after, needs_no_automation }
 }
@@ -440,7 +444,10 @@ pub fn signal(task: &ClaimedTask, next: &TaskOutcome) -> HealthSignal {
                 HealthSignal::Nothing
             }
             FailureClass::Transient => HealthSignal::Fails,
-            _ => HealthSignal::Works,
+            FailureClass::Credential(_)
+            | FailureClass::Person(_)
+            | FailureClass::NoAutomation
+            | FailureClass::AlreadySo => HealthSignal::Works,
         },
         TaskOutcome::Wait { .. }
         | TaskOutcome::Park { .. }
