@@ -60,7 +60,8 @@ pub async fn trail(
     let ids: Vec<_> = rows.iter().map(|(_, id)| id.to_string()).collect();
     Ok(sqlx::query_as!(
         TrailLine,
-        "select e.at, e.actor, e.what
+        "-- trail
+         select e.at, e.actor, e.what
          from unnest($2::text[], $3::text[]) r (subject, id)
          join reconciler.events e on e.workspace_id = $1 and e.subject = r.subject and e.subject_id = r.id
          order by e.id limit 200",

@@ -75,13 +75,15 @@ pub async fn write(
     let (workspace, integration) = (&key.workspace, &key.integration);
     match moved {
         Move::Count => sqlx::query!(
-            "update reconciler.integration_states set consecutive_failures = consecutive_failures + 1
+            "-- count_failure
+             update reconciler.integration_states set consecutive_failures = consecutive_failures + 1
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
         ),
         Move::Forget { ramp } => sqlx::query!(
-            "update reconciler.integration_states
+            "-- forget_failures
+             update reconciler.integration_states
              set consecutive_failures = 0, ramp_limit = $3,
                  consecutive_trips = case when $3::integer is null then 0 else consecutive_trips end
              where workspace_id = $1 and integration_id = $2",
@@ -90,7 +92,8 @@ pub async fn write(
             ramp.and_then(|ramp| i32::try_from(ramp).ok()),
         ),
         Move::Raise(ramp) => sqlx::query!(
-            "update reconciler.integration_states set ramp_limit = $3 where workspace_id = $1 and integration_id = $2",
+            "-- raise_ramp
+             update reconciler.integration_states set ramp_limit = $3 where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
             ramp.and_then(|ramp| i32::try_from(ramp).ok()),
@@ -119,14 +122,16 @@ pub async fn write(
         ),
         Move::Recover => return recover(connection, workspace, integration).await.map(drop),
         Move::Await(wait) => sqlx::query!(
-            "update reconciler.integration_states set status_until = clock_timestamp() + $3
+            "-- await_probe
+             update reconciler.integration_states set status_until = clock_timestamp() + $3
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
             interval(wait),
         ),
         Move::NextProbe => sqlx::query!(
-            "update reconciler.integration_states set status_until = clock_timestamp(), probe_task_id = null
+            "-- next_probe
+             update reconciler.integration_states set status_until = clock_timestamp(), probe_task_id = null
              where workspace_id = $1 and integration_id = $2",
             workspace,
             integration,
@@ -164,7 +169,12 @@ pub async fn recover(
     .fetch_optional(&mut *connection)
     .await?;
     if recovered.is_some() {
-        sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+        sqlx::query!(
+            "-- notify_tasks
+         select pg_notify('reconciler', 'tasks')"
+        )
+        .execute(connection)
+        .await?;
     }
     Ok(recovered.is_some())
 }
@@ -218,7 +228,12 @@ pub async fn take_up(
             )
             .execute(&mut *connection)
             .await?;
-            sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+            sqlx::query!(
+                "-- notify_tasks
+         select pg_notify('reconciler', 'tasks')"
+            )
+            .execute(connection)
+            .await?;
             Ok(None)
         }
         Asked::Reset => {
@@ -235,7 +250,8 @@ pub async fn reconnect_action(
     integration: &str,
 ) -> Result<Option<i64>, StoreError> {
     let action = sqlx::query_scalar!(
-        "select reconnect_action_id from reconciler.integration_states
+        "-- reconnect_action
+         select reconnect_action_id from reconciler.integration_states
          where workspace_id = $1 and integration_id = $2
          for no key update",
         workspace,

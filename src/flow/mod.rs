@@ -20,6 +20,7 @@ use crate::telemetry::chain;
 mod batch;
 mod cancellation;
 mod inbox;
+mod judging;
 pub mod nudges;
 pub mod outages;
 mod outcome;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::judging::{self, ActionToJudge, VerdictToWrite};
 use super::sync_stage::SyncStage;
 use super::{Recorded, watches};
 use crate::backend::Snapshot;
@@ -17,7 +18,7 @@ use crate::membership::MemberKey;
 use crate::store::{StoreError, begin, begin_briefly};
 use crate::sync::report::classify;
 use crate::sync::report::store::KnownMember;
-use crate::sync::store::{ActionToJudge, Doubt, VerdictToWrite};
+use crate::sync::store::Doubt;
 use crate::sync::verdict::{Judgement, Sightings, Verdict, judge};
 use crate::sync::{self, ClaimedSync};
 
@@ -144,11 +145,11 @@ pub(super) async fn judge_actions(
         if !sync::store::is_held(&mut tx, sync).await? {
             return Ok(Err(LeaseLost));
         }
-        let chunk = sync::store::lock_actions(&mut tx, sync, started_at, after, CHUNK).await?;
+        let chunk = judging::lock_actions(&mut tx, sync, started_at, after, CHUNK).await?;
         let Some(last) = chunk.last else { return Ok(Ok(next)) };
         after = last;
         let (verdicts, lines): (Vec<_>, Vec<_>) = chunk.actions.iter().filter_map(&judge).unzip();
-        sync::store::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
+        judging::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
         begin_watches(&mut tx, stage, sync, &chunk.actions, &verdicts).await?;
         tx.commit().await?;
         let waits = lines.iter().filter_map(|line| match line {
@@ -250,8 +251,8 @@ pub(super) async fn judge_login(
     verdict: Verdict,
     observed: &str,
 ) -> Result<(Vec<LogLine>, bool), StoreError> {
-    let Some((action, is_done)) = sync::store::lock_reconnect(connection, sync).await? else {
-        return Ok((Vec::new(), sync::store::is_reconnect_locked(connection, sync).await?));
+    let Some((action, is_done)) = judging::lock_reconnect(connection, sync).await? else {
+        return Ok((Vec::new(), judging::is_reconnect_locked(connection, sync).await?));
     };
     let (status, said) = match (is_done, verdict) {
         (true, Verdict::Confirmed) => (ActionStatus::Verified, LogLine::Verified(action)),
@@ -264,7 +265,7 @@ pub(super) async fn judge_login(
         (false, _) => return Ok((Vec::new(), false)),
     };
     let written = VerdictToWrite { action, status, verdict, observed: observed.to_owned() };
-    sync::store::write_verdicts(connection, sync, &[written], None).await?;
+    judging::write_verdicts(connection, sync, &[written], None).await?;
     Ok((vec![said], false))
 }
 

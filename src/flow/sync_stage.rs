@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use super::judging::{self, VerdictToWrite};
 use super::settlement::{
     LOGIN_WORKS, LogLine, judge_actions, judge_login, log_doubt, log_long_wait, log_verdicts,
     settle,
@@ -20,7 +21,7 @@ use crate::lease::LeaseLost;
 use crate::manual_action::status::ActionStatus;
 use crate::store::{StoreError, begin_briefly, elapsed, with_timeout};
 use crate::sync::report::classify;
-use crate::sync::store::{Quota, VerdictToWrite};
+use crate::sync::store::Quota;
 use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
@@ -419,13 +420,13 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
         return Ok(Err(lost));
     }
     let mut login = Vec::new();
-    if let Some((action, true)) = sync::store::lock_reconnect(&mut tx, sync).await? {
-        sync::store::write_verdicts(&mut tx, sync, &[attested(action)], None).await?;
+    if let Some((action, true)) = judging::lock_reconnect(&mut tx, sync).await? {
+        judging::write_verdicts(&mut tx, sync, &[attested(action)], None).await?;
         login.push(LogLine::Attested(action));
     }
-    let is_locked = sync::store::is_reconnect_locked(&mut tx, sync).await?;
+    let is_locked = judging::is_reconnect_locked(&mut tx, sync).await?;
     let locked = locked.or_else(|| is_locked.then(|| stage.policy.reread_after(0)));
-    let waiting = sync::store::next_attestation(&mut tx, sync, attest_after).await?;
+    let waiting = judging::next_attestation(&mut tx, sync, attest_after).await?;
     let unconfirmed = waiting.any_unconfirmed.then_some(LOOKS_FOR_CONFIRMATIONS_EVERY);
     if let Some(after) = [locked.or(waiting.next), unconfirmed].into_iter().flatten().min() {
         sync::store::request(&mut tx, sync, after).await?;

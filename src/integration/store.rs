@@ -66,6 +66,16 @@ pub async fn workspaces_of(pool: &PgPool, integration: &str) -> Result<Vec<Strin
     .await?)
 }
 
+/// A workspace that is known, if there is one.
+pub async fn some_workspace(pool: &PgPool) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- some_workspace
+           select workspace_id as "workspace_id!" from reconciler.integrations limit 1"#,
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
 /// Puts the tasks of an integration on hold, in the name of whoever runs the transaction.
 pub async fn pause(
     connection: &mut PgConnection,

@@ -346,7 +346,8 @@ pub async fn update(
 /// Lets the rest of a return follow little by little.
 pub async fn ramp(connection: &mut PgConnection, undecided: &Undecided) -> Result<(), StoreError> {
     sqlx::query!(
-        "update reconciler.integration_states set ramp_limit = 1
+        "-- ramp_after_return
+         update reconciler.integration_states set ramp_limit = 1
          where workspace_id = $1 and integration_id = $2 and status = 'active'",
         undecided.workspace,
         undecided.integration,

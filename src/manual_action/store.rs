@@ -63,7 +63,8 @@ pub async fn open_reconnect(
     let failure = &reconnect.failure;
     let Instructions { text, shown } = instructions::of_reconnect(reconnect);
     Ok(sqlx::query_scalar!(
-        "insert into reconciler.manual_actions
+        "-- insert_reconnect_action
+         insert into reconciler.manual_actions
              (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
               application, member_email, trigger, reason, failure_code, failure_message, failure_screenshot_url,
               instructions, shown, due_at)

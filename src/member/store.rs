@@ -282,7 +282,12 @@ pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Resu
         return Ok(());
     }
     wake(&mut *connection, &given).await?;
-    sqlx::query!("select pg_notify('reconciler', 'tasks')").execute(connection).await?;
+    sqlx::query!(
+        "-- notify_tasks
+         select pg_notify('reconciler', 'tasks')"
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

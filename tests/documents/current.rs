@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cerby_reconciler::manual_action::returns::ReturnState;
+use cerby_reconciler::manual_action::status::ActionStatus;
+use cerby_reconciler::membership::{IntegrationKind, Operation, Trigger};
+use cerby_reconciler::sync::{HeldDecision, Procedure, SyncEnd, SyncState};
 use cerby_reconciler::telemetry::events;
 
 fn root() -> &'static Path {
@@ -59,6 +63,29 @@ fn every_event_says_what_to_do_in_a_table_that_holds() {
         assert!(!event.meaning.is_empty() && !event.action.is_empty(), "{}", event.name);
         let cells = [event.meaning, event.fields, event.action].concat();
         assert!(!cells.contains(['|', '\n']), "{} would break its row", event.name);
+    }
+}
+
+#[test]
+fn the_glossary_has_every_word_that_a_status_may_be() {
+    let page = text("docs/glossary.md");
+    let explained: BTreeSet<_> = page
+        .lines()
+        .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .collect();
+    let all = [
+        ActionStatus::WORDS,
+        IntegrationKind::WORDS,
+        Operation::WORDS,
+        Trigger::WORDS,
+        Procedure::WORDS,
+        SyncState::WORDS,
+        SyncEnd::WORDS,
+        HeldDecision::WORDS,
+        ReturnState::WORDS,
+    ];
+    for word in all.into_iter().flatten() {
+        assert!(explained.contains(word), "docs/glossary.md does not have {word}");
     }
 }
 

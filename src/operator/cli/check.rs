@@ -7,6 +7,7 @@ use super::terminal::print;
 use crate::backend::{BackendError, Client};
 use crate::config::Config;
 use crate::database::PgPool;
+use crate::integration;
 use crate::schema;
 use crate::telemetry::chain;
 
@@ -65,11 +66,7 @@ async fn schema_verdict(pool: &PgPool) -> Result<String, String> {
 }
 
 async fn known_workspace(pool: Option<&PgPool>) -> Option<String> {
-    sqlx::query_scalar("select workspace_id from reconciler.integrations limit 1")
-        .fetch_optional(pool?)
-        .await
-        .ok()
-        .flatten()
+    integration::store::some_workspace(pool?).await.ok().flatten()
 }
 
 async fn backend_verdict(config: &Config, workspace: Option<String>) -> bool {

@@ -32,7 +32,8 @@ pub async fn count_unexpected(
     change: i64,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
-        "update reconciler.syncs
+        "-- count_unexpected_removals
+         update reconciler.syncs
          set unexpected_removals = coalesce(unexpected_removals, 0) + $4::bigint
          where id = $1 and workspace_id = $2 and lease_token = $3",
         sync.id,

@@ -1,0 +1,246 @@
+//! The SQL of actions that a snapshot or a word judges, under the lease of its sync.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::database::PgConnection;
+use crate::manual_action::status::ActionStatus;
+use crate::membership::{Desired, UnknownWord};
+use crate::store::{StoreError, interval};
+use crate::sync::ClaimedSync;
+use crate::sync::verdict::Verdict;
+
+/// A word that may close its action already, and did not, is looked at again after this long.
+const MIN_ATTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// An unfinished action of the integration, as far as a verdict needs it.
+#[derive(Debug)]
+pub(super) struct ActionToJudge {
+    pub(super) id: i64,
+    /// The task that it stands for.
+    pub(super) task: i64,
+    /// Open, in progress or done.
+    pub(super) status: ActionStatus,
+    pub(super) desired: Desired,
+    /// Whether a second person confirmed what the first said.
+    pub(super) is_confirmed: bool,
+    /// How often it was read since it was called done.
+    pub(super) snapshots: i32,
+    /// How often it was opened again.
+    pub(super) reopened: i32,
+}
+
+/// Some of the actions to judge.
+#[derive(Debug, Default)]
+pub(super) struct ActionsToJudge {
+    /// Those that are locked for us.
+    pub(super) actions: Vec<ActionToJudge>,
+    /// The last one that was looked at; `None` if there was none.
+    pub(super) last: Option<i64>,
+    /// Whether somebody else has one locked.
+    pub(super) is_any_locked: bool,
+}
+
+/// Locks unfinished actions that a snapshot started at `started_at` may speak of: done before it, or still open and opened
+/// before it. The `limit` after the action `after`. What a person has locked is left out, and nobody waits for it.
+pub(super) async fn lock_actions(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    started_at: DateTime<Utc>,
+    after: i64,
+    limit: usize,
+) -> Result<ActionsToJudge, StoreError> {
+    let rows = sqlx::query!(
+        r#"-- lock_actions
+         select known.id as "known_id!", a.id as "id?", a.task_id as "task_id?", a.status as "status?",
+                a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
+                a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
+                a.reopened_count as "reopened_count?", a.confirmed_at is not null as "is_confirmed!"
+         from (select a.id, a.ctid as place
+               from reconciler.manual_actions a
+               where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
+                 and a.closed_at is null and a.operation <> 'reconnect'
+                 and (a.status = 'done' and a.done_at < $3 or a.status <> 'done' and a.opened_at < $3)
+               order by a.id
+               limit $5) known
+         left join lateral (
+             select * from reconciler.manual_actions a
+             where a.ctid = known.place
+               and (a.status = 'done' and a.done_at < $3
+                    or a.status in ('open', 'in_progress') and a.opened_at < $3)
+             for no key update skip locked
+             offset 0
+         ) a on true
+         order by known.id"#,
+        sync.workspace,
+        sync.integration,
+        started_at,
+        after,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut chunk =
+        ActionsToJudge { last: rows.last().map(|row| row.known_id), ..Default::default() };
+    for row in rows {
+        let bad = |source: UnknownWord| StoreError::BadRow {
+            table: "manual_actions",
+            id: row.known_id,
+            source,
+        };
+        let (Some(id), Some(task), Some(status), Some(operation)) =
+            (row.id, row.task_id, row.status, row.operation)
+        else {
+            chunk.is_any_locked = true;
+            continue;
+        };
+        chunk.actions.push(ActionToJudge {
+            id,
+            task,
+            status: status.parse().map_err(bad)?,
+            desired: Desired {
+                operation: operation.parse().map_err(bad)?,
+                member: row.member_id.unwrap_or_default(),
+                email: row.member_email.unwrap_or_default(),
+                username: row.member_username,
+                entitlements: row.entitlements.unwrap_or_default().into_iter().collect(),
+            },
+            is_confirmed: row.is_confirmed,
+            snapshots: row.snapshots.unwrap_or(0),
+            reopened: row.reopened_count.unwrap_or(0),
+        });
+    }
+    Ok(chunk)
+}
+
+/// Locks the integration's action that asks to fix its login, if this sync began after what it speaks of; its id,
+/// and whether it is done. `None` also if a person has it locked.
+pub(super) async fn lock_reconnect(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+) -> Result<Option<(i64, bool)>, StoreError> {
+    let row = sqlx::query!(
+        r#"-- lock_reconnect
+         select a.id, a.status = 'done' as "done!"
+         from reconciler.manual_actions a
+         join reconciler.syncs s on s.id = $3 and s.workspace_id = a.workspace_id
+         where a.workspace_id = $1 and a.integration_id = $2 and a.member_id = ''
+           and ((a.status = 'done' and a.done_at < s.started_at)
+                or (a.status in ('open', 'in_progress') and a.opened_at < s.started_at))
+         for no key update of a skip locked"#,
+        sync.workspace,
+        sync.integration,
+        sync.id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (row.id, row.done)))
+}
+
+/// Whether the action that asks to fix the login is done, and so was left out only because a person has it locked.
+pub(super) async fn is_reconnect_locked(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- is_reconnect_locked
+        select exists (
+            select from reconciler.manual_actions a
+            join reconciler.syncs s on s.id = $3 and s.workspace_id = a.workspace_id
+            where a.workspace_id = $1 and a.integration_id = $2 and a.member_id = ''
+              and a.status = 'done' and a.done_at < s.started_at) as "locked!""#,
+        sync.workspace,
+        sync.integration,
+        sync.id,
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// When the next word may close its action, where the app cannot be read: it is as old as that, and confirmed where a second
+/// person is asked for. Those that wait for that person have no such time.
+pub(super) async fn next_attestation(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    attest_after: Duration,
+) -> Result<Attestations, StoreError> {
+    let row = sqlx::query!(
+        r#"-- next_attestation
+        select extract(epoch from min(done_at) filter (where confirmed_at is not null or not $4)
+                                  + $3 - clock_timestamp())::float8 as seconds,
+               count(*) filter (where confirmed_at is null and $4) > 0 as "any_unconfirmed!"
+        from reconciler.manual_actions
+        where workspace_id = $1 and integration_id = $2 and status = 'done' and operation <> 'reconnect'"#,
+        sync.workspace,
+        sync.integration,
+        interval(attest_after),
+        sync.four_eyes,
+    )
+    .fetch_one(connection)
+    .await?;
+    let next = row.seconds.map(|seconds| seconds.max(MIN_ATTEST_PAUSE.as_secs_f64()));
+    Ok(Attestations {
+        next: next.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        any_unconfirmed: row.any_unconfirmed,
+    })
+}
+
+/// The words of an app that cannot be read and that have closed nothing yet.
+#[derive(Debug)]
+pub(super) struct Attestations {
+    /// The time until the next of them may.
+    pub(super) next: Option<Duration>,
+    /// Whether one waits for a second person.
+    pub(super) any_unconfirmed: bool,
+}
+
+/// A verdict to write, and the status it leads to.
+#[derive(Debug)]
+pub(super) struct VerdictToWrite {
+    pub(super) action: i64,
+    /// Its status from now on.
+    pub(super) status: ActionStatus,
+    pub(super) verdict: Verdict,
+    /// What was observed, for people.
+    pub(super) observed: String,
+}
+
+/// Writes verdicts on locked actions; the hash is that of the snapshot that they rest on, if there is one.
+pub(super) async fn write_verdicts(
+    connection: &mut PgConnection,
+    sync: &ClaimedSync,
+    verdicts: &[VerdictToWrite],
+    snapshot_hash: Option<&str>,
+) -> Result<(), StoreError> {
+    if verdicts.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = verdicts.iter().map(|one| one.action).collect();
+    let statuses: Vec<_> = verdicts.iter().map(|one| one.status.as_str().to_owned()).collect();
+    let words: Vec<_> = verdicts.iter().map(|one| one.verdict.as_str().to_owned()).collect();
+    let observed: Vec<_> = verdicts.iter().map(|one| one.observed.clone()).collect();
+    sqlx::query!(
+        "-- write_verdicts
+         update reconciler.manual_actions a
+         set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
+             snapshots = a.snapshots + 1, sync_id = $5, snapshot_hash = $6,
+             snapshot_started_at = (select s.started_at from reconciler.syncs s where s.id = $5 and s.workspace_id = $7)
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
+         cross join lateral (
+             select k.ctid as place from reconciler.manual_actions k where k.id = v.id
+             offset 0
+         ) k
+         where a.ctid = k.place",
+        &ids,
+        &statuses,
+        &words,
+        &observed,
+        sync.id,
+        snapshot_hash,
+        sync.workspace,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
