@@ -20,8 +20,6 @@ pub struct App {
     pub can_remove: bool,
     /// Whether a member's role can be changed.
     pub can_change_role: bool,
-    /// Whether access to the app's assets is managed too.
-    pub manages_assets: bool,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +29,6 @@ struct Row {
     add_user: Answer,
     remove_user: Answer,
     update_role: Answer,
-    manage_assets: Answer,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -56,7 +53,6 @@ impl From<Row> for App {
             can_invite: row.add_user.is_yes(),
             can_remove: row.remove_user.is_yes(),
             can_change_role: row.update_role.is_yes(),
-            manages_assets: row.manage_assets.is_yes(),
         }
     }
 }
@@ -126,7 +122,7 @@ mod tests {
     fn an_app_tells_what_its_automation_cannot_do() {
         let app = find("6sense_tenant").expect("in the catalogue");
         assert_eq!((app.can_sync, app.can_invite, app.can_remove), (true, false, true));
-        assert_eq!((app.can_change_role, app.manages_assets), (true, false));
+        assert!(app.can_change_role);
     }
 
     #[test]

@@ -56,15 +56,6 @@ pub trait Stage: Send + Sync + 'static {
     fn record(&self, claim: Self::Claim, outcome: Self::Outcome)
     -> impl Future<Output = ()> + Send;
 
-    /// A step, and its record.
-    fn work(&self, claim: Self::Claim) -> impl Future<Output = ()> + Send {
-        async move {
-            if let Some(outcome) = self.step(&claim).await {
-                self.record(claim, outcome).await;
-            }
-        }
-    }
-
     /// Hands claims back that no work was begun for.
     fn hand_back(&self, claims: Vec<Self::Claim>) -> impl Future<Output = ()> + Send;
 

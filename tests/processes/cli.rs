@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed};
+use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, work};
 use cerby_reconciler::operator::cli::Cli;
 use cerby_reconciler::schema;
 use cerby_reconciler::worker::Stage;
@@ -1054,7 +1054,7 @@ async fn a_rejected_report_ends_the_sync_and_nothing_is_applied(pool: PgPool) {
     let (world, program, held) = with_held(pool).await;
     let said = program.run(&["syncs", "reject", &held, "--reason", "eve is here"]).await.ok();
     assert_names(&said, &[&format!("sync {held} is rejected")]);
-    world.syncs.work(world.syncs.claim(1).await.unwrap().remove(0)).await;
+    work(&world.syncs, world.syncs.claim(1).await.unwrap().remove(0)).await;
     assert_eq!(sync_state(&world, &held).await, "failed: a person rejected the report");
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
     let shown = program.run(&["syncs", "show", &held]).await.ok();

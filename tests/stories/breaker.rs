@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{APP, HUB, WORKSPACE, World, a_failed};
+use crate::support::{APP, HUB, WORKSPACE, World, a_failed, work};
 use cerby_reconciler::retry::ClaimedTask;
 use cerby_reconciler::retry::claim::{self as tasks, Quota};
 use cerby_reconciler::retry::scan_starts::DueFrom;
@@ -78,7 +78,7 @@ async fn work_off(world: &World, most: usize) -> usize {
         }
         worked += claims.len();
         for claim in claims {
-            world.tasks.work(claim).await;
+            work(&world.tasks, claim).await;
         }
         // Before what has not begun, as it would be if looks at jobs were not so far apart.
         let due = "with woken as (update reconciler.integration_states set awake_from = now())
@@ -167,7 +167,7 @@ async fn one_task_of_the_whole_fleet_tries_and_its_failure_closes_for_twice_as_l
     let mut probes = claimed_by_four_replicas(&world).await;
     assert_eq!(probes.len(), 1, "one probe for the whole fleet");
     assert_eq!(world.integration_status(APP).await, "probing");
-    world.tasks.work(probes.remove(0)).await;
+    work(&world.tasks, probes.remove(0)).await;
     assert_eq!(world.tasks.claim(10).await.unwrap().len(), 0, "its job runs: nobody else tries");
     work_off(&world, 10).await;
     let watched =
@@ -206,7 +206,7 @@ async fn after_an_opening_one_more_passes_with_each_that_works(pool: PgPool) {
     fix_app(&world);
     end_closing(&world).await;
     let probe = world.tasks.claim(10).await.unwrap().remove(0);
-    world.tasks.work(probe).await;
+    work(&world.tasks, probe).await;
     let due =
         "with woken as (update reconciler.integration_states set awake_from = now())
                  update reconciler.members set next_attempt_at = now() where ready_task_id is not null";
@@ -219,7 +219,7 @@ async fn after_an_opening_one_more_passes_with_each_that_works(pool: PgPool) {
         let claims = world.tasks.claim(100).await.unwrap();
         widths.push(claims.iter().filter(|claim| claim.running.is_none()).count());
         for claim in claims {
-            world.tasks.work(claim).await;
+            work(&world.tasks, claim).await;
         }
     }
     assert_eq!(world.integration_status(APP).await, "active");
@@ -233,7 +233,7 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
     break_app(&world);
     let late = world.tasks.claim(1).await.unwrap().remove(0);
     let started = late.id;
-    world.tasks.work(late).await; // its job is started before the integration trips
+    work(&world.tasks, late).await; // its job is started before the integration trips
     work_off_others(&world, started).await;
     assert_eq!(world.integration_status(APP).await, "tripped");
     sqlx::query("update reconciler.integrations set status = 'active'")
@@ -246,7 +246,7 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
     sqlx::query(due).bind(started).execute(&world.pool).await.unwrap();
     let watched = world.tasks.claim(100).await.unwrap();
     let watched = watched.into_iter().find(|claim| claim.id == started).unwrap();
-    world.tasks.work(watched).await;
+    work(&world.tasks, watched).await;
     let failures = "select consecutive_failures::bigint from reconciler.integration_states where integration_id = 'an-app'";
     assert_eq!(number(&world, failures).await, 0, "it began before the status last changed");
 }
@@ -257,7 +257,7 @@ async fn work_off_others(world: &World, except: i64) {
     for _ in 0..20 {
         sqlx::query(hold).bind(except).execute(&world.pool).await.unwrap();
         for claim in world.tasks.claim(1).await.unwrap() {
-            world.tasks.work(claim).await;
+            work(&world.tasks, claim).await;
         }
         let due = "with woken as (update reconciler.integration_states set awake_from = now())
                  update reconciler.members set next_attempt_at = now() where running_job_id is not null";
@@ -271,7 +271,7 @@ async fn jobs_in_flight_are_watched_whatever_the_status(pool: PgPool) {
     let claims = world.tasks.claim(3).await.unwrap();
     let ids: Vec<_> = claims.iter().map(|claim| claim.id).collect();
     for claim in claims {
-        world.tasks.work(claim).await;
+        work(&world.tasks, claim).await;
     }
     let pause =
         "update reconciler.integrations set status = 'paused', status_reason = 'maintenance'";
@@ -350,7 +350,7 @@ async fn looks_that_are_answered_end_a_rate_limit_and_raise_the_ramp(pool: PgPoo
         let claims = world.tasks.claim(20).await.unwrap();
         at_a_time.push(claims.len());
         for claim in claims {
-            world.tasks.work(claim).await;
+            work(&world.tasks, claim).await;
         }
     }
     assert_eq!(at_a_time, [1, 1, 2, 4, 4], "the probe, and then one more for each answer");
@@ -446,7 +446,7 @@ async fn a_cap_holds_for_all_replicas_together(pool: PgPool) {
     }
     assert_eq!(taken.len(), 3, "leased");
     for claim in taken {
-        world.tasks.work(claim).await;
+        work(&world.tasks, claim).await;
     }
     assert!(world.tasks.claim(10).await.unwrap().is_empty(), "their jobs run");
     world.drive().await;
@@ -647,7 +647,7 @@ async fn jobs_that_hang_since_before_the_recovery_do_not_hold_the_ramp_back(pool
         world.apps.set_fate(WORKSPACE, APP, id, Operation::Remove, Fate::NeverEnds);
     }
     for claim in world.tasks.claim(4).await.unwrap() {
-        world.tasks.work(claim).await;
+        work(&world.tasks, claim).await;
     }
     let pause = "update reconciler.integrations set status = 'paused', status_reason = 'down'";
     sqlx::query(pause).execute(&world.pool).await.unwrap();

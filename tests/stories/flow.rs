@@ -1,6 +1,6 @@
 //! Whole stories on a real database, against the simulator over real HTTP.
 
-use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, eventually};
+use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, eventually, work};
 use cerby_reconciler::database;
 use cerby_reconciler::membership::MemberKey;
 use cerby_reconciler::retry::again::escalate_again;
@@ -501,7 +501,7 @@ async fn nobody_is_asked_to_invite_whose_removal_arrived_while_the_invite_was_wo
     let claimed = world.tasks.claim(10).await.unwrap().remove(0);
     let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.order().await;
-    world.tasks.work(claimed).await;
+    work(&world.tasks, claimed).await;
     assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 0);
     world.drive().await;
     assert_eq!(world.state(invite).await, "superseded");
@@ -521,7 +521,7 @@ async fn an_attempt_that_failed_after_it_was_superseded_makes_way_at_once(pool: 
     let claimed = world.tasks.claim(10).await.unwrap().remove(0);
     world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.order().await;
-    world.tasks.work(claimed).await;
+    work(&world.tasks, claimed).await;
     let due = "select count(*) from reconciler.members where ready_task_id is not null and next_attempt_at <= now()";
     assert_eq!(world.count(due).await, 1);
 }
@@ -561,7 +561,7 @@ async fn a_later_invite_that_automation_did_elsewhere_stands_when_an_older_one_e
     world.order().await;
     assert_eq!(world.state(later).await, "succeeded");
     for task in claimed {
-        world.tasks.work(task).await;
+        work(&world.tasks, task).await;
     }
     assert_eq!(world.state(older).await, "succeeded", "it was worked on before the later one came");
     let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(5)).await;
@@ -1028,7 +1028,7 @@ async fn a_task_cancelled_in_flight_ends_once_its_job_has(pool: PgPool) {
     let claimed = world.tasks.claim(1).await.unwrap().remove(0);
     cancel(&world, role).await.unwrap();
     world.take_up().await;
-    world.tasks.work(claimed).await;
+    work(&world.tasks, claimed).await;
     world.drive().await;
     assert_eq!(world.state(role).await, "cancelled", "cancelled while a worker had it");
 }

@@ -1,6 +1,6 @@
 //! What people say and take back, and how two of them keep out of each other's way.
 
-use crate::support::{APP, World, a_failed, eventually};
+use crate::support::{APP, World, a_failed, eventually, work};
 use cerby_reconciler::catalogue;
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
@@ -62,7 +62,7 @@ async fn trail(world: &World) -> Vec<String> {
 async fn sync_what_is_due(world: &World) {
     world.take_up().await;
     for sync in world.syncs.claim(100).await.expect("the database answers") {
-        world.syncs.work(sync).await;
+        work(&world.syncs, sync).await;
     }
 }
 

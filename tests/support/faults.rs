@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions, PgPool, Row};
 use testkit::simulator::{Author, Settings, Simulator};
 use tokio::task::JoinError;
 
-use super::{ROUNDS, World, apps, config, eventually, oracle};
+use super::{ROUNDS, World, apps, config, eventually, oracle, work};
 use testkit::fault_proxy::{Asked, At, Fault, FaultProxy, Kind, Line};
 
 /// No story takes nearly as long; one that does waits for ever.
@@ -91,12 +91,12 @@ impl Process {
         if due.tasks {
             for task in self.tasks.claim(100).await.unwrap_or_default() {
                 oracle::compare(&self.spectator, &task).await;
-                self.tasks.work(task).await;
+                work(&self.tasks, task).await;
             }
         }
         if due.syncs {
             for sync in self.syncs.claim(100).await.unwrap_or_default() {
-                self.syncs.work(sync).await;
+                work(&self.syncs, sync).await;
             }
         }
     }

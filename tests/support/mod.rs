@@ -20,6 +20,13 @@ use cerby_reconciler::{intake, schema, upkeep};
 use sqlx::{PgPool, Row};
 use testkit::simulator::{Integration, Kind, Member, Settings, Simulator, World as Apps};
 
+/// A step, and its record.
+pub(crate) async fn work<S: Stage>(stage: &Arc<S>, claim: S::Claim) {
+    if let Some(outcome) = stage.step(&claim).await {
+        stage.record(claim, outcome).await;
+    }
+}
+
 pub(crate) const WORKSPACE: &str = "acme";
 pub(crate) const APP: &str = "an-app";
 pub(crate) const HUB: &str = "a-hub";
@@ -269,10 +276,10 @@ impl World {
             oracle::compare(&self.pool, task).await;
         }
         for task in tasks {
-            self.tasks.work(task).await;
+            work(&self.tasks, task).await;
         }
         for sync in syncs {
-            self.syncs.work(sync).await;
+            work(&self.syncs, sync).await;
         }
         count
     }
@@ -333,7 +340,7 @@ impl World {
                 return;
             }
             for sync in syncs {
-                self.syncs.work(sync).await;
+                work(&self.syncs, sync).await;
             }
         }
         panic!("a sync goes on after {ROUNDS} rounds");
