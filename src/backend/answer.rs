@@ -128,7 +128,7 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &str) -> Bac
     let code = errors(body).unwrap_or_default().first().map(code);
     match (status.as_u16(), code) {
         (429, _) => BackendError::RateLimited { retry_after },
-        (status @ (401 | 403), _) => BackendError::KeyRefused { status },
+        (status @ (401 | 403), _) => BackendError::KeyRejected { status },
         (status @ (408 | 502..=504), _) => BackendError::Unavailable { status, retry_after },
         (404 | 410, Some(code)) => BackendError::NotFound { code },
         // Without an error body it is not the backend's word: a wrong path, or a page of something before it.

@@ -32,11 +32,11 @@ pub enum BackendError {
     #[error("the backend is not reachable")]
     Unreachable(#[source] reqwest::Error),
     /// The request left and no answer came back whole: what it did is unknown.
-    #[error("the backend's answer was lost")]
+    #[error("no complete response from the backend")]
     NoAnswer(#[source] reqwest::Error),
     /// A success status with something else than the promised body, a status that is neither yes nor no, or
     /// a 404 that is not the backend's: what it did is unknown.
-    #[error("the backend's answer is not understood: {0}")]
+    #[error("unexpected response from the backend: {0}")]
     UnexpectedResponse(String),
     /// 429: too many requests; nothing happened.
     #[error("the backend limits the rate of requests")]
@@ -45,26 +45,26 @@ pub enum BackendError {
         retry_after: Option<Duration>,
     },
     /// 401 or 403: our key is refused; nothing happened.
-    #[error("the backend refuses our key with status {status}")]
-    KeyRefused { status: u16 },
+    #[error("the backend rejected the API key (HTTP {status})")]
+    KeyRejected { status: u16 },
     /// 408, 502, 503 or 504: something before the backend answered in its place.
-    #[error("the backend is unavailable with status {status}")]
+    #[error("the backend is unavailable (HTTP {status})")]
     Unavailable {
         status: u16,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
     /// Another 5xx: it broke while it worked on the request.
-    #[error("the backend broke with status {status}")]
+    #[error("the backend is failing (HTTP {status})")]
     ServerError { status: u16 },
     /// 404 or 410 with an error body: the thing asked for does not exist.
-    #[error("the backend does not know it: {code}")]
+    #[error("the backend has no such resource: {code}")]
     NotFound {
         /// The code of the error body.
         code: String,
     },
     /// Another 4xx, or an error body in a 200: the backend said no.
-    #[error("the backend refused with status {status}: {code}")]
+    #[error("the backend refused the request (HTTP {status}): {code}")]
     Refused {
         /// The status in the error body, or else of the answer.
         status: u16,
@@ -82,7 +82,7 @@ impl BackendError {
             Self::Unavailable { status, .. } => *status != 503,
             Self::Unreachable(_)
             | Self::RateLimited { .. }
-            | Self::KeyRefused { .. }
+            | Self::KeyRejected { .. }
             | Self::NotFound { .. }
             | Self::Refused { .. } => false,
         }
@@ -97,7 +97,7 @@ impl BackendError {
             Self::Unreachable(_)
             | Self::NoAnswer(_)
             | Self::UnexpectedResponse(_)
-            | Self::KeyRefused { .. }
+            | Self::KeyRejected { .. }
             | Self::Unavailable { .. }
             | Self::ServerError { .. } => false,
         }
@@ -105,7 +105,7 @@ impl BackendError {
 
     /// Whether it cannot be about one app alone: there is no way to the backend, or the key is none of its keys.
     pub fn is_of_the_way(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::KeyRefused { status: 401 })
+        matches!(self, Self::Unreachable(_) | Self::KeyRejected { status: 401 })
     }
 
     /// How long the backend asked to wait, if it did.
@@ -325,8 +325,8 @@ mod tests {
             (E::UnexpectedResponse("HTML".to_owned()), true, None),
             (E::RateLimited { retry_after: None }, false, None),
             (E::RateLimited { retry_after: week }, false, week),
-            (E::KeyRefused { status: 401 }, false, None),
-            (E::KeyRefused { status: 403 }, false, None),
+            (E::KeyRejected { status: 401 }, false, None),
+            (E::KeyRejected { status: 403 }, false, None),
             (E::Unavailable { status: 408, retry_after: None }, true, None),
             (E::Unavailable { status: 502, retry_after: week }, true, week),
             (E::Unavailable { status: 503, retry_after: week }, false, week),

@@ -1,5 +1,6 @@
 //! The SQL of actions that a snapshot or a word judges, under the lease of its sync.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -27,8 +28,6 @@ pub(super) struct ActionToJudge {
     pub(super) is_confirmed: bool,
     /// How often it was read since it was called done.
     pub(super) snapshots: i32,
-    /// How often it was opened again.
-    pub(super) reopened: i32,
 }
 
 /// Some of the actions to judge.
@@ -56,7 +55,7 @@ pub(super) async fn lock_actions(
          select known.id as "known_id!", a.id as "id?", a.task_id as "task_id?", a.status as "status?",
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
-                a.reopened_count as "reopened_count?", a.confirmed_at is not null as "is_confirmed!"
+                a.confirmed_at is not null as "is_confirmed!"
          from (select a.id, a.ctid as place
                from reconciler.manual_actions a
                where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
@@ -108,7 +107,6 @@ pub(super) async fn lock_actions(
             },
             is_confirmed: row.is_confirmed,
             snapshots: row.snapshots.unwrap_or(0),
-            reopened: row.reopened_count.unwrap_or(0),
         });
     }
     Ok(chunk)
@@ -206,21 +204,21 @@ pub(super) struct VerdictToWrite {
     pub(super) observed: String,
 }
 
-/// Writes verdicts on locked actions; the hash is that of the snapshot that they rest on, if there is one.
+/// Writes verdicts on locked actions and returns how often each was opened again, as the database counts it; the hash is that of the snapshot that they rest on, if there is one.
 pub(super) async fn write_verdicts(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     verdicts: &[VerdictToWrite],
     snapshot_hash: Option<&str>,
-) -> Result<(), StoreError> {
+) -> Result<HashMap<i64, i32>, StoreError> {
     if verdicts.is_empty() {
-        return Ok(());
+        return Ok(HashMap::new());
     }
     let ids: Vec<_> = verdicts.iter().map(|one| one.action).collect();
     let statuses: Vec<_> = verdicts.iter().map(|one| one.status.as_str().to_owned()).collect();
     let words: Vec<_> = verdicts.iter().map(|one| one.verdict.as_str().to_owned()).collect();
     let observed: Vec<_> = verdicts.iter().map(|one| one.observed.clone()).collect();
-    sqlx::query!(
+    let written = sqlx::query!(
         "-- write_verdicts
          update reconciler.manual_actions a
          set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
@@ -231,7 +229,8 @@ pub(super) async fn write_verdicts(
              select k.ctid as place from reconciler.manual_actions k where k.id = v.id
              offset 0
          ) k
-         where a.ctid = k.place",
+         where a.ctid = k.place
+         returning a.id, a.reopened_count",
         &ids,
         &statuses,
         &words,
@@ -240,7 +239,7 @@ pub(super) async fn write_verdicts(
         snapshot_hash,
         sync.workspace,
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    Ok(written.into_iter().map(|row| (row.id, row.reopened_count)).collect())
 }

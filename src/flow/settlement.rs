@@ -1,6 +1,7 @@
 //! What a snapshot means for the actions, the login and the members who are watched. In transactions of a bounded size:
 //! whatever is written before the last one rests on the same snapshot, and is not written again by another worker.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -105,6 +106,15 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
     Ok(Ok(()))
 }
 
+impl LogLine {
+    /// Takes over how often the action was opened again, which the database counts.
+    fn set_reopened(&mut self, counts: &HashMap<i64, i32>) {
+        if let Self::Contradicted { action, reopened, .. } = self {
+            *reopened = counts.get(action).copied().unwrap_or(*reopened);
+        }
+    }
+}
+
 /// What follows from a judgement of one action: what is written, and what is logged then.
 pub(super) type Written = Option<(VerdictToWrite, LogLine)>;
 
@@ -116,8 +126,8 @@ fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgeme
         (false, Verdict::Confirmed) => (ActionStatus::NotNeeded, LogLine::NotNeeded(action.id)),
         (false, _) => return None,
         (true, Verdict::Contradicted) => {
-            let (observed, reopened) = (observed.clone(), action.reopened + 1);
-            (ActionStatus::Open, LogLine::Contradicted { action: action.id, observed, reopened })
+            let observed = observed.clone();
+            (ActionStatus::Open, LogLine::Contradicted { action: action.id, observed, reopened: 0 })
         }
         (true, Verdict::NotYet | Verdict::Unverifiable) => {
             let wait = Some(stage.policy.reread_after(action.snapshots));
@@ -148,8 +158,12 @@ pub(super) async fn judge_actions(
         let chunk = judging::lock_actions(&mut tx, sync, started_at, after, CHUNK).await?;
         let Some(last) = chunk.last else { return Ok(Ok(next)) };
         after = last;
-        let (verdicts, lines): (Vec<_>, Vec<_>) = chunk.actions.iter().filter_map(&judge).unzip();
-        judging::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
+        let (verdicts, mut lines): (Vec<_>, Vec<_>) =
+            chunk.actions.iter().filter_map(&judge).unzip();
+        let counts = judging::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
+        for line in &mut lines {
+            line.set_reopened(&counts);
+        }
         begin_watches(&mut tx, stage, sync, &chunk.actions, &verdicts).await?;
         tx.commit().await?;
         let waits = lines.iter().filter_map(|line| match line {

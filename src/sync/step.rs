@@ -96,9 +96,7 @@ impl Step<'_> {
                     Age::Unknown => Ok(unknown(Former::Job, job)),
                 },
             },
-            Err(BackendError::NotFound { .. }) => {
-                Ok(again("the backend does not know its job any more"))
-            }
+            Err(BackendError::NotFound { .. }) => Ok(again("the backend no longer knows its job")),
             // An answer that is none, for as long as a job may take: waiting brings no other.
             Err(error @ (BackendError::UnexpectedResponse(_) | BackendError::Refused { .. }))
                 if self.policy.next_poll(age).is_none() =>

@@ -51,16 +51,16 @@ async fn the_status_of_an_error_may_be_text_or_a_number() {
 #[tokio::test]
 async fn an_error_body_with_200_is_never_success() {
     for (status, expected) in [
-        (json!(401), "the backend refuses our key with status 401"),
-        (json!("403"), "the backend refuses our key with status 403"),
-        (json!(404), "the backend does not know it: a_code"),
+        (json!(401), "the backend rejected the API key (HTTP 401)"),
+        (json!("403"), "the backend rejected the API key (HTTP 403)"),
+        (json!(404), "the backend has no such resource: a_code"),
         (json!("429"), "the backend limits the rate of requests"),
-        (json!(500), "the backend broke with status 500"),
-        (json!(503), "the backend is unavailable with status 503"),
-        (json!(422), "the backend refused with status 422: a_code"),
-        (json!(200), "the backend refused with status 200: a_code"),
-        (json!("a text"), "the backend refused with status 200: a_code"),
-        (Value::Null, "the backend refused with status 200: a_code"),
+        (json!(500), "the backend is failing (HTTP 500)"),
+        (json!(503), "the backend is unavailable (HTTP 503)"),
+        (json!(422), "the backend refused the request (HTTP 422): a_code"),
+        (json!(200), "the backend refused the request (HTTP 200): a_code"),
+        (json!("a text"), "the backend refused the request (HTTP 200): a_code"),
+        (Value::Null, "the backend refused the request (HTTP 200): a_code"),
     ] {
         let told = removal_answered_with(error(200, "a_code", status.clone())).await.to_string();
         assert_eq!(told, expected, "{status}");
@@ -94,7 +94,11 @@ async fn an_error_that_says_nothing_is_still_no_success() {
     {
         let server = Server::always(ok(&json!({"data": [], "errors": errors}))).await;
         let error = refused(server.client().members("acme", "app-1").await);
-        assert_eq!(error.to_string(), "the backend refused with status 200: no code", "{errors}");
+        assert_eq!(
+            error.to_string(),
+            "the backend refused the request (HTTP 200): no code",
+            "{errors}"
+        );
     }
 }
 
@@ -158,7 +162,7 @@ async fn a_refused_key_is_told_apart() {
     for status in [401, 403] {
         let error = removal_answered_with(error(status, "unauthorized", json!(status))).await;
         assert!(
-            matches!(error, BackendError::KeyRefused { status: got } if got == status),
+            matches!(error, BackendError::KeyRejected { status: got } if got == status),
             "{error:?}"
         );
         assert!(!error.is_uncertain());

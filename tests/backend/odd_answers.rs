@@ -118,7 +118,7 @@ fn word(error: &BackendError) -> &'static str {
         BackendError::NoAnswer(_) => "no answer",
         BackendError::UnexpectedResponse(_) => "nonsense",
         BackendError::RateLimited { .. } => "rate limited",
-        BackendError::KeyRefused { .. } => "key refused",
+        BackendError::KeyRejected { .. } => "key refused",
         BackendError::Unavailable { .. } => "unavailable",
         BackendError::ServerError { .. } => "broken",
         BackendError::NotFound { .. } => "not found",

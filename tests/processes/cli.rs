@@ -383,7 +383,7 @@ async fn check_tells_a_wrong_key_and_a_backend_that_is_away(pool: PgPool) {
     let program = migrated(&pool).await.with_backend(&apps);
     let wrong = program.with("RECONCILER__BACKEND__API_KEY", PASSWORD);
     let told = wrong.run(&["check", "--workspace", WORKSPACE]).await.refusal();
-    assert_names(&told, &["ok       schema", "FAILED   backend", "refuses our key", "401"]);
+    assert_names(&told, &["ok       schema", "FAILED   backend", "rejected the API key", "401"]);
 
     let away = Program::on(&pool).run(&["check", "--workspace", WORKSPACE]).await.refusal();
     assert_names(&away, &["FAILED   backend: the backend is not reachable"]);

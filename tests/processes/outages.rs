@@ -158,7 +158,7 @@ async fn a_wrong_path_is_said_with_its_cause_and_left_alone(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_wrong_key_is_said_with_its_cause_and_left_alone(pool: PgPool) {
-    two_outages(pool, |_| Some(html(401)), 401, "refuses our key").await;
+    two_outages(pool, |_| Some(html(401)), 401, "rejected the API key").await;
 }
 
 #[sqlx::test(migrations = false)]

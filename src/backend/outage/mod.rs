@@ -326,7 +326,7 @@ impl Workspace {
         let streaks = [&app.streak, &app.changes];
         let is_outage = streaks.iter().any(|streak| streak.is_outage(of.after));
         let unanswered = streaks.map(|streak| streak.count).into_iter().max().unwrap_or_default();
-        if let BackendError::KeyRefused { status } = error
+        if let BackendError::KeyRejected { status } = error
             && !app.told_refusal
             && self.rest.is_none()
         {

@@ -2,8 +2,8 @@ use super::rest::PROBE_PATIENCE;
 use super::*;
 
 const BROKEN: BackendError = BackendError::ServerError { status: 500 };
-const BAD_KEY: BackendError = BackendError::KeyRefused { status: 401 };
-const NO_OWNER: BackendError = BackendError::KeyRefused { status: 403 };
+const BAD_KEY: BackendError = BackendError::KeyRejected { status: 401 };
+const NO_OWNER: BackendError = BackendError::KeyRejected { status: 403 };
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn outages() -> OutageTracker {

@@ -299,7 +299,9 @@ pub fn after_unanswered_run(
         BackendError::NotFound { code } => after_failure(policy, task, Failure::ours(code), now),
         error if error.is_uncertain() => wait(policy, task, error, Uncertainty::Answer),
         // Surely nothing happened, and so no attempt ends it.
-        BackendError::KeyRefused { .. } | BackendError::Unavailable { .. } if answers_otherwise => {
+        BackendError::KeyRejected { .. } | BackendError::Unavailable { .. }
+            if answers_otherwise =>
+        {
             unanswered(policy, task, error, now)
         }
         error => wait(policy, task, error, Uncertainty::Nothing),

@@ -349,7 +349,7 @@ fn a_backend_that_does_not_answer_uses_no_attempt() {
     let unanswered = || {
         [
             BackendError::RateLimited { retry_after: None },
-            BackendError::KeyRefused { status: 401 },
+            BackendError::KeyRejected { status: 401 },
             BackendError::Unavailable { status: 503, retry_after: None },
         ]
     };
@@ -398,7 +398,7 @@ fn what_the_backend_refuses_is_decided_by_this_table() {
 
 #[test]
 fn an_operation_that_is_refused_for_one_member_alone_has_an_end() {
-    let refused = BackendError::KeyRefused { status: 403 };
+    let refused = BackendError::KeyRejected { status: 403 };
     let table = [
         (true, seconds_ago(3600), "escalate Unanswered"),
         (true, seconds_ago(60), "wait"),
