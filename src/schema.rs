@@ -105,9 +105,21 @@ const SESSION: [(&str, &str); 5] = [
     ("tcp_keepalives_count", "3"),
 ];
 
+/// How the statements of a session are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planning {
+    /// As [`PLANNING`] says: for the daemon.
+    Fixed,
+    /// By the statistics, as anywhere: for people, who ask for what no index has.
+    ByStatistics,
+}
+
 /// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
-pub async fn connect(database: &Database) -> Result<PgPool, SchemaError> {
-    let options = options(database)?;
+pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, SchemaError> {
+    let mut options = options(database)?;
+    if planning == Planning::Fixed {
+        options = options.options(PLANNING);
+    }
     let within = Duration::from_secs(database.acquire_timeout_s);
     check_server(&options, within).await?;
     let limits = Limits {
@@ -131,7 +143,7 @@ fn options(database: &Database) -> Result<PgConnectOptions, SchemaError> {
     let part =
         |percent: u64| format!("{}ms", database.answer_timeout_s.saturating_mul(10 * percent));
     let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
-    Ok(options.application_name("cerby-reconciler").options(PLANNING).options(SESSION).options([
+    Ok(options.application_name("cerby-reconciler").options(SESSION).options([
         ("statement_timeout", &part(80)),
         ("lock_timeout", &part(40)),
         ("idle_in_transaction_session_timeout", &idle_in_transaction),

@@ -14,6 +14,7 @@ use cerby_reconciler::flow::RetryStage;
 use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::retry::step::Steps;
 use cerby_reconciler::retry::{ClaimedTask, TaskOutcome};
+use cerby_reconciler::schema::Planning;
 use cerby_reconciler::wakeup::{Wakeups, listen, poll};
 use cerby_reconciler::worker::Worker;
 use cerby_reconciler::{intake, schema};
@@ -92,7 +93,7 @@ fn config() -> anyhow::Result<Config> {
 }
 
 async fn prepare(config: &Config) -> anyhow::Result<()> {
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::Fixed).await?;
     schema::migrate(&pool).await?;
     let fill = Fill { tasks: number("TASKS", 200_000)?, ..Fill::default() };
     tasks::insert(&pool, &fill).await?;
@@ -150,7 +151,7 @@ impl Engine {
 
 async fn run(config: &Config) -> anyhow::Result<()> {
     log_to_nowhere()?;
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::Fixed).await?;
     let (began, _) = mpsc::unbounded_channel();
     let takes = Duration::from_millis(number("STEP_MS", 0)? as u64);
     let engine =
@@ -173,7 +174,7 @@ pub(crate) fn log_to_nowhere() -> anyhow::Result<()> {
 /// One insert after another into an idle daemon: how long after each commit its attempt begins.
 async fn latency(config: &Config) -> anyhow::Result<()> {
     log_to_nowhere()?;
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::Fixed).await?;
     let (began, mut begins) = mpsc::unbounded_channel();
     let engine = Engine::start(config, &pool, Idle::telling(began));
     tokio::time::sleep(Duration::from_secs(1)).await;

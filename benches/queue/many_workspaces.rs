@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
 use cerby_reconciler::schema;
+use cerby_reconciler::schema::Planning;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -46,7 +47,7 @@ pub(crate) async fn pick_up(config: &Config) -> anyhow::Result<()> {
     let (workspaces, per_second) =
         (number("WORKSPACES", 1000_usize)?, number("TASKS_PER_SECOND", 100_usize)?);
     let seconds = number("SECONDS", 20_usize)?;
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::Fixed).await?;
     let (began, mut begins) = unbounded_channel();
     let engine = Engine::start(config, &pool, Idle::telling(began));
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
 use cerby_reconciler::poll_interval::PollInterval;
+use cerby_reconciler::schema::Planning;
 use cerby_reconciler::{schema, upkeep};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,7 @@ async fn expired(pool: &PgPool) -> anyhow::Result<i64> {
 
 /// Upkeep as the daemon does it, until it is interrupted.
 pub(crate) async fn keep_up(config: &Config) -> anyhow::Result<()> {
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::Fixed).await?;
     println!("up");
     std::io::stdout().flush()?;
     let stop = CancellationToken::new();

@@ -118,7 +118,7 @@ async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaErro
 }
 
 async fn usable(config: &config::Database) -> Result<PgPool, SchemaError> {
-    let pool = schema::connect(config).await?;
+    let pool = schema::connect(config, schema::Planning::Fixed).await?;
     schema::check_login(&pool).await?;
     schema::check(&pool).await?;
     Ok(pool)

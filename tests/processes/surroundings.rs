@@ -12,6 +12,7 @@ use crate::support::frozen::Freezer;
 use crate::support::replica::{Replica, get, serve};
 use crate::support::{APP, World, a_failed, eventually};
 use cerby_reconciler::schema;
+use cerby_reconciler::schema::Planning;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool};
 
@@ -239,7 +240,7 @@ async fn sessions_are_as_the_daemon_needs_them_whatever_the_database_is_set_to(p
     let variables = [("RECONCILER__DATABASE__URL".to_owned(), direct_url(&pool))];
     let config =
         cerby_reconciler::config::Config::from_sources(None, Some(variables.into())).unwrap();
-    let ours = schema::connect(&config.database).await.unwrap();
+    let ours = schema::connect(&config.database, Planning::Fixed).await.unwrap();
     for (setting, expected) in
         [("transaction_isolation", "read committed"), ("synchronous_commit", "on")]
     {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::{Config, ManualAction};
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
+use cerby_reconciler::schema::Planning;
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{database, intake, schema};
 use sqlx::{ConnectOptions, PgPool, Row};
@@ -73,7 +74,7 @@ impl Process {
     async fn start(env: &Env, apps: &Simulator) -> Self {
         let line = env.fault_proxy.hand_over(apps.address());
         let (config, client) = (&env.config, &env.client);
-        let pool = schema::connect(&config.database).await.unwrap();
+        let pool = schema::connect(&config.database, Planning::Fixed).await.unwrap();
         let tasks = RetryStage::new(config, pool.clone(), client.clone());
         let syncs = SyncStage::new(config, pool.clone(), client.clone());
         line.arm(None);

@@ -8,7 +8,7 @@ use crate::backend::{BackendError, Client};
 use crate::config::Config;
 use crate::database::PgPool;
 use crate::integration;
-use crate::schema;
+use crate::schema::{self, Planning};
 use crate::telemetry::chain;
 
 /// An id that no integration has.
@@ -24,7 +24,7 @@ pub(super) async fn run(file: Option<&Path>, workspace: Option<&str>) -> ExitCod
         }
     };
     let mut well = say("configuration", &Ok("every key is known and fits the others".to_owned()));
-    let pool = match schema::connect(&config.database).await {
+    let pool = match schema::connect(&config.database, Planning::ByStatistics).await {
         Ok(pool) => {
             well &= say("database", &login_verdict(&pool).await);
             well &= say("schema", &schema_verdict(&pool).await);

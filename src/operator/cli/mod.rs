@@ -19,7 +19,7 @@ use crate::config::{Config, LogFormat, Telemetry};
 use crate::daemon::Daemon;
 use crate::emit;
 use crate::operator::desk::{Actor, Desk};
-use crate::schema;
+use crate::schema::{self, Planning};
 use crate::telemetry::{self, chain};
 use terminal::{complain, print};
 
@@ -112,7 +112,7 @@ impl Acting {
 /// The configuration, and a desk on a database whose schema is this program's.
 async fn desk(file: Option<&Path>) -> anyhow::Result<(Config, Desk)> {
     let config = Config::load(file)?;
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::ByStatistics).await?;
     schema::check(&pool).await?;
     Ok((config, Desk::new(pool)))
 }
@@ -179,7 +179,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
 
 async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    let pool = schema::connect(&config.database).await?;
+    let pool = schema::connect(&config.database, Planning::ByStatistics).await?;
     let version = schema::migrate(&pool).await?;
     print(&format!("schema is at version {version}\n"))
 }
