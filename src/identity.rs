@@ -1,8 +1,8 @@
-//! Who is who: emails and names in the app in one normal form, and which entry is about whom. Pure.
+//! Identities: emails and names in the app in one normal form, and which entry is about which person. Pure.
 //!
-//! Apps write the same person in many ways: `JÖRG@example.com`, a trailing blank, a letter with its accent as two
-//! characters, a domain in Punycode, a guest's address in a form of the app's own. Whoever is looked for under one
-//! spelling alone counts as gone while they are there. So everything that asks whether two names are the same asks here.
+//! Apps write the same person in many ways: `JÖRG@example.com`, a trailing blank, a letter and its accent as two
+//! characters, a domain in Punycode, a guest's address in a form of the app's own. A search for one spelling would miss
+//! a person who is there, and they would count as gone. Therefore all code that compares two names compares them here.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,12 +11,13 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::CodePointSetData;
 use icu_properties::props::DefaultIgnorableCodePoint;
 
-/// What Entra ID puts between a guest's address, its `@` written as `_`, and the tenant's domain.
+/// What Entra ID puts between a guest's address, in which `@` is written as `_`, and the tenant's domain.
 const GUEST: &str = "#ext#@";
 
-/// An email or a name in the app in its normal form; empty if nothing of it is visible.
+/// The normal form of an email or a name in the app; empty if none of its characters is visible.
 ///
-/// Lower case as RFC 8265 maps usernames, not full case folding: that would make one person of `groß` and `gross`.
+/// It is lower case, as RFC 8265 maps usernames, and not full case folding, which would make `groß` and `gross` one
+/// person.
 pub fn normal(text: &str) -> Cow<'_, str> {
     if is_plain(text) {
         return Cow::Borrowed(text);
@@ -24,14 +25,14 @@ pub fn normal(text: &str) -> Cow<'_, str> {
     let nfc = ComposingNormalizerBorrowed::new_nfc();
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     let lower: String = nfc.normalize(&visible).chars().flat_map(char::to_lowercase).collect();
-    // Whether a sigma is final depends on who changed its case, and where.
+    // Whether a sigma is final depends on which software changed its case, and where.
     let lower = nfc.normalize(&lower).replace('ς', "σ");
     let name = lower.split_whitespace().collect::<Vec<_>>().join(" ");
     let name = guest(&name).unwrap_or(name);
     Cow::Owned(address(&name).unwrap_or(name))
 }
 
-/// Whether a text is surely normal already: most are, and a snapshot has many thousands.
+/// Whether a text is surely normal already. Most are, and a snapshot has many thousands.
 fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && byte != b'#';
     text.bytes().all(is_plain) && !text.ends_with('.')
@@ -42,7 +43,7 @@ fn is_invisible(c: char) -> bool {
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// The guest's own address of `jo_example.com#ext#@tenant.example`.
+/// The guest's own address in `jo_example.com#ext#@tenant.example`.
 fn guest(name: &str) -> Option<String> {
     let (own, _) = name.split_once(GUEST)?;
     let (local, domain) = own.rsplit_once('_')?;
@@ -50,7 +51,7 @@ fn guest(name: &str) -> Option<String> {
     is_address.then(|| format!("{local}@{domain}"))
 }
 
-/// An address with its domain as IDNA writes it; `None` if it is none.
+/// An address with its domain in the form of IDNA; `None` if the text is not an address.
 fn address(name: &str) -> Option<String> {
     let (local, domain) = name.rsplit_once('@')?;
     let (local, domain) = (local.trim_end(), domain.trim_start());
@@ -59,7 +60,7 @@ fn address(name: &str) -> Option<String> {
     (!local.is_empty() && !ascii.is_empty()).then(|| format!("{local}@{ascii}"))
 }
 
-/// What somebody is known by, in its normal form. What shows nothing is not there.
+/// The keys by which a person is known, in their normal form. A name without a visible character counts as missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys<'a> {
     id: Option<&'a str>,
@@ -68,13 +69,11 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// Of an id, an email and a name in the app.
     pub fn new(id: Option<&'a str>, email: Option<&'a str>, username: Option<&'a str>) -> Self {
         let shown = |name: Option<&'a str>| name.map(normal).filter(|name| !name.is_empty());
         Self { id, email: shown(email), username: shown(username) }
     }
 
-    /// The Cerby user id.
     pub fn id(&self) -> Option<&str> {
         self.id
     }
@@ -83,7 +82,7 @@ impl<'a> Keys<'a> {
         self.email.as_deref()
     }
 
-    /// Whether one of these is this name.
+    /// Whether one of the keys has this normal form.
     pub fn show(&self, name: &str) -> bool {
         !name.is_empty()
             && (self.id.is_some_and(|id| normal(id) == name) || self.names().any(|one| one == name))
@@ -93,8 +92,8 @@ impl<'a> Keys<'a> {
         [&self.email, &self.username].into_iter().flatten().map(Cow::as_ref)
     }
 
-    /// Whether two entries are about one person. The strongest key that both have decides: ids, then emails. Where only
-    /// one has an email, a name in the app decides, which may be the address of the other.
+    /// Whether two entries are about one person. The strongest key that both have decides: first ids, then emails. If
+    /// only one has an email, the names decide, and the name of one in the app may be the address of the other.
     pub fn fit(&self, other: &Keys<'_>) -> bool {
         if let Some((id, other)) = self.id.zip(other.id) {
             return id == other;
@@ -105,32 +104,30 @@ impl<'a> Keys<'a> {
         self.names().any(|name| other.names().any(|other| name == other))
     }
 
-    /// Whether an entry is about this person, as Cerby knows them: the app may show as the email what Cerby knows as the
-    /// name in the app.
+    /// Whether an entry is about this person, as Cerby knows them. The app may show as the email what Cerby knows as
+    /// the name in the app.
     pub fn are_of(&self, entry: &Keys<'_>) -> bool {
         let shows_username = || entry.email.is_some() && entry.email == self.username;
         self.fit(entry) || entry.id.is_none() && shows_username()
     }
 }
 
-/// Who somebody is, as Cerby knows them.
+/// A person, as Cerby knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The Cerby user id.
     pub member: String,
     pub email: String,
-    /// Their name in the app, where it differs.
+    /// Their name in the app, if it differs from the email.
     pub username: Option<String>,
 }
 
 impl Identity {
-    /// What they are known by.
     pub fn keys(&self) -> Keys<'_> {
         Keys::new(Some(&self.member), Some(&self.email), self.username.as_deref())
     }
 }
 
-/// Entries, to be found by whom they are about without reading them all.
+/// Entries, indexed by the person they are about.
 #[derive(Debug)]
 pub struct Directory<'a, T> {
     entries: Vec<(Keys<'a>, T)>,
@@ -138,7 +135,7 @@ pub struct Directory<'a, T> {
     by_name: HashMap<Cow<'a, str>, Named>,
 }
 
-/// Places of entries with one name. Who has an id is never one of those with another id.
+/// Positions of the entries with one name. A person with an id is never one of those with another id.
 #[derive(Debug, Default)]
 struct Named {
     with_id: Vec<usize>,
@@ -166,12 +163,11 @@ impl<'a, T> FromIterator<(Keys<'a>, T)> for Directory<'a, T> {
 }
 
 impl<'a, T> Directory<'a, T> {
-    /// Everything that was put in.
     pub fn all(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
-    /// The entries that may be about somebody and are by this rule, in the order in which they were put in.
+    /// The entries that may be about a person and that this rule accepts, in the order in which they were put in.
     pub fn find(&self, keys: &Keys<'_>, is_one: impl Fn(&Keys<'a>) -> bool) -> Vec<&T> {
         let mut places: Vec<usize> =
             keys.id.and_then(|id| self.by_id.get(id)).into_iter().flatten().copied().collect();
@@ -255,13 +251,13 @@ mod tests {
             ((None, Some("JO@example.com "), None), true),
             ((None, Some("jo@example.com"), Some("kim")), true),
             ((None, Some("jo_example.com#EXT#@tenant.example"), None), true),
-            // A name in the app never outvotes another email.
+            // A name in the app never outvotes a different email.
             ((None, Some("kim@example.com"), Some("jo")), false),
             ((None, Some("kim@example.com"), Some("jo@example.com")), false),
             ((None, None, Some("JO")), true),
             ((None, None, Some("jo@example.com")), true),
             ((None, None, Some("kim")), false),
-            // The app may show what Cerby knows as the name in the app.
+            // The app may show as the email what Cerby knows as the name in the app.
             ((None, Some("jo"), None), true),
             ((None, Some("\u{200b}"), Some(" ")), false),
         ];
@@ -271,7 +267,8 @@ mod tests {
         }
     }
 
-    /// A person by letters that are easily taken for each other, each of them one letter in the normal form.
+    /// A person whose name has letters that are easily mistaken for each other, each of them one letter in the normal
+    /// form.
     fn person() -> impl Strategy<Value = String> {
         let letter = select(vec!["a", "ä", "а", "o", "ö", "ø", "ß", "s", "i", "ı", "σ", "1", "."]);
         let local = prop::collection::vec(letter, 1..4).prop_map(|letters| letters.concat());
@@ -279,7 +276,7 @@ mod tests {
         (local, domain).prop_map(|(local, domain)| format!("{local}@{domain}"))
     }
 
-    /// The same person as another app writes them.
+    /// The same person, as another app writes them.
     fn spelled(person: &str, ways: &[u8]) -> String {
         let (local, domain) = person.split_once('@').unwrap_or_default();
         let way = |at: usize, kinds: u8| ways.get(at % ways.len()).map_or(0, |way| way % kinds);

@@ -1,7 +1,7 @@
-//! The words of the domain: who should be what in which app, and what a snapshot of the app shows.
+//! The words of the domain: the desired state of a member, and what a snapshot of the app shows.
 //!
-//! Pure: no I/O, no time. Retry and sync both judge with [`Desired::compare`], so "already so" and
-//! "proven" mean the same.
+//! Pure: no I/O, no time. Retry and sync both judge with [`Desired::compare`], so "already so" and "proven" mean the
+//! same.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,9 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
         impl $name {
-            /// Every word.
             pub const WORDS: &'static [&'static str] = &[$($text,)*];
 
-            /// The word in tables, logs and on the wire.
+            /// The word as it is written in tables, logs and on the wire.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -47,7 +46,7 @@ macro_rules! words {
 
 pub(crate) use words;
 
-/// A value that none of our words covers.
+/// A value that is none of the known words.
 #[derive(Debug, thiserror::Error)]
 #[error("{word:?} is not a known {kind}")]
 pub struct UnknownWord {
@@ -62,9 +61,8 @@ impl UnknownWord {
 }
 
 words! {
-    /// What is to be done for a member.
     Operation {
-        /// Make somebody a member.
+        /// Make a person a member.
         Invite = "invite",
         Remove = "remove",
         /// Give a member another set of roles.
@@ -73,17 +71,17 @@ words! {
 }
 
 impl Operation {
-    /// Whether a later request of this operation makes an older one pointless: `took_effect` tells whether its change was
-    /// seen in the app, or automation said that it made it.
+    /// Whether a later request of this operation supersedes an older one. `took_effect` says whether the later change
+    /// was seen in the app, or automation reported that it made it.
     ///
-    /// What nobody has done yet closes nothing that it only stands against: were it dismissed or cancelled, nothing would be
-    /// left, and whoever was to be removed would stay.
+    /// A request that has not taken effect closes no older request of another operation, unless it is a removal. If it
+    /// were dismissed or cancelled, nothing would be left, and a member who was to be removed would stay.
     pub fn overrules(self, older: Self, took_effect: bool) -> bool {
         match (self, older) {
             (Self::Remove, _)
             | (Self::Invite, Self::Invite)
             | (Self::ChangeRole, Self::ChangeRole) => true,
-            // Too late for its turn: the newer request's effect would be undone.
+            // The older request is too late: it would undo the effect of the newer one.
             (Self::Invite | Self::ChangeRole, Self::Remove) | (Self::Invite, Self::ChangeRole) => {
                 took_effect
             }
@@ -93,45 +91,40 @@ impl Operation {
 }
 
 words! {
-    /// What kind of connection an integration is; it decides how the app is read.
+    /// What kind of connection an integration is. It decides how the app is read.
     IntegrationKind {
-        /// Read by a check for updates and an applied report.
+        /// Read by a check for updates, whose report is applied.
         App = "app",
-        /// Read by a sync.
         BusinessHub = "business_hub",
     }
 }
 
 words! {
-    /// Why the operation was requested.
+    /// Why an operation was requested.
     Trigger {
-        /// A person asked in the web app.
         Manual = "manual",
         WorkspacePolicy = "workspace_policy",
         System = "system",
-        /// The identity provider deprovisioned the user.
         UserDeprovisioned = "user_deprovisioned",
     }
 }
 
 impl Trigger {
-    /// Whether automation is behind a task: all but a deprovisioning without a failed job.
+    /// Whether automation is behind a task: false only for a deprovisioning without a failed job.
     pub fn has_job(self, job: Option<&str>) -> bool {
         self != Self::UserDeprovisioned || job.is_some()
     }
 }
 
-/// The member of one integration that something is about. Ordered, so that locks can be taken in order.
+/// The key of a member of an integration. Ordered, so that locks can be taken in one order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberKey {
     pub workspace: String,
-    /// The connection to the app.
     pub integration: String,
-    /// The Cerby user id.
     pub member: String,
 }
 
-/// Members as parallel arrays, the shape that SQL's `unnest` takes.
+/// Members as parallel arrays, as SQL's `unnest` takes them.
 #[derive(Debug, Default)]
 pub struct MemberKeys {
     pub workspaces: Vec<String>,
@@ -157,23 +150,22 @@ impl<'a> FromIterator<&'a MemberKey> for MemberKeys {
     }
 }
 
-/// How somebody stands in an app, the strongest first.
+/// How a person stands in an app, the strongest standing first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Membership {
     Joined,
-    /// Invited, not accepted yet.
+    /// Invited, but has not accepted yet.
     Invited,
-    /// Something unknown became of their invitation: neither proof that they are in nor that they are not.
+    /// The invitation has an unknown state. That proves neither that they are in the app nor that they are not.
     InvitationUnclear,
-    /// No member any more, but grants on the app's assets are left over.
+    /// No longer a member, but grants on the app's assets are left.
     AssetsOnly,
-    /// Invited, and the invitation can no longer be accepted.
+    /// Invited, but the invitation can no longer be accepted.
     InvitationExpired,
 }
 
 impl Membership {
-    /// The word in the row of a member.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Joined => "joined",
@@ -185,72 +177,68 @@ impl Membership {
     }
 }
 
-/// One person as a snapshot of the app shows them.
+/// One person, as a snapshot of the app shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct SeenMember {
-    /// The Cerby user id, unless Cerby has not matched this person.
+    /// The Cerby user id; `None` if Cerby has not matched this person.
     pub member: Option<String>,
-    /// The email in the app, where it shows one.
+    /// The email in the app, if it shows one.
     pub email: Option<String>,
-    /// The name in the app, where it differs.
+    /// The name in the app, if it differs from the email.
     pub username: Option<String>,
     pub entitlements: Entitlements,
     pub membership: Membership,
-    /// What protects them, beside the roles.
     pub marks: Marks,
 }
 
 impl SeenMember {
-    /// What they are known by.
     pub fn keys(&self) -> Keys<'_> {
         Keys::new(self.member.as_deref(), self.email.as_deref(), self.username.as_deref())
     }
 }
 
-/// What Cerby says of a person beside their standing in the app.
+/// What Cerby knows of a person beside their standing in the app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Marks {
-    /// Somebody outside the directory.
+    /// A person outside the directory.
     pub is_guest: bool,
     pub is_exempt: bool,
     /// An owner of the integration's account.
     pub is_owner: bool,
 }
 
-/// What somebody wants to be true of one member.
+/// The desired state of one member, by one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     pub operation: Operation,
-    /// The Cerby user id.
     pub member: String,
     pub email: String,
-    /// The member's name in the app, where it differs.
+    /// The member's name in the app, if it differs from the email.
     pub username: Option<String>,
-    /// The whole set of roles desired.
+    /// The complete set of roles.
     pub entitlements: Entitlements,
 }
 
-/// What a snapshot says of a desired state.
+/// How a snapshot compares with a desired state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     AsDesired,
-    /// Nobody like that is in the app.
+    /// No such person is in the app.
     Absent,
     InvitationExpired,
-    /// The app calls the invitation something unknown.
+    /// The app reports an unknown state of the invitation.
     InvitationUnclear,
-    /// The member who was to be removed is there, or an invitation that would bring them back.
+    /// A member who was to be removed is there, or an invitation that would bring them back.
     StillThere(Membership),
-    /// The member has another set of roles.
     OtherRoles(Entitlements),
-    /// The member is not found by id, and the list shows them without one: automation cannot reach them.
+    /// The member is not found by id, and the list shows them without an id: automation cannot reach them.
     Unmatched(Membership),
-    /// The member is not found by id, and the list cannot tell whether they are there without one.
+    /// The member is not found by id, and the list cannot show whether they are there without an id.
     NotFoundById,
 }
 
 impl Observation {
-    /// The observation for people: what was observed, without names.
+    /// The observation in words for people, without names.
     pub fn describe(&self, operation: Operation) -> String {
         match self {
             Self::AsDesired => match operation {
@@ -281,22 +269,20 @@ impl Observation {
     }
 }
 
-/// What a snapshot showed of a member, as their row keeps it.
+/// The observed state of a member, as their row stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// How they stand in the app, or `absent`.
     pub membership: String,
-    /// Their roles there, in order.
+    /// Their roles in the app, in order.
     pub entitlements: Vec<String>,
 }
 
 impl Desired {
-    /// What they are known by whom it is about.
     pub fn keys(&self) -> Keys<'_> {
         Keys::new(Some(&self.member), Some(&self.email), self.username.as_deref())
     }
 
-    /// Who it is about.
     pub fn identity(&self) -> Identity {
         Identity {
             member: self.member.clone(),
@@ -305,7 +291,7 @@ impl Desired {
         }
     }
 
-    /// Compares what is desired with what was seen of this person; `None` is proven absence.
+    /// Compares the desired state with what was seen of this person; `None` is proven absence.
     pub fn compare(&self, seen: Option<&SeenMember>) -> Observation {
         let Some(seen) = seen else {
             return match self.operation {
@@ -314,7 +300,7 @@ impl Desired {
             };
         };
         match (self.operation, seen.membership) {
-            // An expired invitation cannot bring anybody in: not a member (kubernetes/test-infra#20872).
+            // An expired invitation cannot bring the person in, so they are not a member (kubernetes/test-infra#20872).
             (Operation::Remove, Membership::InvitationExpired) => Observation::AsDesired,
             (Operation::Remove, standing) => Observation::StillThere(standing),
             (_, Membership::InvitationExpired) => Observation::InvitationExpired,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Attempt, Breaker, BreakerPolicy, Cause, HealthSignal, Move, Status};
 
-/// How the breaker moves; `None` if it stays as it is.
+/// The move of the breaker; `None` if it stays as it is.
 pub fn after(policy: &BreakerPolicy, breaker: &Breaker, attempt: &Attempt) -> Option<Move> {
     match breaker.status {
         Status::Active if breaker.since.is_some_and(|since| attempt.began < since) => None,
@@ -35,7 +35,7 @@ fn after_attempt(policy: &BreakerPolicy, breaker: &Breaker, signal: HealthSignal
 fn after_probe(policy: &BreakerPolicy, breaker: &Breaker, signal: HealthSignal) -> Move {
     match signal {
         HealthSignal::Nothing => Move::NextProbe,
-        // An answer, or a job that the backend accepted, shows that it limits the rate no longer.
+        // An answer, or a job that the backend accepted, shows that the backend no longer limits the rate.
         HealthSignal::Answers | HealthSignal::Runs if breaker.cause == Some(Cause::RateLimit) => {
             Move::Recover
         }
@@ -59,7 +59,7 @@ fn trip_for_failures(policy: &BreakerPolicy, breaker: &Breaker) -> Move {
     }
 }
 
-/// For as long as the backend asks; if it does not tell, for twice as long each time in a row.
+/// Trips for as long as the backend asks. If it names no time, the cooldown doubles each time in a row.
 fn limit_rate(policy: &BreakerPolicy, breaker: &Breaker, asked: Option<Duration>) -> Move {
     let cause = Cause::RateLimit;
     let Some(wait) = asked else {

@@ -1,11 +1,13 @@
 //! The circuit breaker of each integration: whether its tasks are admitted, and how many at a time.
 //!
-//! All replicas share it through PostgreSQL. While an integration is not active, the claim leaves it out: no task
-//! row is touched and no attempt is used. The outcome of the app's jobs moves the breaker ([`decide`]). A rejected
-//! login stops the integration until a person has fixed it. People pause and resume. Limits hold for all replicas.
+//! All replicas share it through PostgreSQL. While an integration is not active, the claim leaves it out: no task row
+//! is written and no attempt is used. The outcome of the app's jobs moves the breaker ([`decide`]). A rejected login
+//! stops the integration until a person has fixed it. People pause and resume integrations. Limits hold for all
+//! replicas together.
 //!
-//! Invariant: only what an attempt showed of the app itself moves a breaker, and only if that attempt began
-//! after the last change of status (gobreaker's generation): late results neither trip nor recover it.
+//! Invariant: only what an attempt showed of the app itself moves a breaker. While the integration is active, the
+//! attempt must also have begun after the last change of status (gobreaker's generation), so that late results do not
+//! trip it again. While it is probing, only the probe moves it.
 
 use std::time::Duration;
 
@@ -17,30 +19,28 @@ use crate::membership::words;
 pub mod decide;
 pub mod store;
 
-/// The status of an integration, as the breaker sees it.
+/// The status of an integration in the daemon's row. A pause is not part of it: people set it in the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Active,
-    /// One task is tried.
+    /// Only the probe is admitted.
     Probing,
     /// No task is admitted until a time.
     Tripped,
-    /// Paused, or the login was rejected: only a person makes it active again.
+    /// The login was rejected: only a person makes the integration active again.
     WithPerson,
 }
 
 words! {
-    /// Why a breaker tripped.
     Cause {
         /// The app's jobs failed one after another.
         Failures = "failures",
-        /// The backend limits the rate.
         RateLimit = "rate_limit",
     }
 }
 
 impl Cause {
-    /// The reason for people.
+    /// The reason, in words for people.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Failures => "The app's automation failed several times in a row",
@@ -49,21 +49,22 @@ impl Cause {
     }
 }
 
-/// The breaker of one integration, as its row says.
+/// The breaker of one integration, as its row stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     pub status: Status,
-    /// Why it tripped, if it did.
+    /// Why it tripped last, until it recovers.
     pub cause: Option<Cause>,
     /// When its status last changed; `None` if it never did.
     pub since: Option<DateTime<Utc>>,
     /// Failures of the app in a row.
     pub failures: u32,
-    /// How often it tripped in a row for failures or for limits without a time, without a complete ramp in between.
+    /// How often it tripped in a row, for failures or for rate limits that named no time, without a complete ramp in
+    /// between.
     pub trips: u32,
-    /// After a recovery: tasks in flight at a time.
+    /// The limit of tasks in flight after a recovery; `None` if the ramp has ended.
     pub ramp: Option<u32>,
-    /// The task that is tried while it is probing.
+    /// The task that tries while the integration is probing.
     pub probe: Option<i64>,
 }
 
@@ -72,69 +73,63 @@ pub struct Breaker {
 pub enum HealthSignal {
     /// Nothing: the app was not asked, or has not answered.
     Nothing,
-    /// The backend answered about a member of whom nothing was left to do: it does not limit the rate. Of the app's
-    /// automation this shows nothing.
+    /// The backend answered about a member for whom nothing was left to do, so it does not limit the rate. This shows
+    /// nothing of the app's automation.
     Answers,
-    /// The backend runs a job in the app.
     Runs,
-    /// A job ended with anything but an ordinary failure: the app answers.
+    /// A job ended in any way but a transient failure: the app answers.
     Works,
-    /// A job failed as the app's own trouble makes jobs fail.
+    /// A job failed with a transient failure, as jobs do when the app itself has a problem.
     Fails,
-    /// The backend asked for fewer requests, and to wait so long if it told.
+    /// The backend limits the rate, with the wait that it asked for, if it named one.
     LimitsRate(Option<Duration>),
 }
 
-/// A signal, and whose it is.
+/// A signal, and the attempt that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
     pub task: i64,
-    /// When its job was started, or, without a job, when it was taken up.
+    /// When its job was started, or when it was claimed if it has no job.
     pub began: DateTime<Utc>,
     pub signal: HealthSignal,
 }
 
-/// How a breaker moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
-    /// One more failure in a row.
     Count,
-    /// The app works: failures are forgotten, and the ramp is raised by one task or ends.
+    /// The app works: failures are reset, and the ramp is raised by one task or ends.
     Forget {
-        /// Tasks in flight at a time from now on; `None` when the ramp has ended.
+        /// The limit of tasks in flight from now on; `None` when the ramp has ended.
         ramp: Option<u32>,
     },
-    /// The backend answers: the ramp is raised or ends, and what the app's jobs did is not forgotten.
+    /// The backend answers: the ramp is raised or ends, and the failures of the app's jobs are kept.
     Raise(Option<u32>),
-    /// Tripped for a time.
     Trip {
         cause: Cause,
         wait: Duration,
-        /// How often in a row, this time included; limits that tell their time are not counted.
+        /// How often it tripped in a row, this time included. Rate limits that name their time do not count.
         trips: u32,
     },
     Recover,
-    /// The probe has a job running: nobody else tries for so long.
+    /// The probe has a job running: no other task tries for this long.
     Await(Duration),
-    /// The probe told nothing of the app: another task may try at once.
+    /// The probe showed nothing of the app: another task may try at once.
     NextProbe,
 }
 
-/// The numbers of breakers.
+/// The configured limits of breakers.
 #[derive(Debug, Clone)]
 pub struct BreakerPolicy {
-    /// When breakers trip and recover.
     pub breaker: config::Breaker,
     /// How long a probe's job may run.
     pub longest_job: Duration,
-    /// How long the backend is left alone that limits the rate and does not say for how long.
+    /// The first cooldown for a backend that limits the rate and names no time.
     rate_limit: Duration,
-    /// However often in a row it does that.
+    /// The longest such cooldown, however often it limits the rate in a row.
     longest_rate_limit: Duration,
 }
 
 impl BreakerPolicy {
-    /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
         Self {
             breaker: config.breaker.clone(),
@@ -144,17 +139,17 @@ impl BreakerPolicy {
         }
     }
 
-    /// How many tasks of an integration may be in flight where its row does not say.
+    /// How many tasks of an integration may be in flight, unless its settings say otherwise.
     pub fn max_in_flight(&self) -> Option<i32> {
         limit(self.breaker.max_in_flight)
     }
 
-    /// How many tasks of an integration may be taken up per minute where its row does not say.
+    /// How many tasks of an integration may be started per minute, unless its settings say otherwise.
     pub fn starts_per_minute(&self) -> Option<i32> {
         limit(self.breaker.starts_per_minute)
     }
 
-    /// How long a breaker stays tripped that tripped `before` times in a row before.
+    /// How long a breaker stays tripped that has already tripped `before` times in a row.
     fn cooldown_after(&self, before: u32) -> Duration {
         crate::backoff::delay(
             &config::Backoff {

@@ -1,5 +1,5 @@
-//! The SQL of breakers: the daemon's row of an integration, which nobody else can lock.
-//! Admitting tasks is part of their claim (`reconciler.admit`).
+//! The SQL of breakers: the daemon's row of an integration, which people cannot lock. The claim itself admits tasks
+//! (`reconciler.admit`).
 
 use super::{Attempt, Breaker, HealthSignal, Move, Status};
 use crate::database::PgConnection;
@@ -7,10 +7,9 @@ use crate::membership::{MemberKey, UnknownWord, words};
 use crate::store::{StoreError, interval};
 
 words! {
-    /// The breaker's status in the row.
     StatusWord {
         Active = "active",
-        /// One task is tried.
+        /// Only the probe is admitted.
         Probing = "probing",
         /// No task is admitted until a time.
         Tripped = "tripped",
@@ -19,7 +18,7 @@ words! {
     }
 }
 
-/// Locks the breaker of a task's integration if the attempt may move it; a healthy app's row is not touched.
+/// Locks the breaker of a task's integration if the attempt may move it. The row of a healthy app is not locked.
 pub async fn lock(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -66,7 +65,7 @@ pub async fn lock(
     .transpose()
 }
 
-/// Writes how a locked breaker moves, in the trail too.
+/// Writes the move of a locked breaker, and records trips and recoveries in the trail.
 pub async fn write(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -142,8 +141,8 @@ pub async fn write(
     Ok(())
 }
 
-/// Makes an integration active: one task goes first, and one more with each that works. What waited must not stampede.
-/// Whether it was not active.
+/// Makes an integration active. Tasks that were on hold must not all start at once, so one task goes first, and each
+/// success admits one more. Returns whether the integration was inactive.
 pub async fn recover(
     connection: &mut PgConnection,
     workspace: &str,
@@ -179,18 +178,17 @@ pub async fn recover(
     Ok(recovered.is_some())
 }
 
-/// What a person asked for at an integration.
+/// What a person did to an integration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Nothing of it is to be tried.
+    /// No task of it is to run.
     Paused,
-    /// A pause has ended.
     Unpaused,
-    /// It is to be active, whatever the breaker found.
+    /// It becomes active, whatever its status was.
     Reset,
 }
 
-/// Takes up what a person asked for; the open action that asks to fix the login, if it is no longer needed.
+/// Applies what a person did. Returns the unfinished action that asks to fix the login, if it is no longer needed.
 pub async fn take_up(
     connection: &mut PgConnection,
     workspace: &str,
@@ -199,7 +197,7 @@ pub async fn take_up(
 ) -> Result<Option<i64>, StoreError> {
     match asked {
         Asked::Paused => {
-            // What the breaker found meanwhile is outdated when the pause ends.
+            // What the breaker found before the pause is outdated when the pause ends.
             sqlx::query!(
                 "-- take_up_pause
                  update reconciler.integration_states
@@ -243,7 +241,7 @@ pub async fn take_up(
     }
 }
 
-/// The unfinished action that asks to fix the login of an integration.
+/// The unfinished action that asks to fix the login of an integration. Locks the integration's row.
 pub async fn reconnect_action(
     connection: &mut PgConnection,
     workspace: &str,
@@ -262,7 +260,8 @@ pub async fn reconnect_action(
     Ok(action.flatten())
 }
 
-/// Stops an integration until a person has fixed the app's login, in the trail too; `action` asks for that.
+/// Stops an integration until a person has fixed the app's login, and records that in the trail. `action` asks for the
+/// fix.
 pub async fn reject_login(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -295,7 +294,8 @@ pub async fn reject_login(
     Ok(())
 }
 
-/// The action that asked to fix the login has ended: the integration is active again.
+/// Makes the integration active again after the action that asked to fix its login has ended. Does nothing if the
+/// integration has another such action by now. Returns whether the integration became active.
 pub async fn login_settled(
     connection: &mut PgConnection,
     workspace: &str,

@@ -1,6 +1,6 @@
-//! The outcomes that come all the time, recorded together: one transaction for all that ended while the last one was
-//! written. A lone outcome is written at once; those that follow one another closely wait for more, as a
-//! transaction for one costs as much as for ten. What a batch leaves out is recorded by itself.
+//! Records frequent outcomes together, because a transaction for one costs as much as a transaction for ten. All
+//! outcomes that arrive while one batch is written go into the next. A lone outcome is written at once; outcomes that
+//! follow each other closely wait for more. An outcome that a batch leaves out is recorded by itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,28 +20,26 @@ use crate::retry::{ClaimedTask, TaskOutcome};
 use crate::store::{StoreError, begin, with_timeout};
 use crate::telemetry::chain;
 
-/// Batches written side by side: while one waits for the disk, the next is made.
+/// Batches written at the same time: while one waits for the disk, the next is prepared.
 const WRITERS: usize = 2;
 
-/// One outcome on its way into a batch.
 struct Entry {
     task: Arc<ClaimedTask>,
     next: TaskOutcome,
     result: oneshot::Sender<BatchResult>,
 }
 
-/// What became of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BatchResult {
-    /// It is in the database.
     Written,
-    /// It is not, and is to be recorded by itself.
+    /// It was not written, and has to be recorded by itself.
     LeftOut,
-    /// Nobody knows: to record it again could count an attempt twice. Its lease ends, and the next claim looks.
+    /// The commit has no known result. Recording the outcome again could count an attempt twice. The lease ends, and
+    /// the next claim reads the member again.
     Unknown,
 }
 
-/// The way into the batches. Their writers end with it.
+/// The sending end of the batches. Their writers end when it is dropped.
 pub(super) struct Batches {
     entries: mpsc::Sender<Entry>,
 }
@@ -70,7 +68,8 @@ impl Batches {
     }
 }
 
-/// Successes and jobs to watch, unless they move a breaker: that needs a decision, under its lock.
+/// Only successes and polled jobs fit, unless they come from a probe: a probe moves a breaker, and that needs a
+/// decision under the breaker's lock.
 fn fits(task: &ClaimedTask, next: &TaskOutcome) -> bool {
     matches!(next, TaskOutcome::Succeed { .. } | TaskOutcome::Watch { .. }) && !task.is_probe
 }
@@ -90,14 +89,14 @@ async fn write_all(
             if result == BatchResult::Written {
                 say(&entry);
             }
-            // Whoever waited for it may be out of time; what is written is written all the same.
+            // The receiver may have run out of time. The outcome is written all the same.
             let _ = entry.result.send(result);
         }
     }
 }
 
-/// Here and not in the span of the step, whose fields would be in the line a second time: to write them takes longer than
-/// the rest of the line.
+/// Logs an outcome here, outside the span of the step. The fields of the span would be in the line a second time, and
+/// formatting them takes longer than the rest of the line.
 fn say(entry: &Entry) {
     match &entry.next {
         TaskOutcome::Succeed { reason } => log_succeeded(&entry.task, reason),
@@ -106,7 +105,7 @@ fn say(entry: &Entry) {
     }
 }
 
-/// Writes what it can in one transaction.
+/// Writes the entries that it can in one transaction.
 async fn write(
     recorder: &Recorder,
     entries: &[Entry],
@@ -132,7 +131,7 @@ async fn write(
     entries.iter().map(result).collect()
 }
 
-/// Everything but the commit; the ids of the tasks that will be written by it.
+/// Does everything but the commit. Returns the ids of the tasks that the commit will write.
 async fn prepare(
     recorder: &Recorder,
     entries: &[Entry],

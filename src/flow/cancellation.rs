@@ -1,5 +1,6 @@
-//! Tasks that a person cancelled: what is not in flight ends at once, without a word from the backend; what is in flight
-//! is marked, and its worker ends it once nothing of it is on its way, as what a later request overtook.
+//! Tasks that a person cancelled. A task that is not in flight ends at once, without a request to the backend. A task
+//! in flight is marked, and its worker ends it once none of its attempts is in flight, as it does with a superseded
+//! task.
 
 use crate::database::PgConnection;
 use crate::emit;
@@ -9,8 +10,8 @@ use crate::membership::Operation;
 use crate::retry::cancel::{self, Cancelled};
 use crate::store::{StoreError, take_exclusive};
 
-/// Takes up cancellations; what has ended, to be told once that is committed, and the nudges that are too early, as their
-/// tasks have no place yet.
+/// Applies cancellations. Returns the tasks that have ended, to be logged after the commit, and the nudges that came
+/// too early because their tasks are still unordered.
 pub(super) async fn take_up(
     connection: &mut PgConnection,
     nudges: &[Nudge],
@@ -36,12 +37,12 @@ pub(super) async fn take_up(
     Ok((ended, early))
 }
 
-/// Whether nobody else orders rows until the transaction ends.
+/// Whether this transaction holds the lock for ordering, so that nobody else orders rows until it ends.
 async fn may_order(connection: &mut PgConnection) -> Result<bool, StoreError> {
     take_exclusive(connection, &["intake"]).await
 }
 
-/// Whether the task has ended: one in flight is only marked.
+/// Cancels one task. Returns whether it has ended: a task in flight is only marked.
 async fn cancel_one(
     connection: &mut PgConnection,
     cancelled: &Cancelled,
@@ -63,7 +64,7 @@ async fn cancel_one(
     Ok(true)
 }
 
-/// The requests of the member as they are, without the one that is cancelled unless it is in flight.
+/// The order of the member without the cancelled task, unless that is in flight.
 fn without<'a>(cancelled: &'a Cancelled, member: &Member, is_in_flight: bool) -> Ordered<'a> {
     let is_ready = member.ready == Some(cancelled.task);
     let was_tried =
@@ -85,17 +86,16 @@ fn without<'a>(cancelled: &'a Cancelled, member: &Member, is_in_flight: bool) ->
     }
 }
 
-/// What the row of a cancelled task says.
+/// The `closed_reason` of a cancelled task.
 pub(super) fn closed_reason(reason: &str) -> String {
     format!("Cancelled by a person: {reason}")
 }
 
-/// The line of a task that has ended.
 pub(super) fn log_ended(task: i64, integration: &str) {
     emit!(TASK_CANCELLED, task.id = task, integration.id = integration, "Not to be tried any more");
 }
 
-/// The same, of one that ended at once.
+/// Logs a task that ended at once.
 pub(super) fn say(cancelled: &Cancelled) {
     log_ended(cancelled.task, &cancelled.key.integration);
 }

@@ -1,32 +1,32 @@
-//! What waits to be recorded together, and for how long: a transaction for one costs as much as for ten.
+//! Collects entries that are recorded together, and decides how long they wait: a transaction for one costs as much as
+//! for ten.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// Few enough that a transaction stays short, and with it the time that its rows are locked.
+/// The largest batch. The limit keeps the transaction short, and with it the time for which its rows are locked.
 pub(super) const LARGEST: usize = 500;
 
-/// So many are worth a transaction at once.
+/// This many entries are worth a transaction at once.
 const LARGE: usize = 100;
 
-/// Fewer wait until so much time has passed since the batch before.
+/// Fewer entries wait until this time has passed since the batch before.
 const GATHERS_FOR: Duration = Duration::from_millis(10);
 
-/// The receiving end. What comes alone is taken at once; what follows closely waits for more.
+/// The receiving end. An entry that comes alone is taken at once; entries that follow each other closely wait for more.
 pub(super) struct Inbox<T> {
     entries: mpsc::Receiver<T>,
     taken_at: Option<Instant>,
 }
 
 impl<T> Inbox<T> {
-    /// An inbox that nothing was taken from yet.
     pub(super) fn new(entries: mpsc::Receiver<T>) -> Self {
         Self { entries, taken_at: None }
     }
 
-    /// The next batch; an empty one at the end.
+    /// The next batch; empty when the stream has ended.
     pub(super) async fn take(&mut self) -> Vec<T> {
         let mut batch = Vec::new();
         self.entries.recv_many(&mut batch, LARGEST).await;
@@ -47,7 +47,7 @@ impl<T> Inbox<T> {
 mod tests {
     use super::*;
 
-    /// Takes batches until all that was sent is taken: the size of each, and when it was taken.
+    /// Takes batches until everything that was sent is taken. Returns when each was taken, and its size.
     async fn batches(sent: &[(u64, usize)]) -> Vec<(u128, usize)> {
         let (entries, received) = mpsc::channel(LARGEST);
         let mut inbox = Inbox::new(received);

@@ -1,4 +1,4 @@
-//! The SQL of actions that a snapshot or a word judges, under the lease of its sync.
+//! The SQL of actions that a snapshot or a person's word judges, under the lease of the sync.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,37 +12,37 @@ use crate::store::{StoreError, interval};
 use crate::sync::ClaimedSync;
 use crate::sync::verdict::Verdict;
 
-/// A word that may close its action already, and did not, is looked at again after this long.
+/// The shortest wait before an app that cannot be read is checked again for words that may close their actions.
 const MIN_ATTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// An unfinished action of the integration, as far as a verdict needs it.
+/// An unfinished action of the integration, with the columns that a verdict needs.
 #[derive(Debug)]
 pub(super) struct ActionToJudge {
     pub(super) id: i64,
-    /// The task that it stands for.
+    /// The task that the action stands for.
     pub(super) task: i64,
     /// Open, in progress or done.
     pub(super) status: ActionStatus,
     pub(super) desired: Desired,
-    /// Whether a second person confirmed what the first said.
+    /// Whether a second person confirmed the word of the first.
     pub(super) is_confirmed: bool,
-    /// How often it was read since it was called done.
+    /// How many verdicts it had since it was marked done.
     pub(super) snapshots: i32,
 }
 
-/// Some of the actions to judge.
 #[derive(Debug, Default)]
 pub(super) struct ActionsToJudge {
-    /// Those that are locked for us.
+    /// The actions that this transaction has locked.
     pub(super) actions: Vec<ActionToJudge>,
-    /// The last one that was looked at; `None` if there was none.
+    /// The last action of this part; `None` if there was none.
     pub(super) last: Option<i64>,
-    /// Whether somebody else has one locked.
+    /// Whether another transaction has one of them locked.
     pub(super) is_any_locked: bool,
 }
 
-/// Locks unfinished actions that a snapshot started at `started_at` may speak of: done before it, or still open and opened
-/// before it. The `limit` after the action `after`. What a person has locked is left out, and nobody waits for it.
+/// Locks the unfinished actions that a snapshot started at `started_at` can judge: those done before it, and those
+/// still open that were opened before it. Returns at most `limit` actions after the action `after`. An action that a
+/// person has locked is left out, because nothing may wait for a person.
 pub(super) async fn lock_actions(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -112,8 +112,8 @@ pub(super) async fn lock_actions(
     Ok(chunk)
 }
 
-/// Locks the integration's action that asks to fix its login, if this sync began after what it speaks of; its id,
-/// and whether it is done. `None` also if a person has it locked.
+/// Locks the integration's action that asks to fix its login, if this sync began after the action was opened or done.
+/// Returns its id, and whether it is done. Also `None` if a person has it locked.
 pub(super) async fn lock_reconnect(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -136,7 +136,7 @@ pub(super) async fn lock_reconnect(
     Ok(row.map(|row| (row.id, row.done)))
 }
 
-/// Whether the action that asks to fix the login is done, and so was left out only because a person has it locked.
+/// Whether the action that asks to fix the login is done. If [`lock_reconnect`] left it out, a person has it locked.
 pub(super) async fn is_reconnect_locked(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -156,8 +156,8 @@ pub(super) async fn is_reconnect_locked(
     .await?)
 }
 
-/// When the next word may close its action, where the app cannot be read: it is as old as that, and confirmed where a second
-/// person is asked for. Those that wait for that person have no such time.
+/// When the next word may close its action, where the app cannot be read. The word must be old enough, and confirmed if
+/// a second person is required. Words that still need that confirmation have no such time.
 pub(super) async fn next_attestation(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -184,27 +184,27 @@ pub(super) async fn next_attestation(
     })
 }
 
-/// The words of an app that cannot be read and that have closed nothing yet.
+/// The words of an app that cannot be read that have not closed their actions yet.
 #[derive(Debug)]
 pub(super) struct Attestations {
-    /// The time until the next of them may.
+    /// The time until the next of them may close its action.
     pub(super) next: Option<Duration>,
-    /// Whether one waits for a second person.
+    /// Whether one of them waits for a second person.
     pub(super) any_unconfirmed: bool,
 }
 
-/// A verdict to write, and the status it leads to.
+/// A verdict to write, and the status that it leads to.
 #[derive(Debug)]
 pub(super) struct VerdictToWrite {
     pub(super) action: i64,
-    /// Its status from now on.
     pub(super) status: ActionStatus,
     pub(super) verdict: Verdict,
-    /// What was observed, for people.
+    /// The observation, in words for people.
     pub(super) observed: String,
 }
 
-/// Writes verdicts on locked actions and returns how often each was opened again, as the database counts it; the hash is that of the snapshot that they rest on, if there is one.
+/// Writes verdicts on locked actions and returns how often each was opened again, as the database counts it. `snapshot_hash`
+/// is the hash of the snapshot that they rest on, if there is one.
 pub(super) async fn write_verdicts(
     connection: &mut PgConnection,
     sync: &ClaimedSync,

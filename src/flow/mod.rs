@@ -1,6 +1,6 @@
-//! The arrows between the stages, and the two stages that bind them to the loop. Each arrow is one transaction
-//! (`outcome`), or shares one with others of its kind (`batch`).
-//! What a snapshot means is in `settlement`, what follows when a confirmed change does not last in `watches`.
+//! The transitions between the stages, and the two stages that the worker loop runs. Each transition is one transaction
+//! (`outcome`), or shares one with others of its kind (`batch`). `settlement` applies what a snapshot shows. `watches`
+//! handles confirmed changes that did not last.
 //!
 //! ```text
 //! retry ── escalate ──▶ manual action ── done (by trigger) ──▶ sync ── settle ──▶ manual action
@@ -33,7 +33,7 @@ mod watches;
 pub use retry_stage::RetryStage;
 pub use sync_stage::SyncStage;
 
-/// The app of a task, as people know it.
+/// The app of a task, by the name that people use.
 fn app_name(names: &DisplayNames) -> AppName {
     AppName {
         name: names.integration_name.clone(),
@@ -44,10 +44,10 @@ fn app_name(names: &DisplayNames) -> AppName {
 
 type Recorded = Result<Result<(), LeaseLost>, StoreError>;
 
-/// The part of a lease that is left for recording.
+/// The part of a lease that is reserved for recording.
 const RECORDING: Duration = Duration::from_secs(2);
 
-/// An outcome that could not be written: the lease ends by itself and the next claim looks again.
+/// Logs an outcome that could not be written. The lease ends by itself, and the next claim reads the member again.
 fn not_recorded(what: &str, id: impl std::fmt::Display, error: &StoreError) {
     emit!(OUTCOME_NOT_RECORDED, subject = what, %id, error = %chain(error), "The outcome was not recorded; the lease will end");
 }

@@ -1,6 +1,6 @@
-//! What people did, and what follows from it. A person's statement changes the person's row and appends a nudge; everything
-//! else is done here, by one replica at a time: syncs are requested, the next request of a member gets its turn, tasks
-//! go back to automation, breakers are moved. The end of an action by the daemon comes the same way.
+//! Applies what people did. The statement of a person changes the person's row and appends a nudge. Everything else
+//! happens here, in one replica at a time: syncs are requested, the next request of a member gets its turn, tasks go
+//! back to automation, and breakers are moved. The daemon's own end of an action also comes as a nudge.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -29,13 +29,13 @@ use manual_action::nudges::{self, Nudge, What};
 
 const BATCH: i64 = 500;
 
-/// A nudge that could not be taken up is tried again after this long: somebody has to look at it.
+/// A nudge that could not be applied is tried again after this long. A person has to fix the cause.
 const BAD_NUDGE_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a person has locked is tried again after this long.
+/// A nudge about an action that a person has locked is tried again after this long.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes up what people did as it happens, until `stop`.
+/// Applies what people did as it happens, until `stop`.
 pub async fn run(
     pool: PgPool,
     config: Config,
@@ -66,7 +66,7 @@ pub async fn run(
     }
 }
 
-/// Takes up one batch; how many there were.
+/// Applies one batch of nudges. Returns how many there were.
 pub async fn take_up_some(
     pool: &PgPool,
     policy: &config::ManualAction,
@@ -118,7 +118,7 @@ async fn quarantined(pool: &PgPool, id: i64, error: StoreError) -> Result<(), St
     Ok(())
 }
 
-/// Takes up nudges; the tasks that were cancelled, to be told once that is committed.
+/// Applies nudges. Returns the cancelled tasks, to be logged after the commit.
 async fn take_up(
     connection: &mut PgConnection,
     policy: &config::ManualAction,
@@ -137,8 +137,8 @@ async fn take_up(
     Ok(cancelled)
 }
 
-/// Whoever says done, or asks for it, has the app read: one request of many. Where it cannot be read, the sync that closes
-/// actions by a word comes when that word may close one.
+/// Requests a sync for each integration of which a person marked an action done or requested a snapshot. Many nudges
+/// lead to one request. If the app cannot be read, the sync is due when the word may close its action.
 async fn request_syncs(
     connection: &mut PgConnection,
     policy: &config::ManualAction,
@@ -158,7 +158,7 @@ async fn request_syncs(
     }
     let mut late = BTreeSet::new();
     for ((workspace, integration, cause), Asking { nudges, due_at }) in desired {
-        let due_at = due_at.into_iter().min().flatten(); // `None`, which is now, comes first
+        let due_at = due_at.into_iter().min().flatten(); // `None`, which means now, comes first
         let is_there =
             sync::store::request_at(&mut *connection, workspace, integration, cause, due_at)
                 .await?;
@@ -169,14 +169,15 @@ async fn request_syncs(
     Ok(late)
 }
 
-/// Who asks for a sync, and when it is due for each; `None` for now.
+/// The nudges that request a sync, and when each is due; `None` means now.
 #[derive(Default)]
 struct Asking {
     nudges: Vec<i64>,
     due_at: Vec<Option<DateTime<Utc>>>,
 }
 
-/// When a word may close its action; `None` where the app is read, or where a try with the login shows whether it works.
+/// When a word may close its action. `None` if the app can be read, or if the action asks to fix a login, because the
+/// next attempt shows whether the login works.
 fn closes_at(policy: &config::ManualAction, nudge: &Nudge) -> Option<DateTime<Utc>> {
     let action = nudge.action.as_ref().filter(|action| action.operation.is_some())?;
     let after = TimeDelta::try_seconds(i64::try_from(policy.attest_after_s).ok()?)?;
@@ -199,7 +200,7 @@ async fn ask_breakers(
         let (workspace, integration) = (&nudge.workspace, &nudge.integration);
         let action =
             breaker::store::take_up(&mut *connection, workspace, integration, asked).await?;
-        // Whoever resumes an integration answers for its login: the next refusal asks again.
+        // A person who resumes an integration vouches for its login. The next rejected login opens a new action.
         if let Some(action) = action
             && !manual_action::store::dismiss_reconnect(&mut *connection, action).await?
         {
@@ -230,7 +231,7 @@ async fn take_up_ends(connection: &mut PgConnection, nudges: &[Nudge]) -> Result
         let took_effect = |which| {
             (end.took_effect && operation == which).then_some((action.task, action.requested_at))
         };
-        // A member stands in each round once.
+        // A member may appear in each round once.
         let round = count.entry(&action.key).or_default();
         if rounds.len() <= *round {
             rounds.push(Vec::new());

@@ -1,5 +1,6 @@
-//! What the backend gives no usable answer for, shared by the fleet: one replica probes it and tells of it, and the others
-//! go by its row until that is gone. A replica that starts meanwhile learns of it before it asks for anything.
+//! Outages, shared by all replicas. One replica probes what the backend gives no usable answer for, and writes a row
+//! about it. The others respect the row until it is gone. A replica that starts meanwhile reads the row before it sends
+//! its first request.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use crate::poll_interval::PollInterval;
 use crate::store::{StoreError, interval, with_timeout};
 use crate::wakeup::Wakeups;
 
-/// A replica that died leaves its outages to the others after this long.
+/// After this long, the others take over the outages of a replica that died.
 const HELD: Duration = Duration::from_secs(10);
 
-/// One replica's view of the outages.
+/// The outages, as one replica sees them.
 #[derive(Debug, Clone)]
 pub struct Outages {
     pool: PgPool,
@@ -25,12 +26,11 @@ pub struct Outages {
 }
 
 impl Outages {
-    /// As a replica of its own.
     pub fn new(pool: PgPool, backend: Client, query_timeout: Duration) -> Self {
         Self { pool, backend, replica: rand::random(), query_timeout }
     }
 
-    /// Shares what is found until `stop`: soon after it is found, and while others have found something.
+    /// Shares outages until `stop`: soon after one was found here, and regularly while this or another replica has one.
     pub async fn run(
         self,
         wakeups: Wakeups,
@@ -57,7 +57,7 @@ impl Outages {
         }
     }
 
-    /// Shares what was found here, and goes by what others found; whether they found anything.
+    /// Shares the outages that were found here, and applies those of others. Returns whether others have any.
     pub async fn share(&self) -> Result<bool, StoreError> {
         let found = self.backend.found();
         let (ours, others) = with_timeout(self.query_timeout, self.exchange(&found)).await?;

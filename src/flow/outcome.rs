@@ -1,4 +1,4 @@
-//! What is recorded of one task after a step, and where it goes from there. Each is one transaction.
+//! Records the outcome of one step of a task, and moves the task on. Each outcome is one transaction.
 
 use std::time::Duration;
 
@@ -22,7 +22,6 @@ use crate::retry::{self, ClaimedTask, EscalationReason};
 use crate::store::{StoreError, begin};
 use crate::sync;
 
-/// What recording needs to know.
 #[derive(Debug)]
 pub(super) struct Recorder {
     pub(super) pool: PgPool,
@@ -43,7 +42,7 @@ impl Recorder {
         }
     }
 
-    /// Records what a step says of a task.
+    /// Records the outcome of a step.
     pub(super) async fn record(&self, task: &ClaimedTask, next: retry::TaskOutcome) -> Recorded {
         let outcome = Outcome { recorder: self, task, signal: retry::decide::signal(task, &next) };
         match next {
@@ -65,7 +64,7 @@ impl Recorder {
         }
     }
 
-    /// How a task ends, as it changes its member.
+    /// How a task ends, and what that changes for its member.
     pub(super) fn ends<'a>(
         &self,
         task: &'a ClaimedTask,
@@ -81,7 +80,7 @@ impl Recorder {
         End { task, state, reason, effects_for, failed_attempt, watch_after }
     }
 
-    /// A task that a person sent back to automation has ended: it may have been a canary.
+    /// Decides returns after a task that a person returned to automation has ended: it may have been a canary.
     pub(super) async fn decide_returns(&self, task: &ClaimedTask) {
         if task.returned
             && let Err(error) = Box::pin(super::returns::decide(&self.pool)).await
@@ -103,7 +102,7 @@ impl Outcome<'_> {
         Ok(begin(&self.recorder.pool).await?)
     }
 
-    /// Moves the integration's breaker by what the step showed, and commits both.
+    /// Moves the integration's breaker by what the step showed, and commits everything together.
     async fn commit(&self, mut tx: Transaction) -> Result<(), StoreError> {
         let moved = self.move_breaker(&mut tx).await?;
         tx.commit().await?;
@@ -302,8 +301,8 @@ impl Outcome<'_> {
         );
     }
 
-    /// The app rejects the stored login: the task keeps its turn and its attempts, the integration stops, and one person is
-    /// asked once for all tasks of the integration.
+    /// The app rejects the stored login. The task keeps its turn and its attempts, and the integration stops. One
+    /// action asks a person once, for all tasks of the integration.
     async fn park(&self, failure: Failure, remedy: Remedy) -> Recorded {
         let task = self.task;
         let code = failure.code.clone().unwrap_or_else(|| "no code".to_owned());
@@ -344,8 +343,8 @@ impl Outcome<'_> {
         Ok(Ok(()))
     }
 
-    /// Ends the automatic path: the task closes and its manual action opens, or neither does. Nobody is asked for
-    /// what a later intent superseded while the task was worked on.
+    /// Ends the automatic path: either the task closes and its manual action opens, or neither happens. If the task was
+    /// superseded or cancelled while it was in flight, no action is opened.
     async fn escalate(
         &self,
         reason: &EscalationReason,
@@ -390,8 +389,8 @@ impl Outcome<'_> {
         Ok(Ok(()))
     }
 
-    /// This task was called off while it was worked on: nobody is to be asked for it any more. The next claim
-    /// sees the mark, and ends the task once nothing of it is on its way.
+    /// The task was superseded or cancelled while it was in flight, so no person is asked to do it. The next claim sees
+    /// the mark, and ends the task once none of its attempts is in flight.
     async fn look_again(&self) -> Recorded {
         match &self.task.running {
             Some((job, _)) => self.watch(job, Duration::ZERO, false, self.task.found_by_id).await,
@@ -408,7 +407,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// An unfinished action of this member is in the way: the task keeps its turn and asks again.
+    /// The member has another unfinished action. The task keeps its turn and tries again later.
     async fn wait_for_the_other_action(&self) -> Recorded {
         let why = "another manual action of this member is unfinished".to_owned();
         self.wait(
@@ -421,7 +420,7 @@ impl Outcome<'_> {
     }
 }
 
-/// The line of the trail for a job that is watched from now on.
+/// The trail entry of a job that is polled from now on.
 pub(super) fn started_line(
     task: &ClaimedTask,
     job: &str,

@@ -1,4 +1,4 @@
-//! Tasks whose turn it is: claimed, stepped, recorded.
+//! The stage of tasks that have their turn: claim, step, record.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,6 @@ use crate::retry::{self, ClaimedTask};
 use crate::store::{StoreError, with_timeout};
 use crate::worker::{Stage, within};
 
-/// Tasks whose turn it is.
 pub struct RetryStage<S = ByBackend> {
     steps: S,
     lease: Duration,
@@ -29,7 +28,6 @@ pub struct RetryStage<S = ByBackend> {
 }
 
 impl RetryStage {
-    /// The stage as configured.
     pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
         Self::with_steps(
             config,
@@ -40,7 +38,7 @@ impl RetryStage {
 }
 
 impl<S: Steps> RetryStage<S> {
-    /// The stage with other steps than the backend's.
+    /// Builds the stage with other steps than those of the backend.
     pub fn with_steps(config: &Config, pool: PgPool, steps: S) -> Arc<Self> {
         let recorder = Arc::new(Recorder::new(config, pool));
         let query_timeout = config.database.query_timeout();
@@ -54,7 +52,8 @@ impl<S: Steps> RetryStage<S> {
         })
     }
 
-    /// Claims a few tasks for what rests and may be over: what they find out lets others through.
+    /// Claims a few tasks for workspaces and apps whose outage may be over. Their result decides whether other tasks
+    /// are admitted.
     async fn claim_openings(
         &self,
         quota: Quota,
@@ -85,7 +84,7 @@ impl<S: Steps> RetryStage<S> {
 }
 
 impl<S: Steps> Stage for RetryStage<S> {
-    /// Shared: it is large, and goes from hand to hand.
+    /// In an `Arc`, because a claimed task is large and is moved often.
     type Claim = Arc<ClaimedTask>;
     type Outcome = retry::TaskOutcome;
 
@@ -111,7 +110,7 @@ impl<S: Steps> Stage for RetryStage<S> {
         Ok(tasks)
     }
 
-    /// Out of time, nothing is recorded: the next claim knows that the outcome is unknown.
+    /// If the time runs out, nothing is recorded. The next claim treats the outcome as unknown.
     async fn step(&self, task: &Arc<ClaimedTask>) -> Option<retry::TaskOutcome> {
         let (workspace, integration) = (&task.key.workspace, &task.key.integration);
         if self.steps.client().is_some_and(|backend| backend.pauses(workspace, integration)) {
@@ -128,7 +127,7 @@ impl<S: Steps> Stage for RetryStage<S> {
             BatchResult::Unknown => return,
             BatchResult::LeftOut => {}
         }
-        // On the heap: it is rare, and its size would be carried about by every step.
+        // On the heap: this case is rare, and otherwise every step would carry its size.
         let recorded = Box::pin(self.recorder.record(&task, next));
         match with_timeout(self.query_timeout, recorded).await {
             Ok(Ok(())) => {}

@@ -1,20 +1,21 @@
-//! Actions that go back to automation together: whether their canary has shown that the rest may follow.
+//! Actions that return to automation together: decides whether their canary has shown that the rest may follow.
 
 use crate::database::PgPool;
 use crate::emit;
 use crate::manual_action::returns::{self, ReturnState, Step, next_step};
 use crate::store::{StoreError, begin};
 
-/// Actions that one transaction sends back.
+/// The number of actions that one transaction returns.
 const CHUNK: usize = 500;
 
-/// Decides the returns whose canary has ended, in transactions of a bounded size: the rest follows, or stays with people.
+/// Decides the returns whose canary has ended, in transactions of a bounded size: the rest follows, or stays with
+/// people.
 pub(crate) async fn decide(pool: &PgPool) -> Result<(), StoreError> {
     while decide_one(pool).await? {}
     Ok(())
 }
 
-/// Makes one step of one return; whether there may be another to make now.
+/// Takes one step of one return. Returns whether there may be another step now.
 async fn decide_one(pool: &PgPool) -> Result<bool, StoreError> {
     let mut tx = begin(pool).await?;
     let Some(undecided) = returns::undecided(&mut tx).await? else { return Ok(false) };

@@ -1,5 +1,5 @@
-//! What a snapshot means for the actions, the login and the members who are watched. In transactions of a bounded size:
-//! whatever is written before the last one rests on the same snapshot, and is not written again by another worker.
+//! Applies what a snapshot shows to the actions, the login and the watched members. It works in transactions of a
+//! bounded size. What is written before the last one rests on the same snapshot, and no other worker writes it again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::sync::store::Doubt;
 use crate::sync::verdict::{Judgement, Sightings, Verdict, judge};
 use crate::sync::{self, ClaimedSync};
 
-/// Rows that one transaction changes.
+/// The number of rows that one transaction changes.
 const CHUNK: usize = 500;
 
-/// A line to log once the transaction that it speaks of is committed.
+/// A line to log after the commit of the transaction that it is about.
 pub(super) enum LogLine {
     Verified(i64),
     NotNeeded(i64),
@@ -36,7 +36,7 @@ pub(super) enum LogLine {
     NotYet { action: i64, verdict: Verdict, observed: String, wait: Option<Duration> },
 }
 
-/// Judges every action that the snapshot may speak of, ends the sync, and asks for the next snapshot if one is due.
+/// Judges every action that the snapshot can judge, ends the sync, and requests the next snapshot if one is needed.
 pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snapshot) -> Recorded {
     let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
         return Ok(Err(LeaseLost));
@@ -90,7 +90,7 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
     if let Some(after) = next.into_iter().chain(locked).min() {
         sync::store::request(&mut tx, sync, after).await?;
     }
-    // Last: the integration's row is locked after all others.
+    // Last, because the integration's row is locked after all others.
     let doubt = sync::store::count_snapshot(&mut tx, sync, snapshot.is_complete()).await?;
     tx.commit().await?;
     log_doubt(stage, sync, doubt);
@@ -115,7 +115,7 @@ impl LogLine {
     }
 }
 
-/// What follows from a judgement of one action: what is written, and what is logged then.
+/// What follows from the judgement of one action: the verdict to write, and the line to log afterwards.
 pub(super) type Written = Option<(VerdictToWrite, LogLine)>;
 
 fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgement) -> Written {
@@ -138,9 +138,9 @@ fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgeme
     Some((VerdictToWrite { action: action.id, status, verdict, observed }, line))
 }
 
-/// Gives every action that a snapshot started then may speak of its verdict, in transactions of a bounded size; when the
-/// app is to be read again. Whoever is proven to be in or out is watched. An action that a person has locked waits for
-/// the next snapshot.
+/// Writes a verdict on every action that a snapshot started at `started_at` can judge, in transactions of a bounded
+/// size. Returns when to read the app again. A member whose change is confirmed is watched. An action that a person has
+/// locked waits for the next snapshot.
 pub(super) async fn judge_actions(
     stage: &SyncStage,
     sync: &ClaimedSync,
@@ -206,7 +206,7 @@ async fn begin_watches(
     member::watch::begin(connection, &begun).await
 }
 
-/// Writes what the snapshot shows of members where that has changed.
+/// Writes the observed state of the members for whom the snapshot shows a change.
 async fn observe(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -221,7 +221,7 @@ async fn observe(
     member::store::observe(connection, &sync.workspace, &sync.integration, &changed).await
 }
 
-/// Somebody is told once when an app cannot be read well several times in a row, and when it can again.
+/// Logs once that an app could not be read well several times in a row, and once that it can be read again.
 pub(super) fn log_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
     let enough = stage.policy.sync.unverifiable_after;
     if doubt.before < enough && doubt.now >= enough {
@@ -242,7 +242,7 @@ pub(super) fn log_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
     }
 }
 
-/// Said again with each further try: pauses are long by then.
+/// Logs a long wait. It is repeated with each further try, because the pauses are long by then.
 pub(super) fn log_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
     emit!(
         INTEGRATION_UNVERIFIABLE,
@@ -256,9 +256,9 @@ pub(super) fn log_long_wait(sync: &ClaimedSync, waited: Duration, why: &str) {
 
 pub(super) const LOGIN_WORKS: &str = "the app was read with the stored login";
 
-/// Judges the action that asks to fix the login, if there is one: a job that read the app proves the login, and one
-/// that was rejected disproves it. The end of the action makes the integration active. Whether a person has it locked:
-/// then it waits for the next snapshot.
+/// Judges the action that asks to fix the login, if there is one. A job that read the app proves the login; a rejected
+/// login disproves it. The end of the action makes the integration active. Returns whether a person has the action
+/// locked: then it waits for the next snapshot.
 pub(super) async fn judge_login(
     connection: &mut PgConnection,
     sync: &ClaimedSync,

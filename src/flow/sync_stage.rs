@@ -1,4 +1,4 @@
-//! What is recorded of a sync after a step.
+//! The stage of syncs: claims syncs with a step due, runs the step, and records its outcome.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,18 +26,15 @@ use crate::sync::verdict::Verdict;
 use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
 
-/// A confirmation is taken up as it comes; in case one was missed, they are looked for this often.
+/// A confirmation by a second person is applied when it comes. In case one was missed, the app is checked this often.
 const LOOKS_FOR_CONFIRMATIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Syncs with a step due.
 pub struct SyncStage {
     pub pool: PgPool,
     pub backend: Client,
-    /// Snapshots, jobs and the guard.
     pub policy: sync::SyncPolicy,
-    /// When manual actions are due.
     pub deadlines: config::ManualAction,
-    /// How long a claim is ours, unless it is renewed.
+    /// How long a claim lasts unless it is renewed.
     pub lease: Duration,
     /// How long one step may take.
     pub longest_step: Duration,
@@ -46,7 +43,6 @@ pub struct SyncStage {
 }
 
 impl SyncStage {
-    /// The stage as configured.
     pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
         Arc::new(Self {
             pool,
@@ -59,7 +55,7 @@ impl SyncStage {
         })
     }
 
-    /// Claims a sync for what rests and may be over, as tasks are claimed for it.
+    /// Claims a sync for each workspace or app whose outage may be over, as is done for tasks.
     async fn claim_openings(
         &self,
         quota: &Quota,
@@ -80,7 +76,7 @@ impl SyncStage {
         Ok(())
     }
 
-    /// Starts a request, then makes a step of it.
+    /// Starts a requested sync, then runs a step of it.
     async fn start_and_step(
         &self,
         sync: &ClaimedSync,
@@ -106,7 +102,7 @@ impl SyncStage {
         }
     }
 
-    /// Makes a step, and keeps the lease meanwhile: many thousands of members are read in more time than another worker
+    /// Runs a step, and renews the lease meanwhile. Reading many thousands of members takes longer than another worker
     /// should wait for a sync whose worker died.
     async fn run_and_renew(
         &self,
@@ -187,7 +183,7 @@ fn log_lost(sync: &ClaimedSync) {
     emit!(LEASE_LOST, sync.id = sync.id, "The sync was claimed again meanwhile")
 }
 
-/// The snapshot must be younger than every change it judges, so its start is written before it is asked for.
+/// The snapshot must be younger than every change that it judges, so its start is written before the app is read.
 async fn start_sync(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let mut tx = begin_briefly(&stage.pool).await?;
     let started = sync::store::start(&mut tx, sync).await?;
@@ -235,7 +231,7 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::SyncOutc
     }
 }
 
-/// The report waits for a person; its check has read the app, so the login works.
+/// Holds the report until a person decides. The check has read the app, so the login works.
 async fn hold(
     stage: &SyncStage,
     sync: &ClaimedSync,
@@ -281,7 +277,7 @@ async fn again(
         None => stage.policy.retry_after(sync.failures),
     };
     let after = after.max(quiet);
-    // Of an outage everybody is told already.
+    // An outage is logged elsewhere already.
     let is_down = stage.backend.is_down(&sync.workspace, &sync.integration);
     let waited = waited.filter(|waited| stage.policy.is_long_wait(*waited) && !is_down);
     let mut tx = begin_briefly(&stage.pool).await?;
@@ -300,8 +296,8 @@ async fn again(
     Ok(recorded)
 }
 
-/// The backend is well, and the snapshot itself takes the time that a pause would: nobody waits for longer. An app that
-/// never keeps still while it is read ends the sync.
+/// Restarts a sync at once. The backend works, and the snapshot itself takes as long as a pause would. A sync ends if
+/// the app keeps changing while it is read.
 async fn anew(stage: &SyncStage, sync: &ClaimedSync, why: String) -> Recorded {
     let failures = sync.failures + 1;
     if failures >= stage.policy.sync.max_failures {
@@ -328,7 +324,7 @@ fn log_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
     );
 }
 
-/// A sync without a snapshot proves nothing: its done actions stay done and are read again later.
+/// Fails a sync. Without a snapshot it proves nothing: its done actions stay done, and the app is read again later.
 async fn fail(
     stage: &SyncStage,
     sync: &ClaimedSync,
@@ -368,7 +364,7 @@ async fn fail(
     if let Some(after) = next.into_iter().chain(of_login).min() {
         sync::store::request(&mut tx, sync, after).await?;
     }
-    // What a person decided, or did not, says nothing of the app.
+    // A person's decision, or a missing one, shows nothing of the app.
     let doubt = match sync.decision.is_none() && !login_refused {
         true => Some(sync::store::count_unverifiable(&mut tx, sync, true).await?),
         false => None,
@@ -388,9 +384,9 @@ async fn fail(
     Ok(Ok(()))
 }
 
-/// Closes done actions of an app that cannot be read by the person's word, once that is old enough to have been taken back
-/// if it was a mistake, and confirmed where a second person is asked for. Whether a login works, the next task shows: a
-/// word for it closes its action at once.
+/// Closes done actions of an app that cannot be read by the person's word. The word must be old enough that the person
+/// could have withdrawn a mistake, and confirmed if a second person is required. A word for a login closes its action
+/// at once, because the next task shows whether the login works.
 async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
         return Ok(Err(LeaseLost));

@@ -1,4 +1,4 @@
-//! Members who are looked at again after a confirmed change, and what follows when it did not last.
+//! Watches: members who are checked again after a confirmed change, and what follows if the change did not last.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const CAME_BACK: &str =
     "they were removed, and are in the app again: if that is desired, dismiss this with a note";
 const EXPIRED: &str = "the invitation expired before it was accepted";
 
-/// The watch that a confirmed removal or invitation begins, where the app can be read.
+/// The watch that a confirmed removal or invite begins, if the app can be read.
 pub(super) fn begun<'a>(
     policy: &sync::SyncPolicy,
     key: &'a MemberKey,
@@ -40,20 +40,19 @@ pub(super) fn begun<'a>(
     is_watched.then_some(Begun { key, task, operation, first_check })
 }
 
-/// The time until the first check of a watch that a task's success begins.
+/// The time until the first check of the watch that a task's success begins.
 pub(super) fn after_success(policy: &sync::SyncPolicy, task: &ClaimedTask) -> Option<Duration> {
     let begun = begun(policy, &task.key, &task.application, task.id, task.desired.operation);
     begun.map(|begun| begun.first_check)
 }
 
-/// A line to log once the transaction that it speaks of is committed.
+/// A line to log after the commit of the transaction that it is about.
 pub(super) struct WatchLine {
     task: i64,
     action: Option<i64>,
     outcome: WatchResult,
 }
 
-/// What settling watches needs to know.
 pub(super) struct Settling<'a> {
     pub(super) policy: &'a sync::SyncPolicy,
     pub(super) deadlines: &'a config::ManualAction,
@@ -77,12 +76,13 @@ impl Settling<'_> {
                 continue;
             };
             let moved_to = |next| Moved { member: &one.identity.member, watch, next };
-            // Nobody is invited again whose removal was asked for since.
+            // A member whose removal was requested since is not invited again.
             if one.was_to_go {
                 moved.push(moved_to(None));
                 continue;
             }
-            // Only a later request that took effect ends a watch; while one is under way, nobody is surprised.
+            // Only a later request that took effect ends a watch. While a later request is unfinished, the watch is not
+            // judged.
             if let Some(intent) = &one.intent
                 && intent.task != watch.task
             {
@@ -147,7 +147,8 @@ impl Settling<'_> {
         Ok(Some(WatchLine { task: watch.task, action, outcome }))
     }
 
-    /// Opens an action for what did not last; `None` while something else of the member goes on.
+    /// Opens an action for a change that did not last; `None` while another request or action of the member is
+    /// unfinished.
     async fn ask_again(
         &self,
         connection: &mut PgConnection,

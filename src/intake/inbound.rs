@@ -1,4 +1,5 @@
-//! The inbound contract as a type: what the backend inserts, read from lines of JSON, checked and inserted.
+//! The inbound contract as a type: the rows that the backend inserts. Here they are read from lines of JSON, checked
+//! and inserted.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -7,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::PgConnection;
 
-/// One line: the columns of the inbound contract.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InboundTask {
@@ -35,11 +35,10 @@ pub struct InboundTask {
     pub user_required: Option<bool>,
     pub traceparent: Option<String>,
     pub requested_by: Option<String>,
-    /// `failed`, unless it says that automation did it.
+    /// `failed` if it is missing; `succeeded` if automation did it elsewhere.
     pub outcome: Option<String>,
 }
 
-/// A line and its number in the file.
 #[derive(Debug)]
 pub struct Numbered {
     pub number: usize,
@@ -48,7 +47,7 @@ pub struct Numbered {
 
 const BAD_LINES_SHOWN: usize = 20;
 
-/// Lines that are no rows of the contract, each with its number and what is wrong.
+/// Lines that do not match the contract, each with its number and the reason.
 #[derive(Debug)]
 pub struct BadLines(Vec<String>);
 
@@ -61,7 +60,7 @@ impl Display for BadLines {
     }
 }
 
-/// Reads lines of JSON, one object with the columns of the contract in each.
+/// Reads lines of JSON, each an object with the columns of the contract.
 ///
 /// # Errors
 /// Names every bad line by number and column, without its values.
@@ -89,7 +88,7 @@ pub fn parse(text: &str) -> Result<Vec<Numbered>, BadLines> {
     Err(BadLines(bad))
 }
 
-/// serde's words name a missing or unknown column themselves; for a bad value the path does.
+/// serde's message names a missing or unknown column. For a bad value, the path names it.
 fn at_column(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
     let text = without_value(text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text));
@@ -99,7 +98,8 @@ fn at_column(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     }
 }
 
-/// `invalid type: string "jo@example.com", expected a boolean` without what could be anybody's.
+/// Removes the value from a message such as `invalid type: string "jo@example.com", expected a boolean`, because it may
+/// be personal data.
 fn without_value(text: &str) -> String {
     match (text.find(['"', '`']), text.rsplit_once(", expected ")) {
         (Some(value), Some((_, expected))) if text.starts_with("invalid ") => {
@@ -109,7 +109,7 @@ fn without_value(text: &str) -> String {
     }
 }
 
-/// Inserts lines; how many of them were not there yet.
+/// Inserts lines. Returns how many of them were new.
 pub async fn insert(connection: &mut PgConnection, batch: &[Numbered]) -> sqlx::Result<u64> {
     let rows: Vec<_> = batch.iter().map(|line| &line.task).collect();
     let rows = serde_json::to_value(rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;

@@ -1,11 +1,12 @@
-//! New rows → requests of their members, in order.
+//! Intake: turns new rows into requests of their members, in order.
 //!
-//! Rows arrive by a plain insert, in any order, in batches, out of transactions held open for minutes. Intake gives each
-//! its place: its turn, behind another, or closed because a later request won. It needs the member's row and its few
-//! unfinished requests, never its history. One replica orders at a time.
+//! The backend inserts rows in any order, in batches, and from transactions that may be open for minutes. Intake places
+//! each row: the request gets its turn, is blocked behind another, or is closed because a later request won. For that
+//! it needs the member's row and its few unfinished requests, never its history. One replica orders at a time.
 //!
-//! What cannot be ordered hurts only itself: a batch that fails is split until the bad row is alone, which is set aside
-//! with a WARN and tried again later. A member whose manual action a person has locked waits in the same way.
+//! A row that cannot be ordered must not stop the others. A batch that fails is split until the bad row is alone. That
+//! row is quarantined with a WARN and tried again later. Likewise, the rows of a member wait while a person has the
+//! member's manual action locked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -38,16 +39,16 @@ use order::{Intent, Order, Standing};
 use scan_start::ScanStart;
 use store::{Arrived, First, Known, Misfit, OpenAction, Placed};
 
-/// A row that could not be ordered is tried again after this long: somebody has to look at it.
+/// A row that could not be ordered is tried again after this long. A person has to fix it.
 const BAD_ROW_PAUSE: Duration = Duration::from_secs(60);
 
-/// A member whose action a person has locked is tried again after this long.
+/// The rows of a member whose action a person has locked are tried again after this long.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Integrations that arrivals woke are let sleep this often.
+/// How often integrations that arrivals woke are checked, to let them sleep again.
 const LET_SLEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// What the numbers say of new rows.
+/// The configured values that decide how new rows begin.
 #[derive(Debug)]
 pub struct IntakePolicy {
     retry: retry::RetryPolicy,
@@ -55,13 +56,12 @@ pub struct IntakePolicy {
 }
 
 impl IntakePolicy {
-    /// The policy as configured.
     pub fn new(config: &Config) -> Self {
         Self { retry: retry::RetryPolicy::new(config), sync: sync::SyncPolicy::new(config) }
     }
 
-    /// The time until the app is read for somebody whom automation removed elsewhere: what was on its way may still bring
-    /// them back. `None` if they are not watched.
+    /// The time until the first check of a member whom automation removed elsewhere, because an attempt in flight may
+    /// still bring them back. `None` if the member is not watched.
     fn first_watch(&self, task: &Arrived) -> Option<Duration> {
         let is_watched =
             task.operation == Operation::Remove && catalogue::is_readable(&task.application);
@@ -114,7 +114,7 @@ pub async fn run(
     }
 }
 
-/// When integrations are let sleep that arrivals woke: claims look at each that is awake.
+/// Decides when to let integrations sleep again that arrivals woke. Claims scan every integration that is awake.
 #[derive(Debug, Default)]
 struct Woken {
     any: bool,
@@ -132,7 +132,7 @@ impl Woken {
     }
 }
 
-/// Orders one batch of new rows, shared out between workspaces; how many there were.
+/// Orders one batch of new rows, shared out between workspaces. Returns how many rows it dealt with.
 pub async fn order_arrivals(
     pool: &PgPool,
     policy: &IntakePolicy,
@@ -141,7 +141,8 @@ pub async fn order_arrivals(
     Ok(order_some(pool, policy, None, batch).await?.len())
 }
 
-/// Orders one batch: of the oldest rows after an id, or of all, shared out. The ids of the rows that were dealt with.
+/// Orders one batch: the oldest rows after the id `after`, or without it any rows, shared out between workspaces.
+/// Returns the ids of the rows that it dealt with.
 async fn order_some(
     pool: &PgPool,
     policy: &IntakePolicy,
@@ -178,7 +179,7 @@ async fn order_part(
     ids: Vec<i64>,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["intake"]).await? else { return Ok(None) };
-    // Between the transactions of two parts, another replica may have ordered some.
+    // Another replica may have ordered some of the rows between the transactions of two parts.
     let ids = store::still_arrived(&mut tx, &ids).await?;
     let batch = order_batch(&mut tx, policy, &ids).await?;
     tx.commit().await?;
@@ -204,10 +205,10 @@ fn log_set_aside(id: i64, error: &str) {
     );
 }
 
-/// What became of one batch, to be logged once it is committed.
+/// The result of one batch, logged after the commit.
 #[derive(Default)]
 struct Batch {
-    /// The rows that were dealt with: ordered, or set aside.
+    /// The rows that were dealt with: ordered or quarantined.
     ids: Vec<i64>,
     ordered: Vec<i64>,
     superseded: Vec<order::Superseded>,
@@ -215,7 +216,7 @@ struct Batch {
     unreadable: Vec<store::Unreadable>,
     /// Rows that are held until a person decides.
     misfits: Vec<Misfit>,
-    /// Rows that were deleted before they had a place.
+    /// Rows that were deleted before they were placed.
     gone: Vec<i64>,
 }
 
@@ -256,7 +257,7 @@ impl Batch {
     }
 }
 
-/// One WARN for each integration and difference, however many rows have it.
+/// Logs one WARN for each integration and difference, however many rows have it.
 fn log_held(misfits: &[Misfit]) {
     let mut alike: BTreeMap<(&str, &str, &str), Vec<i64>> = BTreeMap::new();
     for Misfit { id, workspace, integration, differs } in misfits {
@@ -309,7 +310,7 @@ async fn order_batch(
     Ok(batch)
 }
 
-/// The only requests of members of whom nothing is known, which nothing can stand against; and the others.
+/// Splits the rows into single requests of unknown members, which no other request can conflict with, and the others.
 fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
     let mut count: HashMap<&MemberKey, usize> = HashMap::new();
     for task in arrived {
@@ -330,7 +331,7 @@ fn beginning(policy: &IntakePolicy, task: &Arrived) -> Begins {
     )
 }
 
-/// A member with new requests, and what the order of all its requests is.
+/// A member with new requests, and the order of all its requests.
 struct Sorted<'a> {
     key: &'a MemberKey,
     member: Member,
@@ -361,7 +362,7 @@ async fn order_known(
     for (key, arrived) in of_member {
         let Some(member) = members.remove(key) else { continue };
         let action = member.open_action.and_then(|id| actions.get(&id)).copied();
-        // What followed from the end of its action is not written yet: the row is ordered after that.
+        // Its action has ended, but what follows from that is not written yet. The row is ordered afterwards.
         if action.is_some_and(|action| action.has_ended) {
             early.extend(arrived.iter().map(|task| task.id));
             continue;
@@ -428,8 +429,8 @@ fn intents(
     intents
 }
 
-/// Ends the actions that later requests made pointless. Where a person has one locked, its member waits for another round,
-/// and nobody else does.
+/// Ends the actions that later requests superseded. If a person has an action locked, the rows of its member wait for a
+/// later batch, and all others go on.
 async fn end_actions<'a>(
     connection: &mut PgConnection,
     sorted: Vec<Sorted<'a>>,
@@ -490,7 +491,7 @@ async fn write(
 }
 
 impl Sorted<'_> {
-    /// The request that loses its turn although it was tried, and since when that is.
+    /// The request that loses its turn although it was tried, and since when it was tried.
     fn steps_back(&self) -> Option<(i64, chrono::DateTime<chrono::Utc>)> {
         let ready = self.member.ready.filter(|_| !self.keeps_turn())?;
         Some((ready, self.member.trying_since?))
@@ -504,7 +505,7 @@ impl Sorted<'_> {
         self.arrived.iter().copied().filter(|task| task.has_succeeded)
     }
 
-    /// The new requests that did not lose at once.
+    /// The new requests that were not superseded at once.
     fn placed(&self, policy: &IntakePolicy) -> Vec<Placed> {
         let lost: BTreeSet<_> = self.order.closed.iter().map(|loser| loser.task).collect();
         let stays = |task: &&&Arrived| !task.has_succeeded && !lost.contains(&task.id);
@@ -548,7 +549,7 @@ impl Sorted<'_> {
         }
     }
 
-    /// The latest new request of an operation, if it is later than the one that is known.
+    /// The latest new request of an operation, if it is later than the known one.
     fn latest(
         &self,
         operation: Operation,

@@ -1,46 +1,47 @@
-//! After which row intake looks for new ones.
+//! The id after which intake scans for new rows.
 //!
-//! Each row that was ordered leaves a dead entry in the index of arrivals, which no vacuum may take away while somebody
-//! reads in a long transaction, and every scan would walk over all of them (Brandur, "Postgres Job Queues & Failure By
-//! MVCC", 2015). Ids are given before they are committed, so that a row can appear behind the start: the start stays
-//! behind what was ordered lately, and every now and then all rows are scanned. While there is more than a batch, all
-//! rows are scanned too, for only that shares them out between workspaces.
+//! Each row that was ordered leaves a dead entry in the index of arrivals. Vacuum may not remove these entries while a
+//! long transaction is open, and every scan would read all of them (Brandur, "Postgres Job Queues & Failure By MVCC",
+//! 2015). Therefore a scan starts at a watermark. Ids are assigned before their rows are committed, so a row can appear
+//! before the watermark. For that reason the watermark stays behind the rows that were ordered lately, and a full scan
+//! runs from time to time. While there is more than one batch, every scan is a full scan, because only a full scan
+//! shares the rows out between workspaces.
 
 use std::time::{Duration, Instant};
 
-/// As long as an insert may take to commit and be seen at once.
+/// The watermark stays this far behind what was ordered. A row that commits within this time after its id was assigned
+/// is found without a full scan.
 const STAYS_BEHIND: Duration = Duration::from_secs(1);
 
-/// How long a row that appears behind the start may wait.
+/// How long a row that appears before the watermark may wait.
 const FULL_SCAN_EVERY: Duration = Duration::from_secs(5);
 
-/// What is known of the rows that were ordered, by their ids.
+/// The watermark of the rows that were ordered, by their ids.
 #[derive(Debug)]
 pub(super) struct ScanStart {
     after: i64,
-    /// The next start, and since when it is known.
+    /// The next watermark, and when it was taken.
     next: (i64, Instant),
     highest: i64,
     full_scan_at: Instant,
 }
 
 impl ScanStart {
-    /// Nothing is known yet.
     pub(super) fn new(now: Instant) -> Self {
         Self { after: 0, next: (0, now), highest: 0, full_scan_at: now }
     }
 
-    /// The id after which to scan now; `None` to scan all.
+    /// The id after which to scan now; `None` for a full scan.
     pub(super) fn at(&self, now: Instant) -> Option<i64> {
         (now < self.full_scan_at).then_some(self.after)
     }
 
-    /// The start that others may use, who scan all by themselves.
+    /// The watermark for other loops, which run full scans of their own.
     pub(super) fn settled(&self) -> i64 {
         self.after
     }
 
-    /// What a scan found and ordered: its highest id, and whether there may be more.
+    /// Advances by what a scan found and ordered: its highest id, and whether there may be more.
     pub(super) fn advance(&mut self, highest: Option<i64>, may_be_more: bool, now: Instant) {
         if may_be_more {
             self.full_scan_at = now;

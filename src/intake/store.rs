@@ -14,7 +14,7 @@ use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};
 use crate::retry::decide::Begins;
 use crate::store::{StoreError, interval};
 
-/// A new row, as far as intake needs it.
+/// A new row, with the columns that intake needs.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) id: i64,
@@ -24,18 +24,18 @@ pub(super) struct Arrived {
     pub(super) has_automation: bool,
     pub(super) failure: Failure,
     pub(super) requested_at: DateTime<Utc>,
-    /// Whether automation did it elsewhere: nothing is to be tried.
+    /// Whether automation did it elsewhere. Nothing has to be tried.
     pub(super) has_succeeded: bool,
-    /// Whether its integration is known as it is named here.
+    /// Whether its integration is known with the same name, kind and application.
     pub(super) is_introduced: bool,
-    /// Whether anything is known of its member.
+    /// Whether its member has a row.
     pub(super) is_known: bool,
 }
 
-/// A row that cannot be read, and why.
+/// A row that cannot be read, and the reason.
 pub(super) type Unreadable = (i64, UnknownWord);
 
-/// The oldest rows without a place after this id, whatever their workspace.
+/// The oldest unordered rows after this id, whatever their workspace.
 pub(super) async fn oldest(
     connection: &mut PgConnection,
     after: i64,
@@ -54,7 +54,7 @@ pub(super) async fn oldest(
     .await?)
 }
 
-/// Rows without a place, as many of each workspace, and its removals first.
+/// Unordered rows: an equal share of each workspace, with removals first.
 pub(super) async fn shared_out(
     connection: &mut PgConnection,
     limit: i64,
@@ -85,7 +85,7 @@ pub(super) async fn shared_out(
     .await?)
 }
 
-/// Reads these rows; those that cannot be read stand beside the others.
+/// Reads these rows. Returns those that cannot be read separately.
 pub(super) async fn read(
     connection: &mut PgConnection,
     ids: &[i64],
@@ -150,8 +150,9 @@ pub(super) async fn read(
     Ok((arrived, unreadable))
 }
 
-/// Makes the integrations of these rows known as the first of them says, and keeps their names current where nobody has
-/// them locked. Kind and application stay as they were first seen: a row that says another says nothing of the name either.
+/// Adds the integrations of these rows as the first row of each describes them, and updates the names of known ones
+/// unless somebody has the row locked. Kind and application stay as they were first seen. A row that has another kind
+/// or application does not change the name either.
 pub(super) async fn introduce_integrations(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -212,7 +213,7 @@ pub(super) async fn introduce_integrations(
     Ok(())
 }
 
-/// A row that says another kind or application than its integration has.
+/// A row whose kind or application differs from its integration.
 #[derive(Debug)]
 pub(super) struct Misfit {
     pub(super) id: i64,
@@ -222,7 +223,7 @@ pub(super) struct Misfit {
     pub(super) differs: String,
 }
 
-/// Those of these rows that say another kind or application than their integrations have.
+/// The rows among these whose kind or application differs from their integrations.
 pub(super) async fn misfits(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -255,7 +256,7 @@ pub(super) async fn misfits(
     .await?)
 }
 
-/// Holds rows until a person decides. They are looked at again later, in the trail once for each reason.
+/// Holds rows until a person decides. They are checked again later. The trail records each reason once.
 pub(super) async fn hold(
     connection: &mut PgConnection,
     misfits: &[Misfit],
@@ -294,11 +295,10 @@ pub(super) struct Known {
     pub(super) operation: Operation,
     pub(super) requested_at: DateTime<Utc>,
     pub(super) superseded_by: Option<i64>,
-    /// Whether anything of it was asked of the app.
+    /// Whether any attempt of it was made.
     pub(super) was_tried: bool,
 }
 
-/// Reads requests by their tasks.
 pub(super) async fn requests(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -336,11 +336,11 @@ pub(super) struct OpenAction {
     pub(super) operation: Operation,
     pub(super) requested_at: DateTime<Utc>,
     pub(super) standing: Standing,
-    /// It has ended, and the member does not know of it yet.
+    /// Whether it has ended, and the member's row does not show that yet.
     pub(super) has_ended: bool,
 }
 
-/// Reads actions; nobody's row is locked.
+/// Reads actions without locking their rows.
 pub(super) async fn actions(
     connection: &mut PgConnection,
     ids: &[i64],
@@ -378,15 +378,15 @@ pub(super) async fn actions(
     actions.collect()
 }
 
-/// Where the only request of a member goes of whom nothing is known: its turn, when it is due first.
+/// The single new request of an unknown member, which gets its turn at once.
 #[derive(Debug)]
 pub(super) struct First {
     pub(super) task: i64,
-    /// When it is due first: never before now, for a claim does not look back.
+    /// How it begins. It is never due before now, because a claim does not scan before its watermark.
     pub(super) begins: Begins,
 }
 
-/// Adds rows of members for their first requests, whose turn it is at once; when those are due.
+/// Adds the rows of members for their first requests, which get their turn at once. Returns when those are due.
 pub(super) async fn place_first(
     connection: &mut PgConnection,
     firsts: &[First],
@@ -438,18 +438,17 @@ pub(super) async fn place_first(
     Ok(due)
 }
 
-/// Where a new task of a known member goes.
+/// The place of a new task of a known member.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) task: i64,
     /// `ready` or `blocked`, for the trail.
     pub(super) place: &'static str,
-    /// When it is due first.
     pub(super) begins: Begins,
 }
 
-/// Says of new tasks that they are ordered, in the trail too, and when they are due first. Those that lost at once have
-/// their line already.
+/// Marks new tasks as ordered, records that in the trail, and sets when they are first due. Tasks that were superseded
+/// at once have their trail entry already.
 pub(super) async fn place(
     connection: &mut PgConnection,
     placed: &[Placed],
@@ -485,7 +484,7 @@ pub(super) async fn place(
     Ok(())
 }
 
-/// Which of these rows still have no place.
+/// The rows among these that are still unordered.
 pub(super) async fn still_arrived(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -501,7 +500,7 @@ pub(super) async fn still_arrived(
     .await?)
 }
 
-/// Takes rows that have their place off the list of those that came in.
+/// Deletes the arrivals of rows that are placed.
 pub(super) async fn take_off(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -518,7 +517,7 @@ pub(super) async fn take_off(
     Ok(())
 }
 
-/// Leaves rows for a later round, each time for longer, so that many of them do not keep those behind them waiting.
+/// Postpones rows to a later batch, each time for longer, so that many of them do not delay the rows behind them.
 pub(super) async fn quarantined(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -541,7 +540,7 @@ pub(super) async fn quarantined(
     Ok(())
 }
 
-/// Closes what lost, in the trail too.
+/// Closes superseded tasks, and records that in the trail.
 pub(super) async fn close_superseded(
     connection: &mut PgConnection,
     losers: &[Superseded],
@@ -575,7 +574,7 @@ pub(super) async fn close_superseded(
     Ok(())
 }
 
-/// Marks what lost while in flight; the worker closes it once it has settled.
+/// Marks tasks that were superseded while in flight. The worker closes them once they have settled.
 pub(super) async fn mark_superseded(
     connection: &mut PgConnection,
     losers: &[Superseded],
@@ -609,7 +608,7 @@ fn arrays(losers: &[Superseded]) -> (Vec<i64>, Vec<i64>) {
     losers.iter().map(|loser| (loser.task, loser.by)).unzip()
 }
 
-/// Remembers of requests that step back since when they were tried.
+/// Stores since when requests that lose their turn were tried.
 pub(super) async fn step_back(
     connection: &mut PgConnection,
     stepped: &[(i64, DateTime<Utc>)],
@@ -630,7 +629,7 @@ pub(super) async fn step_back(
     Ok(())
 }
 
-/// Closes what automation did elsewhere, in the trail too.
+/// Closes tasks that automation did elsewhere, and records that in the trail.
 pub(super) async fn close_succeeded(
     connection: &mut PgConnection,
     tasks: &[i64],

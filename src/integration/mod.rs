@@ -1,5 +1,5 @@
-//! Integrations: what they are called, what people set of them, and how their work stands.
+//! Integrations: their names, the settings that people make, and the state of their work.
 //!
-//! Whether their tasks are admitted is decided in [`crate::breaker`].
+//! [`crate::breaker`] decides whether their tasks are admitted.
 
 pub mod store;

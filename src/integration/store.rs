@@ -1,4 +1,4 @@
-//! The SQL of integrations as people see and set them. What a person may set is the database's own rule.
+//! The SQL of integrations as people see and set them. The database decides what a person may set.
 
 use chrono::{DateTime, Utc};
 
@@ -6,7 +6,7 @@ use crate::database::{PgConnection, PgPool};
 use crate::membership::IntegrationKind;
 use crate::store::StoreError;
 
-/// One line of the list that operators read.
+/// One line of the list for operators.
 #[derive(Debug, serde::Serialize)]
 pub struct IntegrationLine {
     pub workspace_id: String,
@@ -27,7 +27,7 @@ pub struct IntegrationLine {
     pub unfinished_actions: i64,
 }
 
-/// Integrations, the inactive ones first.
+/// Lists integrations, the inactive ones first.
 pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationLine>, StoreError> {
     Ok(sqlx::query_as!(
         IntegrationLine,
@@ -55,7 +55,7 @@ pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationL
     .await?)
 }
 
-/// The workspaces that know an integration.
+/// The workspaces that have this integration.
 pub async fn workspaces_of(pool: &PgPool, integration: &str) -> Result<Vec<String>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- workspaces_of
@@ -66,7 +66,7 @@ pub async fn workspaces_of(pool: &PgPool, integration: &str) -> Result<Vec<Strin
     .await?)
 }
 
-/// A workspace that is known, if there is one.
+/// Any known workspace, or `None` if there is none.
 pub async fn some_workspace(pool: &PgPool) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- some_workspace
@@ -76,7 +76,7 @@ pub async fn some_workspace(pool: &PgPool) -> Result<Option<String>, StoreError>
     .await?)
 }
 
-/// Puts the tasks of an integration on hold, in the name of whoever runs the transaction.
+/// Puts the tasks of an integration on hold, in the name of the user who runs the transaction.
 pub async fn pause(
     connection: &mut PgConnection,
     workspace: &str,
@@ -96,7 +96,7 @@ pub async fn pause(
     Ok(())
 }
 
-/// Makes an integration active again, in the name of whoever runs the transaction.
+/// Makes an integration active again, in the name of the user who runs the transaction.
 pub async fn resume(
     connection: &mut PgConnection,
     workspace: &str,
@@ -114,7 +114,7 @@ pub async fn resume(
     Ok(())
 }
 
-/// Sets the limits that are given; zero takes one away.
+/// Sets the limits that are given; zero removes a limit.
 pub async fn set_limits(
     connection: &mut PgConnection,
     workspace: &str,
@@ -140,24 +140,24 @@ pub async fn set_limits(
     Ok(())
 }
 
-/// What people may say of an integration's snapshots: `None` leaves it, `Some(None)` takes back what was said.
+/// The settings of an integration that people may change: `None` leaves a setting, `Some(None)` clears it.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// The account that the automation logs in with.
+    /// The account with which the automation logs in.
     pub own_account: Option<Option<String>>,
-    /// Ids of roles that make an administrator.
+    /// The ids of the roles that make an administrator.
     pub administrator_roles: Option<Option<Vec<String>>>,
-    /// Seconds between snapshots that nothing else asked for.
+    /// Seconds between snapshots that nothing else requested.
     pub snapshot_every_s: Option<Option<u32>>,
-    /// Whether a word closes an action only once a second person confirmed it, where the app cannot be read.
+    /// Whether, where the app cannot be read, a person's word closes an action only after a second person confirmed it.
     pub four_eyes: Option<bool>,
-    /// What kind of integration it is, where the first row was wrong.
+    /// The kind of integration, to correct what the first row said.
     pub kind: Option<IntegrationKind>,
-    /// The app, where the first row was wrong.
+    /// The app, to correct what the first row said.
     pub application: Option<String>,
 }
 
-/// Sets what is given.
+/// Writes the settings that are given.
 pub async fn set(
     connection: &mut PgConnection,
     workspace: &str,

@@ -1,4 +1,4 @@
-//! The steps shown to the person: one template per kind of integration and operation.
+//! The steps that are shown to the person who has to act: one template per kind of integration and operation.
 
 use std::sync::LazyLock;
 
@@ -33,24 +33,23 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     templates
 });
 
-/// A hash of all templates: they include one another.
+/// A hash of all templates, because they include one another.
 static TEMPLATES_HASH: LazyLock<String> = LazyLock::new(|| {
     let all: String = SOURCES.iter().map(|(name, text)| format!("{name}\n{text}\n")).collect();
     let digest = Sha256::digest(all);
     digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 });
 
-/// The instructions of an action.
 #[derive(Debug)]
 pub struct Instructions {
-    /// With everything that the person needs filled in.
+    /// The complete text, with everything that the person needs.
     pub text: String,
-    /// What the trail keeps of them, for longer than the names and addresses in the text: the template, a hash of the
-    /// templates, and the text without the person whom it is about.
+    /// What the trail keeps of the instructions, for longer than the names and addresses in the text: the template, a
+    /// hash of all templates, and the text without the member's personal data.
     pub shown: Value,
 }
 
-/// What is shown to whoever has to do it.
+/// The instructions for an operation in the app.
 pub fn of(opening: &Opening) -> Instructions {
     let template = template(opening);
     let nobody = Named {
@@ -65,7 +64,7 @@ pub fn of(opening: &Opening) -> Instructions {
     }
 }
 
-/// What is shown to whoever has to fix a login: it is about nobody.
+/// The instructions for fixing a login. They are about no member.
 pub fn of_reconnect(reconnect: &Reconnect) -> Instructions {
     let failure = &reconnect.failure;
     let text = |screenshot: Option<String>| {
@@ -100,7 +99,7 @@ fn template(opening: &Opening) -> &'static str {
     }
 }
 
-/// How the text names the person, and what may show them.
+/// How the text names the member, and the screenshot that may show them.
 struct Named {
     member: String,
     who: String,
@@ -151,7 +150,7 @@ fn roles(entitlements: &[String]) -> String {
 
 fn remedy(opening: &Opening) -> Option<&'static str> {
     match opening.failure.class(opening.operation) {
-        // Without a published code the reason says all there is.
+        // For a failure without a published code, the reason says everything that is known.
         FailureClass::Person(Remedy::Review) => None,
         FailureClass::Person(remedy) | FailureClass::Credential(remedy) => Some(remedy.sentence()),
         FailureClass::Transient | FailureClass::NoAutomation | FailureClass::AlreadySo => None,

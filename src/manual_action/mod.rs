@@ -1,8 +1,8 @@
 //! Stage 2: what a person does in the app.
 //!
-//! Owns manual actions: what they say, when they are due, and the rules of who may move them where, which
-//! live in the database so that psql, CLI and daemon obey the same ones. It does not know how a task came
-//! to be escalated or how a verdict is found.
+//! This module owns manual actions: their instructions, their deadlines, and the rules of who may change their status.
+//! These rules live in the database, so that psql, the command line and the daemon obey the same ones. The module does
+//! not know why a task was escalated or how a verdict is found.
 
 use std::time::Duration;
 
@@ -18,52 +18,47 @@ pub mod returns;
 pub mod status;
 pub mod store;
 
-/// What an action is opened from.
+/// What an action is opened with.
 #[derive(Debug, Clone)]
 pub struct Opening {
     pub task: i64,
-    /// Whom it is about.
     pub key: MemberKey,
-    /// What is to be done.
     pub operation: Operation,
-    /// Why it was requested.
     pub trigger: Trigger,
     /// Why automation ended, as a sentence.
     pub reason: &'static str,
     pub failure: Failure,
-    /// The app as people call it, and what kind of integration it is.
     pub app: AppName,
     pub person: Person,
     pub entitlements: Vec<String>,
 }
 
-/// What asks a person to fix the login of an integration: one for all tasks that wait for it.
+/// The data for an action that asks a person to fix the login of an integration: one action for all tasks that are on
+/// hold.
 #[derive(Debug, Clone)]
 pub struct Reconnect {
-    /// The task that met the refusal.
+    /// The task whose job met the rejected login.
     pub task: i64,
-    /// The app as people call it.
     pub app: AppName,
     pub failure: Failure,
     pub remedy: Remedy,
 }
 
-/// The app as people know it.
+/// The app, by the name that people use.
 #[derive(Debug, Clone)]
 pub struct AppName {
-    /// What people call the integration.
+    /// The name of the integration.
     pub name: String,
-    /// What kind of integration it is.
     pub kind: IntegrationKind,
-    /// Whether what a person says can be checked.
+    /// Whether the app can be read, so that a person's word can be checked.
     pub is_readable: bool,
 }
 
-/// The person as the app and Cerby know them.
+/// The person, as the app and Cerby know them.
 #[derive(Debug, Clone)]
 pub struct Person {
     pub email: String,
-    /// The name in the app, where it differs.
+    /// The name in the app, if it differs from the email.
     pub username: Option<String>,
     pub name: Option<String>,
 }

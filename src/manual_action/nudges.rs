@@ -1,4 +1,4 @@
-//! The SQL of nudges: what people did that the daemon has not taken up yet.
+//! The SQL of nudges: what people did that the daemon has not applied yet.
 
 use std::time::Duration;
 
@@ -10,21 +10,16 @@ use crate::membership::{MemberKey, Operation, UnknownWord, words};
 use crate::store::{StoreError, interval};
 
 words! {
-    /// What a person did.
+    /// What happened. Only the end of an action may come from the daemon itself.
     What {
-        /// An action was marked done.
         Done = "done",
-        /// An action has ended.
         Ended = "ended",
-        /// An integration was paused.
         Paused = "paused",
-        /// A pause has ended.
         Unpaused = "unpaused",
-        /// An integration is to be active, whatever the breaker found.
+        /// An integration is to be active, whatever its status is.
         Reset = "reset",
-        /// A snapshot was asked for.
+        /// A snapshot was requested.
         Snapshot = "snapshot",
-        /// A task was cancelled.
         Cancelled = "cancelled",
     }
 }
@@ -38,34 +33,32 @@ pub struct Nudge {
     pub integration: String,
     /// The action, as it is now.
     pub action: Option<EndedRow>,
-    /// The task that was cancelled, and why.
+    /// The cancelled task, and the reason.
     pub cancelled: Option<(i64, String)>,
 }
 
-/// An action as its row is.
+/// The row of an action that a nudge is about.
 #[derive(Debug)]
 pub struct EndedRow {
     pub id: i64,
     pub status: ActionStatus,
-    /// Whom it is about.
     pub key: MemberKey,
-    /// What was to be done; `None` for an action that asks to fix a login.
+    /// The operation; `None` for an action that asks to fix a login.
     pub operation: Option<Operation>,
-    /// The task that it stands for.
+    /// The task that the action stands for.
     pub task: i64,
-    /// When that was asked for.
+    /// When the task was requested.
     pub requested_at: DateTime<Utc>,
-    /// When it ended; now, if it has not.
+    /// When the action ended; now if it has not ended.
     pub closed_at: DateTime<Utc>,
-    /// When a person said that it was done.
+    /// When a person marked the action done.
     pub done_at: Option<DateTime<Utc>>,
-    /// The app, as the catalogue names it.
+    /// The name of the app in the catalogue.
     pub application: String,
-    /// What a person wrote.
     pub note: Option<String>,
 }
 
-/// The oldest nudges, as many of each integration.
+/// The oldest nudges, with an equal share for each integration.
 pub async fn shared_out(connection: &mut PgConnection, limit: i64) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- nudges_shared_out
@@ -100,7 +93,7 @@ pub async fn shared_out(connection: &mut PgConnection, limit: i64) -> Result<Vec
     .await?)
 }
 
-/// Reads nudges, with the actions that they are about. Nobody's row is locked.
+/// Reads nudges and the actions that they are about, without locking any row.
 pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudge>, StoreError> {
     let rows = sqlx::query!(
         r#"-- read_nudges
@@ -154,7 +147,7 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
     nudges.collect()
 }
 
-/// Takes nudges off that were taken up.
+/// Deletes nudges that were applied.
 pub async fn delete(connection: &mut PgConnection, ids: &[i64]) -> Result<(), StoreError> {
     sqlx::query!(
         "-- delete_nudges
@@ -168,7 +161,6 @@ pub async fn delete(connection: &mut PgConnection, ids: &[i64]) -> Result<(), St
     Ok(())
 }
 
-/// Leaves nudges for later.
 pub async fn put_off(
     connection: &mut PgConnection,
     ids: &[i64],

@@ -1,4 +1,4 @@
-//! The SQL of what people read of manual actions and do with them. Who may do what is the database's own rule.
+//! The SQL of what people read of manual actions and do with them. The database decides who may do what.
 
 use chrono::{DateTime, Utc};
 
@@ -6,7 +6,7 @@ use super::status::ActionStatus;
 use crate::database::{PgConnection, PgPool};
 use crate::store::StoreError;
 
-/// One line of the list that operators read.
+/// One line of the list for operators.
 #[derive(Debug, serde::Serialize)]
 pub struct ActionLine {
     pub id: i64,
@@ -22,19 +22,17 @@ pub struct ActionLine {
     pub reopened_count: i32,
 }
 
-/// Which actions are listed.
 #[derive(Debug, Clone, Copy)]
 pub struct ActionFilter<'a> {
-    /// Of these statuses; of all, if there is none.
+    /// Only actions with one of these statuses; empty for all.
     pub statuses: &'a [ActionStatus],
     pub workspace: Option<&'a str>,
-    /// Those that come after this one.
+    /// Only actions that come after this one in the list.
     pub after: Option<i64>,
-    /// At most so many.
     pub limit: u32,
 }
 
-/// Actions, the most urgent first.
+/// Lists actions, the most urgent first.
 pub async fn list(pool: &PgPool, filter: ActionFilter<'_>) -> Result<Vec<ActionLine>, StoreError> {
     let statuses: Vec<_> = filter.statuses.iter().map(ToString::to_string).collect();
     Ok(sqlx::query_as!(
@@ -83,7 +81,6 @@ pub struct Card {
     pub task_id: i64,
 }
 
-/// One action, if there is such a one.
 pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     Ok(sqlx::query_as!(
         Card,
@@ -98,18 +95,18 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
-/// What a person's word for an action is worth.
+/// What decides how an action is proven.
 #[derive(Debug)]
 pub struct Proof {
-    /// The app, as the catalogue names it.
+    /// The name of the app in the catalogue.
     pub application: String,
-    /// What was to be done; a login is proven by the next task.
+    /// The operation. A login is proven by the next task.
     pub operation: String,
-    /// Whether a second person is asked for, where the app cannot be read.
+    /// Whether a second person is required, where the app cannot be read.
     pub four_eyes: bool,
 }
 
-/// What will prove an action, if there is such a one.
+/// What will prove an action; `None` if there is no such action.
 pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proof>, StoreError> {
     Ok(sqlx::query_as!(
         Proof,
@@ -124,7 +121,8 @@ pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proo
     .await?)
 }
 
-/// Takes back what a person said of an action, in the name of whoever runs the transaction; whether anything was said.
+/// Withdraws a person's word for an action, in the name of the user who runs the transaction. Returns whether there was
+/// one.
 pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
     let written = sqlx::query!(
         "-- withdraw_action
@@ -136,7 +134,7 @@ pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<bool, St
     Ok(written.rows_affected() == 1)
 }
 
-/// Gives back an action that whoever runs the transaction works on; whether anybody did.
+/// Gives back an action that the user who runs the transaction works on. Returns whether anybody worked on it.
 pub async fn release(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
     let written = sqlx::query!(
         "-- release_action
@@ -148,7 +146,7 @@ pub async fn release(connection: &mut PgConnection, id: i64) -> Result<bool, Sto
     Ok(written.rows_affected() == 1)
 }
 
-/// Takes up an action in the name of whoever runs the transaction; with a note, also from a colleague.
+/// Claims an action in the name of the user who runs the transaction. With a note, also takes it over from a colleague.
 pub async fn claim(
     connection: &mut PgConnection,
     id: i64,
@@ -165,7 +163,7 @@ pub async fn claim(
     Ok(())
 }
 
-/// Gives an action to a colleague.
+/// Hands an action over to a colleague.
 pub async fn hand_over(
     connection: &mut PgConnection,
     id: i64,
@@ -184,7 +182,7 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Confirms what another person said of an action, in the name of whoever runs the transaction.
+/// Confirms another person's word for an action, in the name of the user who runs the transaction.
 pub async fn confirm(connection: &mut PgConnection, id: i64) -> Result<(), StoreError> {
     sqlx::query!(
         "-- confirm_action
@@ -196,13 +194,13 @@ pub async fn confirm(connection: &mut PgConnection, id: i64) -> Result<(), Store
     Ok(())
 }
 
-/// Marks an action done in the name of whoever runs the transaction; whether there was such an action.
+/// Marks an action done in the name of the user who runs the transaction. Returns whether there is such an action.
 pub async fn mark_done(
     connection: &mut PgConnection,
     id: i64,
     note: Option<&str>,
 ) -> Result<bool, StoreError> {
-    // Whoever names the note writes it anew.
+    // A note that is given replaces the old note.
     let written = match note {
         Some(note) => sqlx::query!(
             "-- mark_action_done_with_note
@@ -219,7 +217,7 @@ pub async fn mark_done(
     Ok(written.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Notes something on an action, whatever its status; whether there is such an action.
+/// Writes the note of an action, whatever its status is. Returns whether there is such an action.
 pub async fn note(connection: &mut PgConnection, id: i64, note: &str) -> Result<bool, StoreError> {
     let written = sqlx::query!(
         "-- note_on_action
@@ -232,7 +230,7 @@ pub async fn note(connection: &mut PgConnection, id: i64, note: &str) -> Result<
     Ok(written.rows_affected() == 1)
 }
 
-/// Ends an action that is not to be done, with the reason; whether there is such an action.
+/// Dismisses an action with the reason. Returns whether there is such an action.
 pub async fn dismiss(
     connection: &mut PgConnection,
     id: i64,

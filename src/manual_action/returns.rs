@@ -1,20 +1,19 @@
-//! The SQL of sending actions back to automation. Who may and what follows is the database's own rule.
+//! The SQL of returning actions to automation. The database decides who may do that and what follows.
 
 use crate::database::{PgConnection, PgPool};
 use crate::membership::{Desired, MemberKey, Operation, words};
 use crate::store::StoreError;
 
-/// An open action, as far as it would be sent back to automation.
+/// An unfinished action, with the columns that its return to automation needs.
 #[derive(Debug)]
 pub struct Returnable {
     pub id: i64,
-    /// Whom it is about.
     pub key: MemberKey,
-    /// What would be asked for.
+    /// The operation that automation would run.
     pub desired: Desired,
     /// The role on a business hub that an invitation gives.
     pub hub_role: String,
-    /// Why it came to people.
+    /// The failure that led to the escalation.
     pub failure_code: Option<String>,
 }
 
@@ -56,7 +55,7 @@ impl TryFrom<ReturnableRow> for Returnable {
     }
 }
 
-/// One action, if automation may have it again.
+/// One action, if it may return to automation.
 pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, StoreError> {
     sqlx::query_as!(
         ReturnableRow,
@@ -75,7 +74,7 @@ pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, St
     .transpose()
 }
 
-/// The open actions of an integration that automation may have again, the canary first.
+/// The open actions of an integration that may return to automation, the canary first.
 pub async fn returnables(
     pool: &PgPool,
     workspace: &str,
@@ -105,7 +104,8 @@ pub async fn returnables(
     .collect()
 }
 
-/// Sends one action back to automation, in the name of whoever runs the transaction; whether there was such an action.
+/// Sends one action back to automation, in the name of the user who runs the transaction. Returns whether there was
+/// such an action.
 pub async fn give_back(
     connection: &mut PgConnection,
     id: i64,
@@ -122,7 +122,7 @@ pub async fn give_back(
     Ok(written.rows_affected() == 1)
 }
 
-/// Sends the open actions of an integration back to automation, one first; whether there were any.
+/// Sends the open actions of an integration back to automation, one of them first. Returns whether there were any.
 pub async fn give_all_back(
     connection: &mut PgConnection,
     workspace: &str,
@@ -146,9 +146,8 @@ pub async fn give_all_back(
 }
 
 words! {
-    /// How far a return to automation is.
     ReturnState {
-        /// For its canary.
+        /// Waits for its canary.
         Waiting = "waiting",
         /// The canary worked, and the rest follows in parts.
         Releasing = "releasing",
@@ -158,36 +157,33 @@ words! {
     }
 }
 
-/// Actions that go back together and are not decided on.
+/// A return of several actions that is not finished.
 #[derive(Debug)]
 pub struct Undecided {
     pub id: i64,
     pub workspace: String,
     pub integration: String,
-    /// Whether the canary has worked, and the rest is on its way.
+    /// Whether the canary has worked, and the rest is being returned.
     pub is_releasing: bool,
-    /// How the canary's task ended; `None` if it was deleted.
+    /// How the canary's task ended; `None` if the task was deleted.
     pub canary: Option<CanaryEnd>,
-    /// The actions that wait for it.
+    /// The actions that have not returned yet.
     pub rest: Vec<i64>,
-    /// Why they go back.
+    /// Why the actions return.
     pub reason: String,
-    /// How many of the rest went back.
+    /// How many of the rest have returned.
     pub sent: i32,
 }
 
-/// How a canary's task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CanaryEnd {
-    /// An attempt of automation worked.
     Worked,
-    /// A person has it again.
+    /// The task was escalated again.
     Failed,
-    /// It was overtaken, cancelled, or found as desired without an attempt: that says nothing of the fix.
+    /// It was superseded, cancelled, or found in the desired state without an attempt. This says nothing of the fix.
     SaysNothing,
 }
 
-/// What to do next with a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     SendNext,
@@ -196,7 +192,7 @@ pub enum Step {
     Stop,
 }
 
-/// What to do next with a return. Pure.
+/// Decides the next step of a return. Pure.
 pub fn next_step(undecided: &Undecided) -> Step {
     match undecided.canary {
         _ if undecided.is_releasing => Step::Release,
@@ -207,7 +203,7 @@ pub fn next_step(undecided: &Undecided) -> Step {
     }
 }
 
-/// One return whose next step can be made, locked.
+/// Locks one return whose next step can be taken.
 pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided>, StoreError> {
     let row = sqlx::query!(
         r#"-- undecided_return
@@ -255,23 +251,22 @@ pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided
     }))
 }
 
-/// What went back of a return, and what is left of it.
+/// What one step of a return sent, and what is left.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// The tasks that went back.
+    /// The tasks that returned to automation.
     pub tasks: Vec<i64>,
-    /// The actions that are still to go: those that a person has locked are tried again.
+    /// The actions that are still to be returned. Actions that a person has locked are tried again.
     pub left: Vec<i64>,
 }
 
 impl Sent {
-    /// How many went back.
     pub fn count(&self) -> i32 {
         i32::try_from(self.tasks.len()).unwrap_or(i32::MAX)
     }
 }
 
-/// Sends the next `limit` actions of a return back. Those that are no longer open stay where they are.
+/// Sends the next `limit` actions of a return back to automation. Actions that are no longer open are left out.
 pub async fn send(
     connection: &mut PgConnection,
     undecided: &Undecided,
@@ -315,7 +310,7 @@ pub async fn send(
     Ok(sent)
 }
 
-/// Writes how far a return has come.
+/// Writes the progress of a return.
 pub async fn update(
     connection: &mut PgConnection,
     undecided: &Undecided,
@@ -323,7 +318,7 @@ pub async fn update(
     canary: Option<i64>,
     sent: &Sent,
 ) -> Result<(), StoreError> {
-    // Where nothing could be sent, people have the rest locked.
+    // If nothing could be sent, people have the rest locked.
     sqlx::query!(
         "-- update_return
          update reconciler.returns
@@ -343,7 +338,7 @@ pub async fn update(
     Ok(())
 }
 
-/// Lets the rest of a return follow little by little.
+/// Limits the tasks in flight of the integration to one, so that the rest of a return follows step by step.
 pub async fn ramp(connection: &mut PgConnection, undecided: &Undecided) -> Result<(), StoreError> {
     sqlx::query!(
         "-- ramp_after_return
@@ -357,7 +352,7 @@ pub async fn ramp(connection: &mut PgConnection, undecided: &Undecided) -> Resul
     Ok(())
 }
 
-/// Leaves the rest of a return with people; how many are still open.
+/// Leaves the rest of a return with people. Returns how many actions are still open.
 pub async fn stop(connection: &mut PgConnection, undecided: &Undecided) -> Result<i32, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- stop_return
@@ -377,7 +372,7 @@ pub async fn stop(connection: &mut PgConnection, undecided: &Undecided) -> Resul
     .await?)
 }
 
-/// Says in the trail what was decided.
+/// Records the decision in the trail.
 pub async fn append(
     connection: &mut PgConnection,
     undecided: &Undecided,

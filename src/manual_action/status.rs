@@ -1,19 +1,19 @@
-//! Where a manual action stands, and what its end says of its request and of its member. Pure.
+//! The status of a manual action, and what its end means for its request and its member. Pure.
 
 use crate::membership::words;
 
-/// What the end of a manual action says of its request and of the member: the one place where a status is given a meaning.
+/// What the end of a manual action means for its request and its member. This is the one place that gives a status a
+/// meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActionEnd {
     /// The change was made, or was there already: no older request may undo it.
     pub took_effect: bool,
     /// A person may have made the change, and nothing has proven it.
     pub by_hand: bool,
-    /// A person says that what was tried before has been undone.
+    /// A person says that the change was made, which undoes the opposite change if that was tried before.
     pub undoes: bool,
-    /// The request no longer counts as what should be true.
+    /// The request no longer counts as the desired state.
     pub withdrawn: bool,
-    /// The request goes back to automation.
     pub returned: bool,
 }
 
@@ -43,31 +43,24 @@ impl ActionEnd {
 }
 
 words! {
-    /// Where a manual action stands.
     ActionStatus {
-        /// For a person to do.
         Open = "open",
-        /// Somebody works on it.
+        /// A person works on it.
         InProgress = "in_progress",
-        /// A person says that it was done.
+        /// A person says that the change was made.
         Done = "done",
-        /// Proven by a snapshot.
         Verified = "verified",
-        /// The app cannot be read: the person's word must do.
+        /// The app cannot be read, so the person's word closed the action.
         Attested = "attested",
-        /// Found as desired already.
+        /// A snapshot shows the desired state although nobody marked the action done.
         NotNeeded = "not_needed",
-        /// A person decided against it.
         Dismissed = "dismissed",
-        /// A later request made it pointless.
         Superseded = "superseded",
-        /// Sent back to automation.
         Returned = "returned",
     }
 }
 
 impl ActionStatus {
-    /// Whether the action has not ended.
     pub fn is_unfinished(self) -> bool {
         ActionEnd::of(self).is_none()
     }

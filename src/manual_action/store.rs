@@ -1,4 +1,4 @@
-//! The SQL of manual actions. The rules of who may move an action where are the database's own.
+//! The SQL of manual actions. The database decides who may change which status.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{Opening, Reconnect};
 use crate::database::{PgConnection, PgPool};
 use crate::store::{StoreError, begin, interval};
 
-/// Opens an action; `None` if the member has an unfinished one already, which then stands for this task too.
+/// Opens an action; `None` if the member has an unfinished action already.
 pub async fn open(
     connection: &mut PgConnection,
     opening: &Opening,
@@ -53,7 +53,7 @@ pub async fn open(
     .await?)
 }
 
-/// Opens the action that asks to fix a login; `None` if the integration has an unfinished one already.
+/// Opens the action that asks to fix a login; `None` if the integration has such an unfinished action already.
 pub async fn open_reconnect(
     connection: &mut PgConnection,
     workspace: &str,
@@ -89,8 +89,8 @@ pub async fn open_reconnect(
     .await?)
 }
 
-/// Ends actions that a later request made pointless: pairs of action and winning task. Answers with those ended; what a
-/// person has locked stays as it is.
+/// Ends actions that a later request superseded. Takes pairs of an action and the winning task, and returns the pairs
+/// that were ended. An action that a person has locked stays as it is.
 pub async fn supersede(
     connection: &mut PgConnection,
     ended: &[(i64, i64)],
@@ -128,7 +128,8 @@ pub async fn supersede(
     Ok(rows.into_iter().map(|row| (row.id, row.winner)).collect())
 }
 
-/// Ends the action that asks to fix a login, as a person resumed the integration. False if somebody has it locked.
+/// Dismisses the action that asks to fix a login, because a person resumed the integration. Returns false if somebody
+/// has it locked.
 pub async fn dismiss_reconnect(
     connection: &mut PgConnection,
     action: i64,
@@ -160,7 +161,6 @@ pub async fn dismiss_reconnect(
     .await?)
 }
 
-/// An action that is past its deadline.
 #[derive(Debug)]
 pub struct Overdue {
     pub id: i64,
@@ -169,7 +169,8 @@ pub struct Overdue {
     pub operation: String,
 }
 
-/// Marks actions past their deadline as reminded, once each, while their integration is active.
+/// Marks overdue actions as reminded, once each. While an integration is on hold, its actions are left out, except the
+/// one that asks to fix the login.
 pub async fn remind(pool: &PgPool, limit: i64) -> Result<Vec<Overdue>, StoreError> {
     let mut tx = begin(pool).await?;
     let overdue = sqlx::query_as!(

@@ -1,7 +1,7 @@
-//! The unit of work: one row per member of an integration, with what should be true, what was observed, whose turn it is,
-//! and what former attempts and people may still change.
+//! The unit of work: one row per member of an integration. The row holds the desired state, the observed state, which
+//! request has its turn, and what former attempts and people may still change.
 //!
-//! Everything that excludes, orders or doubts is a column of that row, so that one lock and one read are enough.
+//! Everything that excludes, orders or casts doubt is a column of that row, so that one lock and one read are enough.
 
 use chrono::{DateTime, Utc};
 
@@ -12,25 +12,25 @@ use store::Request;
 pub mod store;
 pub mod watch;
 
-/// What former attempts and people may have changed without anybody having seen it since. A time counts only while it is
+/// What former attempts and people may have changed without a snapshot having shown it. A time counts only while it is
 /// later than the latest snapshot of the integration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Doubts {
-    /// When a person last may have removed the member by hand.
+    /// When a person may last have removed the member by hand.
     pub removed_by_hand_at: Option<DateTime<Utc>>,
-    /// When a person last may have invited the member or changed their role by hand.
+    /// When a person may last have invited the member or changed their role by hand.
     pub admitted_by_hand_at: Option<DateTime<Utc>>,
     /// Until when a removal that ended without success may have taken effect.
     pub removal_tried_until: Option<DateTime<Utc>>,
-    /// Until when an invitation or a change of role that ended without success may have taken effect.
+    /// Until when an invite or a change of role that ended without success may have taken effect.
     pub admission_tried_until: Option<DateTime<Utc>>,
     /// When the latest snapshot of the integration began.
     pub snapshot_at: Option<DateTime<Utc>>,
 }
 
 impl Doubts {
-    /// Whether a person may have done the opposite of `operation` by hand since the app was last read and automation last
-    /// worked on the member: what the backend knows of them may be older than that.
+    /// Whether a person may have made the opposite of `operation` by hand after the app was last read and after
+    /// automation last worked on the member. What the backend knows of the member may be older than that.
     pub fn touched_by_hand(&self, operation: Operation) -> bool {
         self.is_open(match operation {
             Operation::Remove => self.admitted_by_hand_at,
@@ -38,8 +38,8 @@ impl Doubts {
         })
     }
 
-    /// Whether a task that ended without success, or this one before it was sent back, tried the same, and nothing has
-    /// shown since what came of it.
+    /// Whether a task that ended without success, or this one before it was returned, tried the same change, and no
+    /// snapshot has shown the result since.
     pub fn tried_before(&self, operation: Operation) -> bool {
         self.is_open(match operation {
             Operation::Remove => self.removal_tried_until,
@@ -56,12 +56,11 @@ impl Doubts {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effects {
     pub invite: Option<Request>,
-    /// The change of role.
     pub role: Option<Request>,
 }
 
 impl Effects {
-    /// The later request that makes this one pointless: it took effect while this one waited behind it.
+    /// The later request that supersedes this one, because it took effect while this one was blocked behind it.
     pub fn over(&self, operation: Operation, request: Request) -> Option<i64> {
         let is_later = |(task, at): Request| (at, task) > (request.1, request.0);
         let known = [(Operation::Invite, self.invite), (Operation::ChangeRole, self.role)];
@@ -124,7 +123,7 @@ mod tests {
             (invited, ChangeRole, 4, Some(5)),
             (invited, Invite, 4, Some(5)),
             (invited, Remove, 6, None),
-            // The request itself, which is tried again.
+            // The request itself, tried again.
             (invited, Invite, 5, None),
             (changed, Remove, 4, Some(6)),
             (changed, Invite, 4, None),

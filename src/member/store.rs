@@ -1,4 +1,4 @@
-//! The SQL of members: who is locked, what intake writes, and the one statement that gives a request its turn.
+//! The SQL of members: their locks, what intake writes, and the one statement that gives a request its turn.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::database::{PgConnection, PgPool};
 use crate::membership::{MemberKey, MemberKeys, Observed};
 use crate::store::{StoreError, begin_exclusive, interval};
 
-/// A request by its task, and when it was asked for.
+/// A request: its task, and when it was requested.
 pub type Request = (i64, DateTime<Utc>);
 
-/// A member as intake needs them.
+/// A member, with the columns that intake needs.
 #[derive(Debug, Clone, Default)]
 pub struct Member {
     /// The latest removal, whatever became of it.
@@ -21,19 +21,19 @@ pub struct Member {
     pub invite: Option<Request>,
     /// The latest change of role that took effect.
     pub role: Option<Request>,
-    /// The request whose turn it is.
+    /// The request that has its turn.
     pub ready: Option<i64>,
-    /// Whether an attempt of it is or may be on its way.
+    /// Whether an attempt of that request is or may be in flight.
     pub in_flight: bool,
-    /// Since when it is tried.
+    /// Since when that request is tried.
     pub trying_since: Option<DateTime<Utc>>,
-    /// Who comes next, in order.
+    /// The blocked requests, in order.
     pub blocked: Vec<i64>,
-    /// The manual action that goes before all of them.
+    /// The manual action that goes before all blocked requests.
     pub open_action: Option<i64>,
 }
 
-/// Adds the rows of members that nothing is known of, and locks the rows of all, in the order of their keys.
+/// Locks the rows of members in the order of their keys. Members without a row are left out; [`introduce`] adds them.
 pub async fn lock<'a>(
     connection: &mut PgConnection,
     keys: impl Iterator<Item = &'a MemberKey>,
@@ -85,7 +85,7 @@ pub async fn lock<'a>(
     Ok(members.collect())
 }
 
-/// Adds rows for members that nothing is known of, as these tasks name them.
+/// Adds rows for the members of these tasks that have none yet.
 pub async fn introduce(connection: &mut PgConnection, tasks: &[i64]) -> Result<(), StoreError> {
     if tasks.is_empty() {
         return Ok(());
@@ -107,33 +107,31 @@ pub async fn introduce(connection: &mut PgConnection, tasks: &[i64]) -> Result<(
     Ok(())
 }
 
-/// What intake writes of one member.
 #[derive(Debug)]
 pub struct Ordered<'a> {
-    /// Whom it is about.
     pub key: &'a MemberKey,
-    /// Whether the request whose turn it was keeps it.
+    /// Whether the request that had its turn keeps it.
     pub keeps_turn: bool,
-    /// Whether that request was overtaken while it is in flight, and is to be looked at now.
+    /// Whether that request was superseded while it is in flight, so that it is due at once.
     pub is_overtaken: bool,
-    /// Who comes next, in order.
+    /// The blocked requests, in order.
     pub blocked: Vec<i64>,
     /// Whether the open action was ended.
     pub ends_action: bool,
-    /// The doubts that the end of requests and of the action leaves: about removals, and about invites and changes of role.
+    /// The doubts that the end of the action leaves: about removals, and about invites and changes of role.
     pub removed_by_hand: bool,
     pub admitted_by_hand: bool,
-    /// A removal that was tried was closed.
+    /// Whether a removal that was tried was closed.
     pub removal_tried: bool,
-    /// An invite or a change of role that was tried was closed.
+    /// Whether an invite or a change of role that was tried was closed.
     pub admission_tried: bool,
-    /// Requests that no older one may undo.
+    /// The new latest requests, which no older request may undo; `None` leaves the known one.
     pub removal: Option<Request>,
     pub invite: Option<Request>,
     pub role: Option<Request>,
 }
 
-/// Writes the order of members whose rows are locked. Turns are given afterwards, by [`give_turn`].
+/// Writes the order of members whose rows are locked. [`give_turn`] gives the turns afterwards.
 pub async fn write_order(
     connection: &mut PgConnection,
     ordered: &[Ordered<'_>],
@@ -149,7 +147,7 @@ pub async fn write_order(
     let times = |request: fn(&Ordered<'_>) -> Option<Request>| {
         ordered.iter().map(|one| request(one).map(|(_, at)| at)).collect::<Vec<_>>()
     };
-    // Arrays of arrays have one length for all: as text.
+    // SQL arrays of arrays must all have the same length. Therefore the lists are passed as text.
     let blocked: Vec<_> = ordered.iter().map(|one| list(&one.blocked)).collect();
     let rows = sqlx::query!(
         "-- write_order
@@ -214,11 +212,12 @@ fn list(ids: &[i64]) -> String {
     format!("{{{}}}", ids.join(","))
 }
 
-/// Gives the next request of these members its turn, where nobody else has it and no action goes first. The one place
-/// that says when a request is due that had to wait: never before now, nor before former attempts have settled.
+/// Gives the next blocked request of these members its turn, unless another request has it or an open action goes
+/// first. This is the only place that decides when a blocked request becomes due: never before now, and never before
+/// former attempts have settled.
 ///
-/// A statement of its own after the one that ended a turn: only a new snapshot of the database sees what came to wait
-/// behind it meanwhile (solid_queue#456 was this lost wake-up).
+/// It must be a separate statement after the one that ended a turn. Only a new snapshot of the database shows the
+/// requests that were blocked behind it meanwhile (solid_queue#456 was this lost wake-up).
 pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Result<(), StoreError> {
     if keys.members.is_empty() {
         return Ok(());
@@ -291,7 +290,7 @@ pub async fn give_turn(connection: &mut PgConnection, keys: &MemberKeys) -> Resu
     Ok(())
 }
 
-/// An integration with a request that is due from a time on.
+/// An integration that has a request due from this time on.
 #[derive(Debug)]
 pub struct Due {
     pub workspace_id: String,
@@ -299,8 +298,8 @@ pub struct Due {
     pub from: DateTime<Utc>,
 }
 
-/// Has claims look at these integrations from those times on. In two statements: a row that somebody has just changed is
-/// seen where it is now only by the next one.
+/// Makes claims scan these integrations from those times on. It takes two statements, because only the second one sees
+/// the current version of a row that another transaction has just changed.
 pub async fn wake(connection: &mut PgConnection, due: &[Due]) -> Result<(), StoreError> {
     if due.is_empty() {
         return Ok(());
@@ -361,8 +360,9 @@ pub async fn wake(connection: &mut PgConnection, due: &[Due]) -> Result<(), Stor
     Ok(())
 }
 
-/// Lets integrations sleep until their earliest request is due, and those with none until they are woken. Nothing is done
-/// while another replica gives turns to members without one, which would have it sleep through their requests.
+/// Lets integrations sleep until their earliest request is due, and those without a request until they are woken. It
+/// does nothing while another replica gives turns: it would not see those requests yet, and the integration would sleep
+/// through them.
 pub async fn let_sleep(pool: &PgPool) -> Result<(), StoreError> {
     let works = ["intake", "nudges", "upkeep"];
     let Some(mut tx) = begin_exclusive(pool, &works).await? else { return Ok(()) };
@@ -393,8 +393,8 @@ pub async fn let_sleep(pool: &PgPool) -> Result<(), StoreError> {
     Ok(tx.commit().await?)
 }
 
-/// Makes the latest of these tasks, which automation did elsewhere, what should be true of its member, where nothing later
-/// is. With a time until the first check, the member is watched from now on.
+/// Makes the latest of these tasks, which automation did elsewhere, the desired state of its member, unless the member
+/// has a later one. If a first check is given, the member is watched from now on.
 pub async fn desire(
     connection: &mut PgConnection,
     tasks: &[i64],
@@ -429,7 +429,7 @@ pub async fn desire(
     Ok(())
 }
 
-/// A cancelled request is no longer what should be true of its member.
+/// Ends the desired state of a member that comes from a cancelled request.
 pub async fn forget_desire(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -449,7 +449,7 @@ pub async fn forget_desire(
     Ok(())
 }
 
-/// Puts a manual action before the requests of a member whose turn has just ended.
+/// Puts a manual action before the blocked requests of a member whose turn has just ended.
 pub async fn open_action(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -469,31 +469,28 @@ pub async fn open_action(
     Ok(())
 }
 
-/// The end of a manual action, as it changes its member.
+/// The end of a manual action, and what it changes for its member.
 #[derive(Debug)]
 pub struct EndedAction<'a> {
-    /// Whom it is about.
     pub key: &'a MemberKey,
     pub action: i64,
     pub task: i64,
-    /// Whether its operation was a removal.
     pub is_removal: bool,
     pub closed_at: DateTime<Utc>,
-    /// When a person last worked on it.
+    /// When a person last worked on the action.
     pub worked_at: DateTime<Utc>,
-    /// A person may have made the change, and nothing has proven it.
+    /// Whether a person may have made the change, and nothing has proven it.
     pub by_hand: bool,
-    /// A person says that what was tried before has been undone.
+    /// Whether a person says that they undid what was tried before.
     pub undoes: bool,
-    /// The request no longer counts as what should be true.
+    /// Whether the request no longer counts as the desired state.
     pub withdrawn: bool,
     /// The invite that took effect.
     pub invite: Option<Request>,
-    /// The change of role that took effect.
     pub role: Option<Request>,
 }
 
-/// Writes what the end of actions says of their members. A member stands in it once.
+/// Writes what the end of actions changes for their members. Each member may appear once.
 pub async fn end_actions(
     connection: &mut PgConnection,
     ended: &[EndedAction<'_>],
@@ -562,7 +559,7 @@ pub async fn end_actions(
     Ok(())
 }
 
-/// Writes what a snapshot shows of members of an integration, where that has changed.
+/// Writes the observed state of members of an integration.
 pub async fn observe(
     connection: &mut PgConnection,
     workspace: &str,
@@ -574,7 +571,7 @@ pub async fn observe(
     }
     let members: Vec<_> = observed.iter().map(|(member, _)| member.clone()).collect();
     let memberships: Vec<_> = observed.iter().map(|(_, one)| one.membership.clone()).collect();
-    // Arrays of arrays have one length for all: as JSON.
+    // SQL arrays of arrays must all have the same length. Therefore the roles are passed as JSON.
     let roles: Vec<_> =
         observed.iter().map(|(_, one)| serde_json::json!(one.entitlements)).collect();
     sqlx::query!(

@@ -1,4 +1,4 @@
-//! The SQL of watches: members who are checked again after a confirmed change, as columns of their row.
+//! The SQL of watches: the later checks of a member after a confirmed change, as columns of the member's row.
 
 use std::time::Duration;
 
@@ -8,33 +8,29 @@ use crate::database::PgConnection;
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::store::{StoreError, interval};
 
-/// A watch, as the member's row has it.
 #[derive(Debug, Clone)]
 pub struct Watch {
     /// The task whose change was confirmed.
     pub task: i64,
     pub operation: Operation,
-    /// When it was confirmed.
+    /// When the change was confirmed.
     pub since: DateTime<Utc>,
-    /// How often the member was checked since.
+    /// How often the member was checked since then.
     pub checks: i32,
-    /// When the next check is due.
     pub due_at: DateTime<Utc>,
 }
 
-/// Somebody to watch from now on.
+/// A watch to begin.
 #[derive(Debug)]
 pub struct Begun<'a> {
-    /// Whom it is about.
     pub key: &'a MemberKey,
     /// The task whose change was confirmed.
     pub task: i64,
     pub operation: Operation,
-    /// The time until the first check.
     pub first_check: Duration,
 }
 
-/// Begins to watch members, each in place of what they were watched for before. A member stands in it once.
+/// Begins watches. A new watch replaces the old watch of the same member. Each member may appear once.
 pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result<(), StoreError> {
     if begun.is_empty() {
         return Ok(());
@@ -64,17 +60,16 @@ pub async fn begin(connection: &mut PgConnection, begun: &[Begun<'_>]) -> Result
     Ok(())
 }
 
-/// The next check of a watch; `None` ends it.
+/// The next check of a watch.
 #[derive(Debug)]
 pub struct Moved<'a> {
     pub member: &'a str,
-    /// The watch that was judged.
     pub watch: &'a Watch,
-    /// How often the member was checked, and when the next check is due.
+    /// How often the member was checked, and when the next check is due; `None` ends the watch.
     pub next: Option<(i32, DateTime<Utc>)>,
 }
 
-/// Sets the next checks of members of an integration; a watch that began anew meanwhile is left alone.
+/// Sets the next checks of members of an integration. A watch that began again meanwhile is left alone.
 pub async fn move_on(
     connection: &mut PgConnection,
     workspace: &str,

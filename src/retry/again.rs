@@ -1,4 +1,4 @@
-//! Requests that have ended and go on: what did not last, and what people sent back to automation.
+//! Tasks that have ended and go on: changes that did not last, and tasks that people returned to automation.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use crate::database::PgConnection;
 use crate::membership::{MemberKey, Trigger};
 use crate::store::StoreError;
 
-/// Escalates a task that has ended well, because it did not last; its trigger and attempts. `None` if it is gone, goes on
-/// again, the member is no longer watched for it, or something else of the member goes on. What it tried counts from now on
-/// as tried without success.
+/// Escalates a task that had ended, because its change did not last. Returns its trigger and attempts. Returns `None`
+/// if the task is gone or goes on again, if the member is no longer watched for it, or if another request or action of
+/// the member is unfinished. What the task tried counts from now on as tried without success.
 pub async fn escalate_again(
     connection: &mut PgConnection,
     key: &MemberKey,
@@ -47,9 +47,9 @@ pub async fn escalate_again(
         .transpose()
 }
 
-/// Opens tasks again that people sent back to automation, with all their attempts, and each in its place among those who come
-/// next for its member. Nothing later makes them pointless: that would have ended their actions. The caller holds the rows
-/// of their members, and gives them their turn.
+/// Opens tasks again that people returned to automation, with all their attempts available, and puts each in its place
+/// among the blocked requests of its member. No later request supersedes them: it would have ended their actions. The
+/// caller holds the locks of the members' rows and gives the turns afterwards.
 pub async fn reopen(
     connection: &mut PgConnection,
     tasks: &HashMap<i64, String>,

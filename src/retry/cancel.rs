@@ -8,19 +8,17 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Cancelled {
     pub task: i64,
-    /// Whom it is about.
     pub key: MemberKey,
-    /// What was asked for.
     pub operation: Operation,
-    /// Whether it was tried before its present turn.
+    /// Whether an attempt of it was made before its present turn.
     pub was_tried: bool,
-    /// Whether it has its place among the requests of its member.
+    /// Whether intake has placed it among the requests of its member.
     pub has_place: bool,
-    /// Whether it is held until a person decides, and so will have none.
+    /// Whether intake holds it until a person decides. It is not placed meanwhile.
     pub is_held: bool,
 }
 
-/// Asks for the end of a task, as a person; the database says no where it has ended, or where there is no reason.
+/// Cancels a task in the name of a person. The database refuses if the task has ended or the reason is missing.
 pub async fn request(
     connection: &mut PgConnection,
     task: i64,
@@ -37,7 +35,7 @@ pub async fn request(
     Ok(())
 }
 
-/// A task, unless it is gone or has ended.
+/// Finds a task, unless it is gone or has ended.
 pub async fn find(
     connection: &mut PgConnection,
     workspace: &str,
@@ -72,7 +70,7 @@ pub async fn find(
     }))
 }
 
-/// Closes a task that is not in flight, in the trail too.
+/// Closes a task that is not in flight, and records that in the trail.
 pub async fn close(
     connection: &mut PgConnection,
     cancelled: &Cancelled,
@@ -101,7 +99,8 @@ pub async fn close(
     Ok(())
 }
 
-/// Takes a held task off those that have no place yet. Only for whoever may order: nobody else gives it a place meanwhile.
+/// Deletes the arrival of a held task. The caller must hold the lock that ordering needs, so that intake cannot place
+/// the task at the same time.
 pub async fn take_off(
     connection: &mut PgConnection,
     cancelled: &Cancelled,
@@ -117,7 +116,7 @@ pub async fn take_off(
     Ok(())
 }
 
-/// Marks a task that is in flight: its worker closes it, whatever the status of the integration.
+/// Marks a task that is in flight. Its worker closes it, whatever the status of the integration is.
 pub async fn mark(
     connection: &mut PgConnection,
     cancelled: &Cancelled,

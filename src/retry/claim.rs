@@ -1,7 +1,7 @@
-//! The SQL that claims members whose request is due, and gives claims back.
+//! The SQL that claims members with a due request, and that gives claims back.
 //!
-//! The lease is in the member's row, and no token is ever given twice: a worker that can still write with its lease token
-//! owns the request, and only then is `automation_tasks` written, in the same statement.
+//! The lease is in the member's row, and no token is ever given twice. A worker that can still write with its lease
+//! token owns the request. `automation_tasks` is written in the same statement, and only if the token matched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,43 +22,41 @@ use crate::membership::{
 };
 use crate::store::{StoreError, interval};
 
-/// A request that cannot be read is tried again after this long: somebody has to look at it.
+/// A request that cannot be read is tried again after this long. A person has to fix the row.
 const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// What a claim may take.
 #[derive(Debug, Clone)]
 pub struct Quota {
     pub tasks: i64,
-    /// Tasks of one integration in flight at a time, where its row does not say.
+    /// Tasks of one integration in flight at a time, unless the settings of the integration set a limit.
     pub max_in_flight: Option<i32>,
-    /// Tasks of one integration taken up per minute, where its row does not say.
+    /// Tasks of one integration started per minute, unless the settings of the integration set a limit.
     pub starts_per_minute: Option<i32>,
-    /// Workspaces and apps that the backend gives no usable answer for: left alone.
+    /// Workspaces and apps for which the backend gives no usable answer. They are not claimed.
     pub resting: Vec<String>,
-    /// The only workspace or app to claim for, if it is not all.
+    /// The only workspace or app to claim for; `None` for all.
     pub only: Option<String>,
-    /// From where on to scan in integrations whose oldest requests are known to be gone.
+    /// Where to start the scan in integrations whose earlier requests are known to be done.
     pub due_from: DueFrom,
 }
 
-/// What a claim took.
 #[derive(Debug, Default)]
 pub struct Claimed {
     pub tasks: Vec<Arc<ClaimedTask>>,
-    /// Whether an integration may have more than its share.
+    /// Whether an integration may have more due requests than its share of this claim.
     pub may_be_more: bool,
 }
 
-/// Claims requests that are due, shared out between workspaces and between the integrations that let them through, removals
-/// first in each; and, whatever the status of their integration, requests whose job is to be polled and those that
-/// automation cannot do.
+/// Claims due requests. The claim is shared out between the workspaces, and between the integrations that admit tasks,
+/// with removals first. Whatever the status of their integration, it also claims requests whose job has to be polled,
+/// and requests that automation cannot do.
 ///
-/// An invite or a change of role is not claimed while a removal of its member has no place yet: the later request wins from
-/// the moment it is stored.
+/// An invite or a change of role is not claimed while a removal of its member is unordered, because the later request
+/// wins from the moment it is stored.
 ///
-/// Touches lease columns only, which no index holds. A lease that ended unreleased is claimable again, and the attempt
-/// behind it counts as one of unknown outcome. The time a request was due and nobody had it is waiting and moves
-/// `trying_since`.
+/// The claim writes lease columns of the member, none of which is indexed. A request whose lease ended without a
+/// release can be claimed again, and its attempt then has an unknown outcome. While a request was due and nobody had
+/// claimed it, it was only waiting; `trying_since` moves forward by that time.
 pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Claimed, StoreError> {
     let ends = Instant::now() + lease;
     let rows = claim_rows(pool, quota, lease).await?;
@@ -74,7 +72,7 @@ pub async fn claim(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Clai
     Ok(claimed)
 }
 
-/// A claimed row, as the database gives it. What is of the task is missing where the task is gone.
+/// A claimed row, as the database returns it. The columns of the task are null if the task is gone.
 struct Row {
     id: i64,
     workspace_id: String,
@@ -318,7 +316,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
     .await?)
 }
 
-/// Whether an integration gave as many as its share was.
+/// Whether an integration used up its share of the claim.
 fn is_any_share_used(rows: &[Row]) -> bool {
     let mut taken: HashMap<(&str, &str), i32> = HashMap::new();
     rows.iter().any(|row| {
@@ -346,7 +344,7 @@ impl Row {
         }
     }
 
-    /// What cannot be read, if anything.
+    /// Parses the words of the row, or says which of them cannot be read.
     fn words(&self) -> Result<(Operation, Trigger, Entitlements), String> {
         let (Some(operation), Some(trigger)) = (&self.operation, &self.trigger) else {
             return Err("the task is gone".to_owned());
@@ -417,7 +415,6 @@ impl Row {
     }
 }
 
-/// A claim whose request cannot be read.
 struct Bad {
     task: i64,
     key: MemberKey,
@@ -425,7 +422,7 @@ struct Bad {
     why: String,
 }
 
-/// Leaves members whose request cannot be read for later, and says which they are.
+/// Quarantines members whose request cannot be read, and logs them.
 async fn quarantined(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> {
     if bad.is_empty() {
         return Ok(());
@@ -460,7 +457,7 @@ async fn quarantined(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Gives back claims that no step was started for.
+/// Gives back claims for which no step was started.
 pub async fn hand_back(pool: &PgPool, tasks: &[Arc<ClaimedTask>]) -> Result<(), StoreError> {
     let keys: MemberKeys = tasks.iter().map(|task| &task.key).collect();
     let tokens: Vec<_> = tasks.iter().map(|task| task.lease.token).collect();

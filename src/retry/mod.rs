@@ -1,10 +1,10 @@
 //! Stage 1: what automation may still do for a failed task.
 //!
-//! Owns automation tasks whose turn it is: looks at the member, asks the backend to run the operation
-//! again, watches its job, and says what to record. It does not know manual actions or syncs; where a
-//! task goes when automation ends is [`crate::flow`]'s business.
+//! This module owns the automation tasks that have their turn. It reads the member, asks the backend to run the
+//! operation again, polls the job, and returns what to record. It does not know manual actions or syncs:
+//! [`crate::flow`] decides where a task goes when automation ends.
 //!
-//! Invariant: before an operation is repeated whose outcome nobody knows, the member is looked at.
+//! Invariant: while the outcome of an operation is unknown, the operation is not repeated before the member was read.
 
 use std::time::Duration;
 
@@ -26,75 +26,73 @@ pub mod step;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A task whose turn it is, held under a lease.
+/// A task that has its turn, held under a lease.
 #[derive(Debug, Clone)]
 pub struct ClaimedTask {
     pub id: i64,
-    /// The right to write it.
     pub lease: Lease,
-    /// Whom it is about.
     pub key: MemberKey,
     pub desired: Desired,
     /// The role on a business hub that an invitation gives.
     pub hub_role: String,
-    /// The app, as the catalogue names it.
+    /// The name of the app in the catalogue.
     pub application: String,
-    /// Why it was requested.
     pub trigger: Trigger,
-    /// Whether automation is behind it: a failed job, any trigger but a deprovisioning, or a person who sent it
-    /// back to automation.
+    /// Whether automation can be retried: the task has a failed job, its trigger is not a deprovisioning, or a person
+    /// returned it to automation.
     pub has_automation: bool,
-    /// The backend's job that failed before we saw the task.
+    /// The backend's job that failed before the task came in.
     pub job: Option<String>,
-    /// When it was requested.
     pub requested_at: DateTime<Utc>,
-    /// Whether a person sent it back to automation: its first failure is fixed.
+    /// Whether a person returned it to automation. Its first failure counts as fixed.
     pub returned: bool,
-    /// Whether the integration's status changed since the task came: a login that was rejected before may be fixed.
+    /// Whether the integration's status changed since the task came in: a login that was rejected before may be fixed.
     pub reopened: bool,
-    /// Whether it is the one that tries while its integration is probing.
+    /// Whether it is the probe of an integration that is probing.
     pub is_probe: bool,
-    /// Why automation failed before we saw it, without the words for people.
+    /// Why automation failed before the task came in, without the texts for people.
     pub first_failure: Failure,
-    /// Attempts that we asked for.
+    /// Attempts that the daemon asked for.
     pub attempts: u32,
-    /// When trying began, moved forward by every wait; `None` before the first look.
+    /// When the attempts began, moved forward by the time of every wait; `None` until a job runs or an attempt has
+    /// failed.
     pub trying_since: Option<DateTime<Utc>>,
-    /// The backend's job in flight, and since when.
+    /// The backend's job in flight, and when it was started.
     pub running: Option<(String, DateTime<Utc>)>,
-    /// Since when an attempt's outcome is unknown.
+    /// Since when the outcome of an attempt is unknown.
     pub uncertain_since: Option<DateTime<Utc>>,
     /// Since when the backend gives no usable answer about this member while it answers about others.
     pub unanswered_since: Option<DateTime<Utc>>,
-    /// The later intent that made it pointless while it was in flight.
+    /// The later request that superseded it while it was in flight.
     pub superseded_by: Option<i64>,
     /// Why a person cancelled it while it was in flight.
     pub cancel_reason: Option<String>,
-    /// Whether the member was found by id before the job was started that runs now: only then is it news if they are not
-    /// any more.
+    /// Whether the member was found by id before the running job was started. Only then does it prove something if the
+    /// member is no longer found by id afterwards.
     pub found_by_id: bool,
-    /// Claims in a row, this one included, that ended without a word.
+    /// Claims in a row, this one included, that were not released.
     pub unreleased_claims: i32,
-    /// The database's time when it was claimed.
+    /// The time of the claim, by the clock of the database.
     pub claimed_at: DateTime<Utc>,
-    /// Whether a person may have done the opposite by hand since the app was last read and automation last worked on
-    /// the member: what the backend knows of them is older than that.
+    /// Whether a person may have made the opposite change by hand after the app was last read and after automation last
+    /// worked on the member. What the backend knows of the member may be older than that change.
     pub touched_by_hand: bool,
-    /// Whether the same was tried for the member before by a task that ended, itself before it was sent back included,
-    /// and nothing has told since what came of it. Only asked of a member who was touched by hand.
+    /// Whether a task that ended, or this one before it was returned, tried the same change for the member, and no
+    /// snapshot has shown the result since. Only computed for a member who was touched by hand.
     pub tried_before: bool,
-    /// When it was due, if its claim took the tasks of its integration in the order of these times.
+    /// When it was due, if the claim took the tasks of its integration in the order of their due times.
     pub taken_in_order: Option<DateTime<Utc>>,
 }
 
 impl ClaimedTask {
-    /// Whether it was overtaken or cancelled while it was in flight: it ends once nothing of it is on its way.
+    /// Whether it was superseded or cancelled while it was in flight. It ends once none of its attempts can take effect
+    /// any more.
     pub fn is_called_off(&self) -> bool {
         self.superseded_by.is_some() || self.cancel_reason.is_some()
     }
 }
 
-/// The numbers that decisions need.
+/// The configured limits that the decisions need.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     retry: config::Retry,
@@ -104,7 +102,6 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
         Self {
             retry: config.retry.clone(),
@@ -114,7 +111,6 @@ impl RetryPolicy {
         }
     }
 
-    /// Delays and limits of an operation.
     pub fn of(&self, operation: Operation) -> &Backoff {
         match operation {
             Operation::Invite => &self.retry.invite,
@@ -128,37 +124,35 @@ impl RetryPolicy {
     }
 }
 
-/// Why automation ends and a person is asked.
+/// Why automation ends and the task is escalated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EscalationReason {
-    /// All attempts were used.
     AttemptsUsed,
-    /// Trying took as long as it may.
+    /// The time for automatic retries is over.
     TimeUsed,
-    /// The failure is one that only a person can fix.
     OnlyAPersonCan,
     /// The app has no automation for the operation.
     NoAutomation,
-    /// The identity provider deprovisioned the member, and no automation is behind that.
+    /// The identity provider deprovisioned the member, and no automation is behind the task.
     Deprovisioned,
-    /// The backend does not know the integration any more.
     IntegrationGone,
-    /// The backend gave no usable answer about the member for as long as trying may take, and answers otherwise.
+    /// The backend gave no usable answer about the member for the whole time that retries may take, while it answered
+    /// about others.
     Unanswered,
-    /// Workers that took the task ended without a word.
+    /// Workers that claimed the task ended without releasing it.
     CrashLoop,
-    /// The backend's job never ended, and another one beside it could undo what comes later.
+    /// The backend's job never ended. A second job beside it could undo what comes later.
     JobNeverEnded,
-    /// The member is in the app, and Cerby has not matched them: no call can name them.
+    /// The member is in the app, but Cerby has not matched them, so no call can name them.
     NotMatched,
     /// An attempt may have worked, and what the backend knows of the member is older than a change by hand.
     CannotTell,
-    /// It was requested so long ago that what came after it may be forgotten.
+    /// It was requested before the retention window, so later requests may have been deleted.
     TooOld,
 }
 
 impl EscalationReason {
-    /// The reason in the row, for people.
+    /// The reason that the row gives to people.
     pub fn sentence(&self) -> &'static str {
         match self {
             Self::AttemptsUsed => "All automatic retries were used",
@@ -188,68 +182,69 @@ impl EscalationReason {
 /// What to record after one claim.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskOutcome {
-    /// The member is as desired: close as succeeded.
+    /// The member is in the desired state: close the task as succeeded.
     Succeed { reason: &'static str },
-    /// A job runs at the backend: look at it again.
+    /// A job runs at the backend: poll it again.
     Watch {
         job: String,
         after: Duration,
-        /// Whether it was started just now, which is an attempt.
+        /// Whether it was started just now, which counts as an attempt.
         started: bool,
-        /// Whether the member was found by id before it was started.
+        /// Whether the member was found by id before the job was started.
         found_by_id: bool,
     },
-    /// The attempt failed: another follows.
+    /// The attempt failed, and another follows.
     Retry {
         after: Duration,
         failure: Failure,
         /// Whether the attempt may still take effect.
         lost: Uncertainty,
     },
-    /// Not an attempt: wait and look again.
+    /// Postpone the task; this does not count as an attempt.
     Wait {
         after: Duration,
         why: String,
-        /// Whether something was sent that may still take effect.
+        /// Whether a request was sent that may still take effect.
         lost: Uncertainty,
         cause: WaitCause,
     },
-    /// The app rejects the login that the backend has stored: everything of the integration waits for a person.
+    /// The app rejects the login that the backend has stored: all tasks of the integration are on hold until a person
+    /// has fixed it.
     Park { failure: Failure, remedy: Remedy },
     /// Automation ends: open a manual action.
     Escalate {
         reason: EscalationReason,
-        /// The last failure, if a failure ended it.
+        /// The last failure. If no attempt failed just now, the failure that the task came with.
         failure: Failure,
-        /// Whether the last attempt failed just now, which counts it.
+        /// Whether the last attempt failed just now, so that it has to be counted.
         after_attempt: bool,
     },
-    /// A later intent made it pointless, or a person cancelled it, and nothing is in flight any more.
+    /// The task was superseded or cancelled, and nothing of it is in flight any more.
     CallOff,
 }
 
-/// For what a task waits.
+/// Why a task is postponed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitCause {
-    /// For something of our own: an attempt to settle, or a longer lease.
+    /// The daemon itself needs the time: an attempt has to settle, or a longer lease is needed.
     Ourselves,
-    /// The backend limits the rate: everything of the integration waits, for as long as it asked if it did.
+    /// The backend limits the rate: all tasks of the integration are postponed.
     RateLimit {
-        /// The time it asked for.
+        /// The wait that the backend asked for, if it named one.
         asked: Option<Duration>,
     },
-    /// The backend gives no usable answer, and nothing says that it would give one about anything else.
+    /// The backend gives no usable answer, and nothing shows that it would give one about another member.
     Outage,
-    /// The backend gives no usable answer about this member alone: that has an end.
+    /// The backend gives no usable answer about this member alone. This wait has a time limit.
     Member,
 }
 
-/// What was lost sight of, and so may take effect without our knowing.
+/// What got lost and may therefore take effect unobserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uncertainty {
     Nothing,
-    /// The answer to the operation that was asked for; it counts as an attempt.
+    /// The answer to the requested operation; it counts as an attempt.
     Answer,
-    /// The job that was started; its attempt is counted already.
+    /// The job that was started; its attempt is already counted.
     Job,
 }

@@ -1,8 +1,9 @@
-//! The SQL that records what a step said of claimed requests, each under its lease: how they end, and when those that go on
-//! are due again.
+//! The SQL that records the result of a step for claimed requests, each under its lease: how they end, and when those
+//! that go on are due again.
 //!
-//! Both statements take one request or many. Neither locks rows before it changes them, for a lock is written as a change
-//! is: the change itself asks for the lease. What is of the claim ([`ClaimedTask`]) is still true while the lease is.
+//! Both statements take one request or many. Neither locks rows first, because PostgreSQL writes a row lock to the row
+//! as it writes a change. The update itself compares the lease token. What the claim read ([`ClaimedTask`]) is still
+//! true while the lease is held.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,31 +18,27 @@ use crate::lease::{LeaseLost, fenced};
 use crate::membership::{IntegrationKind, MemberKeys, Operation};
 use crate::store::{StoreError, interval};
 
-/// How a request ends, as it changes its member.
+/// How a request ends, and what that changes for its member.
 #[derive(Debug, Clone, Copy)]
 pub struct End<'a> {
     pub task: &'a ClaimedTask,
-    /// The state of its task from now on.
     pub state: EndState,
     pub reason: &'a str,
-    /// How long what was tried may change the app from now on; `None` if nothing was tried.
+    /// How long the attempts may still change the app from now on; `None` if there was no attempt.
     pub effects_for: Option<Duration>,
-    /// Whether it ends after an attempt that the backend refused before it made a job: that counts as one.
+    /// Whether it ends after an attempt that the backend refused before it created a job. That counts as an attempt.
     pub failed_attempt: bool,
-    /// The time until the member is checked again, where a change that was confirmed is watched.
+    /// The time until the first check, if the confirmed change is watched.
     pub watch_after: Option<Duration>,
 }
 
-/// The states in which a task ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndState {
-    /// The member is as desired.
+    /// The member is in the desired state.
     Succeeded,
-    /// A person is asked.
     Escalated,
-    /// A later request made it pointless.
     Superseded,
-    /// A person decided that it is not to be tried any more.
+    /// A person decided that the task is not to be tried any more.
     Cancelled,
 }
 
@@ -59,34 +56,34 @@ impl EndState {
 /// Who moves the breakers of the integrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breakers {
-    /// The caller, under their locks.
+    /// The caller, who holds their locks.
     Caller,
-    /// Nobody: requests that may move one are left out. A healthy app's row is read and not touched.
+    /// Nobody. Requests that may move a breaker are left out. The row of a healthy app is read, but not locked or
+    /// changed.
     Nobody,
 }
 
-/// What the end of requests changes, as parallel arrays: decided here, and only written by the statement.
+/// What the end of requests changes, as parallel arrays. Rust decides the values, and the statement only writes them.
 #[derive(Default)]
 struct Columns {
     tasks: Vec<i64>,
     tokens: Vec<i64>,
     states: Vec<&'static str>,
     reasons: Vec<String>,
-    /// Whether it showed that the app works, which may move its breaker.
+    /// Whether the job showed that the app works, which may move its breaker.
     shows_app_works: Vec<bool>,
     counts_attempt: Vec<bool>,
     trying_since: Vec<Option<DateTime<Utc>>>,
     watch_after: Vec<Option<PgInterval>>,
     effects_for: Vec<Option<PgInterval>>,
-    /// A removal was tried without success.
+    /// Whether a removal was tried without success.
     removal_tried: Vec<bool>,
-    /// An invite or a change of role was.
+    /// Whether an invite or a change of role was tried without success.
     admission_tried: Vec<bool>,
-    /// An attempt since then has proven what the app shows: doubts from before are settled.
+    /// Since when an attempt proves what is in the app: older doubts are settled.
     proven_since: Vec<Option<DateTime<Utc>>>,
-    /// The invite that took effect; what took effect of a later one stays known.
+    /// The invite that took effect. If the member already has a later one, that one is kept.
     invites: Vec<Option<i64>>,
-    /// The change of role that took effect.
     roles: Vec<Option<i64>>,
     requested: Vec<DateTime<Utc>>,
     superseded_by: Vec<Option<i64>>,
@@ -130,34 +127,34 @@ impl Columns {
     }
 }
 
-/// What the row of a request says once it is closed.
+/// The row of a request after it was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClosedRow {
-    /// Attempts, the last one included.
+    /// Attempts, including the last one.
     pub attempts: u32,
-    /// The later request that superseded it while it was worked on.
+    /// The later request that superseded it while it was in flight.
     pub superseded_by: Option<i64>,
-    /// Whether a person cancelled it while it was worked on.
+    /// Whether a person cancelled it while it was in flight.
     pub is_cancelled: bool,
 }
 
-/// The requests that were closed, and which of their members have another that waits for its turn.
+/// The requests that were closed, and the members of those that have blocked requests.
 #[derive(Debug, Default)]
 pub struct Closed {
     pub tasks: HashMap<i64, ClosedRow>,
-    /// The members with another request.
+    /// The members that have a blocked request.
     pub blocked: MemberKeys,
 }
 
 impl Closed {
-    /// What the row of a request says that was to be closed.
+    /// The row of a request that was to be closed.
     pub fn of(&self, task: &ClaimedTask) -> Result<ClosedRow, LeaseLost> {
         self.tasks.get(&task.id).copied().ok_or(LeaseLost)
     }
 }
 
-/// Closes requests, and with them the turns of their members; successes in the trail too. Left out are those whose lease was
-/// lost, and those that are not for this caller to close ([`Breakers`]).
+/// Closes requests and the turns of their members, and records successes in the trail. It leaves out requests whose
+/// lease was lost, and requests that this caller may not close ([`Breakers`]).
 pub async fn end(
     connection: &mut PgConnection,
     ends: &[End<'_>],
@@ -271,47 +268,38 @@ pub async fn end(
     Ok(closed)
 }
 
-/// Why a request goes on, and what its attempt became.
+/// Why a request goes on, and what became of its attempt.
 #[derive(Debug, Clone, Copy)]
 pub enum GoesOn<'a> {
-    /// Its job is polled again.
     Watch {
         job: &'a str,
-        /// Whether it was started just now, which is an attempt. A job that somebody else started is not.
+        /// Whether the daemon started it just now, which counts as an attempt. A job that somebody else started does
+        /// not count.
         started: bool,
-        /// Whether the member was found by id before it was started.
+        /// Whether the member was found by id before the job was started.
         found_by_id: bool,
     },
-    /// The attempt failed, and another follows.
     Retry {
-        /// What the failure is called.
         error: &'a str,
-        /// What of the attempt nobody knows.
+        /// Which part of the attempt has an unknown outcome.
         lost: Uncertainty,
     },
-    /// It waits: the age limit moves with it, and no attempt is used unless an answer was lost.
+    /// It is postponed. `trying_since` moves forward by the wait, and no attempt is used unless an answer was lost.
     Wait {
         why: &'a str,
-        /// What of the attempt nobody knows.
+        /// Which part of the attempt has an unknown outcome.
         lost: Uncertainty,
-        /// What that is about.
         cause: WaitCause,
     },
-    /// The app rejected the stored login: it is due as soon as the integration is active, and an attempt that failed for
-    /// it is not counted.
-    Park {
-        /// What the failure is called.
-        error: &'a str,
-    },
+    /// The app rejected the stored login. The request is due as soon as the integration is active again, and the
+    /// attempt that failed for this reason is not counted.
+    Park { error: &'a str },
 }
 
-/// A request that goes on.
 #[derive(Debug, Clone, Copy)]
 pub struct Release<'a> {
     pub task: &'a ClaimedTask,
-    /// The time until it is due again.
     pub after: Duration,
-    /// Why it goes on.
     pub goes_on: GoesOn<'a>,
 }
 
@@ -331,7 +319,7 @@ impl Release<'_> {
         }
     }
 
-    /// A job's attempt was counted when it started.
+    /// How many attempts to add. The attempt of a job was counted when the job started.
     fn attempts(&self) -> i32 {
         let is_job_running = self.task.running.is_some();
         match self.goes_on {
@@ -342,7 +330,7 @@ impl Release<'_> {
         }
     }
 
-    /// Whether the outcome of the attempt is uncertain from now on; `None` where that stays as it is.
+    /// Whether the outcome of the attempt is unknown from now on; `None` leaves that as it is.
     fn is_uncertain(&self) -> Option<bool> {
         match self.goes_on {
             GoesOn::Watch { .. } | GoesOn::Park { .. } => Some(false),
@@ -351,7 +339,7 @@ impl Release<'_> {
         }
     }
 
-    /// Whether a later request or a person that called the task off meanwhile has it looked at now, to be closed.
+    /// Whether the request is due at once, to be closed, if it was superseded or cancelled meanwhile.
     fn yields(&self) -> bool {
         match self.goes_on {
             GoesOn::Watch { .. } | GoesOn::Park { .. } => false,
@@ -360,12 +348,13 @@ impl Release<'_> {
         }
     }
 
-    /// Since when the backend gives no usable answer about its member alone.
+    /// Since when the backend gives no usable answer about this member alone.
     fn unanswered_since(&self) -> Option<DateTime<Utc>> {
         let GoesOn::Wait { cause, .. } = self.goes_on else { return None };
         match cause {
             WaitCause::Member => self.task.unanswered_since.or(Some(self.task.claimed_at)),
-            // It may be this member or all of them: the next answer shows, and the time until then does not count.
+            // The outage may be about this member or about all of them. The next answer shows which, and the time until
+            // then does not count.
             WaitCause::Outage => Some(self.task.claimed_at + self.after),
             WaitCause::Ourselves | WaitCause::RateLimit { .. } => None,
         }
@@ -375,18 +364,19 @@ impl Release<'_> {
         matches!(self.goes_on, GoesOn::Watch { found_by_id: true, .. })
     }
 
-    /// Whether it counts as tried from now on. What only waits has its age limit moved instead.
+    /// Whether the request counts as tried from now on. For a request that only waits, `trying_since` moves forward
+    /// instead.
     fn is_tried(&self) -> bool {
         matches!(self.goes_on, GoesOn::Watch { .. } | GoesOn::Retry { .. })
     }
 }
 
-/// Records one request that goes on.
 pub async fn release_one(
     connection: &mut PgConnection,
     release: &Release<'_>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
-    // Intake marks what was overtaken while it has the member's row: the statement after this one sees the mark.
+    // Intake marks a superseded or cancelled task while it holds the lock of the member's row. The lock here waits for
+    // that, so that the next statement sees the mark.
     let (key, lease) = (&release.task.key, &release.task.lease);
     let held = sqlx::query!(
         "-- hold_member
@@ -407,8 +397,8 @@ pub async fn release_one(
     Ok(fenced(released.len() as u64))
 }
 
-/// Records requests that go on, and gives their claims back. Returns the tasks that were held. Left out are those whose
-/// lease was lost.
+/// Records requests that go on, and releases their leases. Returns the tasks that were written. Requests whose lease
+/// was lost are left out.
 pub async fn release(
     connection: &mut PgConnection,
     released: &[Release<'_>],
@@ -482,26 +472,23 @@ pub async fn release(
     Ok(written)
 }
 
-/// What people call the app and the member of a task.
+/// The names that people use for the app and the member of a task, and the texts for people.
 #[derive(Debug)]
 pub struct DisplayNames {
-    /// What people call the integration.
     pub integration_name: String,
-    /// What kind of integration it is.
     pub kind: IntegrationKind,
-    /// The app, as the catalogue names it.
+    /// The name of the app in the catalogue.
     pub application: String,
     pub member_name: Option<String>,
-    /// The roles that were asked for.
     pub entitlements: Vec<String>,
-    /// What the failed job said, for people.
+    /// The message of the failed job, for people.
     pub failure_message: Option<String>,
-    /// Where the screenshot of its failure is.
+    /// The URL of the screenshot of the failure.
     pub failure_screenshot_url: Option<String>,
 }
 
 impl DisplayNames {
-    /// A failure with the words of the failed job that the task came with, if it is that one.
+    /// Adds the texts for people to a failure if it is the failure that the task came with.
     pub fn in_words(&self, failure: Failure, task: &ClaimedTask) -> Failure {
         if failure != task.first_failure {
             return failure;
@@ -512,7 +499,7 @@ impl DisplayNames {
     }
 }
 
-/// Reads the names and the words of a task; a claim does not carry them, since few tasks need them.
+/// Reads the names and texts of a task. A claim does not read them, because few tasks need them.
 pub async fn display_names(
     connection: &mut PgConnection,
     workspace: &str,
@@ -539,7 +526,7 @@ pub async fn display_names(
     })
 }
 
-/// What the row says of an escalation.
+/// The `closed_reason` of an escalated task.
 pub fn closed_reason(reason: &EscalationReason, failure: &Failure) -> String {
     match &failure.code {
         Some(code) => format!("{}: {code}", reason.sentence()),

@@ -1,11 +1,11 @@
-//! From which due time on a claim looks in an integration.
+//! From which due time on a claim scans the tasks of an integration.
 //!
-//! Each task that went on or ended leaves a dead entry in the index of due times, which no vacuum may take away while
-//! somebody reads in a long transaction, and every claim would walk over all of them (Brandur, "Postgres Job Queues &
-//! Failure By MVCC", 2015). A claim takes the tasks of an integration in their order, so that those before the last one
-//! are gone; who makes a task due does so from now on. What is due behind a start all the same, as a lease ended or
-//! somebody held the row when it was its turn, is found by a look without one, every few seconds. Integrations that let
-//! through only so many have none.
+//! Each task that went on or ended leaves a dead entry in the index of due times. Vacuum may not remove these entries
+//! while a long transaction is open, and every claim would scan all of them (Brandur, "Postgres Job Queues & Failure By
+//! MVCC", 2015). Therefore a claim starts at a watermark. It takes the tasks of an integration in the order of their
+//! due times, so the tasks before the last one are done, and no task becomes due earlier than now. A task can still be
+//! due before the watermark, because its lease ended or because its row was locked when its turn came. A full scan
+//! every few seconds finds it. Integrations with a limit have no watermark.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use rand::RngExt;
 use super::ClaimedTask;
 use crate::membership::Operation;
 
-/// ScanStarts stay so far behind the last task: rows that somebody holds for a moment are looked at again.
+/// The watermark stays this far behind the last task, so that rows that were locked for a moment are scanned again.
 const STAYS_BEHIND: TimeDelta = TimeDelta::seconds(1);
 
-/// How long a task that is due behind the start may wait. Half of it is left to chance, or all integrations would be
-/// looked at from their first task on at the same time.
+/// How long a task that is due before the watermark may wait. Half of the time is random; otherwise all integrations
+/// would have their full scan at the same time.
 const FULL_SCAN_EVERY: Duration = Duration::from_secs(10);
 
-/// A part of an integration that claims take in order: its removals, or its other requests.
+/// The part of an integration that claims take in order: its removals (`true`), or its other requests.
 type Lane = (String, String, bool);
 
-/// What this process knows, by workspace and integration.
+/// The watermarks that this process knows, by workspace and integration.
 #[derive(Debug, Default)]
 pub struct ScanStarts {
     known: HashMap<Lane, Known>,
@@ -39,19 +39,18 @@ struct Known {
     full_scan_at: Instant,
 }
 
-/// From when on to scan, by workspace and integration.
+/// From which due time on to scan, by workspace and integration.
 pub type DueFrom = BTreeMap<String, BTreeMap<String, Starts>>;
 
-/// From when on to scan in one integration; from the first request on, where it says nothing.
+/// From which due time on to scan in one integration; `None` scans from the first request.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
 pub struct Starts {
     pub removals: Option<DateTime<Utc>>,
-    /// Among the other requests.
     pub others: Option<DateTime<Utc>>,
 }
 
 impl ScanStarts {
-    /// The starts of a claim that begins now; other integrations are looked at from their first task on.
+    /// The watermarks for a claim that begins now. Other integrations get a full scan.
     pub fn at(&self, now: Instant) -> DueFrom {
         let mut starts = DueFrom::new();
         for ((workspace, integration, is_removal), known) in &self.known {
@@ -67,7 +66,8 @@ impl ScanStarts {
         starts
     }
 
-    /// Advances by the claim that began at `began`: what it took, and whether there may be more.
+    /// Advances the watermarks after a claim that began at `began`: by the tasks that it took, and by whether there may
+    /// be more.
     pub fn advance(&mut self, tasks: &[Arc<ClaimedTask>], may_be_more: bool, began: Instant) {
         let mut reached: HashMap<(&str, &str, bool), DateTime<Utc>> = HashMap::new();
         for task in tasks {
@@ -95,7 +95,7 @@ impl ScanStarts {
         }
     }
 
-    /// Forgets the integrations of tasks that go back as they were.
+    /// Forgets the watermarks of tasks that were handed back unchanged.
     pub fn forget(&mut self, tasks: &[Arc<ClaimedTask>]) {
         for task in tasks {
             let (workspace, integration) = (&task.key.workspace, &task.key.integration);
@@ -121,7 +121,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
     }
 
-    /// A task of integration `i` that was due then, and taken in order.
+    /// A task of integration `i` that was due at this second and was taken in order.
     fn taken(second: i64) -> Arc<ClaimedTask> {
         Arc::new(ClaimedTask { taken_in_order: Some(at(second)), ..task(Operation::Remove) })
     }

@@ -1,5 +1,7 @@
-//! One claimed task, one step: look, run or watch, and say what to record. At most four requests an
-//! attempt, and one more before the first.
+//! One claimed task, one step: read the member, start the operation or poll its job, and return what to record.
+//!
+//! An attempt costs four requests: read, start, poll, read. Before the first attempt there is one more, which polls the
+//! failed job. A job that runs longer adds polls, and a removal may add pages of the member list.
 
 use std::time::Duration;
 
@@ -12,19 +14,19 @@ use crate::membership::{Observation, Operation};
 use crate::store::elapsed;
 use crate::worker::within;
 
-/// Pages of an app's list that are read for one member at most: a longer list cannot tell that somebody is gone.
+/// Pages of an app's list that are read for one member at most. A longer list cannot prove that the member is gone.
 const LIST_PAGES: u32 = 50;
 
-/// What works on a task for one step. Benchmarks measure the queue with steps of their own.
+/// Executes the steps of tasks. Benchmarks measure the queue with their own implementation.
 pub trait Steps: Send + Sync + 'static {
-    /// Works on a task for one step. Changes nothing in the database.
+    /// Executes one step of a task. Changes nothing in the database.
     fn step(&self, task: &ClaimedTask) -> impl Future<Output = TaskOutcome> + Send;
 
-    /// What the backend gives no usable answer for; `None` if nothing ever is.
+    /// The client that knows for which workspaces and apps the backend gives no usable answer; `None` if there is no
+    /// backend.
     fn client(&self) -> Option<&Client>;
 }
 
-/// Steps by the backend's automation.
 #[derive(Debug)]
 pub struct ByBackend {
     pub backend: Client,
@@ -52,7 +54,7 @@ async fn look_and_run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask
     let seen = match read(backend, task).await {
         Ok(seen) => seen,
         Err(error) => {
-            // A first time may be anything; asking more would double what an outage costs.
+            // The first failure may have any cause. A second request for each would double the cost of an outage.
             let otherwise =
                 task.unanswered_since.is_some() && answers_otherwise(backend, task, &error).await;
             return decide::after_unanswered_read(policy, task, &error, otherwise, task.claimed_at);
@@ -69,8 +71,8 @@ async fn look_and_run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask
     }
 }
 
-/// Before the first attempt: the failed job itself may run again, by the backend's own retry or by hand. Then it is
-/// watched instead of starting another beside it, and is no attempt of ours.
+/// Before the first attempt, the failed job itself may run again, by the backend's own retry or by hand. Then it is
+/// polled, instead of starting another job beside it, and it does not count as an attempt.
 async fn restarted(
     backend: &Client,
     policy: &RetryPolicy,
@@ -87,19 +89,19 @@ async fn restarted(
             found_by_id,
         }),
         Ok(_) | Err(BackendError::NotFound { .. } | BackendError::Refused { .. }) => None,
-        // An answer that is none, for as long as a job may take: waiting brings no other.
+        // The answer is not a job, for as long as a job may take. Waiting longer brings no other answer.
         Err(BackendError::UnexpectedResponse(_))
             if policy.job.next_poll(elapsed(task.requested_at, now)).is_none() =>
         {
             None
         }
         Err(error) if !error.is_usable() && decide::is_job_unanswered(policy, task, now) => None,
-        // The look was answered a moment ago.
+        // The read was answered a moment ago.
         Err(error) => Some(decide::after_unanswered_read(policy, task, &error, true, now)),
     }
 }
 
-/// Whether the backend gives a usable answer about the app of a member of whom it gives none.
+/// Whether the backend gives a usable answer about the app of a member about whom it gives none.
 async fn answers_otherwise(backend: &Client, task: &ClaimedTask, error: &BackendError) -> bool {
     let (workspace, integration) = (&task.key.workspace, &task.key.integration);
     !error.is_of_the_way()
@@ -114,7 +116,7 @@ async fn run(
     found_by_id: bool,
 ) -> TaskOutcome {
     if task.lease.left() <= backend.request_timeout() {
-        // An answer could come after the lease: hand the task back instead.
+        // An answer could come after the lease has ended. Hand the task back instead.
         return TaskOutcome::Wait {
             after: Duration::ZERO,
             why: "too little of the lease was left".to_owned(),
@@ -136,7 +138,7 @@ async fn run(
             found_by_id,
         },
         Err(error) => {
-            // The look was answered a moment ago.
+            // The read was answered a moment ago.
             let otherwise = !backend.is_down(&key.workspace, &key.integration);
             decide::after_unanswered_run(policy, task, &error, otherwise, task.claimed_at)
         }
@@ -157,8 +159,8 @@ async fn watch(
     let ended = match backend.job(&task.key.workspace, job).await {
         Ok(answer) => answer.progress,
         Err(BackendError::NotFound { .. }) => Progress::Failed(Failure::ours(JOB_UNKNOWN)),
-        // No usable answer for as long as a job may take: it is lost sight of, and nobody says that it runs on. Whether
-        // the backend answers otherwise shows the look.
+        // There was no usable answer for as long as a job may take. The outcome of the job is lost, and nothing says
+        // that it still runs. The following read shows whether the backend answers about others.
         Err(error) if is_about_it(&error) && policy.job.next_poll(age).is_none() => {
             Progress::Failed(Failure::ours(JOB_UNKNOWN))
         }
@@ -188,7 +190,8 @@ async fn watch(
         Ok(_) | Err(BackendError::NotFound { .. }) => {
             decide::after_failure(policy, task, failure, task.claimed_at)
         }
-        // Looked at again without its job, the member's integration is on hold, and somebody is told.
+        // The job was polled for as long as it may take. The task goes on without it, so that the next read puts the
+        // integration on hold for the rate limit and logs that.
         Err(BackendError::RateLimited { .. }) if policy.job.next_poll(age).is_none() => {
             decide::after_lost_job(policy, task, failure, task.claimed_at)
         }
@@ -203,19 +206,19 @@ async fn watch(
     }
 }
 
-/// Whether an error may be about what was asked for, and stay for ever.
+/// Whether an error may be about the requested object itself, and so may last for ever.
 fn is_about_it(error: &BackendError) -> bool {
     !matches!(error, BackendError::Unreachable(_))
 }
 
-/// Looks at a member. Whoever is to be removed and is not found by id is looked for in the list as well.
+/// Reads a member. A member who is to be removed and is not found by id is searched in the list as well.
 async fn read(backend: &Client, task: &ClaimedTask) -> Result<Observation, BackendError> {
     let seen = backend.member(&task.key).await?;
     if seen.is_some() || task.desired.operation != Operation::Remove {
         return Ok(task.desired.compare(seen.as_ref()));
     }
     let (workspace, integration) = (&task.key.workspace, &task.key.integration);
-    // As long as one more request can be answered within the lease.
+    // The budget leaves enough of the lease for the answer to one more request.
     let budget =
         task.lease.left().saturating_sub(backend.request_timeout() + Duration::from_secs(1));
     let reading = backend.first_members(workspace, integration, LIST_PAGES);

@@ -1,10 +1,10 @@
-//! Stage 3: prove it by reading the app again.
+//! Stage 3: prove a change by reading the app again.
 //!
-//! Owns syncs: one snapshot of an integration's real members, by the procedure of its kind, the import of
-//! what it found, and what it says of the done actions. Durable steps: whatever was reached is in the row,
-//! and another worker goes on from there. It does not know tasks or retries.
+//! This module owns syncs. A sync takes one snapshot of an integration's real members, by the procedure of its kind,
+//! imports what it found, and judges the done actions. Its steps are durable: the progress is in the row, and another
+//! worker goes on from there. The module does not know tasks or retries.
 //!
-//! Invariant: a verdict rests on a snapshot that started after the change was called done.
+//! Invariant: a verdict rests on a snapshot that started after the change was marked done.
 
 use std::time::Duration;
 
@@ -25,39 +25,34 @@ pub mod verdict;
 pub mod watch;
 
 words! {
-    /// How an integration is read.
     Procedure {
-        /// Apps: a check for updates, its report, the apply of the report.
+        /// Apps: a check for updates, its report, and the apply of the report.
         CheckAndApply = "check_and_apply",
-        /// Business hubs: a sync.
         Sync = "sync",
     }
 }
 
 words! {
-    /// How far a sync is that has a step to make.
+    /// How far a sync is that has a step due.
     SyncState {
         Requested = "requested",
-        /// The backend was or is about to be asked to read the app.
+        /// The backend was asked to read the app, or is about to be asked.
         Started = "started",
         /// A person decided on the held report.
         ReportReady = "report_ready",
-        /// The report is being applied.
         Applying = "applying",
     }
 }
 
 words! {
-    /// How a sync ends.
     SyncEnd {
         Finished = "finished",
-        /// It gave no snapshot.
         Failed = "failed",
     }
 }
 
 words! {
-    /// What may be of unknown age.
+    /// What the backend may have made at an unknown time.
     Former {
         /// A job that read the app.
         Job = "job",
@@ -66,7 +61,6 @@ words! {
 }
 
 words! {
-    /// A person's decision on a held report.
     HeldDecision {
         /// Apply exactly this report.
         Approved = "approved",
@@ -74,91 +68,84 @@ words! {
     }
 }
 
-/// A sync under a lease.
+/// A sync that is claimed under a lease.
 #[derive(Debug, Clone)]
 pub struct ClaimedSync {
     pub id: i64,
-    /// The right to write it.
     pub lease: Lease,
     pub workspace: String,
-    /// The integration that is read.
     pub integration: String,
-    /// The app, as the catalogue names it.
+    /// The name of the app in the catalogue.
     pub application: String,
-    /// How it is read.
     pub procedure: Procedure,
-    /// How far it is.
     pub state: SyncState,
-    /// The backend's job in flight, and since when.
+    /// The backend's job in flight, and when it was started.
     pub running: Option<(String, DateTime<Utc>)>,
-    /// The report that is being applied or decided on.
+    /// The id of the report that is being applied or decided on.
     pub report: Option<String>,
-    /// What that report says, while it is being applied.
+    /// The content of that report, while it is being applied.
     pub update: Option<UpdateReport>,
-    /// What Cerby knew when the report was held, as a hash.
+    /// The hash of what Cerby knew when the report was held.
     pub held_hash: Option<String>,
-    /// Until when a decision on the held report counts.
+    /// Until when a decision on the held report is valid.
     pub held_until: Option<DateTime<Utc>>,
     /// When the snapshot began; `None` for a request.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it began, or when a person decided on its report, whichever is later.
+    /// When the snapshot began, or when a person decided on its report, whichever is later.
     pub trying_since: Option<DateTime<Utc>>,
-    /// The account that the automation logs in with, where people told.
+    /// The account with which the automation logs in, if people set it.
     pub own_account: Option<String>,
-    /// Whether a word closes an action only once a second person confirmed it, where the app cannot be read.
+    /// Whether, where the app cannot be read, a person's word closes an action only after a second person confirmed it.
     pub four_eyes: bool,
-    /// Roles that make an administrator, where people told.
+    /// The roles that make an administrator, if people set them.
     pub administrator_roles: Option<Vec<String>>,
-    /// Failed steps in a row.
     pub failures: i32,
-    /// The decision on a held report.
     pub decision: Option<HeldDecision>,
-    /// Claims in a row, this one included, that ended without a word.
+    /// Claims in a row, this one included, that were not released.
     pub unreleased_claims: i32,
-    /// The database's time when it was claimed.
+    /// The time of the claim, by the clock of the database.
     pub claimed_at: DateTime<Utc>,
-    /// Jobs and reports of unknown age that were there before: what follows them is younger than this sync.
+    /// Jobs and reports of unknown age that already existed. What follows them is younger than this sync.
     pub former: Vec<String>,
 }
 
 impl ClaimedSync {
-    /// Whether something of unknown age is younger than the start of this sync: another one of its kind was there before it
-    /// was asked for.
+    /// Whether something of unknown age is younger than the start of this sync. It is, if something else of its kind
+    /// already existed before this sync asked.
     pub fn is_successor(&self, kind: Former, id: &str) -> bool {
         let this = former(kind, id);
         let is_of_kind = |one: &String| one.split_whitespace().next() == Some(kind.as_str());
         self.former.iter().any(is_of_kind) && !self.former.contains(&this)
     }
 
-    /// Whether something of unknown age was there before.
+    /// Whether something of unknown age already existed before.
     pub fn is_former(&self, kind: Former, id: &str) -> bool {
         self.former.contains(&former(kind, id))
     }
 }
 
-/// Something of unknown age, as the row of a sync keeps it.
+/// A thing of unknown age, as the row of a sync stores it.
 pub fn former(kind: Former, id: &str) -> String {
     format!("{kind} {id}")
 }
 
-/// The numbers that decisions need.
+/// The configured limits that the decisions need.
 #[derive(Debug, Clone)]
 pub struct SyncPolicy {
     /// Snapshots, failures and the age of reports.
     pub sync: config::Sync,
-    /// How jobs are watched.
+    /// How often jobs are polled, and for how long.
     pub job: config::Job,
     /// What an apply may remove.
     pub guard: config::Guard,
-    /// How long a backend is left alone that asks for it.
+    /// How long to wait for a backend that limits the rate or fails.
     pub retry: config::Retry,
-    /// How long a claim of a sync is renewed for.
+    /// For how long the claim of a sync is renewed.
     lease: Duration,
     max_unreleased_claims: i32,
 }
 
 impl SyncPolicy {
-    /// The policy as configured.
     pub fn new(config: &config::Config) -> Self {
         Self {
             sync: config.sync.clone(),
@@ -178,25 +165,25 @@ impl SyncPolicy {
         )
     }
 
-    /// How long a sync waits for the backend that has waited for so long: what failed is not counted, and the pauses grow
-    /// all the same.
+    /// The next pause of a sync that has already waited this long for the backend. Such waits do not count as failures,
+    /// but the pauses grow all the same.
     pub fn wait_after(&self, waited: Duration) -> Duration {
         let first = Duration::from_secs(self.sync.retry_first_s);
         (waited / 2).clamp(first, Duration::from_secs(self.sync.retry_max_s).max(first))
     }
 
-    /// Whether a sync has waited for longer than the longest pause: then somebody is told.
+    /// Whether a sync has waited for at least the longest pause. Such a wait is logged.
     pub fn is_long_wait(&self, waited: Duration) -> bool {
         waited >= Duration::from_secs(self.sync.retry_max_s)
     }
 
-    /// When a sync's job is looked at again that has run for `age`; `None` when it is given up.
+    /// The time until a sync's job that has run for `age` is polled again; `None` when the daemon gives it up.
     pub fn next_poll(&self, age: Duration) -> Option<Duration> {
         self.job.look_after(age, self.sync.poll_first_s, 0.125)
     }
 
-    /// When somebody is looked at again who was looked at `looks` times after a confirmed change, counted from that;
-    /// `None` after the last.
+    /// The time from a confirmed change to the next check of a member who was checked `looks` times since; `None` after
+    /// the last check.
     pub fn next_watch(&self, operation: Operation, looks: i32) -> Option<Duration> {
         let list = match operation {
             Operation::Remove => &self.sync.removal_checks_s,
@@ -205,7 +192,7 @@ impl SyncPolicy {
         list.get(usize::try_from(looks).ok()?).copied().map(Duration::from_secs)
     }
 
-    /// When the app is read again after `snapshots` snapshots without a proof.
+    /// The time until the app is read again after `snapshots` snapshots without proof.
     pub fn reread_after(&self, snapshots: i32) -> Duration {
         let list = &self.sync.rereads_s;
         let index = usize::try_from(snapshots).unwrap_or(0).min(list.len() - 1);
@@ -213,45 +200,51 @@ impl SyncPolicy {
     }
 }
 
-/// What to record after one step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SyncOutcome {
-    /// A job runs at the backend: look at it again.
+    /// A job runs at the backend: poll it again.
     Watch {
         job: String,
         after: Duration,
-        /// Whether it was started just now.
         started: bool,
-        /// The report whose apply it is; a snapshot otherwise.
+        /// The report that the job applies; `None` if the job reads the app.
         applies: Option<UpdateReport>,
     },
-    /// The step failed: begin the snapshot anew later.
+    /// The step failed: take the snapshot again later, from the start.
     RetryLater {
         why: String,
-        /// Whether the backend itself did not answer, which is no failure of this sync.
+        /// Whether the sync only waited, for the backend or after a lost lease. That is no failure of the sync.
         waits: bool,
-        /// How long the backend asked to be left alone.
+        /// The shortest wait that the backend asked for.
         quiet: Duration,
     },
-    /// Nobody knows how old something is that the backend made: begin the snapshot anew later, and believe what follows.
-    Unknown { kind: Former, id: String },
-    /// The app changed while it was read: begin the snapshot anew at once.
-    RestartNow { why: String },
-    /// The report waits for a person.
+    /// The age of something that the backend made is unknown: take the snapshot again later, and trust what follows.
+    Unknown {
+        kind: Former,
+        id: String,
+    },
+    /// The app changed while it was read: take the snapshot again at once.
+    RestartNow {
+        why: String,
+    },
     Hold {
         update: UpdateReport,
         /// What Cerby knew before the apply.
         known: Snapshot,
-        /// What is desired of the members.
+        /// The desired state of the members.
         intents: Vec<report::LatestIntent>,
         reason: String,
     },
-    /// The app refused the login that the backend has stored: the sync ends without a snapshot.
-    LoginRefused { code: String },
-    /// The sync ends without a snapshot.
-    Fail { reason: String },
-    /// The app was read.
-    Judge { snapshot: Snapshot },
-    /// The app cannot be read at all: people's word must do.
+    /// The app rejected the stored login: the sync ends without a snapshot.
+    LoginRefused {
+        code: String,
+    },
+    Fail {
+        reason: String,
+    },
+    Judge {
+        snapshot: Snapshot,
+    },
+    /// The app cannot be read at all: only a person's word can close its actions.
     Attest,
 }

@@ -1,8 +1,9 @@
-//! Whether a whole list is believed when it shows that people are gone. Pure.
+//! Decides whether to believe a complete list that shows that people are gone. Pure.
 //!
-//! An app's page that stays empty, or a list that ends after its first page with that as its total, looks like a complete
-//! snapshot, and has emptied whole directories at peers (awslabs/ssosync#194, fleetdm/fleet#49365). Such a list counts for
-//! presence and not for absence, until a later one shows the same and the same people are asked for one by one.
+//! A page that an app returns empty by mistake, or a list that ends after its first page and reports that as its total,
+//! looks like a complete snapshot. Such lists have emptied whole directories elsewhere (awslabs/ssosync#194,
+//! fleetdm/fleet#49365). Therefore a doubtful list proves presence but not absence, until a later list shows the same
+//! and lookups of missing members confirm it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,37 +17,38 @@ use crate::identity::Keys;
 use crate::membership::{Operation, SeenMember};
 use crate::store::elapsed;
 
-/// Where many are missing who were not asked to go, and none of them can be asked for, a list is believed that has shown the
-/// same for so long.
+/// If many members are missing whose removal nobody requested, and none of them can be looked up, a list is believed
+/// once the doubt has lasted this long.
 const BELIEVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Members who are asked for one by one at most.
+/// The largest number of members to look up one by one.
 const MOST_ASKED: usize = 5;
 
-/// The same of members who were asked to go and are gone: as many as become so at once, but for great cleanings.
+/// The same limit for members whose removal was requested and who are gone. It covers all who leave at one time, except
+/// in large clean-ups.
 const MOST_GONE_ASKED: usize = 20;
 
-/// What earlier snapshots of the integration showed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Past {
-    /// How many people the latest complete one showed.
+    /// How many people the latest complete snapshot showed.
     pub people: Option<u64>,
-    /// What made the latest one incomplete.
+    /// What made the latest snapshot incomplete.
     pub latest_gaps: Vec<Gap>,
-    /// When the first one began after the latest complete one.
+    /// When the first snapshot after the latest complete one began.
     pub doubted_since: Option<DateTime<Utc>>,
 }
 
-/// Why a whole list is doubtful.
+/// Why a complete list is doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doubt {
     pub gap: Gap,
-    /// How many fewer it shows although nobody asked for their removal.
+    /// How many fewer people it shows than their requested removals explain.
     pub unexpected: u64,
 }
 
-/// What makes a whole list doubtful: it shows nobody at all, or more people are gone than were asked to go, down to a round
-/// number or by more than a part of them.
+/// Returns the doubt about a complete list, if there is one. A list is doubtful if it shows nobody, unless the latest
+/// complete snapshot showed nobody either. It is also doubtful if more people are gone than requested removals explain,
+/// and either the number of people shown is round or the unexplained loss exceeds `most_percent`.
 pub fn doubt(
     snapshot: &Snapshot,
     sightings: &Sightings<'_>,
@@ -67,7 +69,7 @@ pub fn doubt(
         .then_some(Doubt { gap: Gap::Shrunk, unexpected })
 }
 
-/// How many people these entries are about: whoever is listed once with an id and once without it is one.
+/// How many people these entries are about. A person who is listed once with an id and once without it counts once.
 pub fn people(members: &[SeenMember]) -> u64 {
     let keys = members.iter().map(SeenMember::keys);
     let (matched, unmatched): (Vec<_>, Vec<_>) = keys.partition(|keys| keys.id().is_some());
@@ -80,7 +82,7 @@ pub fn people(members: &[SeenMember]) -> u64 {
     (ids.len() + others.len() + nameless.len()) as u64
 }
 
-/// Members who were asked to go, and whom the list does not show for the first time.
+/// The members whose removal was requested and who are missing for the first time.
 fn gone_as_asked(sightings: &Sightings<'_>, known: &[KnownMember]) -> u64 {
     let is_gone =
         |one: &&KnownMember| was_asked_to_go(one) && !was_gone(one) && is_missing(sightings, one);
@@ -103,8 +105,8 @@ fn was_gone(one: &KnownMember) -> bool {
     one.observed.as_ref().is_some_and(|observed| observed.membership == "absent")
 }
 
-/// Known members whom the list does not show for the first time: who was asked to go, and a few who were not. If one of
-/// them is found by id, the list does not show everybody, however many it shows.
+/// Known members who are missing from the list for the first time: those whose removal was requested, and a few others.
+/// If one of them is found by id, the list does not show everybody, however many people it shows.
 pub fn newly_missing<'a>(
     sightings: &Sightings<'_>,
     known: &'a [KnownMember],
@@ -120,7 +122,7 @@ pub fn newly_missing<'a>(
     lost.into_iter().chain(gone).collect()
 }
 
-/// Known members whom the list does not show, to be asked for one by one: first those whose removal nobody asked for.
+/// Known members who are missing from the list, to be looked up one by one: first those whose removal nobody requested.
 pub fn to_ask_for<'a>(sightings: &Sightings<'_>, known: &'a [KnownMember]) -> Vec<&'a KnownMember> {
     let mut missing: Vec<_> = known.iter().filter(|one| is_missing(sightings, one)).collect();
     missing.sort_by_key(|one| (was_asked_to_go(one), !was_there(one)));
@@ -128,9 +130,10 @@ pub fn to_ask_for<'a>(sightings: &Sightings<'_>, known: &'a [KnownMember]) -> Ve
     missing
 }
 
-/// Whether a doubtful list is believed after all, once none of these was found when they were asked for one by one: the
-/// snapshot before showed the same, and either no more than `few` are missing who were not asked to go, or one of those
-/// was asked for, or it has been so for long enough.
+/// Whether a doubtful list is believed after all, once the lookups found none of `asked_for`. The snapshot before must
+/// have shown the same gap, and somebody must have been looked up. Besides, one of these must hold: at most `few`
+/// people are missing whose removal nobody requested, or one of those was looked up, or the doubt has lasted long
+/// enough.
 pub fn is_believed(
     doubt: &Doubt,
     past: &Past,
@@ -163,7 +166,7 @@ mod tests {
         }
     }
 
-    /// A whole list of so many members, the first of them `m0`.
+    /// A complete list of this many members, the first of them `m0`.
     fn list(members: usize) -> Snapshot {
         Snapshot {
             members: (0..members).map(|n| seen(format!("m{n}"))).collect(),

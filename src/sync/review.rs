@@ -1,4 +1,4 @@
-//! The SQL of what people read of syncs and do with them. The rules of who may decide what are the database's own.
+//! The SQL of what people read of syncs and do with them. The database decides who may decide what.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,22 +8,18 @@ use super::HeldDecision;
 use crate::database::{PgConnection, PgPool};
 use crate::store::StoreError;
 
-/// Which syncs are listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Filter<'a> {
-    /// Only of this workspace.
     pub workspace: Option<&'a str>,
-    /// Only of this integration.
     pub integration: Option<&'a str>,
-    /// Only those that wait for a decision.
+    /// Only syncs that wait for a decision.
     pub held: bool,
-    /// Those that come after this one.
+    /// Only syncs that come after this one in the list.
     pub after: Option<i64>,
-    /// At most so many.
     pub limit: u32,
 }
 
-/// One line of the list that operators read.
+/// One line of the list for operators.
 #[derive(Debug, Serialize)]
 pub struct SyncLine {
     pub id: i64,
@@ -46,7 +42,6 @@ pub struct SyncLine {
     pub counts: Option<Value>,
 }
 
-/// Syncs, the newest first.
 pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, StoreError> {
     Ok(sqlx::query_as!(
         SyncLine,
@@ -72,7 +67,7 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, St
     .await?)
 }
 
-/// Everything that people may want to know of one sync.
+/// Everything about one sync, for people.
 #[derive(Debug, Serialize)]
 pub struct Card {
     pub id: i64,
@@ -101,11 +96,10 @@ pub struct Card {
     pub unexpected_removals: Option<i32>,
     pub report_id: Option<String>,
     pub report: Option<Value>,
-    /// When it was looked at.
+    /// The time of the query.
     pub now: DateTime<Utc>,
 }
 
-/// One sync, if there is such a one.
 pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     Ok(sqlx::query_as!(
         Card,
@@ -125,7 +119,7 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     .await?)
 }
 
-/// A person's decision on a held report; whether there is such a sync.
+/// Writes a person's decision on a held report. Returns whether there is such a sync.
 pub async fn decide(
     connection: &mut PgConnection,
     id: i64,
@@ -144,7 +138,8 @@ pub async fn decide(
     Ok(written.rows_affected() > 0)
 }
 
-/// Asks for a snapshot now, in a person's name. The daemon makes one request of all who ask.
+/// Requests a snapshot now, in the name of the user who runs the transaction. The daemon turns all such requests of an
+/// integration into one.
 pub async fn request(
     connection: &mut PgConnection,
     workspace: &str,
@@ -161,7 +156,7 @@ pub async fn request(
     Ok(())
 }
 
-/// The sync that a request has to wait for, and its state.
+/// The running sync of an integration, for which a new request has to wait, and its state.
 pub async fn active(
     connection: &mut PgConnection,
     workspace: &str,

@@ -1,4 +1,4 @@
-//! One claimed sync, one step: start, watch, report, apply or read, and say what to record.
+//! One claimed sync, one step: start, poll, report, apply or read, and return what to record.
 
 use std::time::{Duration, Instant};
 
@@ -19,23 +19,22 @@ use crate::membership::{MemberKey, Membership};
 use crate::store::{StoreError, elapsed};
 use crate::telemetry::chain;
 
-/// Servers tell their time in whole seconds, and a request takes a while.
+/// Servers report their time in whole seconds, and a request takes a while.
 const CLOCK_STEP: Duration = Duration::from_secs(2);
 
-/// Jobs in a row that seem to have begun too early, after which the age of a snapshot is unknown.
+/// After this many jobs in a row that seem to have begun too early, the age of a snapshot counts as unknown.
 const JOBS_TOO_EARLY: i32 = 3;
 
-/// What a step may ask the database; no transaction is open across its HTTP calls.
+/// The inputs of a step. No transaction is open across its HTTP calls.
 pub struct Step<'a> {
     pub backend: &'a Client,
     pub policy: &'a SyncPolicy,
-    /// The pool, for facts about removals.
+    /// For the facts about removals.
     pub pool: &'a PgPool,
     pub sync: &'a ClaimedSync,
 }
 
 impl Step<'_> {
-    /// Works on the sync for one step.
     pub async fn run(&self) -> Result<SyncOutcome, StoreError> {
         if self.sync.decision == Some(HeldDecision::Rejected) {
             return Ok(fails("a person rejected the report"));
@@ -97,25 +96,26 @@ impl Step<'_> {
                 },
             },
             Err(BackendError::NotFound { .. }) => Ok(again("the backend no longer knows its job")),
-            // An answer that is none, for as long as a job may take: waiting brings no other.
+            // The answer is not a job, for as long as a job may take. Waiting longer brings no other answer.
             Err(error @ (BackendError::UnexpectedResponse(_) | BackendError::Refused { .. }))
                 if self.policy.next_poll(age).is_none() =>
             {
                 Ok(again(&chain(&error).to_string()))
             }
-            // Limited for longer than a job may take: what the job read is lost, and the sync waits, which has its own end.
+            // The rate was limited for longer than a job may take. What the job read is lost, and the sync waits; that
+            // wait has its own limit.
             Err(error @ BackendError::RateLimited { .. })
                 if self.policy.next_poll(age).is_none() =>
             {
                 Ok(self.failed(&error).await)
             }
-            // The same of a job alone, while the backend answers about its app.
+            // The same for a job about which alone the backend gives no usable answer, while it answers about the app.
             Err(error)
                 if self.policy.next_poll(age).is_none() && self.answers_otherwise(&error).await =>
             {
                 Ok(again(&chain(&error).to_string()))
             }
-            // The job is what we know; it stays until the backend speaks of it.
+            // The job is still in flight as far as known. It stays so until the backend answers about it.
             Err(error) => {
                 let quiet = error.retry_delay(&self.policy.retry);
                 Ok(self.still(job, self.policy.job.longest_poll().max(quiet)))
@@ -123,17 +123,17 @@ impl Step<'_> {
         }
     }
 
-    /// Whether a job that read the app began after our request: a backend may answer with one that was running already, and
-    /// what that one read proves nothing of a later change.
+    /// Whether a job that read the app began after this sync asked for it. A backend may answer with a job that was
+    /// already running, and what such a job read proves nothing of a later change.
     fn age_of_job(&self, job: &str, age: Option<Duration>, asking: Duration) -> Age {
         if self.sync.state != SyncState::Started {
-            return Age::Younger; // it applies a report that is
+            return Age::Younger; // it applies a report whose age was checked
         }
         self.compared(age, asking, Former::Job, job)
     }
 
-    /// Compares with when this sync asked, each by the clock that wrote it. Of unknown age, what follows something of its
-    /// kind that had ended is younger.
+    /// Compares with the time when this sync asked. Each age is measured by the clock that wrote it. If the age is
+    /// unknown, a thing that follows another of its kind is younger.
     fn compared(&self, age: Option<Duration>, asking: Duration, kind: Former, id: &str) -> Age {
         let ours = self.sync.started_at.map(|at| elapsed(at, self.sync.claimed_at) + asking);
         match (age, ours) {
@@ -143,8 +143,8 @@ impl Step<'_> {
         }
     }
 
-    /// A job that was running already ends, and another begins. Where that happens again and again, it is the times that
-    /// are wrong: then nothing tells how old a snapshot is, and nothing is proven by it.
+    /// A job that was already running ends, and another begins. If this happens again and again, the reported times are
+    /// wrong. Then the age of a snapshot is unknown, and it proves nothing.
     fn of_unknown_age(&self) -> SyncOutcome {
         let why = "the backend's job seems to have begun before it was asked for";
         match self.sync.failures + 1 < JOBS_TOO_EARLY {
@@ -153,7 +153,7 @@ impl Step<'_> {
         }
     }
 
-    /// Whether the backend gives a usable answer about the app, although not about what was asked for.
+    /// Whether the backend gives a usable answer about the app, although it gave none to the request.
     async fn answers_otherwise(&self, error: &BackendError) -> bool {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         !error.is_usable()
@@ -185,7 +185,7 @@ impl Step<'_> {
             }
             Some((update, age)) if !update.applied && !is_empty(&update) => {
                 match self.compared(age, asked.elapsed(), Former::Report, &update.id) {
-                    // The backend makes no other one: a person decides.
+                    // The backend makes no other report, so a person decides.
                     Age::Unknown
                         if !approved && !self.sync.is_former(Former::Report, &update.id) =>
                     {
@@ -203,7 +203,7 @@ impl Step<'_> {
         self.sync.decision == Some(HeldDecision::Approved)
     }
 
-    /// Asks the guard, who must know whom an apply removes: what Cerby knows is read before.
+    /// Asks the guard. It must know whom an apply would remove, so what Cerby knows is read first.
     async fn guarded(
         &self,
         update: UpdateReport,
@@ -238,7 +238,7 @@ impl Step<'_> {
 
     fn facts(&self, update: &UpdateReport, age: Option<Duration>, compared: Age) -> Facts {
         Facts {
-            // What followed a report of unknown age is as old as this sync at most.
+            // A report that followed one of unknown age is at most as old as this sync.
             age: age.or((compared == Age::Younger).then_some(Duration::ZERO)),
             is_older_than_question: compared == Age::Older,
             read_of_total: update.members_read.zip(update.members_total),
@@ -265,13 +265,13 @@ impl Step<'_> {
         }
     }
 
-    /// Whatever becomes of the answer, the guard remembers what it let pass.
+    /// Applies a report. The guard counts the removals first, so that it remembers them even if the answer is lost.
     async fn apply(
         &self,
         report: UpdateReport,
         unexpected: u32,
     ) -> Result<SyncOutcome, StoreError> {
-        // An answer must come within the lease, however long it took to get here.
+        // The answer must come within the lease, however long the steps before took.
         if super::store::renew(self.pool, self.sync, self.policy.lease).await?.is_err() {
             return Ok(waits("the sync was claimed again before the apply"));
         }
@@ -325,7 +325,7 @@ impl Step<'_> {
         Ok(SyncOutcome::Judge { snapshot })
     }
 
-    /// What a whole list lacks that shows that people are gone and is not believed yet.
+    /// The gap of a complete list that shows that people are gone and is not believed yet.
     async fn doubts(
         &self,
         snapshot: &Snapshot,
@@ -351,12 +351,12 @@ impl Step<'_> {
         if !plausible::is_believed(&doubt, &past, &asked_for, few, self.sync.claimed_at) {
             return Ok(Ok(Some(doubt.gap)));
         }
-        // Those who are missing for the first time were asked for just now.
+        // Those who are missing for the first time were looked up just now.
         asked_for.retain(|one| !missing.iter().any(|asked| std::ptr::eq(*asked, *one)));
         Ok(self.finds_any(&asked_for).await.map(|found| found.then_some(doubt.gap)))
     }
 
-    /// Whether the backend knows any of these members when it is asked for them one by one.
+    /// Whether the backend finds any of these members when they are looked up one by one.
     async fn finds_any(&self, members: &[&KnownMember]) -> Result<bool, BackendError> {
         for one in members {
             let key = MemberKey {
@@ -372,8 +372,8 @@ impl Step<'_> {
         Ok(false)
     }
 
-    /// An integration that is gone cannot be read; a backend that does not answer is waited for, unless it answers about
-    /// the same app otherwise.
+    /// The outcome of a failed request. A sync fails if the integration is gone. It waits for a backend that does not
+    /// answer, unless the backend answers about the same app otherwise.
     async fn failed(&self, error: &BackendError) -> SyncOutcome {
         let is_failure = match error {
             BackendError::NotFound { .. } => {
@@ -401,7 +401,7 @@ impl Step<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
     Younger,
-    /// It was there before.
+    /// It existed before this sync asked.
     Older,
     Unknown,
 }

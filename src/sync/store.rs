@@ -1,4 +1,4 @@
-//! The SQL of syncs: claim, record under the lease, and the facts that guard and verdict need.
+//! The SQL of syncs: the claim, the records under the lease, and the facts that the guard and the verdicts need.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,15 @@ use crate::lease::{Lease, LeaseLost, fenced};
 use crate::membership::UnknownWord;
 use crate::store::{StoreError, interval};
 
-/// A sync that cannot be read is tried again after this long: somebody has to look at it.
+/// A sync that cannot be read is tried again after this long. A person has to fix the row.
 const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// What a claim may take.
 #[derive(Debug, Clone, Default)]
 pub struct Quota {
     pub syncs: i64,
-    /// Workspaces and apps that the backend gives no usable answer for: left alone.
+    /// Workspaces and apps for which the backend gives no usable answer. They are not claimed.
     pub resting: Vec<String>,
-    /// The only workspace or app to claim for, if it is not all.
+    /// The only workspace or app to claim for; `None` for all.
     pub only: Option<String>,
 }
 
@@ -115,7 +114,7 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// Leaves syncs that cannot be read for later, and says which they are.
+/// Quarantines syncs that cannot be read, and logs them.
 async fn quarantined(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), StoreError> {
     if bad.is_empty() {
         return Ok(());
@@ -143,9 +142,9 @@ async fn quarantined(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), St
     Ok(())
 }
 
-/// Marks a request as started, before the backend is asked: the snapshot can only be younger than this.
+/// Marks a request as started before the backend is asked, so that the snapshot can only be younger than this time.
 ///
-/// `Err(LeaseLost)` also when another sync of the integration started first.
+/// Also returns `Err(LeaseLost)` if another sync of the integration started first.
 pub async fn start(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -168,7 +167,7 @@ pub async fn start(
     }
 }
 
-/// Keeps the claim for another while.
+/// Renews the lease of a claim.
 pub async fn renew(
     pool: &PgPool,
     sync: &ClaimedSync,
@@ -188,7 +187,7 @@ pub async fn renew(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records a job to look at again; `applies` when it was started just now to apply a report.
+/// Records a job to poll again. `applies` is the report that the job was started just now to apply.
 pub async fn watch(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -222,8 +221,8 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the snapshot begins anew after `after`; `failed` counts it, and `former` is something of unknown age. What a
-/// person approved stays so.
+/// Records that the snapshot is taken again from the start after `after`. `failed` counts a failure, and `former` is
+/// something of unknown age. A report that a person approved stays approved.
 pub async fn again(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -257,7 +256,8 @@ pub async fn again(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the snapshot begins anew at once, and so is younger than what was done until now; counts it as failed.
+/// Records that the snapshot is taken again from the start at once, so that it is younger than every change until now.
+/// Counts a failure.
 pub async fn restart(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -281,7 +281,7 @@ pub async fn restart(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the report waits for a person, for `held` at most.
+/// Records that the report is held until a person decides, for at most `held`.
 pub async fn hold(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -309,7 +309,7 @@ pub async fn hold(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Ends a sync; answers with when it had started.
+/// Ends a sync. Returns when it had started.
 pub async fn finish(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -339,7 +339,7 @@ pub async fn finish(
     Ok(started.ok_or(LeaseLost))
 }
 
-/// When a sync under our lease started; `None` if the lease was lost.
+/// When a sync that this worker has claimed started; `None` if the lease was lost.
 pub async fn started_at(
     pool: &PgPool,
     sync: &ClaimedSync,
@@ -356,7 +356,7 @@ pub async fn started_at(
     Ok(started.map(|at| at.unwrap_or(sync.claimed_at)))
 }
 
-/// Whether a sync is still under our lease.
+/// Whether this worker still has the lease of a sync.
 pub async fn is_held(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -373,7 +373,7 @@ pub async fn is_held(
     .await?)
 }
 
-/// Asks for another snapshot after `after`.
+/// Requests another snapshot after `after`.
 pub async fn request(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -391,7 +391,8 @@ pub async fn request(
     Ok(())
 }
 
-/// Asks for a snapshot of an integration, now where no time is given. False if a person has the request that is there locked: ask again later.
+/// Requests a snapshot of an integration, at once if no time is given. Returns false if a person has the existing
+/// request locked: then try again later.
 pub async fn request_at(
     connection: &mut PgConnection,
     workspace: &str,
@@ -411,7 +412,7 @@ pub async fn request_at(
     .await?)
 }
 
-/// Hands back claims that no step was started for.
+/// Hands back claims for which no step was started.
 pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), StoreError> {
     let ids: Vec<_> = syncs.iter().map(|sync| sync.id).collect();
     let tokens: Vec<_> = syncs.iter().map(|sync| sync.lease.token).collect();
@@ -429,14 +430,14 @@ pub async fn hand_back(pool: &PgPool, syncs: &[ClaimedSync]) -> Result<(), Store
     Ok(())
 }
 
-/// Snapshots in a row that failed or were incomplete, before and after one more.
+/// The number of snapshots in a row that failed or were incomplete, before and after the latest one.
 #[derive(Debug, Clone, Copy)]
 pub struct Doubt {
     pub before: i32,
     pub now: i32,
 }
 
-/// Counts a snapshot that failed or was incomplete, or forgets those that did.
+/// Counts a snapshot that failed or was incomplete, or resets the count.
 pub async fn count_unverifiable(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -463,7 +464,7 @@ pub async fn count_unverifiable(
     Ok(row.map_or(Doubt { before: 0, now: 0 }, |row| Doubt { before: row.before, now: row.now }))
 }
 
-/// Counts an app as one whose snapshots fail: a sync of it has waited for long.
+/// Marks an app as unverifiable because its sync has waited for long.
 pub async fn mark_unverifiable(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
@@ -483,8 +484,8 @@ pub async fn mark_unverifiable(
     Ok(())
 }
 
-/// Remembers when the snapshot of a sync that has just ended began, and counts it if it was incomplete: what is known of
-/// members from before it is outdated.
+/// Stores when the snapshot of a sync that has just ended began, and counts it if it was incomplete. Doubts about
+/// members from before that time are outdated.
 pub async fn count_snapshot(
     connection: &mut PgConnection,
     sync: &ClaimedSync,

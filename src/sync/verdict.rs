@@ -1,27 +1,26 @@
-//! What a snapshot says of one action. Pure.
+//! The verdict of a snapshot on one action. Pure.
 //!
-//! Presence proves something even in an incomplete snapshot; absence only in a complete one. An invitation
-//! that does not show is not disproved yet; a removed member who shows is.
+//! Presence proves something even in an incomplete snapshot; absence does so only in a complete one. An invite that
+//! does not show yet is not contradicted; a removed member who shows is.
 
 use crate::backend::Snapshot;
 use crate::identity::{Directory, Identity, Keys};
 use crate::membership::{Desired, Observation, Observed, Operation, SeenMember};
 
-/// What a sync says of one done action, the best first.
+/// The verdict of a sync on one action, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It is as desired.
+    /// The member is in the desired state.
     Confirmed,
-    /// It may still become so: read again.
+    /// The member may still reach the desired state: read again.
     NotYet,
-    /// This snapshot cannot tell: read again.
+    /// This snapshot cannot show it: read again.
     Unverifiable,
-    /// It is not so: the action opens again.
+    /// The member is not in the desired state: the action opens again.
     Contradicted,
 }
 
 impl Verdict {
-    /// The word in tables and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -32,26 +31,27 @@ impl Verdict {
     }
 }
 
-/// A verdict and what it rests on.
+/// A verdict, and the observation that it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub verdict: Verdict,
-    /// What was observed of the member, for people.
+    /// What was observed of the member, in words for people.
     pub observed: String,
 }
 
 /// What a snapshot shows of one person.
 #[derive(Debug)]
 pub enum Sighting<'a> {
-    /// They are there: all the entries about them, of which there is at least one.
+    /// They are there, with all the entries about them, of which there is at least one.
     Present(Vec<&'a SeenMember>),
     /// They are not there: the snapshot is complete.
     Absent,
-    /// The snapshot cannot tell, and why.
+    /// The snapshot cannot show it, with the reason.
     Unclear(String),
 }
 
-/// A snapshot, by whom its entries are about: a member is found without reading all of it.
+/// A snapshot, indexed by the person that its entries are about, so that a member is found without scanning all
+/// entries.
 #[derive(Debug)]
 pub struct Sightings<'a> {
     snapshot: &'a Snapshot,
@@ -60,7 +60,7 @@ pub struct Sightings<'a> {
 
 impl<'a> Sightings<'a> {
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        // Everybody who is looked for has an id: where an entry has one too, its names do not matter.
+        // Every person who is searched for has an id. If an entry has an id too, its names do not matter.
         let keys = |seen: &'a SeenMember| match &seen.member {
             Some(id) => Keys::new(Some(id), None, None),
             None => seen.keys(),
@@ -69,7 +69,6 @@ impl<'a> Sightings<'a> {
         Self { snapshot, entries }
     }
 
-    /// Looks for a person.
     pub fn of(&self, identity: &Identity) -> Sighting<'a> {
         let keys = identity.keys();
         let matching = self.entries.find(&keys, |entry| keys.are_of(entry));
@@ -83,7 +82,8 @@ impl<'a> Sightings<'a> {
         }
     }
 
-    /// What is to be remembered of a person, of several entries the strongest; `None` if the snapshot cannot tell.
+    /// The observed state of a person, which is the strongest of several entries; `None` if the snapshot cannot show
+    /// it.
     pub fn observed(&self, identity: &Identity) -> Option<Observed> {
         match self.of(identity) {
             Sighting::Unclear(_) => None,
@@ -91,7 +91,7 @@ impl<'a> Sightings<'a> {
                 Some(Observed { membership: "absent".to_owned(), entitlements: Vec::new() })
             }
             Sighting::Present(entries) => {
-                // In whatever order the app lists them.
+                // The result must not depend on the order in which the app lists them.
                 let strongest = entries.into_iter().min_by(|a, b| {
                     (a.membership, &b.entitlements).cmp(&(b.membership, &a.entitlements))
                 });
@@ -104,8 +104,8 @@ impl<'a> Sightings<'a> {
     }
 }
 
-/// Judges one action by one snapshot: of several entries about the member, by the worst. `last_snapshot` says that the
-/// schedule of snapshots ends with this one.
+/// Judges one action by one snapshot. If there are several entries about the member, the worst decides. `last_snapshot`
+/// says that this is the last snapshot of the schedule.
 pub fn judge(desired: &Desired, sightings: &Sightings<'_>, last_snapshot: bool) -> Judgement {
     let judged = |seen: Option<&SeenMember>| of_entry(desired, seen, last_snapshot);
     match sightings.of(&desired.identity()) {

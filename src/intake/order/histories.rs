@@ -1,5 +1,6 @@
-//! Random histories of one member: intents arrive in any order, attempts start, work, fail, are lost sight of, people
-//! act, automation succeeds elsewhere; against what rule 1 and rule 2 allow. The member's rows are a model; the order is the real one.
+//! Random histories of one member, checked against what rule 1 and rule 2 allow. Intents arrive in any order, attempts
+//! start, succeed, fail or get lost, people act, and automation succeeds elsewhere. The member's rows are a model; the
+//! order is the production code.
 
 use proptest::prelude::*;
 
@@ -7,7 +8,6 @@ use super::*;
 use crate::member::Effects;
 use Operation::{ChangeRole, Invite, Remove};
 
-/// Where a task of the model stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Waiting,
@@ -29,7 +29,6 @@ struct Row {
     elsewhere: bool,
 }
 
-/// A change in the app.
 #[derive(Debug, Clone)]
 struct Effect {
     intent: Intent,
@@ -44,7 +43,6 @@ impl Row {
     }
 }
 
-/// What happens next; numbers choose among what is possible.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Arrive { operation: Operation, minute: i64 },
@@ -65,7 +63,7 @@ struct Member {
     rows: Vec<Row>,
     /// Effects in the app, in the order in which they took place.
     effects: Vec<Effect>,
-    /// Effects of attempts that were lost sight of, which land when they will, until the attempt has settled.
+    /// Effects of lost attempts. They land at any time until the attempt has settled.
     late: Vec<Effect>,
 }
 
@@ -116,7 +114,7 @@ impl Member {
         }
     }
 
-    /// A claim sees whether something later took effect while its task waited.
+    /// A claim notices whether a later request took effect while its task was blocked.
     fn start(&mut self) {
         let effects = self.known_effects();
         let began = self.effects.len();
@@ -131,7 +129,7 @@ impl Member {
         self.promote();
     }
 
-    /// The latest requests that took effect, as the row of a member has them.
+    /// The latest requests that took effect, as the member's row holds them.
     fn known_effects(&self) -> Effects {
         let latest = |operation| {
             let done = self.at(Place::Done).filter(|row| row.intent.operation == operation);
@@ -148,7 +146,7 @@ impl Member {
         let began = self.effects.len();
         let place = if has_succeeded { Place::Done } else { Place::Waiting };
         let row = Row { intent, place, began, elsewhere: has_succeeded };
-        // One that is told of late was there before what came later.
+        // A success that is reported late took place before what came later.
         let is_latest = !self.effects.iter().any(|other| age(&other.intent) > age(&row.intent));
         if has_succeeded && is_latest {
             self.effects.push(row.effect(true));
@@ -176,10 +174,10 @@ impl Member {
                 row.place = Place::Head;
             }
         }
-        self.promote(); // an action that ended gave the turn away by itself
+        self.promote(); // an action that ended freed the turn
     }
 
-    /// The oldest waiting task gets its turn, unless something unfinished is ahead, as `member::store::give_turn` does.
+    /// Gives the oldest waiting task its turn, unless an unfinished task is ahead, as `member::store::give_turn` does.
     fn promote(&mut self) {
         let blocked = self
             .rows
@@ -195,7 +193,7 @@ impl Member {
         }
     }
 
-    /// Whatever may still land has landed by the time an attempt ends.
+    /// Ends an attempt. Every late effect has landed by then.
     fn end_attempt(&mut self, works: bool) {
         self.land();
         for row in &mut self.rows {
@@ -213,7 +211,8 @@ impl Member {
         self.promote();
     }
 
-    /// The answer was lost; the attempt takes effect all the same, now or later, and the task keeps its turn to look again.
+    /// The answer is lost. The attempt takes effect all the same, now or later, and the task keeps its turn to read the
+    /// member again.
     fn lose_sight(&mut self) {
         let flying = self.rows.iter().filter(|row| matches!(row.place, Place::Flying { .. }));
         let lost: Vec<_> = flying.map(|row| row.effect(false)).collect();
@@ -224,7 +223,7 @@ impl Member {
         self.effects.append(&mut self.late);
     }
 
-    /// Two intents of which the later makes the older pointless, in the words of the rules.
+    /// Whether the later of two intents supersedes the older, as the rules state it.
     fn overrules(later: &Intent, older: &Intent) -> bool {
         age(later) > age(older) && (later.operation == Remove || later.operation == older.operation)
     }
@@ -247,7 +246,7 @@ impl Member {
                 prop_assert!(age(winner) > age(&row.intent), "superseded by an older intent");
             }
         }
-        // What is not finished and not in flight was overruled by nothing that still counts.
+        // No intent that counts overrules an intent that is neither finished nor in flight.
         for row in self.rows.iter().filter(|row| matches!(row.place, Place::Waiting | Place::Head))
         {
             let overruled = self.rows.iter().any(|later| {
@@ -257,8 +256,8 @@ impl Member {
             });
             prop_assert!(!overruled, "task {} should be closed: {:?}", row.intent.task, self.rows);
         }
-        // No removed member is brought back, and nobody who was let in is removed by something older: nothing begins whose
-        // opposite, asked for later, was seen to take effect before.
+        // No removed member is brought back, and no member who was invited or given a role is removed by an older
+        // request: no attempt begins after the opposite, requested later, was seen to take effect.
         for effect in self.effects.iter().skip(before) {
             let undone = self.effects[..effect.began].iter().find(|earlier| {
                 let (later, older) = (&earlier.intent, &effect.intent);
@@ -275,8 +274,9 @@ impl Member {
         self.at(Place::Done).any(|row| row.intent.task == task)
     }
 
-    /// No removal made way for what came to nothing, and nothing older than the latest acts after it in the app. What was on
-    /// its way while automation succeeded elsewhere may: that is what removals are watched for.
+    /// No removal was superseded by an intent that had no effect, and no older intent acts in the app after the latest
+    /// one. An attempt that was in flight while automation succeeded elsewhere may do so: removals are watched for that
+    /// reason.
     fn check_end(&self) -> Result<(), TestCaseError> {
         for row in self.rows.iter().filter(|row| row.intent.operation == Remove) {
             if let Place::Superseded { by } = row.place {
@@ -286,7 +286,7 @@ impl Member {
             }
         }
         let counts = |row: &&Row| match row.place {
-            // A person was asked for it, and said no.
+            // A person was asked to do it, and dismissed it.
             Place::Dismissed => row.intent.operation == Remove,
             Place::Superseded { by } => self.is_done(by),
             _ => true,
@@ -296,7 +296,7 @@ impl Member {
             row.intent.operation == Remove && row.place == Place::Done && !row.elsewhere
         };
         if let Some(latest) = latest.filter(is_proven) {
-            // An attempt of something later may have been lost sight of, and a person said no to it.
+            // An attempt of a later intent may have been lost, and a person dismissed that intent.
             let not_later = |one: &&Effect| age(&one.intent) <= age(&latest.intent);
             let last = self.effects.iter().rfind(not_later).map(|one| one.intent.operation);
             prop_assert_eq!(last, Some(Remove), "{:?} of {:?}", latest, self.rows);
@@ -304,7 +304,7 @@ impl Member {
         Ok(())
     }
 
-    /// Works on everything that is left until nobody can go on.
+    /// Works on everything that is left until nothing can go on.
     fn finish(&mut self) {
         for _ in 0..=self.rows.len() * 2 {
             self.take(Step::Start);

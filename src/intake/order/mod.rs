@@ -1,33 +1,31 @@
-//! Who goes first: the order of one member's intents. Pure.
+//! The order of one member's intents. Pure.
 //!
-//! A later intent wins. A later `remove` supersedes everything older; a later `invite` or `change_role`
-//! supersedes an older one of the same operation; and whatever arrives late, after a newer intent has
-//! taken effect, is superseded by it. Anything else waits its turn in the order of `requested_at`, also
-//! behind a newer intent that is on its way or with a person: it runs if that comes to nothing, and its
-//! claim sees if that took effect.
+//! A later intent wins. A later `remove` supersedes every older intent. A later `invite` or `change_role` supersedes an
+//! older intent of the same operation. An intent that arrives late, after a newer intent took effect, is superseded by
+//! the newer one if it would undo its effect. All other intents wait for their turn in the order of `requested_at`,
+//! even behind a newer intent that is in flight or has a manual action. Such an intent runs if the newer one has no
+//! effect; if the newer one took effect, the claim notices that.
 
 use chrono::{DateTime, Utc};
 
 use crate::membership::Operation;
 
-/// One intent of a member: a task, new or known, and where it stands.
+/// One intent of a member: a new or known task, and its standing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     pub task: i64,
     pub operation: Operation,
-    /// When it was requested.
     pub requested_at: DateTime<Utc>,
     pub standing: Standing,
 }
 
-/// Where an intent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Arrived,
     Waiting,
-    /// Its turn, and nothing of it is on its way.
+    /// It has its turn, and nothing of it is in flight.
     Head,
-    /// Its turn, and an attempt of it is or may be on its way.
+    /// It has its turn, and an attempt of it is or may be in flight.
     InFlight {
         /// The intent that superseded it meanwhile.
         superseded_by: Option<i64>,
@@ -35,32 +33,33 @@ pub enum Standing {
     Action(i64),
     /// Closed, and its effect stands.
     Effective,
-    /// Closed without effect: cancelled, dismissed, or itself superseded.
+    /// Closed, and its effect does not count here: cancelled, dismissed or superseded. The latest removal that is
+    /// closed is always passed as this, because a later removal wins whether or not it took effect.
     Void,
 }
 
-/// One intent losing against a later one.
+/// An intent that lost against a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Superseded {
     pub task: i64,
     pub by: i64,
 }
 
-/// What to write for one member.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Order {
     /// Tasks to close as superseded now.
     pub closed: Vec<Superseded>,
-    /// Tasks in flight: marked now, closed when nothing of them is on its way any more.
+    /// Tasks in flight: marked now, and closed when none of their attempts is in flight any more.
     pub marked: Vec<Superseded>,
-    /// Manual actions to end, with the winner's task.
+    /// Manual actions to end, each with the task of the winner.
     pub ended_actions: Vec<(i64, i64)>,
     pub waiting: Vec<i64>,
-    /// The task whose turn it is.
+    /// The task that has its turn.
     pub head: Option<i64>,
 }
 
-/// Orders all unfinished intents of one member, given those closed ones that are newer than a new one.
+/// Orders all unfinished intents of one member. `intents` also holds the latest closed ones, which may win against a
+/// new one.
 pub fn order(intents: &[Intent]) -> Order {
     let mut order = Order::default();
     let mut queue: Vec<&Intent> = Vec::new();
@@ -90,7 +89,7 @@ pub fn order(intents: &[Intent]) -> Order {
     order
 }
 
-/// The latest intent that makes `intent` pointless.
+/// The latest intent that supersedes `intent`.
 fn winner_over(intent: &Intent, all: &[Intent]) -> Option<i64> {
     all.iter()
         .filter(|later| age(later) > age(intent) && wins(later, intent))
@@ -99,7 +98,7 @@ fn winner_over(intent: &Intent, all: &[Intent]) -> Option<i64> {
 }
 
 fn wins(later: &Intent, older: &Intent) -> bool {
-    // A removal that a person dismissed was asked for all the same: what is older never brings the member back.
+    // A removal that a person dismissed was requested all the same: an older intent never brings the member back.
     if later.standing == Standing::Void && later.operation != Operation::Remove {
         return false;
     }

@@ -5,7 +5,7 @@ use Operation::{ChangeRole, Invite, Remove};
 
 const FLYING: Standing = Standing::InFlight { superseded_by: None };
 
-/// An intent requested in the minute `task`.
+/// An intent that was requested in the minute `task`.
 fn intent(task: i64, operation: Operation, standing: Standing) -> Intent {
     let requested_at = DateTime::from_timestamp(task * 60, 0).expect("a time of this century");
     Intent { task, operation, requested_at, standing }
@@ -146,7 +146,7 @@ proptest! {
                 + usize::from(order.head == Some(one.task));
             let expected = match one.standing {
                 Standing::Effective | Standing::Void | Standing::Action(_) => 0,
-                // Only one can be in flight in reality; of several the last is the head.
+                // In production only one request can be in flight. Of several, the last is the head.
                 Standing::InFlight { .. } => continue,
                 Standing::Arrived | Standing::Waiting | Standing::Head => 1,
             };

@@ -13,17 +13,17 @@ use crate::catalogue;
 use crate::membership::{Desired, Membership, Observation, Operation, SeenMember};
 use crate::store::elapsed;
 
-/// The backend does not know a job that it ran for us.
+/// The failure code when the backend does not know a job that it ran for a task.
 pub const JOB_UNKNOWN: &str = "JobUnknown";
 
-/// The backend's job still runs after all the time that a job may take.
+/// The failure code when the job still runs after the longest time that a job may take.
 pub const JOB_NEVER_ENDED: &str = "JobNeverEnded";
 
 const UNSETTLED: &str = "an attempt of unknown outcome may still take effect";
 
-/// How long what was tried may change the app once its task ends now: no longer, if what came of it is known; `None` if
-/// nothing was tried. Whoever comes next for the member waits for that: what was lost sight of has no order with what is
-/// asked for now.
+/// How long the attempts of a task may still change the app if the task ends now. Zero if their outcome is known;
+/// `None` if there was no attempt. The next request of the member has to wait that long, because a lost attempt could
+/// otherwise take effect after it.
 pub fn effects_for(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -32,7 +32,7 @@ pub fn effects_for(
     lost_effects_for(policy, task, now).or_else(|| has_tried(task).then_some(Duration::ZERO))
 }
 
-/// The same of what was lost sight of.
+/// The same, for attempts whose outcome is unknown.
 fn lost_effects_for(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -41,7 +41,7 @@ fn lost_effects_for(
     if let Some((_, since)) = &task.running {
         let runs_on = policy.job.next_poll(elapsed(*since, now)).is_none();
         if runs_on || is_crash_loop(policy, task) {
-            return Some(policy.settle()); // its job was not seen to end, or not looked at
+            return Some(policy.settle()); // its job was not seen to end, or could not be polled
         }
     }
     task.uncertain_since.map(|since| policy.settle().saturating_sub(elapsed(since, now)))
@@ -51,15 +51,14 @@ fn is_crash_loop(policy: &RetryPolicy, task: &ClaimedTask) -> bool {
     task.unreleased_claims > policy.max_unreleased_claims.saturating_mul(2)
 }
 
-/// What a look at the member leads to, before an operation is asked for.
+/// What follows from reading the member, before an operation is requested.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AfterRead {
-    /// Ask the backend for the operation.
     Run,
     Record(TaskOutcome),
 }
 
-/// What to do with a task whose workers die even while they look: nothing is asked for it any more.
+/// Escalates or ends a task whose workers crash even while they only read. No request is sent for it any more.
 pub fn before_read(policy: &RetryPolicy, task: &ClaimedTask) -> Option<TaskOutcome> {
     is_crash_loop(policy, task).then(|| match task.is_called_off() {
         true => TaskOutcome::CallOff,
@@ -67,7 +66,7 @@ pub fn before_read(policy: &RetryPolicy, task: &ClaimedTask) -> Option<TaskOutco
     })
 }
 
-/// What to do with a task that has no job in flight, after its member was looked at.
+/// What to do with a task that has no job in flight, after its member was read.
 pub fn after_read(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -99,7 +98,8 @@ pub fn after_read(
     if let Some(reason) = used_up(policy, task, now) {
         return AfterRead::Record(escalate(reason, &task.first_failure));
     }
-    // The presence may be an attempt's, even of one that was called failed: asking again could invite twice.
+    // The membership may come from an earlier attempt, even from one that was reported as failed. Asking again could
+    // invite twice.
     let lets_in = task.desired.operation != Operation::Remove;
     if *seen == Observation::AsDesired && lets_in && (has_tried(task) || task.tried_before) {
         return AfterRead::Record(escalate(EscalationReason::CannotTell, &task.first_failure));
@@ -115,22 +115,23 @@ pub fn after_read(
     AfterRead::Run
 }
 
-/// Whether anything was asked of the app that may have done it, also by a job that the backend ran again by itself.
+/// Whether an operation may have been requested from the app, including by a job that the backend itself ran again.
 fn has_tried(task: &ClaimedTask) -> bool {
     task.attempts > 0 || task.trying_since.is_some() || task.uncertain_since.is_some()
 }
 
-/// Whether what the backend knows may be older than the truth: it answers with what it learned last, and a person may
-/// have invited or removed the member by hand since, or the app cannot be read at all. Then only a run in the app
-/// itself counts: one that failed may have taught the backend nothing.
+/// Whether what the backend knows of the member may be out of date. The backend answers with what it learned last. A
+/// person may have invited or removed the member by hand since then, or the app cannot be read at all. Then only a run
+/// in the app itself is proof: a failed run may have taught the backend nothing.
 fn is_doubtful(task: &ClaimedTask) -> bool {
     let is_removal = task.desired.operation == Operation::Remove;
     task.touched_by_hand || is_removal && !catalogue::is_readable(&task.application)
 }
 
-/// Whether it is believed after a job ended that the member is as desired: where that is doubtful, only if the job itself says
-/// that it made it so or found it so. Where the list cannot tell of somebody who is not found by id, only a job that looked for
-/// them in the app and did not find them is believed: one that says it worked may have done nothing.
+/// Whether the daemon believes, after a job ended, that the member is in the desired state. In doubt it believes that
+/// only if the job itself reports that it made the change or found it made. If the member is not found by id and the
+/// list proves nothing, it believes only a job that searched the app and did not find the member: a job that reports
+/// success may have done nothing.
 pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> bool {
     match seen {
         Observation::AsDesired => says_as_desired(task, ended) || !is_doubtful(task),
@@ -144,21 +145,22 @@ pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> 
     }
 }
 
-/// Whether a job says that it made it so, or found it so.
+/// Whether a job reports that it made the change, or found it made.
 pub fn says_as_desired(task: &ClaimedTask, ended: &Progress) -> bool {
     *ended == Progress::Finished || found_so(task, ended)
 }
 
-/// Whether a job says that it found it so already.
+/// Whether a job reports that the change was already made.
 fn found_so(task: &ClaimedTask, ended: &Progress) -> bool {
     let Progress::Failed(failure) = ended else { return false };
     failure.class(task.desired.operation) == FailureClass::AlreadySo
 }
 
-/// What is observed of a member who was not found by id and was to be removed, once the list was read.
+/// What is observed of a member who is to be removed and was not found by id, after the list was read.
 ///
-/// The same API lists people without an id, whom Cerby has not matched: only the list and the id together say that
-/// somebody is gone, and only a list that may not be empty or cut by mistake. Otherwise a run in the app has to tell.
+/// The same API lists people without an id, whom Cerby has not matched. So only the lookup by id and the list together
+/// prove that a member is gone, and only if the list is complete and not suspected to be empty or cut by mistake.
+/// Otherwise a run in the app has to show it.
 pub fn by_list(desired: &Desired, list: &Snapshot) -> Observation {
     let identity = desired.identity();
     let keys = identity.keys();
@@ -173,7 +175,6 @@ pub fn by_list(desired: &Desired, list: &Snapshot) -> Observation {
     }
 }
 
-/// What to do after an attempt failed.
 pub fn after_failure(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -199,8 +200,8 @@ pub fn after_failure(
     }
 }
 
-/// What to do when a job was lost sight of: it may still take effect, so nothing is repeated or closed at once. Beside a
-/// job that never ended, no other is started: a person is asked.
+/// What to do when the outcome of a job is lost. The job may still take effect, so the task is neither repeated nor
+/// closed at once. No second job is started beside a job that never ended: the task is escalated.
 pub fn after_lost_job(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -218,13 +219,13 @@ pub fn after_lost_job(
         TaskOutcome::Retry { after, failure, .. } => {
             TaskOutcome::Retry { after, failure, lost: Uncertainty::Job }
         }
-        // A person is asked once it has settled, unless it turns out to have worked.
+        // The task is escalated once the attempt has settled, unless it turns out to have worked.
         _ => unsettled(policy.settle(), Uncertainty::Job),
     }
 }
 
-/// What to do when a call that changes nothing brought no answer: nothing was tried. `answers_otherwise` tells whether the
-/// backend was seen to answer about the same app meanwhile: then it is this member, and has an end.
+/// What to do when a read-only call brought no usable answer. Nothing was tried. `answers_otherwise` says whether the
+/// backend answered about the same app meanwhile: then only this member is affected, and the wait has a time limit.
 pub fn after_unanswered_read(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -233,7 +234,7 @@ pub fn after_unanswered_read(
     now: DateTime<Utc>,
 ) -> TaskOutcome {
     match error {
-        // The look asks for the integration before it says that a member is absent.
+        // The read asks for the integration before it reports a member as absent, so this 404 is about the integration.
         BackendError::NotFound { .. } => {
             if task.is_called_off() {
                 return TaskOutcome::CallOff;
@@ -246,7 +247,7 @@ pub fn after_unanswered_read(
     }
 }
 
-/// What to do with a member of whom the backend alone gives no usable answer.
+/// What to do when the backend gives no usable answer about this member alone.
 fn unanswered(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -273,13 +274,15 @@ fn unanswered(
     }
 }
 
-/// Whether a member has been without a usable answer for as long as a job may take, while the backend answers otherwise.
+/// Whether the backend gave no usable answer about the member for as long as a job may take, while it answered about
+/// others.
 pub fn is_job_unanswered(policy: &RetryPolicy, task: &ClaimedTask, now: DateTime<Utc>) -> bool {
     let since = task.unanswered_since;
     since.is_some_and(|since| policy.job.next_poll(elapsed(since, now)).is_none())
 }
 
-/// What to do when the backend did not accept the operation, or its answer was lost. `answers_otherwise` as for a look.
+/// What to do when the backend did not accept the operation, or its answer was lost. For `answers_otherwise` see
+/// [`after_unanswered_read`].
 pub fn after_unanswered_run(
     policy: &RetryPolicy,
     task: &ClaimedTask,
@@ -295,10 +298,10 @@ pub fn after_unanswered_run(
             let failure = Failure { can_retry: Some(false), ..Failure::ours(code) };
             after_failure(policy, task, failure, now)
         }
-        // The look found the integration a moment ago, so it is the member that went: look again.
+        // The read found the integration a moment ago, so it is the member that is gone. The next attempt reads again.
         BackendError::NotFound { code } => after_failure(policy, task, Failure::ours(code), now),
         error if error.is_uncertain() => wait(policy, task, error, Uncertainty::Answer),
-        // Surely nothing happened, and so no attempt ends it.
+        // Surely nothing was changed in the app, so this does not count as an attempt.
         BackendError::KeyRejected { .. } | BackendError::Unavailable { .. }
             if answers_otherwise =>
         {
@@ -308,16 +311,15 @@ pub fn after_unanswered_run(
     }
 }
 
-/// How a new task begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begins {
-    /// The time until it is due, from when it was received: none if only a read is needed.
+    /// The time from `received_at` until the task is due; zero if it only has to be read.
     pub after: Duration,
-    /// Whether automation cannot do it: after a look, a person is asked, whatever the status of the integration.
+    /// Whether automation cannot do it. It is escalated after a read, whatever the status of the integration is.
     pub needs_no_automation: bool,
 }
 
-/// How a new task begins: with a look at once, or with an attempt after the first delay.
+/// How a new task begins: with a read at once, or with an attempt after the first delay.
 pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
     let class = arrival.failure.class(arrival.operation);
     let needs_no_automation = !arrival.has_automation
@@ -336,18 +338,18 @@ pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
     Begins { after, needs_no_automation }
 }
 
-/// A new task, as far as its beginning depends on it.
+/// The properties of a new task that decide how it begins.
 #[derive(Debug)]
 pub struct Arrival<'a> {
     pub operation: Operation,
     pub application: &'a str,
-    /// Whether automation is behind it: a failed job, or any trigger but a deprovisioning.
+    /// Whether automation can be retried: the task has a failed job, or its trigger is not a deprovisioning.
     pub has_automation: bool,
     pub failure: &'a Failure,
 }
 
 fn can_automate(application: &str, operation: Operation) -> bool {
-    // An app that the catalogue does not know is the backend's to judge.
+    // The backend decides about an app that the catalogue does not know.
     catalogue::find(application).is_none_or(|app| match operation {
         Operation::Invite => app.can_invite,
         Operation::Remove => app.can_remove,
@@ -355,7 +357,7 @@ fn can_automate(application: &str, operation: Operation) -> bool {
     })
 }
 
-/// What is known before the first attempt: that automation cannot help, or only once a login is fixed.
+/// What is known before the first attempt: that automation cannot help, or only after a login is fixed.
 fn without_automation(task: &ClaimedTask) -> Option<TaskOutcome> {
     let ask = |reason| Some(escalate(reason, &task.first_failure));
     if !can_automate(&task.application, task.desired.operation) {
@@ -365,7 +367,7 @@ fn without_automation(task: &ClaimedTask) -> Option<TaskOutcome> {
         return ask(EscalationReason::Deprovisioned);
     }
     if task.attempts > 0 || task.returned {
-        return None; // a failure of our own attempts was judged when it came
+        return None; // the failures of the daemon's own attempts were judged when they came
     }
     match task.first_failure.class(task.desired.operation) {
         FailureClass::Credential(_) if task.reopened => None,
@@ -424,12 +426,12 @@ fn wait(
     TaskOutcome::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, cause }
 }
 
-/// When a job is looked at again that the backend would not speak of: it is what we know, and it stays.
+/// When to poll a job again after the backend gave no usable answer about it. Until then the job counts as running.
 pub fn next_look_after(policy: &RetryPolicy, error: &BackendError) -> Duration {
     policy.job.longest_poll().max(error.retry_delay(&policy.retry))
 }
 
-/// What a step showed of the app itself. Jobs speak of the app; a look and a refused request do not.
+/// What a step showed of the app itself. Jobs show something of the app; reading a member and a refused request do not.
 pub fn signal(task: &ClaimedTask, next: &TaskOutcome) -> HealthSignal {
     let class = |failure: &Failure| failure.class(task.desired.operation);
     match next {

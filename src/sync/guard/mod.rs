@@ -1,8 +1,9 @@
-//! Whether a report may be applied. Pure.
+//! Decides whether a report may be applied. Pure.
 //!
-//! An apply removes members from Cerby, and from the app by automation. A truncated snapshot once deleted
-//! whole directories at a peer (awslabs/ssosync#194, slashdevops/idp-scim-sync#70), so a report is applied
-//! only if it is whole, fresh and this very one, and only up to a few removals that nobody asked for.
+//! An apply removes members from Cerby, and through automation from the app. Elsewhere, a truncated snapshot deleted
+//! whole directories (awslabs/ssosync#194, slashdevops/idp-scim-sync#70). Therefore a report is applied only if it is
+//! complete, fresh and exactly the one that was judged, and only if it removes few members whose removal nobody
+//! requested.
 
 pub mod store;
 
@@ -20,50 +21,49 @@ use crate::membership::{Entitlements, Membership, Operation, SeenMember};
 /// What is known of a report before its apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// How old it is by the backend's own clock, if that can be told.
+    /// The age of the report by the backend's own clock; `None` if it is unknown.
     pub age: Option<Duration>,
-    /// Whether it was made before the app was asked to be read.
+    /// Whether it was made before this sync asked for it.
     pub is_older_than_question: bool,
-    /// Members read and members there are, by the backend's word.
+    /// The number of members read and the number of members that exist, as the backend reports them.
     pub read_of_total: Option<(u64, u64)>,
     pub removed: u32,
-    /// Those of them whose removal nobody asked for.
+    /// The removed members whose removal nobody requested.
     pub unexpected: u32,
     /// Unexpected removals applied for this integration in the last 24 hours.
     pub unexpected_before: u32,
-    /// Those of the unexpected who are exempt or guests.
+    /// The unexpected ones who are exempt or guests.
     pub protected: u32,
-    /// Whether it removes the account that the automation logs in with.
+    /// Whether it removes the account with which the automation logs in.
     pub own_account: bool,
-    /// Whether it leaves no administrator where there is one: removed, or with other roles.
+    /// Whether it leaves no administrator where there is one now, by removing them or by changing their roles.
     pub last_administrator: bool,
-    /// Those of the removed who were let in since the snapshot began: it is older than they are.
+    /// The unexpected ones on whom automation or a person worked since the snapshot began: the snapshot is older than
+    /// that.
     pub let_in_meanwhile: u32,
-    /// Those of the removed who cannot be told from other members by what the report says of them.
+    /// The removed members whom the report does not distinguish from other members.
     pub ambiguous: u32,
-    /// Whether what Cerby knows is not what the report starts from, or could not be read whole.
+    /// Whether what Cerby knows differs from what the report starts from, or could not be read completely.
     pub changed_underneath: bool,
-    /// Whether a person approved exactly this report.
     pub approved: bool,
 }
 
-/// What the members that Cerby knows, the intents and the integration say of what a report takes away.
+/// What is known about the members that a report removes or changes.
 #[derive(Debug)]
 pub struct Removals<'a> {
     pub update: &'a UpdateReport,
     /// What Cerby knows, read before the apply.
     pub known: &'a Snapshot,
-    /// The latest intents of the integration's members.
     pub intents: &'a [LatestIntent],
-    /// When the snapshot that the report rests on was asked for.
+    /// When this sync asked for the snapshot that the report rests on.
     pub started_at: DateTime<Utc>,
-    /// The email, name in the app or id of the account that the automation logs in with.
+    /// The email, name in the app, or id of the account with which the automation logs in.
     pub own_account: Option<&'a str>,
-    /// Roles that make an administrator, by id, whatever their case.
+    /// The ids of the roles that make an administrator, in any case.
     pub administrator_roles: &'a [String],
 }
 
-/// Somebody whom a report removes, with all of what Cerby knows about them: one person may have several entries.
+/// A person whom a report removes, with all entries of what Cerby knows: one person may have several.
 #[derive(Default)]
 struct Removed<'a> {
     entries: Vec<(&'a Keys<'a>, &'a SeenMember)>,
@@ -74,7 +74,7 @@ impl<'a> Removed<'a> {
         self.entries.iter().any(|(_, seen)| is_one(seen))
     }
 
-    /// Whether the entries may be of several people, and nothing tells whom the report means.
+    /// Whether the entries may be of several people, so that it is unclear whom the report means.
     fn is_ambiguous(&self) -> bool {
         let several = |key: fn(&'a Keys<'a>) -> Option<&'a str>| {
             let mut keys = self.entries.iter().filter_map(|(keys, _)| key(keys));
@@ -86,7 +86,7 @@ impl<'a> Removed<'a> {
 }
 
 impl Removals<'_> {
-    /// The facts, but for the report's own numbers and the past.
+    /// Fills in the facts, except the report's own numbers and the past.
     pub fn judge(&self, facts: Facts) -> Facts {
         let listed = Listed::new(&self.update.removed_members);
         let intents = LatestIntents::new(self.intents);
@@ -97,7 +97,7 @@ impl Removals<'_> {
         for (keys, seen) in &known {
             let places = listed.places(keys);
             found.extend(&places);
-            // One person whom the report lists twice is one person.
+            // A person whom the report lists twice is one person.
             match places.first() {
                 Some(place) => removed.entry(*place).or_default().entries.push((keys, seen)),
                 None => kept.push((keys, *seen)),
@@ -108,7 +108,7 @@ impl Removals<'_> {
             .flat_map(|one| &one.entries)
             .map(|(keys, _)| ((*keys).clone(), ()))
             .collect();
-        // Another entry of somebody who is removed administrates nothing.
+        // Another entry of a removed person does not count as an administrator.
         kept.retain(|(keys, _)| gone.find(keys, |entry| entry.fit(keys)).is_empty());
 
         let of = |keys: &Keys<'_>| intents.of(keys);
@@ -125,7 +125,7 @@ impl Removals<'_> {
         let is_protected = |seen: &SeenMember| seen.marks.is_exempt || seen.marks.is_guest;
         let administrates = |seen: &SeenMember| self.is_administrator(seen);
         let changed = Listed::new(&self.update.changed_members);
-        // Whose new roles the report does not tell may have lost what they had.
+        // If the report does not name the new roles of a member, they may have lost their administrator role.
         let still_administrates = |(keys, seen): &(&Keys<'_>, &SeenMember)| {
             let places = changed.places(keys);
             let keeps = |place: &usize| {
@@ -153,8 +153,8 @@ impl Removals<'_> {
         }
     }
 
-    /// Whether what Cerby or the report tells of the removed is the own account, by any name: it is better held once too
-    /// often.
+    /// Whether one of the removed is the own account, by any name that Cerby or the report has. Holding one report too
+    /// many is better than removing the account.
     fn is_own_account_removed(&self, removed: &BTreeMap<usize, Removed<'_>>) -> bool {
         let Some(own) = self.own_account.map(normal) else { return false };
         let is_own = |keys: &Keys<'_>| keys.show(&own);
@@ -179,16 +179,14 @@ pub(super) fn count(people: usize) -> u32 {
     u32::try_from(people).unwrap_or(u32::MAX)
 }
 
-/// What the guard says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ruling {
     Apply,
     Hold(String),
-    /// Not this one: read anew. No approval helps.
+    /// Do not apply this report: read the app again. An approval does not change that.
     Refuse(String),
 }
 
-/// Rules on one report.
 pub fn rule(limits: &config::Guard, max_age: Duration, facts: &Facts) -> Ruling {
     if let Some(refused) = refused(max_age, facts) {
         return Ruling::Refuse(refused);
@@ -199,7 +197,8 @@ pub fn rule(limits: &config::Guard, max_age: Duration, facts: &Facts) -> Ruling 
     }
 }
 
-/// What no approval helps against: the report does not speak of the app as it is.
+/// The reasons that also apply to an approved report: it does not describe the app as it is. Only its age is not
+/// checked again after an approval.
 fn refused(max_age: Duration, facts: &Facts) -> Option<String> {
     if let Some(age) = facts.age.filter(|age| *age > max_age && !facts.approved) {
         return Some(format!("the report is {} s old", age.as_secs()));
@@ -220,7 +219,7 @@ fn refused(max_age: Duration, facts: &Facts) -> Option<String> {
     (let_in > 0).then(|| format!("{let_in} of the removed were let in while the app was read"))
 }
 
-/// What a person must decide.
+/// The reasons to hold a report until a person decides.
 fn doubt(limits: &config::Guard, facts: &Facts) -> Option<String> {
     if facts.last_administrator {
         return Some("Applying this would leave no administrator".to_owned());
@@ -254,7 +253,7 @@ fn doubt(limits: &config::Guard, facts: &Facts) -> Option<String> {
     too_many(limits, facts, total)
 }
 
-/// More unexpected removals than the guard lets through in 24 hours, by count or by percentage.
+/// More unexpected removals in 24 hours than the guard allows, by count or by percentage.
 fn too_many(limits: &config::Guard, facts: &Facts, total: u64) -> Option<String> {
     let unexpected = facts.unexpected.saturating_add(facts.unexpected_before);
     // The total counts those who are still there; the removed were members before.

@@ -1,11 +1,10 @@
-//! The SQL of the guard's memory: what was removed although nobody had asked for it.
+//! The SQL of the guard's memory: members who were removed although nobody had requested it.
 
 use crate::database::PgPool;
 use crate::lease::{LeaseLost, fenced};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;
 
-/// Unexpected removals applied for the integration in the last 24 hours, for the guard.
 pub async fn unexpected_in_24_h(
     pool: &PgPool,
     workspace: &str,
@@ -24,8 +23,8 @@ pub async fn unexpected_in_24_h(
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Counts unexpected removals before they are asked for, so that the guard remembers them whatever becomes of
-/// the answer; a negative `change` takes back what was surely not applied.
+/// Counts unexpected removals before the apply is requested, so that the guard remembers them even if the answer is
+/// lost. A negative `change` takes back what was certainly not applied.
 pub async fn count_unexpected(
     pool: &PgPool,
     sync: &ClaimedSync,

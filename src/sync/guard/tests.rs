@@ -145,7 +145,7 @@ fn reported(id: Option<&str>, email: Option<&str>) -> Reported {
     }
 }
 
-/// What is found of a report that removes these of the members.
+/// The facts about a report that removes these members.
 fn judged(
     known: &Snapshot,
     removed: &[&str],
@@ -224,10 +224,10 @@ fn the_last_administrator_is_one_by_role_or_by_owning_the_account() {
     assert!(!judged(&nobody, &["kim"], &[], None).last_administrator, "there was none before");
 }
 
-/// Somebody, and their new role if that is told.
+/// A person, and their new role if the report names it.
 type Changed<'a> = (&'a str, Option<&'a str>);
 
-/// What is found of a report that removes nobody and changes the roles of these, and knows these for new.
+/// The facts about a report that removes nobody, changes the roles of these people, and adds those new ones.
 fn judged_roles(known: &Snapshot, changed: &[Changed<'_>], new: &[(&str, &str)]) -> Facts {
     let roles = |role: &str| Some([role.to_owned()].into());
     let update = UpdateReport {
@@ -315,7 +315,7 @@ fn a_report_about_others_than_cerby_knows_has_changed_underneath() {
     assert!(judged(&partial, &["jo"], &[], None).changed_underneath);
 }
 
-/// Somebody whom Cerby has not matched.
+/// A person whom Cerby has not matched.
 fn stranger(email: &str, role: &str) -> SeenMember {
     SeenMember { member: None, email: Some(email.to_owned()), ..member("", role) }
 }
@@ -359,7 +359,7 @@ fn the_removed_are_found_by_what_report_and_cerby_both_tell() {
         SeenMember { email: Some("two@example.com".to_owned()), ..member("t2", "EDITOR") },
     ]);
     let asked = [intent("jo", Operation::Remove, None)];
-    // Whom the report names; whether that is somebody else than Cerby knows, unexpected or ambiguous.
+    // The people in the report; then whether what Cerby knows differs, and how many are unexpected and ambiguous.
     let table = [
         (vec![reported(None, Some("JO@example.com"))], (false, 0, 0)),
         (vec![reported(Some("jo"), Some("jo@example.com"))], (false, 0, 0)),
@@ -382,8 +382,8 @@ fn the_removed_are_found_by_what_report_and_cerby_both_tell() {
 }
 
 proptest! {
-    /// Reports at any times, with restarts of the daemon between, which forget nothing because the past is asked of
-    /// the database: what was applied counts for 24 hours after its sync ended.
+    /// Reports at any times, with restarts of the daemon in between. A restart forgets nothing, because the guard reads
+    /// the past from the database: what was applied counts until 24 hours after its sync ended.
     #[test]
     fn no_series_of_reports_removes_more_unexpected_members_in_24_hours_than_allowed(
         steps in prop::collection::vec((1_u32..600, 0_u32..5, 20_u64..200), 1..60),

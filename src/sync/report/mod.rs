@@ -1,7 +1,7 @@
-//! What a snapshot found, as classes of difference between the app and what is desired. Pure.
+//! The differences between the app, as a snapshot shows it, and the desired state, as classes. Pure.
 //!
-//! Every person who was seen, desired or lost has one class. Absence counts only in a complete snapshot. Only ids,
-//! roles and names that the app itself shows go in, and only of those who differ: the report is read by people.
+//! Every person who was seen, desired or lost has one class. Absence counts only in a complete snapshot. People read
+//! the report, so it holds only ids, roles and names that the app itself shows, and only of those who differ.
 
 pub mod store;
 
@@ -17,26 +17,27 @@ use crate::identity::{Directory, Keys};
 use crate::membership::{Desired, Entitlements, Membership, Observation, Operation, SeenMember};
 use crate::sync::plausible::people;
 
-/// People whom a stored report names at most, the weightiest classes first; its counts are of all.
+/// The number of people whom a stored report names at most, the most important classes first. Its counts include
+/// everybody.
 const MOST_DIFFERENCES: usize = 10_000;
 
-/// How somebody differs from what is desired, the weightiest first: who fits several classes has the first of them.
+/// How a person differs from the desired state, the most important class first. A person who fits several classes has
+/// the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Desired or known, and not in the app.
     Missing,
-    /// Cannot be told from another member: same id or same email.
+    /// Not distinguishable from another member: same id or same email.
     Ambiguous,
-    /// In the app although nobody wants it: removed, left-over grants, or nobody whom Cerby knows.
+    /// In the app although they should not be: to be removed, with grants left over, or unknown to Cerby.
     Unexpected,
-    /// Left alone on purpose.
     Exempt,
     /// From outside the directory.
     Guest,
-    /// Invited, and the invitation can no longer be accepted, or nobody knows whether it can.
+    /// Invited, but the invitation can no longer be accepted, or its state is unknown.
     ExpiredInvite,
-    /// Invited, not accepted yet.
+    /// Invited, but has not accepted yet.
     PendingInvite,
     /// Has other roles than desired.
     WrongRole,
@@ -57,46 +58,44 @@ impl Class {
     ];
 }
 
-/// The latest request of a member whose turn has come: everything older has lost, what waits is not yet desired.
+/// The latest request of a member that has had its turn. Older requests have lost, and blocked requests are not part of
+/// the desired state yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestIntent {
-    /// The task that wants it.
+    /// The task of the request.
     pub task: i64,
     pub desired: Desired,
     /// When automation or a person last worked on it in the app; `None` if nobody has yet.
     pub worked_at: Option<DateTime<Utc>>,
 }
 
-/// Somebody who is not as desired.
+/// A person who is not in the desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     pub class: Class,
-    /// The Cerby user id, where Cerby has matched them.
+    /// The Cerby user id, if Cerby has matched them.
     pub member_id: Option<String>,
-    /// The email, as the app or the task has it.
+    /// The email in the app or in the task.
     pub email: Option<String>,
-    /// The name in the app.
     pub username: Option<String>,
     /// The roles in the app, if they were seen there.
     pub roles: Option<Entitlements>,
-    /// The task whose intent decides.
+    /// The task of the intent that decides.
     pub task_id: Option<i64>,
-    /// What is the matter, for people.
+    /// The reason, in words for people.
     pub why: String,
 }
 
-/// The classes of one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Of everybody seen, in any order: two snapshots with the same hash showed the same.
+    /// The hash of everybody seen, in any order: two snapshots with the same hash showed the same.
     pub hash: String,
-    /// How many are in each class.
     pub counts: BTreeMap<Class, u64>,
     /// Those who are not `matched`.
     pub differences: Vec<Difference>,
 }
 
-/// Classifies a snapshot by what is desired, and by what the app's own update report says where there is one.
+/// Classifies a snapshot by the desired state, and by the app's own update report if there is one.
 pub fn classify(
     snapshot: &Snapshot,
     intents: &[LatestIntent],
@@ -143,7 +142,7 @@ pub fn classify(
     Report { hash: hash(&snapshot.members), counts, differences }
 }
 
-/// A report as the row keeps it: `update` is the app's own, `snapshot` proves how complete it is.
+/// A report as the row stores it. `update` is the app's own report; `snapshot` shows how complete the snapshot is.
 pub fn stored(snapshot: &Snapshot, found: &Report, update: Option<&UpdateReport>) -> Value {
     json!({
         "update": update,
@@ -219,7 +218,7 @@ fn difference(
     }
 }
 
-/// Somebody who should be in the app and was not seen there.
+/// The difference of a person who should be in the app and was not seen there.
 fn missing(intent: &LatestIntent) -> Option<Difference> {
     let desired = &intent.desired;
     (desired.operation != Operation::Remove).then(|| Difference {
@@ -233,7 +232,7 @@ fn missing(intent: &LatestIntent) -> Option<Difference> {
     })
 }
 
-/// The latest intents, by whom they are about.
+/// The latest intents, indexed by the person they are about.
 pub(super) struct LatestIntents<'a>(Directory<'a, &'a LatestIntent>);
 
 impl<'a> LatestIntents<'a> {
@@ -241,13 +240,13 @@ impl<'a> LatestIntents<'a> {
         Self(all.iter().map(|intent| (intent.desired.keys(), intent)).collect())
     }
 
-    /// The intent that decides about an entry: the first that is about it.
+    /// The intent that decides about an entry: the first that is about the same person.
     pub(super) fn of(&self, entry: &Keys<'_>) -> Option<&'a LatestIntent> {
         self.0.find(entry, |desired| desired.are_of(entry)).first().map(|intent| **intent)
     }
 }
 
-/// The lists of an update report, to look people up in.
+/// The lists of an update report, indexed by person.
 struct Update<'a> {
     new: Listed<'a>,
     removed: Listed<'a>,
@@ -264,7 +263,8 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Those whom Cerby knew and the app no longer has, unless that was requested or is told by the intent itself.
+    /// Those whom Cerby knew and the app no longer has. People with an intent are left out, because their intent
+    /// decides.
     fn lost(&self, intents: &LatestIntents<'a>) -> Vec<Difference> {
         let undesired = self
             .removed
@@ -286,7 +286,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// People of a report, found by what the report and an entry both tell of them.
+/// People of a report, indexed by the keys that the report and an entry have in common.
 pub(super) struct Listed<'a>(Directory<'a, (usize, &'a Reported)>);
 
 impl<'a> Listed<'a> {
@@ -298,14 +298,13 @@ impl<'a> Listed<'a> {
         !self.places(entry).is_empty()
     }
 
-    /// The places in the list of those whom an entry is about.
+    /// The positions in the list of those whom an entry is about.
     pub(super) fn places(&self, entry: &Keys<'_>) -> Vec<usize> {
         let people = self.0.find(entry, |one| one.fit(entry));
         people.into_iter().map(|(place, _)| *place).collect()
     }
 }
 
-/// The keys that more than one member has.
 fn shared<'a>(keys: impl Iterator<Item = Option<&'a str>>) -> HashSet<&'a str> {
     let mut once = HashSet::new();
     keys.flatten().filter(|key| !once.insert(*key)).collect()

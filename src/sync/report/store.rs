@@ -1,4 +1,4 @@
-//! The SQL of what a report compares with: what is known of the members, and the snapshot before.
+//! The SQL of what a report is compared with: the known members, and the earlier snapshots.
 
 use super::LatestIntent;
 use crate::database::PgPool;
@@ -9,23 +9,21 @@ use crate::store::StoreError;
 use crate::sync::ClaimedSync;
 use crate::sync::plausible::Past;
 
-/// What is known of a member of the integration.
 #[derive(Debug)]
 pub struct KnownMember {
     pub identity: Identity,
-    /// What should be true of them, if anything.
+    /// Their desired state, if there is one.
     pub intent: Option<LatestIntent>,
-    /// Whether that took effect.
+    /// Whether it took effect.
     pub took_effect: bool,
-    /// Whether they are watched for an invitation, and their removal was asked for later, whatever became of that.
+    /// Whether they are watched for an invite, and their removal was requested later, whatever became of that.
     pub was_to_go: bool,
-    /// What they are watched for.
     pub watch: Option<Watch>,
     /// What the snapshot before showed of them.
     pub observed: Option<Observed>,
 }
 
-/// The members of the sync's integration: a range of their key.
+/// The members of the sync's integration. They are a range of the primary key.
 pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMember>, StoreError> {
     let rows = sqlx::query!(
         r#"-- members_of_an_integration
@@ -95,7 +93,7 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
         .collect()
 }
 
-/// What should be true of the integration's members.
+/// The desired states of the integration's members.
 pub async fn intents(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<LatestIntent>, StoreError> {
     Ok(members(pool, sync).await?.into_iter().filter_map(|one| one.intent).collect())
 }

@@ -54,7 +54,7 @@ fn snapshot(members: Vec<SeenMember>) -> Snapshot {
     Snapshot { members, ..Snapshot::default() }
 }
 
-/// The class of jo, who is the only one.
+/// The class of jo, who is the only member.
 fn class(seen: Option<SeenMember>, operation: Option<Operation>, update: &UpdateReport) -> String {
     let intents: Vec<_> =
         operation.map(|operation| intent(1, operation, "jo")).into_iter().collect();

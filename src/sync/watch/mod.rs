@@ -1,23 +1,21 @@
-//! What a snapshot says of somebody who is watched after a confirmed change. Pure.
+//! What a snapshot shows of a member who is watched after a confirmed change. Pure.
 //!
-//! A removal that was proven once may not last: somebody came back at a peer although the job had succeeded, and
-//! nobody looked again. An invitation is accepted, expires or vanishes after it was proven.
+//! A removal that was proven once may not last. Elsewhere, a removed person came back although the job had succeeded,
+//! and nobody checked again. An invite is accepted, expires or vanishes after it was proven.
 
 use super::verdict::Sighting;
 use crate::membership::{Membership, Operation};
 
-/// What is to be done with a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchResult {
-    /// As it should be: look again at the next time.
+    /// In the expected state: check again at the next time.
     Look,
-    /// This snapshot cannot tell: look again soon.
+    /// This snapshot cannot show it: check again soon.
     Retry,
-    /// As it should be, and this was the last look; nobody needs to know.
+    /// In the expected state, and this was the last check. The watch ends without an event.
     End,
-    /// Somebody who was removed is there again.
+    /// A member who was removed is in the app again.
     Returned,
-    /// The invitation was accepted.
     Accepted,
     /// The invitation can no longer be accepted: another one is needed.
     Expired,
@@ -25,7 +23,8 @@ pub enum WatchResult {
     Vanished,
 }
 
-/// Judges what was seen of somebody. `due` tells whether it is time for a look, `last` whether none follows.
+/// Judges what was seen of a watched member. `due` says whether a check is due, `last` whether it is the last one.
+/// `None` if nothing is to be done.
 pub fn after_snapshot(
     operation: Operation,
     seen: &Sighting<'_>,
@@ -35,7 +34,7 @@ pub fn after_snapshot(
     let membership = match seen {
         Sighting::Unclear(_) => return due.then_some(WatchResult::Retry),
         Sighting::Absent => None,
-        // Whoever is in by one of several entries is in.
+        // The strongest of several entries decides.
         Sighting::Present(entries) => entries.iter().map(|seen| seen.membership).min(),
     };
     let steady = || due.then_some(if last { WatchResult::End } else { WatchResult::Look });
@@ -45,7 +44,7 @@ pub fn after_snapshot(
         (_, Some(Membership::Joined)) => Some(WatchResult::Accepted),
         (_, Some(Membership::Invited)) => steady(),
         (_, Some(Membership::InvitationExpired)) => Some(WatchResult::Expired),
-        // What was just proven may not show yet.
+        // A change that was proven just now may not show yet.
         (_, None | Some(Membership::AssetsOnly | Membership::InvitationUnclear)) => {
             due.then_some(WatchResult::Vanished)
         }
@@ -70,7 +69,7 @@ mod tests {
             membership,
             marks: Marks::default(),
         };
-        // Operation and sight; the outcome before it is due, when it is due, and at the last look.
+        // Operation and sight; then the outcome before a check is due, when it is due, and at the last check.
         let table = [
             (Remove, None, [None, Some(Look), Some(End)]),
             (Remove, Some(InvitationExpired), [None, Some(Look), Some(End)]),
