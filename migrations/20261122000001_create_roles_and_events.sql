@@ -1,8 +1,8 @@
--- Refusals carry a code by which a program can tell them apart: check_violation for what was given, no_data_found for a row
--- that is not there, and three of our own: P0403 (another person may, not this one), P0409 (not in this state), P0410 (too
--- late).
+-- A refusal has a code, so that a program can tell the kinds apart: check_violation for invalid input, no_data_found
+-- for a missing row, and three codes of our own: P0403 (another person may do this, but not this one), P0409 (the row
+-- is not in a state that allows it), P0410 (too late).
 
--- Roles are cluster-wide: another database of the same server may have made them already.
+-- Roles are cluster-wide: another database of the same server may have created them already.
 do $$
 declare
     wanted text;
@@ -16,7 +16,7 @@ begin
             end if;
         exception
             when duplicate_object or unique_violation then
-                null; -- a migration of another database made it first
+                null; -- a migration of another database created it first
             when insufficient_privilege then
                 raise exception 'role % does not exist and % may not create it', wanted, current_user
                     using hint = format('Let a role with CREATEROLE run: create role %I nologin;', wanted),
@@ -28,9 +28,9 @@ $$;
 
 create schema if not exists reconciler;
 
--- Who acts. The daemon names its actor per transaction, itself or somebody at the command line; everyone else is who they
--- logged in as, so that nobody can write under the name of another login. Without a search path of its own, so that it is
--- inlined: every line of the trail asks.
+-- The actor. The daemon sets its actor per transaction: itself or a person at the command line. Everyone else acts
+-- under the name of their login, so nobody can write under the name of another login. The function has no search path
+-- of its own, so that it is inlined: every line of the trail calls it.
 create function reconciler.current_actor() returns text
     language sql stable as
 $$
@@ -43,14 +43,15 @@ $$
     end
 $$;
 
--- A time as sentences for people say it.
+-- A time in the form that messages for people use.
 create function reconciler.moment(p_at timestamptz) returns text
     language sql stable as
 $$
     select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
 $$;
 
--- Without a search path of its own, so that it is inlined: only functions that have one call it, once for each row.
+-- The function has no search path of its own, so that it is inlined: only functions that have one call it, once for
+-- each row.
 create function reconciler.is_daemon() returns boolean
     language sql stable as
 $$
@@ -74,7 +75,7 @@ create table reconciler.events (
 );
 
 create index events_of_a_subject on reconciler.events (subject_id, id);
--- Rows stay where they were appended, so that ranges of pages tell the time for next to nothing.
+-- Rows stay in the order in which they were appended, so a small index on ranges of pages finds a time.
 create index events_by_time on reconciler.events using brin (at) with (pages_per_range = 16);
 
 comment on table reconciler.events is
@@ -93,7 +94,7 @@ create trigger events_are_never_changed
     before update or truncate on reconciler.events
     for each statement execute function reconciler.refuse_rewriting_history();
 
--- Deleting is retention's alone, also for the owner of the tables: its functions say so for as long as they run.
+-- Only retention may delete, which also binds the owner of the tables: its functions set this parameter while they run.
 create function reconciler.refuse_deletion() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -110,7 +111,7 @@ create trigger events_are_deleted_by_retention_only
     before delete on reconciler.events
     for each statement execute function reconciler.refuse_deletion();
 
--- Whoever deletes rows with an id: the trail says which. Once for each statement and workspace.
+-- Records the ids of deleted rows in the trail, with one line for each statement and workspace.
 create function reconciler.record_deletions() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -123,7 +124,7 @@ begin
 end
 $$;
 
--- The same of members, who have no id: how many of which integration.
+-- The same for members, which have no id: how many of which integration were deleted.
 create function reconciler.record_forgotten_members() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -139,8 +140,8 @@ begin
 end
 $$;
 
--- Retention is the one way out of the trail, it cannot reach what is recent, and it says what it deleted. That it deleted
--- lines which only said so is not said again.
+-- Only retention deletes from the trail. It cannot delete recent lines, and it records what it deleted. It does not
+-- record the deletion of lines that are only such records.
 create function reconciler.delete_old_events(p_older_than interval, p_limit integer) returns bigint
     language plpgsql security definer set search_path = pg_catalog, pg_temp set reconciler.retention = 'on' as
 $$
@@ -151,7 +152,7 @@ begin
         raise exception 'events are kept for at least 30 days, not %', p_older_than
             using errcode = 'check_violation';
     end if;
-    -- The lowest ids are the oldest lines: nothing else is read, however long the trail is.
+    -- The lowest ids are the oldest lines, so nothing else is read, however long the trail is.
     with gone as (
         delete from reconciler.events e
         using (select ctid as place, at from reconciler.events order by id limit p_limit) lowest
@@ -169,7 +170,7 @@ begin
 end
 $$;
 
--- What people did and the daemon has not taken up yet. An insert waits for nobody and keeps nobody waiting.
+-- What people did and the daemon has not taken up yet. An insert does not wait for anybody and does not block anybody.
 create table reconciler.nudges (
     id             bigint generated always as identity,
     workspace_id   text collate "C" not null,
@@ -188,14 +189,15 @@ create table reconciler.nudges (
 );
 
 create index nudges_of_an_action on reconciler.nudges (action_id) where action_id is not null;
--- To share them out between integrations: many of one do not delay another's.
--- Integrations are never null; said here, it keeps whoever looks for one nudge out of this index.
+-- Shares nudges out between integrations, so that many of one do not delay those of another. Integrations are never
+-- null; the condition keeps the planner from using this index to find a single nudge.
 create index nudges_by_integration on reconciler.nudges (workspace_id, integration_id, id) where integration_id is not null;
 
 comment on table reconciler.nudges is
     'What people did that the daemon has to act on: an action was marked done or has ended, an integration was paused '
     'or resumed, a snapshot was asked for, a task was cancelled.';
 
--- What one replica does at a time. A row that only the daemon may lock: any role can take any advisory lock.
+-- Work that one replica does at a time takes a lock on its row here. Any role can take an advisory lock, but only the
+-- daemon can lock these rows.
 create table reconciler.exclusive_work (name text primary key);
 insert into reconciler.exclusive_work values ('intake'), ('nudges'), ('upkeep');

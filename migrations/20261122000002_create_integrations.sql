@@ -1,6 +1,6 @@
--- What people set of an integration. The daemon only adds rows here and keeps the name current; kind and application stay
--- as they were first seen, until a person corrects them. It never waits for
--- somebody who has a row locked in an open transaction.
+-- What people set of an integration. The daemon only adds rows here and keeps the name current; kind and application
+-- stay as they were first seen, until a person corrects them. The daemon never waits for a person who has a row locked
+-- in an open transaction.
 create table reconciler.integration_settings (
     workspace_id      text collate "C" not null,
     integration_id    text collate "C" not null,
@@ -32,14 +32,14 @@ create table reconciler.integration_settings (
         check (snapshot_every_s = 0 or snapshot_every_s between 60 and 31536000)
 ) with (fillfactor = 70);
 
--- What the daemon knows of an integration: its circuit breaker, its snapshots, and whether its members have work.
--- Nobody else has privileges on this table, so a lock here never outlives one short transaction of the daemon.
+-- What the daemon knows of an integration: its circuit breaker, its snapshots, and whether its members have work. Only
+-- the daemon has privileges on this table, so a lock here never outlives one short transaction of the daemon.
 create table reconciler.integration_states (
     workspace_id        text collate "C" not null,
     integration_id      text collate "C" not null,
 
-    -- No request of its members is due before this time; null while none is ready. Until then, claims and polls do not
-    -- look at the integration.
+    -- No request of its members is due before this time; null while none is ready. Until then, claims and polls skip
+    -- the integration.
     awake_from          timestamptz,
 
     -- The circuit breaker.
@@ -56,7 +56,7 @@ create table reconciler.integration_states (
     admitted_task_ids   bigint[]    not null default '{}',
     next_start_at       timestamptz not null default '-infinity',
     reconnect_action_id bigint,
-    -- The time that deadlines of manual actions are put off by.
+    -- The time without activity by which deadlines of manual actions are put off.
     inactive_since      timestamptz,
     inactive_until      timestamptz,
 
@@ -90,7 +90,7 @@ create index inactive_integrations
 create index snapshots_by_due_time
     on reconciler.integration_states (coalesce(next_snapshot_at, '-infinity'::timestamptz));
 
--- What people read and set. The outer join keeps anybody from locking the daemon's row through this view.
+-- What people read and set. The outer join keeps people from locking the daemon's row through this view.
 create view reconciler.integrations as
 select s.workspace_id, s.integration_id, s.name, s.kind, s.application,
        case when s.paused_at is not null then 'paused' else coalesce(d.status, 'active') end as status,
@@ -121,7 +121,7 @@ comment on column reconciler.integrations.four_eyes is
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';
 
--- Whether an active integration lets through only so many; a parameter stands where the row does not say.
+-- Whether an active integration limits its tasks; a parameter replaces a limit that the row does not set.
 create function reconciler.is_limited(s reconciler.integration_settings, d reconciler.integration_states,
                                       p_max_in_flight integer, p_starts_per_minute integer)
     returns boolean
@@ -132,9 +132,10 @@ $$
            or coalesce(s.starts_per_minute, p_starts_per_minute) is not null
 $$;
 
--- The integrations of which not every due task may be taken up at once, with how many may. Locks the daemon's rows of
--- them until the caller's statement ends, and skips those that another replica has locked: limits hold for all replicas
--- together, and nobody waits for anybody. Each statement here has a fresh snapshot, so it counts what others took before.
+-- The integrations of which not every due task may start at once, with the number that may. The function locks the
+-- daemon's rows of them until the caller's statement ends, and skips rows that another replica has locked. So limits
+-- hold for all replicas together, and no replica waits for another. Each statement here has a fresh snapshot, so it
+-- counts the tasks that other replicas took before.
 create function reconciler.admit(p_limit integer, p_max_in_flight integer, p_starts_per_minute integer,
                                  p_resting text[])
     returns table (workspace_id text, integration_id text, takes integer, is_probe boolean, in_flight bigint[])
@@ -191,7 +192,7 @@ begin
         else
             takes := p_limit;
             if d.ramp_limit is not null or d.most is not null then
-                -- Jobs from before the recovery say nothing of the app now: the ramp does not wait for them.
+                -- Jobs from before the recovery tell nothing about the app now, so the ramp does not wait for them.
                 select least(takes, d.most - cardinality(in_flight) - count(*)::integer,
                              d.ramp_limit - cardinality(in_flight)
                              - (count(*) filter (where m.running_since >= d.status_since))::integer) into takes
@@ -200,7 +201,7 @@ begin
                   and m.ready_task_id is not null and m.running_job_id is not null;
             end if;
             if d.rate is not null then
-                -- One second's worth may be taken up at once.
+                -- As many as fit into one second may start at once.
                 v_every := interval '1 minute' / d.rate;
                 takes := least(takes, floor(extract(epoch from
                     v_now + v_every * ceil(d.rate / 60.0) - greatest(d.next_start_at, v_now))
@@ -214,7 +215,6 @@ begin
 end
 $$;
 
--- What people may set of the status of an integration.
 create function reconciler.check_integration_status(o reconciler.integrations, n reconciler.integrations) returns void
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -234,7 +234,7 @@ begin
 end
 $$;
 
--- The old and the new value of each setting that changes, and nothing else.
+-- The old and the new value of each setting that changed.
 create function reconciler.changed_settings(o reconciler.integrations, n reconciler.integrations) returns jsonb
     language sql immutable as
 $$
@@ -246,8 +246,8 @@ $$
       and before.value is distinct from after.value
 $$;
 
--- People pause, resume, limit, protect and correct an integration; the other statuses are the daemon's findings. Only
--- what changes is written: two people may set different things of one integration at a time.
+-- People pause, resume, limit, protect and correct an integration; the daemon sets the other statuses. Only the
+-- settings that changed are written, so that two people can set different ones of the same integration at a time.
 create function reconciler.set_integration() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -283,7 +283,7 @@ begin
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         values ('integration.set', old.workspace_id, 'integration', old.integration_id, v_set);
     end if;
-    -- Words that waited for a second person may close now.
+    -- Statements that waited for a second person may now close their actions.
     insert into reconciler.nudges (workspace_id, integration_id, what)
     select old.workspace_id, old.integration_id, what
     from (select case when new.status = 'paused' then 'paused' when old.status = 'paused' then 'unpaused'
@@ -302,11 +302,12 @@ create trigger settings_are_written
     instead of update on reconciler.integrations
     for each row execute function reconciler.set_integration();
 
--- Of whom the backend gives no usable answer, as one replica found out: it probes and tells, and the others go by its row.
--- A few rows, while an outage goes on; nobody but the daemon sees them.
+-- Outages of the backend: the workspaces and apps for which it gives no usable answer. The replica that detected an
+-- outage owns the row, probes and logs; the others follow the row. There are a few rows while an outage goes on, and
+-- only the daemon can read them.
 create table reconciler.outages (
     workspace_id   text collate "C" not null,
-    -- Empty for all of the workspace.
+    -- Empty for the whole workspace.
     integration_id text collate "C" not null,
     replica        bigint      not null,
     held_until     timestamptz not null,

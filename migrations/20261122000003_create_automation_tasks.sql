@@ -1,5 +1,5 @@
--- The inbound contract: the backend inserts the first block of columns and nothing else.
--- Constraints are named after the column, so that the database's own refusal says which one is wrong.
+-- The inbound contract: the backend inserts the first block of columns and nothing else. Constraints are named after
+-- the column, so that the database's own error names the wrong one.
 create table reconciler.automation_tasks (
     id                     bigint generated always as identity,
     workspace_id           text collate "C" not null,
@@ -27,7 +27,8 @@ create table reconciler.automation_tasks (
     requested_by           text,
     outcome                text        not null default 'failed',
 
-    -- The daemon's side: what became of it. Nothing of this is indexed, so that writing it writes no index.
+    -- Written by the daemon: the progress and the end of the task. No index has any of these columns, so that updating
+    -- them writes no index.
     state                  text        not null default 'pending',
     received_at            timestamptz not null default clock_timestamp(),
     ordered_at             timestamptz,
@@ -46,8 +47,8 @@ create table reconciler.automation_tasks (
 
     primary key (id, workspace_id),
     constraint source_id_is_unique_in_the_workspace unique (source_id, workspace_id),
-    -- What comes in is checked when it comes in: nobody may change these columns later, and every later update
-    -- of the row would pay for the patterns again.
+    -- Inserted values are checked on insert only: nobody may change these columns later, and with check constraints
+    -- every later update of the row would check the patterns again.
     constraint workspace_id_is_1_to_63_letters_digits_hyphens_underscores
         check (ordered_at is not null
                or char_length(workspace_id) <= 63 and workspace_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]*$'),
@@ -81,7 +82,7 @@ create table reconciler.automation_tasks (
         check (ordered_at is not null or char_length(member_name) <= 400),
     constraint operation_is_invite_remove_or_change_role
         check (ordered_at is not null or operation in ('invite', 'remove', 'change_role')),
-    -- A list with another lower bound or more dimensions cannot be read as a list.
+    -- An array with another lower bound or more dimensions cannot be read as a list.
     constraint entitlements_are_a_plain_list_of_at_most_1000
         check (ordered_at is not null or cardinality(entitlements) = 0
                or array_ndims(entitlements) = 1 and array_lower(entitlements, 1) = 1 and cardinality(entitlements) <= 1000),
@@ -138,9 +139,9 @@ comment on column reconciler.automation_tasks.unanswered_since is
 comment on column reconciler.automation_tasks.returned_at is
     'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
 
--- What came in and has no place yet. The table is empty most of the time, and statements look rows up in a lateral
--- subquery that `offset 0` keeps from being joined in another way: sessions keep the plans that they made for an empty
--- table.
+-- Rows of automation_tasks that intake has not placed yet. The table is empty most of the time, and sessions keep the
+-- plans that they made for an empty table. Therefore statements find rows in a lateral subquery, and `offset 0` keeps
+-- the planner from joining it in another way.
 create table reconciler.arrivals (
     task_id        bigint      not null,
     workspace_id   text collate "C" not null,
@@ -159,16 +160,16 @@ comment on table reconciler.arrivals is
 comment on column reconciler.arrivals.held_reason is
     'Why the row is held until a person decides: it says another kind or application than its integration has.';
 
--- To share a backlog out between workspaces, removals first in each. Workspaces are never null; said here, it keeps
--- whoever looks for a task out of this index.
+-- Shares a backlog out between workspaces, removals first in each. Workspaces are never null; the condition keeps the
+-- planner from using this index to find a single task.
 create index arrivals_by_workspace
     on reconciler.arrivals (workspace_id, (not is_removal), task_id) where workspace_id is not null;
--- A claim takes no invite and no change of role of a member with a removal that has no place yet.
+-- A claim takes no invite and no change of role of a member whose removal has not been placed yet.
 create index unordered_removals on reconciler.arrivals (workspace_id, integration_id, member_id) where is_removal;
 
 create sequence reconciler.lease_tokens;
 
--- A plain insert is the whole contract; the backend knows of no second table.
+-- A plain insert is the whole contract: the backend does not know a second table.
 create function reconciler.note_arrivals() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -190,8 +191,8 @@ create trigger arrivals_are_noted
     referencing new table as arrived
     for each statement execute function reconciler.note_arrivals();
 
--- A person decides that a task is not to be tried any more. The statement appends, and locks nothing: the daemon ends the
--- task, one in flight once nothing of it is on its way.
+-- A person cancels a task. The statement only appends and locks nothing: the daemon ends the task, and a task in flight
+-- ends once nothing of it can still take effect.
 create function reconciler.cancel_task(p_task_id bigint, p_reason text) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$

@@ -52,8 +52,8 @@ comment on column reconciler.syncs.held_until is 'Until when a person can decide
 comment on table reconciler.syncs is
     'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
 
--- These two are the coalescing rule: a "done" during a running sync makes one more request,
--- which can only start after it, so proof always rests on a snapshot younger than the change.
+-- These two indexes make many requests share one sync: a "done" during a running sync adds one more request, which can
+-- only start after that sync. So proof always rests on a snapshot younger than the change.
 create unique index one_requested_sync_per_integration
     on reconciler.syncs (workspace_id, integration_id) where state = 'requested';
 create unique index one_active_sync_per_integration
@@ -63,14 +63,14 @@ create index unfinished_syncs_by_due_time
     on reconciler.syncs (next_step_at) where state in ('requested', 'started', 'report_ready', 'applying');
 create index whole_syncs_by_time on reconciler.syncs (finished_at) where finished_at is not null and not is_reduced;
 create index reduced_syncs_by_time on reconciler.syncs (finished_at) where is_reduced;
--- Integrations are never null; said here, it keeps whoever looks for one sync out of this index.
+-- Integrations are never null; the condition keeps the planner from using this index to find a single sync.
 create index syncs_of_an_integration
     on reconciler.syncs (workspace_id, integration_id, started_at) where integration_id is not null;
 create index applied_removals_by_time
     on reconciler.syncs (workspace_id, integration_id, finished_at) where unexpected_removals > 0;
 
--- Asks for a snapshot: one request of many. False if a person has the request that is there locked, and it may be due too
--- late: then the caller asks again later and waits for nobody.
+-- Requests a snapshot; several requests share one row. Returns false if a person has the existing request locked and it
+-- may be due too late: then the caller tries again later instead of waiting.
 create function reconciler.request_sync(p_workspace_id text, p_integration_id text, p_due_at timestamptz, p_cause text)
     returns boolean
     language plpgsql set search_path = pg_catalog, pg_temp as
@@ -103,7 +103,7 @@ begin
 end
 $$;
 
--- A person asks for a snapshot now; the daemon makes one request of all who ask.
+-- A person requests a snapshot now; the daemon makes one request from all of them.
 create function reconciler.request_snapshot(p_workspace_id text, p_integration_id text) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -121,7 +121,7 @@ begin
 end
 $$;
 
--- A person's part in a sync is one decision on a held report, once, with a reason.
+-- The only change that people make to a sync is one decision on a held report, once, with a reason.
 create function reconciler.guard_sync_decision() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -141,7 +141,7 @@ begin
     end if;
     new.decided_by := reconciler.current_actor();
     new.decided_at := clock_timestamp();
-    -- approved: the report is looked at again and applied if it still stands; rejected: the sync ends.
+    -- approved: the report is checked again and applied if it has not changed; rejected: the sync ends.
     new.state := 'report_ready';
     new.next_step_at := clock_timestamp();
     return new;

@@ -41,7 +41,7 @@ create table reconciler.manual_actions (
     sync_id                bigint,
     snapshot_hash          text,
     snapshot_started_at    timestamptz,
-    -- Until when the time that the integration was not active is in due_at.
+    -- due_at already includes the inactive time of the integration up to this time.
     put_off_until          timestamptz not null default '-infinity',
     primary key (id, workspace_id),
     constraint status_is_known check (status in
@@ -77,7 +77,7 @@ comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot 
 create unique index one_unfinished_action_per_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id)
     where closed_at is null;
--- Neither due times nor members are ever null; said here, it keeps whoever looks for something else out of these indexes.
+-- Due times and members are never null; the conditions keep the planner from using these indexes for other queries.
 create index actions_by_due_time
     on reconciler.manual_actions (due_at) where closed_at is null and due_at is not null;
 create index unfinished_actions_of_an_integration
@@ -90,7 +90,7 @@ create index actions_of_a_member
 create index ended_actions on reconciler.manual_actions (closed_at) where closed_at is not null;
 create index action_of_a_task on reconciler.manual_actions (task_id);
 
--- Which status may follow which. People and the daemon have different arrows.
+-- The transitions between statuses. People and the daemon have different ones.
 create function reconciler.next_action_statuses(p_status text, p_daemon boolean) returns text[]
     language sql immutable as
 $$
@@ -106,14 +106,16 @@ $$
     end
 $$;
 
--- A person is the same at the command line, whose name the daemon's login gives, and in a session of their own.
+-- A person at the command line, who gives a name under the daemon's login, is the same person as the login of that
+-- name.
 create function reconciler.is_same_person(p_one text, p_other text) returns boolean
     language sql immutable as
 $$
     select regexp_replace(p_one, '^cli:', '') = regexp_replace(p_other, '^cli:', '')
 $$;
 
--- A word can be taken back by whoever gave it, until it was judged: then the action has ended, or is open again.
+-- Only the person who made a statement may withdraw it, and only until it was judged: after that the action has ended
+-- or is open again.
 create function reconciler.refuse_foreign_withdrawal(a reconciler.manual_actions) returns void
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -127,7 +129,7 @@ begin
 end
 $$;
 
--- Who works on an action keeps it, until they hand it over or release it or somebody takes it over and says why.
+-- The assignee keeps an action until they hand it over or release it, or somebody takes it over with a reason.
 create function reconciler.refuse_foreign_claim(a reconciler.manual_actions) returns void
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -141,7 +143,7 @@ begin
 end
 $$;
 
--- A reason is given with what it is the reason for: a note that somebody wrote before is none.
+-- A reason must be given in the same statement: a note that was written before does not count.
 create function reconciler.refuse_without_reason(a reconciler.manual_actions, p_status text, p_note text,
                                                  p_note_at timestamptz)
     returns void
@@ -163,7 +165,6 @@ begin
 end
 $$;
 
--- Whether an action may become what is asked for.
 create function reconciler.guard_action_status() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -189,7 +190,7 @@ begin
     elsif new.status <> old.status and new.status in ('dismissed', 'returned') then
         perform reconciler.refuse_without_reason(old, new.status, new.note, new.note_at);
     end if;
-    -- The functions that claim and hand over write the time too, which no role may.
+    -- Only the functions that claim and hand over also write the time, which no role may write.
     if new.assignee is distinct from old.assignee and new.assigned_at is not distinct from old.assigned_at
        and not (new.assignee is null and new.status = 'open')
        and not (new.status = 'in_progress' and old.status <> 'in_progress'
@@ -202,7 +203,7 @@ begin
 end
 $$;
 
--- What nobody may write is filled in: who, and when.
+-- Fills in what nobody may write: who, and when.
 create function reconciler.stamp_action() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -240,8 +241,9 @@ begin
 end
 $$;
 
--- Whoever names a status that an action has already wants what a colleague has or said. A second word of the same person
--- changes nothing; the daemon names it to judge.
+-- A person who sets a status that the action already has may be about to repeat or overwrite a colleague's claim or
+-- statement, which is refused. Repeating one's own statement changes nothing. The daemon sets the same status when it
+-- judges.
 create function reconciler.guard_repeated_status() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -260,7 +262,7 @@ begin
 end
 $$;
 
--- The same words again are a note of now: only the statement tells that they were written.
+-- A note with the same text as before also counts as new: the trigger fires whenever a statement writes the column.
 create function reconciler.date_note() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -270,7 +272,7 @@ begin
 end
 $$;
 
--- The instructions name the command that marks the action done, and so its id, which only the table gives.
+-- The instructions contain the command that marks the action done, and so its id, which only exists after the insert.
 create function reconciler.number_instructions() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -285,7 +287,7 @@ create trigger instructions_name_the_action
     before insert on reconciler.manual_actions
     for each row execute function reconciler.number_instructions();
 
--- What an action says of the member, the app and the work is what the person was shown.
+-- What an action says about the member, the app and the work must stay what the person was shown.
 create function reconciler.refuse_rewriting_action() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
@@ -305,7 +307,7 @@ create trigger actions_are_deleted_by_retention_only
     before delete or truncate on reconciler.manual_actions
     for each statement execute function reconciler.refuse_deletion();
 
--- In the order of their names.
+-- Triggers run in the order of their names.
 create trigger a_notes_are_dated
     before update of note on reconciler.manual_actions
     for each row execute function reconciler.date_note();
@@ -319,9 +321,9 @@ create trigger d_changes_are_stamped
     before update on reconciler.manual_actions
     for each row when (old.status <> new.status) execute function reconciler.stamp_action();
 
--- What happens to actions is in the trail, and what follows from it is the daemon's: the statement of a person appends,
--- and waits for nobody. Once for each statement, however many rows it changes: joined by hashing also in sessions of the
--- daemon, which plan without it.
+-- Every change of an action is recorded in the trail, and the daemon does what follows from it: the statement of a
+-- person only appends and waits for nobody. The triggers run once for each statement, however many rows it changes.
+-- They join by hashing also in sessions of the daemon, where hash joins are off.
 create function reconciler.record_opened_actions() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -396,8 +398,8 @@ create trigger action_changes_are_recorded
     referencing old table as old_rows new table as new_rows
     for each statement execute function reconciler.record_action_changes();
 
--- Retention is the one way to delete an action, and it says what it deleted. What is told of it in the trail stays: that
--- names nobody.
+-- Only retention deletes actions, and it records what it deleted. The lines of the trail about them stay, because they
+-- name nobody.
 create function reconciler.delete_ended_actions(p_older_than interval, p_limit integer) returns bigint
     language plpgsql security definer set search_path = pg_catalog, pg_temp set reconciler.retention = 'on' as
 $$

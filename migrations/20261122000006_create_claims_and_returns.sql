@@ -1,4 +1,4 @@
--- A person takes up an action: an open one, or with a reason one that a colleague works on.
+-- A person claims an action: an open one, or, with a reason, one that a colleague works on.
 create function reconciler.claim_action(p_action_id bigint, p_take_over_note text default null) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -53,7 +53,8 @@ begin
 end
 $$;
 
--- A second person confirms the word of the first, where nothing else can. The daemon closes the action then.
+-- A second person confirms the statement of the first, where nothing else can prove it. The daemon then closes the
+-- action.
 create function reconciler.confirm_action(p_action_id bigint) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -88,7 +89,7 @@ begin
 end
 $$;
 
--- Many actions go back to automation after a fix: one canary first, the rest when it has worked.
+-- Several actions go back to automation after a fix: one canary first, the others when it has worked.
 create table reconciler.returns (
     id             bigint generated always as identity,
     workspace_id   text collate "C" not null,
@@ -115,7 +116,8 @@ comment on table reconciler.returns is
     'Actions that go back to automation together: the canary''s task first; the rest are ids of actions that stay '
     'with people until it has worked.';
 
--- Which actions a return would take, the oldest first, which is the canary. A person at work on one keeps it.
+-- The actions that a return would take, the oldest first, which is the canary. An action that a person works on is left
+-- out.
 create function reconciler.returnable_actions(p_workspace_id text, p_integration_id text, p_failure_code text,
                                               p_operation text)
     returns setof reconciler.manual_actions
@@ -129,7 +131,7 @@ $$
     order by a.opened_at, a.id
 $$;
 
--- Sends the canary and keeps the rest in mind; the id of the return, or null if there is nothing to return.
+-- Sends the canary and stores the others; returns the id of the return, or null if there is nothing to return.
 create function reconciler.return_to_automation(p_workspace_id text, p_integration_id text, p_failure_code text,
                                                 p_operation text, p_reason text)
     returns bigint

@@ -1,15 +1,16 @@
--- One row per member that anything is known of: what should be true of them, what was observed, whose turn it is, and
--- what former attempts and people may still change. The primary key is the lock. Only the daemon has privileges here, so
--- no lock on a row outlives one short transaction of the daemon.
+-- One row per member that the daemon knows anything about: the desired state, the observed state, whose turn it is, and
+-- what former attempts and people may still change. The row is the lock of the member. Only the daemon has privileges
+-- here, so no lock on a row outlives one short transaction of the daemon.
 --
--- HOT updates need that no column of an index changes, its predicate included, and room in the page, hence the
--- fillfactor. HOT: a claim, a lease given back, what is learned, observed, or comes to wait behind a turn. Not HOT: a
--- turn that begins or ends, a retry, a poll of a job, a watch that is set or moved.
+-- A HOT update needs that no column of an index changes, including the columns of its predicate, and that the page has
+-- room, hence the fillfactor. HOT: a claim, the release of a lease, an update of the possible effects, the observed
+-- state or the blocked requests. Not HOT: a turn that begins or ends, a retry, a poll of a job, a watch that is set or
+-- moved.
 create table reconciler.members (
     workspace_id   text collate "C" not null,
     integration_id text collate "C" not null,
     member_id      text collate "C" not null,
-    -- As the latest request gives them.
+    -- As in the latest request.
     member_email    text not null,
     member_username text,
 
@@ -18,8 +19,8 @@ create table reconciler.members (
     desired_operation    text,
     desired_entitlements text[],
     desired_requested_at timestamptz,
-    -- Requests that no older one may undo: the latest removal, whatever became of it, and the latest invite and change
-    -- of role that took effect.
+    -- Requests that no older one may undo: the latest removal, whatever its result, and the latest invite and change of
+    -- role that took effect.
     removal_task_id      bigint,
     removal_requested_at timestamptz,
     invite_task_id       bigint,
@@ -27,7 +28,8 @@ create table reconciler.members (
     role_task_id         bigint,
     role_requested_at    timestamptz,
 
-    -- Whose turn it is, and who comes next, in order: at most one of each operation. An open action goes before both.
+    -- The request whose turn it is, and those that come next, in order: at most one of each operation. An open action
+    -- goes before both.
     ready_task_id    bigint,
     ready_is_removal boolean     not null default false,
     ready_needs_no_automation boolean not null default false,
@@ -59,7 +61,7 @@ create table reconciler.members (
     observed_membership   text,
     observed_entitlements text[],
 
-    -- After a confirmed change: somebody removed may come back, an invitation may expire.
+    -- After a confirmed change: a removed member may come back, an invitation may expire.
     watch_task_id   bigint,
     watch_operation text,
     watch_since     timestamptz,
@@ -94,18 +96,17 @@ comment on column reconciler.members.lease_token is
 comment on column reconciler.members.effects_possible_until is
     'Until when an attempt whose task has ended may still change the app; nothing is asked for the member before.';
 
--- Due times are never null; said here, it keeps whoever looks for a member out of this index.
+-- Due times are never null; the condition keeps the planner from using this index to find a single member.
 create index ready_by_due_time
     on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at)
     where ready_task_id is not null and next_attempt_at is not null;
--- Jobs in flight are counted and polled whatever the status of their integration, and people are asked for what automation
--- cannot do.
+-- Jobs in flight are counted and polled, and tasks that automation cannot do are escalated, whatever the status of the
+-- integration.
 create index unhindered_by_due_time
     on reconciler.members (workspace_id, integration_id, next_attempt_at)
     where ready_task_id is not null and (running_job_id is not null or ready_needs_no_automation);
 create index watches_by_due_time on reconciler.members (watch_due_at) where watch_due_at is not null;
 
--- Where a request stands, for people.
 create view reconciler.task_places as
 select workspace_id, integration_id, member_id, task_id,
        case when held_reason is null then 'unordered' else 'held' end as place,
@@ -121,8 +122,8 @@ from reconciler.members m cross join unnest(m.blocked_task_ids) b (task_id);
 comment on view reconciler.task_places is
     'Where an unfinished request stands: unordered, held (a person has to decide, see held_reason), ready (its turn), or blocked behind another request or an action.';
 
--- Whether there is work: one cheap statement in place of a claim by every loop. Arrivals are looked for after a task,
--- members that are due from a time on.
+-- Whether there is work: one cheap statement instead of a claim by every loop. Arrivals are searched after a task, due
+-- members from a time on.
 create function reconciler.work_due(p_arrived_after bigint, p_due_from timestamptz)
     returns table (arrivals boolean, nudges boolean, tasks boolean, syncs boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp as

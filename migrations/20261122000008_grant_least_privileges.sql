@@ -5,7 +5,7 @@ revoke execute on all functions in schema reconciler from public;
 grant usage on schema reconciler
     to reconciler_daemon, reconciler_backend, reconciler_operator, reconciler_viewer;
 
--- Triggers and column defaults run as the caller where they do not say otherwise.
+-- Triggers and column defaults run with the caller's privileges where they do not say otherwise.
 grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
                           reconciler.next_action_statuses(text, boolean), reconciler.moment(timestamptz),
                           reconciler.is_same_person(text, text),
@@ -14,7 +14,7 @@ grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
                           reconciler.refuse_without_reason(reconciler.manual_actions, text, text, timestamptz)
     to reconciler_daemon, reconciler_backend, reconciler_operator;
 
--- The backend inserts the contract's columns, and sees of a row what tells whether it is there.
+-- The backend inserts the contract's columns, and reads only the columns that show whether a row exists.
 grant insert (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application,
               member_id, member_email, member_username, member_name, operation, entitlements, hub_role, trigger,
               requested_at, failure_code, failure_message, failure_screenshot_url, can_retry, user_required,
@@ -26,9 +26,9 @@ grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.
                 reconciler.integrations, reconciler.returns, reconciler.events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
--- An operator moves an action, decides on a held report, asks for a snapshot, pauses, resumes, limits and protects an
--- integration, cancels a task, and sends actions back to automation. Privileges on columns and not on tables: nobody but
--- the daemon may lock a table.
+-- An operator changes the status of an action, decides on a held report, requests a snapshot, pauses, resumes, limits
+-- and protects an integration, cancels a task, and sends actions back to automation. The privileges are on columns and
+-- not on tables, because only the daemon may lock a table.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
 grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles,
@@ -41,7 +41,7 @@ grant execute on function reconciler.request_snapshot(text, text), reconciler.ca
                           reconciler.return_to_automation(text, text, text, text, text)
     to reconciler_operator, reconciler_daemon;
 
--- What the backend asked for stays as it was asked.
+-- The columns that the backend inserted stay as they are.
 grant update (state, ordered_at, needs_no_automation, attempts, next_attempt_at, last_error, superseded_by,
               cancel_reason, returned_at, trying_since, unanswered_since, effects_possible_until, closed_at,
               closed_reason)
@@ -50,19 +50,19 @@ grant insert, delete on reconciler.automation_tasks to reconciler_daemon;
 grant select, insert, update, delete
     on reconciler.members, reconciler.integration_settings, reconciler.integration_states
     to reconciler_daemon;
--- The one who orders what came in, and what people did.
+-- Intake orders the arrivals, and the daemon takes up the nudges.
 grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges to reconciler_daemon;
 grant select, insert, update, delete on reconciler.outages to reconciler_daemon;
 grant select, update on reconciler.exclusive_work to reconciler_daemon;
 grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
 grant insert, update on reconciler.syncs, reconciler.returns to reconciler_daemon;
--- What an action says of the work and of the member stays, who did what and when is stamped.
+-- What an action says about the work and the member stays; who did what and when is stamped.
 grant insert on reconciler.manual_actions to reconciler_daemon;
 grant update (status, note, assignee, verdict, verdict_at, observed, snapshots, sync_id, snapshot_hash,
               snapshot_started_at, due_at, reminded_at, put_off_until)
     on reconciler.manual_actions to reconciler_daemon;
 grant delete on reconciler.syncs to reconciler_daemon;
--- Who and when are stamped: nobody gives them.
+-- Who and when are stamped: no role may insert them.
 grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_daemon;
 grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.request_sync(text, text, timestamptz, text),

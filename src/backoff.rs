@@ -1,4 +1,4 @@
-//! How long to wait before trying again. The only file that knows the `backoff` crate.
+//! How long to wait before the next attempt. The only file that uses the `backoff` crate.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ::backoff::backoff::Backoff as _;
 
 use crate::config::Backoff;
 
-/// The delay after `attempts` attempts of ours, jittered; after none it is the first delay.
+/// The delay after this many attempts of the daemon, with jitter. After none it is the first delay.
 pub fn delay(policy: &Backoff, attempts: u32) -> Duration {
     let mut delays = ExponentialBackoff {
         current_interval: Duration::from_secs_f64(policy.first_s),

@@ -1,4 +1,4 @@
-//! Which app supports which operation, by automation.
+//! Which app supports which operation by automation.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -8,17 +8,13 @@ use serde::Deserialize;
 /// An app of the catalogue and what its automation can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// What people call it; no leading or trailing blanks.
+    /// The display name, without blanks at the ends.
     pub name: String,
     /// Its id in Cerby, such as `youtube_tenant`; unique in the catalogue.
     pub application: String,
-    /// Whether its members can be read.
     pub can_sync: bool,
-    /// Whether a member can be invited.
     pub can_invite: bool,
-    /// Whether a member can be removed.
     pub can_remove: bool,
-    /// Whether a member's role can be changed.
     pub can_change_role: bool,
 }
 
@@ -63,17 +59,15 @@ static APPS: LazyLock<Vec<App>> =
 static BY_APPLICATION: LazyLock<HashMap<&'static str, &'static App>> =
     LazyLock::new(|| all().iter().map(|app| (app.application.as_str(), app)).collect());
 
-/// The app with this id, if the catalogue has it.
 pub fn find(application: &str) -> Option<&'static App> {
     BY_APPLICATION.get(application).copied()
 }
 
-/// Whether an app's members can be read: of one that the catalogue does not have, that is expected.
+/// Whether an app's members can be read. An app that is not in the catalogue is expected to be readable.
 pub fn is_readable(application: &str) -> bool {
     find(application).is_none_or(|app| app.can_sync)
 }
 
-/// Every app, in the order of the catalogue.
 pub fn all() -> &'static [App] {
     &APPS
 }
@@ -94,7 +88,7 @@ fn slug(name: &str) -> String {
     let lower = name.to_lowercase();
     let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let slug = words.collect::<Vec<_>>().join("_");
-    // Some rows name an app by its id already.
+    // Some rows already have the id of the app as its name.
     match slug.ends_with("_tenant") {
         true => slug,
         false => slug + "_tenant",

@@ -1,4 +1,4 @@
-//! The append-only trail: who did what to which row, in the transaction that did it.
+//! The append-only trail: who did what to which row. Lines are written in the transaction that makes the change.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,7 +6,6 @@ use serde_json::Value;
 use crate::database::{PgConnection, PgPool};
 use crate::store::StoreError;
 
-/// What happened to a task.
 #[derive(Debug)]
 pub struct Happened<'a> {
     pub what: &'a str,
@@ -42,7 +41,6 @@ pub async fn append(
     .map(drop)
 }
 
-/// One line of the trail.
 #[derive(Debug)]
 pub struct TrailLine {
     pub at: DateTime<Utc>,
@@ -50,7 +48,7 @@ pub struct TrailLine {
     pub what: String,
 }
 
-/// What happened to these rows of a workspace, by subject and id, oldest first; at most 200 lines.
+/// The lines of these rows of a workspace, by subject and id, oldest first; at most 200.
 pub async fn trail(
     pool: &PgPool,
     workspace: &str,

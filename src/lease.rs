@@ -1,17 +1,19 @@
-//! The right to write a row: a token that grows with every claim, and the time it lasts.
+//! The right to write a row: a token that grows with every claim, and a time limit.
 //!
-//! Every write by a worker names its token; after another claim it matches nothing, so a late worker
-//! changes nothing. No heartbeat: a step of a task is shorter than its lease by construction. A sync may read many thousands
-//! of members, and renews its lease while it does.
+//! Every write of a worker names its token. After another claim the token matches no row, so a worker whose lease has
+//! ended changes nothing. There is no heartbeat: a step of a task is always shorter than its lease. A sync may read
+//! many thousands of members, and renews its lease while it does.
 
 use std::time::{Duration, Instant};
 
-/// The hold on one claimed row.
+/// The lease of one claimed row.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
-    /// Grows by one with every claim of the row.
+    /// Grows with every claim of the row and is never issued twice for it: the tokens of members come from a sequence,
+    /// the token of a sync grows by one.
     pub token: i64,
-    /// When it ends by our monotonic clock, counted from before the claim was sent, so never too late.
+    /// When the lease ends by the process's monotonic clock. It is counted from before the claim was sent, so it never
+    /// ends too late.
     pub ends: Instant,
 }
 
@@ -21,11 +23,11 @@ impl Lease {
     }
 }
 
-/// The row was claimed by somebody else meanwhile; nothing was written.
+/// Another worker has claimed the row meanwhile; nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseLost;
 
-/// Whether a write that named its token hit its row.
+/// Checks that a write with a token changed its row.
 pub fn fenced(rows_affected: u64) -> Result<(), LeaseLost> {
     if rows_affected == 1 { Ok(()) } else { Err(LeaseLost) }
 }

@@ -1,4 +1,4 @@
-//! Owns what happens after a membership automation failed.
+//! Handles the tasks that membership automation failed to do.
 //!
 //! ```text
 //! backend inserts ──▶ automation task ──succeeds──▶ succeeded
@@ -11,13 +11,13 @@
 //!                       └───────────────────────────────────────────┘
 //! ```
 //!
-//! The modules stand in the order of the flow. Stages ([`retry`], [`manual_action`], [`sync`]) do not
-//! import each other; only [`flow`] joins them. `ARCHITECTURE.md` says where a change goes.
+//! The modules are listed in the order of the flow. Stages ([`retry`], [`manual_action`], [`sync`]) do not import each
+//! other; only [`flow`] joins them. `ARCHITECTURE.md` says where a change goes.
 
-// Both macros panic where the reader has gone: what is printed goes through `operator::cli::terminal`.
+// Both macros panic if the reader of the output has gone, so output is written through `operator::cli::terminal`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-// The words and the edges
+// The domain and the edges
 pub mod backend;
 pub mod catalogue;
 pub mod identity;
@@ -35,11 +35,11 @@ pub mod retry;
 pub mod sync;
 pub mod upkeep;
 
-// The doors
+// The interfaces
 pub mod daemon;
 pub mod operator;
 
-// Mechanics that know nothing of the flow
+// Mechanics that do not know the flow
 pub mod backoff;
 pub mod config;
 pub mod database;

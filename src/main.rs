@@ -1,4 +1,4 @@
-//! Entry point: parse the command line, run the command, say how it ended.
+//! Entry point: parses the command line, runs the command, and reports its result.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use cerby_reconciler::operator::cli::{Cli, run};
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-/// A third of the daemon's processor time went into glibc's allocator.
+/// mimalloc instead of glibc's allocator, which used a third of the daemon's processor time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

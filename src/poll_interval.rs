@@ -1,5 +1,5 @@
-//! The time between two looks of a loop, jittered so that replicas do not look in step, and longer while the
-//! database does not answer. Says once that a loop fails and once that it works again.
+//! The time between two polls of a loop. It is jittered so that replicas do not poll at the same time, and longer while
+//! the database does not answer. Logs once that a loop fails and once that it works again.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,17 +11,16 @@ use crate::emit;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
-/// A loop whose usual rhythm is slow tries again soon all the same, and none longer than a few seconds after the database
-/// is back.
+/// After a failure, a loop with a long interval also tries again soon, and at most a few seconds after the database is
+/// back.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The loops whose work has failed since it last worked.
+/// The loops that failed and have not worked since.
 #[derive(Debug, Clone, Default)]
 pub struct Failing(Arc<Mutex<BTreeSet<&'static str>>>);
 
 impl Failing {
-    /// Whether there are any.
     pub fn are_some(&self) -> bool {
         !self.names().is_empty()
     }
@@ -31,7 +30,6 @@ impl Failing {
     }
 }
 
-/// The rhythm of one loop.
 #[derive(Debug)]
 pub struct PollInterval {
     name: &'static str,
@@ -41,24 +39,23 @@ pub struct PollInterval {
 }
 
 impl PollInterval {
-    /// A rhythm of `usual` for the loop `name`.
+    /// An interval of `usual` for the loop `name`.
     pub fn new(name: &'static str, usual: Duration) -> Self {
         Self { name, usual, failures: 0, failing: Failing::default() }
     }
 
-    /// Tells of its failures there.
+    /// Records failures of this loop in `failing`.
     pub fn among(self, failing: &Failing) -> Self {
         Self { failing: failing.clone(), ..self }
     }
 
-    /// The next pause: the usual one ± 10 %; after a failure a short one, doubled by every failure in a row.
+    /// The next pause: the usual interval ± 10 %; after a failure a short one, doubled by every failure in a row.
     pub fn next(&self) -> Duration {
         let grown = FIRST_PAUSE.min(self.usual) * 2_u32.pow(self.failures.min(16));
         let pause = if self.failures == 0 { self.usual } else { grown.min(LONGEST_PAUSE) };
         pause.mul_f64(rand::rng().random_range(0.9..1.1))
     }
 
-    /// The loop's statement worked.
     pub fn on_success(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
             self.failing.names().remove(self.name);
@@ -66,7 +63,6 @@ impl PollInterval {
         }
     }
 
-    /// The loop's statement failed.
     pub fn on_failure(&mut self, error: &StoreError) {
         if self.failures == 0 {
             self.failing.names().insert(self.name);

@@ -1,4 +1,4 @@
-//! The database's schema: bring it up to this program's version, and tell when it is not.
+//! The database's schema: migrates it to this program's version, and detects other versions.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,42 +16,38 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The URL is missing.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The URL is not one. The source is left out: it could quote the password.
+    /// The URL is not valid. The source is left out: it could quote the password.
     #[error("database.url is not a PostgreSQL URL such as postgres://user:password@host:5432/name")]
     Url,
-    /// The URL has a parameter that is not known. Only its name is told: its value may be a secret.
+    /// The URL has an unknown parameter. Only its name is shown: its value may be a secret.
     #[error("database.url has the parameter {0}, which is not known: known are {known}", known = PARAMETERS.join(", "))]
     Parameter(String),
     #[error("PostgreSQL is not reachable at {host}")]
     Unreachable {
-        /// Where it was looked for: host, port and database.
+        /// Host, port and database of the connection.
         host: String,
-        /// Why there is no connection.
         #[source]
         source: sqlx::Error,
     },
     /// The database's encoding cannot hold all text.
     #[error("the database is encoded in {0}: create it with encoding 'UTF8', or messages are lost")]
     Encoding(String),
-    /// The login may not do the daemon's work.
+    /// The login has no privileges for the daemon's work.
     #[error("the login {0} is not a member of reconciler_daemon: `serve` needs one that is")]
     NotTheDaemon(String),
     #[error("the schema's version cannot be read")]
     Unreadable(#[source] sqlx::Error),
-    /// PostgreSQL is too old.
     #[error("PostgreSQL {0} is too old: 14 or newer is needed")]
     ServerTooOld(String),
-    /// No migration was ever run.
     #[error("the database has no schema: run `cerby-reconciler migrate`")]
     Missing,
     #[error(
         "the schema is at version {found} and this program needs {needed}: run `cerby-reconciler migrate`"
     )]
     Older { found: i64, needed: i64 },
-    /// Another program migrated further.
+    /// A newer program has migrated the database further.
     #[error(
         "the schema is at version {found}, newer than this program's {needed}: run a newer program"
     )]
@@ -61,13 +57,13 @@ pub enum SchemaError {
     Migration(#[source] MigrateError),
 }
 
-/// The version that this program needs.
 pub fn needed_version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// How the daemon's sessions have statements planned: once, the same few plans for ever, row by row and by the index that
-/// has the order asked for, whatever the statistics say of tables that fill and drain. `tests/plans.rs` runs with these.
+/// The planner settings of the daemon's sessions. Tables fill and drain, so statistics mislead the planner. With these
+/// settings it makes the same few plans once and keeps them: row by row, by the index that has the requested order.
+/// `tests/plans.rs` runs with these.
 pub const PLANNING: [(&str, &str); 6] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -77,7 +73,7 @@ pub const PLANNING: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 
-/// The parameters that a URL may have. The driver itself would write any other into the log, with its value.
+/// The parameters that a URL may have. The driver would log any other parameter with its value.
 const PARAMETERS: [&str; 13] = [
     "sslmode",
     "sslrootcert",
@@ -94,12 +90,12 @@ const PARAMETERS: [&str; 13] = [
     "statement-cache-capacity",
 ];
 
-/// How sessions are, whatever the database's or the role's defaults are.
+/// The settings of sessions, whatever the defaults of the database or the role are.
 const SESSION: [(&str, &str); 5] = [
-    // Statements judge rows by locks and by what is committed; an outcome that was recorded must stay recorded.
+    // Statements decide by locks and by committed rows, and a recorded outcome must not be lost.
     ("default_transaction_isolation", "read committed"),
     ("synchronous_commit", "on"),
-    // A host that went without a word must not keep its sessions for hours.
+    // A host that disappeared without closing its connections must not keep its sessions for hours.
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
@@ -123,7 +119,7 @@ pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, 
     let within = Duration::from_secs(database.acquire_timeout_s);
     check_server(&options, within).await?;
     let limits = Limits {
-        // One is the listener's.
+        // The listener uses one of them.
         connections: database.max_connections.saturating_sub(1).max(1),
         acquire_within: within,
         answer_within: database.answer_within(),
@@ -133,13 +129,14 @@ pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, 
 
 fn options(database: &Database) -> Result<PgConnectOptions, SchemaError> {
     let url = database.url()?.expose_secret();
-    // The driver itself takes any scheme.
+    // The driver itself accepts any scheme.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(SchemaError::Url);
     }
     check_parameters(&reqwest::Url::parse(url).map_err(|_| SchemaError::Url)?)?;
     let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
-    // The server says that a statement takes too long, or waits too long for a lock, before we take it for gone.
+    // The server ends a statement that takes too long, or waits too long for a lock, before the daemon takes the server
+    // for dead.
     let part =
         |percent: u64| format!("{}ms", database.answer_timeout_s.saturating_mul(10 * percent));
     let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
@@ -150,7 +147,7 @@ fn options(database: &Database) -> Result<PgConnectOptions, SchemaError> {
     ]))
 }
 
-/// A password with a `?` in it looks like parameters: then not even a name is told.
+/// A password that contains a `?` looks like parameters. In that case not even a name is shown.
 fn check_parameters(url: &reqwest::Url) -> Result<(), SchemaError> {
     let is_ordinary = !url.query().unwrap_or_default().contains('@');
     let unknown = url.query_pairs().find(|(name, _)| !PARAMETERS.contains(&name.as_ref()));
@@ -172,8 +169,8 @@ fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> SchemaError {
 }
 
 impl SchemaError {
-    /// Whether the same may work later, without another configuration: the server starts, or the network comes back. A
-    /// login that is refused is not waited for: its password was read at the start, and a new one is read at the next.
+    /// Whether the same may work later without another configuration: the server starts, or the network comes back. The
+    /// daemon does not wait when a login is rejected, because it reads its password only at the start.
     pub fn may_pass(&self) -> bool {
         let source = match self {
             Self::Unreachable { source, .. } | Self::Unreadable(source) => source,
@@ -190,7 +187,7 @@ impl SchemaError {
     }
 }
 
-/// On a connection of its own, which tells why there is none. A pool says only that its time is over.
+/// Uses a connection of its own, whose error contains the cause. A pool only reports a timeout.
 async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<(), SchemaError> {
     let looking = look_at_server(options, within);
     let (number, text, encoding) = looking.await.map_err(|error| unreachable(options, error))?;
@@ -203,7 +200,7 @@ async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<()
     Ok(())
 }
 
-/// Version, as a number and as text, and encoding.
+/// Returns the version, as a number and as text, and the encoding.
 async fn look_at_server(
     options: &PgConnectOptions,
     within: Duration,
@@ -218,7 +215,7 @@ async fn look_at_server(
     Ok(answer)
 }
 
-/// Whether the login may do the daemon's work; without a schema there is no such work yet.
+/// Whether the login has the privileges for the daemon's work. Without a schema there is nothing to check yet.
 pub async fn check_login(pool: &PgPool) -> Result<(), SchemaError> {
     let (login, is_daemon): (String, bool) = sqlx::query_as(
         "select current_user::text,
@@ -241,12 +238,13 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
         create_schemas: Cow::Borrowed(&[Cow::Borrowed("reconciler")]),
         ..Migrator::DEFAULT
     };
-    // A session of its own: dropped with whatever it holds, however this ends.
+    // A session of its own: its locks and settings are dropped with it, however this ends.
     let acquired = pool.acquire().await.and_then(|connection| connection.detach());
     let mut session = acquired.map_err(SchemaError::Unreadable)?;
     wait_for_other_runs(&mut session).await.map_err(SchemaError::Unreadable)?;
     migrator.run(&mut session).await.map_err(SchemaError::Migration)?;
-    // The table is the migrator's own, so no migration can speak of it; everybody who starts checks it.
+    // The migrator creates this table itself, so no migration can grant privileges on it. Every program reads it at its
+    // start.
     sqlx::query(
         "grant select on reconciler.schema_migrations
          to reconciler_daemon, reconciler_operator, reconciler_viewer",
@@ -258,8 +256,8 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
     Ok(needed_version())
 }
 
-/// Waits as long as another run takes, and then keeps the next one out until the session ends: the migrator's
-/// own lock would not cover the grant. A migration may take its time, but not wait long for a busy table.
+/// Waits as long as another run takes, and then blocks the next run until the session ends: the migrator's own lock
+/// would not cover the grant. A migration may take long, but does not wait long for a busy table.
 async fn wait_for_other_runs(session: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("set statement_timeout = 0").execute(&mut *session).await?;
     sqlx::query("set lock_timeout = 0").execute(&mut *session).await?;

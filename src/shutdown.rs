@@ -1,10 +1,10 @@
-//! From a signal to a stop: SIGTERM or SIGINT begins it, a second one or the end of grace cuts it short.
+//! The stop after a signal: SIGTERM or SIGINT begins it, a second signal or the end of the grace period cuts it short.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask for a stop, heard from when this is made.
+/// The signals that request a stop.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -12,7 +12,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to hear signals; they no longer end the process by themselves.
+    /// Starts to handle signals, which then no longer end the process by themselves.
     pub fn hear() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -20,7 +20,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal; its name.
+    /// Waits for the next signal; returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

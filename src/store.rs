@@ -1,4 +1,4 @@
-//! What every store shares: the errors of the database, and transactions that name their actor.
+//! What all stores share: the errors of the database, and transactions that name their actor.
 
 use std::time::Duration;
 
@@ -8,16 +8,14 @@ use sqlx::postgres::types::PgInterval;
 use crate::database::{PgConnection, PgPool, Transaction};
 use crate::membership::UnknownWord;
 
-/// Why rows could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database refused or did not answer.
     #[error("the database refused or did not answer")]
     Database(#[from] sqlx::Error),
-    /// No answer came in time: the database, or the way to it, is gone without a word.
+    /// No answer came in time: the database, or the connection to it, is gone without an error.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// A row holds what no constraint should have let in.
+    /// A row contains a value that a constraint should have refused.
     #[error("row {id} of {table} is not readable")]
     BadRow {
         table: &'static str,
@@ -28,8 +26,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database refused what these statements would have written, or could not do it in time or for a lock: other
-    /// rows may well go on. Without a connection, nothing does.
+    /// Whether the error concerns only these rows: the database refused what these statements would have written, or
+    /// could not do it in time or get a lock. Other rows may go on. Without a connection, nothing can.
     pub fn is_about_rows(&self) -> bool {
         let Self::Database(sqlx::Error::Database(error)) = self else {
             return matches!(
@@ -37,13 +35,14 @@ impl StoreError {
                 Self::BadRow { .. } | Self::Database(sqlx::Error::ColumnDecode { .. })
             );
         };
-        // Data, constraints, triggers; a lock or a statement that took too long; a deadlock or another serialization.
+        // Data, constraints, triggers; a lock or a statement that took too long; a deadlock or another serialization
+        // failure.
         let code = error.code().unwrap_or_default();
         ["22", "23", "40", "P0"].contains(&code.get(..2).unwrap_or_default())
             || ["55P03", "57014", "54000"].contains(&code.as_ref())
     }
 
-    /// Whether the server answered, and refused these statements: others may well work. A server that ends, or that
+    /// Whether the server answered and refused these statements, so that others may work. A server that shuts down, or
     /// cannot write at all, refuses everything.
     pub fn is_refusal(&self) -> bool {
         let code = match self {
@@ -54,8 +53,8 @@ impl StoreError {
     }
 }
 
-/// Gives work that is made of several statements so long altogether. Each of them has a time of its own (`database`); a
-/// server that is slow at every one must not keep a loop for ever.
+/// Limits the total time of work that consists of several statements. Each statement has a time limit of its own
+/// (`database`), but a server that is slow at every one must not block a loop for ever.
 pub async fn with_timeout<T>(
     query_timeout: Duration,
     statements: impl Future<Output = Result<T, StoreError>>,
@@ -65,21 +64,21 @@ pub async fn with_timeout<T>(
         .unwrap_or(Err(StoreError::Silent(query_timeout)))
 }
 
-/// Begins a transaction of the daemon: its lines in the trail name it. In one trip to the server and back, for every
-/// step makes one.
+/// Begins a transaction of the daemon, which the lines of the trail name as the actor. It takes one round trip, because
+/// every step makes one.
 pub async fn begin(pool: &PgPool) -> Result<Transaction, sqlx::Error> {
     pool.begin_with("begin; set local reconciler.actor = 'daemon'").await
 }
 
-/// Begins a transaction of the daemon that writes a row which a person may have locked: it gives up soon, so that neither
-/// its connection nor its place is kept from others.
+/// Begins a transaction of the daemon that writes a row which a person may have locked. Its lock timeout is short, so
+/// that it does not block a connection and a slot.
 pub async fn begin_briefly(pool: &PgPool) -> Result<Transaction, sqlx::Error> {
     pool.begin_with("begin; set local reconciler.actor = 'daemon'; set local lock_timeout = '1s'")
         .await
 }
 
-/// Begins a transaction of the daemon for works that one replica does at a time; `None` if another is at one of them. The
-/// locks are on rows that only the daemon may lock: advisory locks can be taken by any role.
+/// Begins a transaction of the daemon for work that one replica does at a time; `None` if another replica does any of
+/// it now. The locks are on rows that only the daemon may lock, because any role can take an advisory lock.
 pub async fn begin_exclusive(
     pool: &PgPool,
     works: &[&str],
@@ -88,7 +87,8 @@ pub async fn begin_exclusive(
     Ok(take_exclusive(&mut tx, works).await?.then_some(tx))
 }
 
-/// Takes works that one replica does at a time, until the transaction ends; whether no other is at one of them.
+/// Locks work that one replica does at a time, until the transaction ends; returns whether no other replica does any of
+/// it.
 pub async fn take_exclusive(
     connection: &mut PgConnection,
     works: &[&str],
@@ -104,8 +104,8 @@ pub async fn take_exclusive(
     Ok(ours.len() == works.len())
 }
 
-/// Works on rows again that failed together: in halves, and halves of these, until the bad one is alone, which is set aside.
-/// Everything that `work` did; it stops where another replica is at it (`None`).
+/// Retries rows that failed together: in halves, and halves of these, until a bad row is alone, which is then set
+/// aside. Returns the results of `work`. Stops if another replica does this work now (`None`).
 pub async fn in_parts<T, W, S>(
     ids: Vec<i64>,
     error: StoreError,
@@ -136,8 +136,8 @@ where
     Ok(done)
 }
 
-/// Begins a transaction of a person, whom its lines in the trail name. It waits for a row that somebody else has locked for
-/// two seconds, and is refused then.
+/// Begins a transaction of a person, whom the lines of the trail name as the actor. It waits up to two seconds for a
+/// row that somebody else has locked, and then fails.
 pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction, sqlx::Error> {
     let mut tx = pool.begin().await?;
     sqlx::query!(
@@ -150,7 +150,7 @@ pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction, sqlx::E
     Ok(tx)
 }
 
-/// Time between, zero if the clocks say less.
+/// The time between the two, zero if it would be negative.
 pub fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Text that is safe to show.
 
-/// The text without control characters and without marks that turn its direction: anybody may type a name, and one name must
-/// not look like another or break a terminal.
+/// The text without control characters and without marks that change its direction. Anybody may type a name, and a name
+/// must not look like another one or break a terminal.
 pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !turns_direction(*c)).collect()
 }

@@ -1,4 +1,4 @@
-//! Wakes loops: by NOTIFY, which is a hint and no more, and by a look at what is due, which finds whatever that missed.
+//! Wakes loops by NOTIFY, which is only a hint, and by polling for due work, which finds what NOTIFY missed.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -21,25 +21,23 @@ use crate::telemetry::chain;
 const CHANNEL: &str = "reconciler";
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What the listener says to itself begins so, and ends with a number that is its own.
+/// The prefix of the notification that the listener sends to itself; a random number follows, so that it recognizes its
+/// own.
 const ECHO: &str = "echo ";
 const HEARS_ITSELF_EVERY: Duration = Duration::from_secs(10);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The wakeups of the loops.
 #[derive(Debug, Clone, Default)]
 pub struct Wakeups {
-    /// New rows may be there.
+    /// There may be new rows.
     pub intake: Arc<Notify>,
-    /// People may have done something.
+    /// People may have acted.
     pub nudges: Arc<Notify>,
-    /// Tasks may be due.
     pub tasks: Arc<Notify>,
-    /// Syncs may be due.
     pub syncs: Arc<Notify>,
     /// The fleet may know of an outage.
     pub outages: Arc<Notify>,
-    /// Rows up to this id were ordered by intake, but for those that committed late: looks begin after it.
+    /// Rows up to this id were ordered by intake, except those that committed late: scans begin after it.
     pub ordered_up_to: Arc<AtomicI64>,
 }
 
@@ -62,15 +60,16 @@ impl Wakeups {
     }
 }
 
-/// Looks find what became due in the last seconds, and a full scan now and then finds all that is due: it walks over the dead
-/// entries of what was done, as long as somebody's transaction keeps them (see `retry::scan_starts`).
+/// A poll finds what became due in the last seconds, and a full scan at intervals finds all that is due. A full scan
+/// also reads the dead index entries of finished work, as long as an open transaction keeps them (see
+/// `retry::scan_starts`), so it is not done in every poll.
 const LOOKS_BACK: Duration = Duration::from_secs(10);
 const FULL_SCAN_EVERY: Duration = Duration::from_secs(5);
 
-/// After a full scan this many times as long goes by without one, however much it walked over.
+/// After a full scan, this many times its duration passes without another one, however long it took.
 const FULL_SCAN_REST: u32 = 50;
 
-/// Looks for work that is due until `stop`, and rings for it: one statement in place of one by every loop.
+/// Polls for due work until `stop`, and wakes the loops: one statement instead of one by every loop.
 pub async fn poll(
     pool: PgPool,
     wakeups: Wakeups,
@@ -120,7 +119,7 @@ async fn poll_once(pool: &PgPool, wakeups: &Wakeups, is_full_scan: bool) -> Resu
     Ok(())
 }
 
-/// Listens until `stop`, and listens again whenever the connection breaks or turns out to be deaf.
+/// Listens until `stop`, and connects again whenever the connection breaks or no longer receives anything.
 pub async fn listen(pool: PgPool, wakeups: Wakeups, stop: CancellationToken) {
     let mut lost = false;
     while !stop.is_cancelled() {
@@ -146,14 +145,15 @@ async fn listen_once(
     Err(error)
 }
 
-/// Hears others, and now and then itself: a connection that is frozen breaks for nobody, and only says nothing any more.
+/// Receives notifications, and at intervals its own. A frozen connection reports no error, so only a missing echo shows
+/// that it is broken.
 async fn hear_until_lost(
     listener: &mut PgListener,
     wakeups: &Wakeups,
     lost: &mut bool,
 ) -> Result<Infallible, sqlx::Error> {
     in_time("LISTEN", ANSWERS_WITHIN, listener.listen(CHANNEL)).await?;
-    wakeups.notify_all(); // what was sent while nobody listened is lost
+    wakeups.notify_all(); // notifications that were sent before LISTEN are lost
     let echo = format!("{ECHO}{:x}", rand::random::<u64>());
     loop {
         in_time("its own NOTIFY", ANSWERS_WITHIN, async {
@@ -171,7 +171,7 @@ async fn hear_until_lost(
     }
 }
 
-/// Rings for what others say, until somebody says `last`.
+/// Wakes loops for the notifications of others, until `last` arrives.
 async fn hear(listener: &mut PgListener, wakeups: &Wakeups, last: &str) -> Result<(), sqlx::Error> {
     while let Some(heard) = listener.try_recv().await? {
         match heard.payload() {
@@ -183,7 +183,8 @@ async fn hear(listener: &mut PgListener, wakeups: &Wakeups, last: &str) -> Resul
     Err(sqlx::Error::Io(ErrorKind::ConnectionAborted.into()))
 }
 
-/// The driver would say goodbye on the deaf connection and wait for the answer for ever. It is given another to say it on.
+/// When the listener is dropped, the driver sends a message on the broken connection and waits for the answer for ever.
+/// So the listener gets another connection for that.
 async fn let_go(mut listener: PgListener, pool: &sqlx::PgPool) {
     let exchange = async {
         let other = sqlx::PgConnection::connect_with(&pool.connect_options()).await?;

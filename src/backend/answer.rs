@@ -1,4 +1,4 @@
-//! From an HTTP response to an answer or a [`BackendError`]; bodies are bounded and never quoted.
+//! From an HTTP response to an answer or a [`BackendError`]. Bodies are bounded and never quoted.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,22 +11,22 @@ use serde_json::Value;
 use super::wire::{Errors, Object};
 use super::{BackendError, text};
 
-/// The code of a refusal that names none.
+/// The code of a refusal that contains none.
 pub(super) const NO_CODE: &str = "no code";
 
 /// An answer, and the time by the backend's clock.
 pub(super) type Dated<T> = (T, Option<DateTime<Utc>>);
 
-/// How large an answer may be, and the key that says so.
+/// The largest answer that is read, and the configuration key that sets this limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     pub(super) key: &'static str,
     pub(super) kib: u64,
 }
 
-/// Why a response brought no answer.
+/// Why a response could not be read.
 pub(super) enum Unread {
-    /// It is larger than this.
+    /// Larger than this limit.
     TooLarge(Limit),
     Error(BackendError),
 }
@@ -49,7 +49,7 @@ impl From<Unread> for BackendError {
     }
 }
 
-/// Reads the answer's JSON and the backend's time, or says what came instead.
+/// Reads the answer's JSON and the backend's time. Returns an error if the response is anything else.
 pub(super) async fn read<T: DeserializeOwned>(
     response: Response,
     largest: Limit,
@@ -59,7 +59,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     let at = date(response.headers());
     let body = body(response, largest).await.map(text::readable);
     if !status.is_success() {
-        // The status stands, whatever became of the body.
+        // The status counts, even if the body could not be read.
         return Err(refusal(status, retry_after, &body.unwrap_or_default()).into());
     }
     let body = body?;
@@ -69,7 +69,6 @@ pub(super) async fn read<T: DeserializeOwned>(
     }
 }
 
-/// The time by the backend's clock, if it tells.
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     let text = headers.get(DATE)?.to_str().ok()?;
     DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
@@ -79,12 +78,12 @@ fn object<T: DeserializeOwned>(body: &str) -> serde_json::Result<T> {
     serde_json::from_str::<Object<T>>(body).map(|object| object.0)
 }
 
-/// The errors that a body tells of: none if it has no such list.
+/// The errors that a body lists; empty if it has no such list.
 fn errors(body: &str) -> serde_json::Result<Vec<Value>> {
     object::<Errors>(body).map(|body| body.errors.unwrap_or_default())
 }
 
-/// Where and how the JSON is wrong, without a word of it.
+/// Where and how the JSON is wrong, without quoting it.
 fn not_understood(error: &serde_json::Error) -> BackendError {
     BackendError::UnexpectedResponse(format!(
         "{:?} error at line {} column {}",
@@ -106,7 +105,7 @@ async fn body(mut response: Response, largest: Limit) -> Result<Vec<u8>, Unread>
     Ok(body)
 }
 
-/// An error body in a 200 is a refusal, even beside data (a peer took it for success).
+/// An error body in a 200 is a refusal, even if the answer has data too (another client took it for a success).
 fn refusal_in_a_success(
     status: StatusCode,
     retry_after: Option<Duration>,
@@ -131,7 +130,8 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &str) -> Bac
         (status @ (401 | 403), _) => BackendError::KeyRejected { status },
         (status @ (408 | 502..=504), _) => BackendError::Unavailable { status, retry_after },
         (404 | 410, Some(code)) => BackendError::NotFound { code },
-        // Without an error body it is not the backend's word: a wrong path, or a page of something before it.
+        // Without an error body, the answer may not come from the backend: the path is wrong, or a server in front of
+        // it answered.
         (status @ (404 | 410), None) => {
             BackendError::UnexpectedResponse(format!("status {status} without an error body"))
         }
@@ -154,7 +154,7 @@ fn no_code() -> String {
     NO_CODE.to_owned()
 }
 
-/// A code fit for logs and rows: short, and of letters, digits, blanks and `_-.` only.
+/// A code that is safe in logs and rows: short, and only letters, digits, blanks and `_-.`.
 pub fn plain(code: &str) -> String {
     code.chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.'))
@@ -162,12 +162,12 @@ pub fn plain(code: &str) -> String {
         .collect()
 }
 
-/// The longest wait that any `Retry-After` asks for; those that are neither seconds nor a date ask for none.
+/// The longest wait that any `Retry-After` asks for. Values that are neither seconds nor a date are ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let texts = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
     let waits =
         texts.filter_map(|text| seconds(text.trim()).or_else(|| until(text.trim(), headers)));
-    // A century is as good as any longer wait, and can be added to any time.
+    // A century is as good as any longer wait, and can be added to any time without an overflow.
     waits.max().map(|wait| wait.min(Duration::from_secs(100 * 366 * 24 * 60 * 60)))
 }
 
@@ -178,14 +178,14 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds.ceil() as u64))
 }
 
-/// The time until a date, by the clock of the backend; one in the past is no wait.
+/// The time until a date, by the clock of the backend; zero for a date in the past.
 fn until(text: &str, headers: &HeaderMap) -> Option<Duration> {
     let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
     let now = date(headers).unwrap_or_else(|| DateTime::<Utc>::from(SystemTime::now()));
     Some((until - now).to_std().unwrap_or(Duration::ZERO))
 }
 
-/// Tells apart what never left from what was lost on the way.
+/// Distinguishes a request that was never sent from an answer that was lost.
 pub(super) fn from_reqwest(error: reqwest::Error) -> BackendError {
     let error = error.without_url();
     if error.is_connect() || error.is_builder() {

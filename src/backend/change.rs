@@ -1,5 +1,5 @@
-//! The requests that change a member: built in one place, for the client that sends them and for people who want to
-//! see them first.
+//! The requests that change a member. They are built in one place, for the client that sends them and for people who
+//! want to see them first.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 use crate::config::Paths;
 use crate::membership::{Desired, Entitlements, MemberKey, Operation};
 
-/// A request that changes a member.
 pub(super) struct Change {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Value>,
 }
 
-/// The request that asks for what is desired, in words.
+/// Describes the request that asks for the desired state.
 pub fn describe(paths: &Paths, key: &MemberKey, hub_role: &str, desired: &Desired) -> String {
     let change = match desired.operation {
         Operation::Invite => invitation(paths, key, hub_role, &desired.entitlements),
@@ -67,7 +66,7 @@ fn as_objects(entitlements: &Entitlements) -> Vec<Value> {
     entitlements.iter().map(|id| json!({"id": id})).collect()
 }
 
-/// A value as one segment of a path: nothing in it can add a segment or a query.
+/// Encodes a value as one segment of a path, so that it cannot add a segment or a query.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,68 +1,59 @@
 //! What a failure means for automation: the backend's codes and flags → a class.
 //!
-//! Sources: Cerby's published automation failure codes (17 codes, 9 user actions, 4 tiers) and the job's
-//! `canRetry` and `errorDetails.userRequired`. None of the published codes heals by waiting; whatever is
-//! not among them is an ordinary failure, where backoff earns its keep. `MFAAlreadyEnable` is the exact
-//! wire value.
+//! Sources: Cerby's published automation failure codes (17 codes, 9 user actions, 4 tiers) and the job's `canRetry` and
+//! `errorDetails.userRequired`. Waiting does not fix any of the published codes. Any other code is an ordinary failure,
+//! which is retried with backoff. `MFAAlreadyEnable` is the exact value that the API sends.
 
 use crate::membership::Operation;
 
-/// The backend's word on why an automation failed.
+/// Why an automation failed, as the backend reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failure {
     /// A stable identifier, or none.
     pub code: Option<String>,
-    /// Words for people; they may name people and are not logged.
+    /// Text for people. It may name people and is not logged.
     pub message: Option<String>,
-    /// Where the screenshot of the failure is.
     pub screenshot_url: Option<String>,
-    /// Whether the backend thinks that trying again can help.
+    /// Whether the backend expects that another attempt can succeed.
     pub can_retry: Option<bool>,
-    /// Whether the backend thinks that a person is needed.
+    /// Whether the backend expects that a person is needed.
     pub user_required: Option<bool>,
 }
 
 /// What may be done about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
-    /// Trying again later can help.
+    /// Another attempt later can succeed.
     Transient,
-    /// The integration's own credential or session is at fault: every task of it fails alike.
+    /// The integration's own credential or session is the cause, so every task of the integration fails in the same
+    /// way.
     Credential(Remedy),
-    /// Only a person can help.
     Person(Remedy),
     /// The app has no automation for this operation.
     NoAutomation,
-    /// The app says that it is already as desired.
+    /// The app reports that the member is already in the desired state.
     AlreadySo,
 }
 
-/// The published `user_action` of a code: what a person fixes before anything can work.
+/// The published `user_action` of a code: what a person has to fix first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Buy seats in the app.
     AddLicenses,
-    /// Reactivate the app's subscription.
     ReactivateSubscription,
-    /// Give the service account the permissions it lacks.
+    /// Grant the service account the permissions that it lacks.
     GrantPermissions,
-    /// Correct the business or tenant id in Cerby.
     FixBusinessId,
-    /// Correct the stored username or password.
     ReviewCredentials,
     ContactSupport,
-    /// Add or correct an email or phone number in Cerby.
     UpdateContactInfo,
-    /// Let Cerby manage the second factor.
     ConfigureMfa,
     /// Renew the trusted session of the browser extension.
     Reauthenticate,
-    /// The code says nothing more: look at it in Cerby.
+    /// The code gives no details: check the failure in Cerby.
     Review,
 }
 
 impl Remedy {
-    /// One sentence for the person.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::AddLicenses => "The app has no free seat: add licences there first.",
@@ -94,17 +85,16 @@ impl Remedy {
 }
 
 impl Failure {
-    /// A failure that we found ourselves.
+    /// A failure that the daemon itself detected.
     pub fn ours(code: &str) -> Self {
         Self { code: Some(code.to_owned()), ..Self::default() }
     }
 
-    /// Whether the app refused the integration's own login, whatever was to be done.
+    /// Whether the app rejected the integration's own login, whatever the operation was.
     pub fn refuses_login(&self) -> bool {
         matches!(self.class(Operation::ChangeRole), FailureClass::Credential(_))
     }
 
-    /// What may be done about it, for this operation.
     pub fn class(&self, operation: Operation) -> FailureClass {
         match self.code.as_deref().map(|code| class_of_code(code, operation)) {
             Some(Some(class)) => class,
@@ -116,7 +106,7 @@ impl Failure {
     }
 }
 
-/// The table. `None` for a code that is not in it.
+/// The class of a code; `None` if the code is not in the table.
 fn class_of_code(code: &str, operation: Operation) -> Option<FailureClass> {
     use FailureClass::{AlreadySo, Credential, NoAutomation, Person};
     Some(match code {
@@ -149,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Cerby's published codes, each with its `user_action`, and whether the integration's own login is at fault.
+    /// Cerby's published codes, each with its `user_action`, and whether the integration's own login is the cause.
     const PUBLISHED: [(&str, &str, bool); 17] = [
         ("NotEnoughSeats", "add_licenses", false),
         ("SubscriptionDeactivated", "reactivate_subscription", false),

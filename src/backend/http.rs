@@ -19,7 +19,7 @@ use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
 use crate::membership::{Entitlements, MemberKey, SeenMember};
 
-/// Speaks to the backend with bounded time and bounded bodies, over reused connections.
+/// Calls the backend with bounded time and bounded bodies, over reused connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -34,14 +34,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client as configured. Fails if base URL or key are missing or cannot be sent.
+    /// Fails if the base URL or the key is missing or cannot be sent.
     pub fn new(backend: &Backend) -> Result<Self, ConfigError> {
         let wrong = |text: String| ConfigError::Wrong(vec![text]);
         let mut key = HeaderValue::from_str(backend.api_key()?.expose_secret()).map_err(|_| {
             wrong("backend.api_key has characters that no HTTP header can carry".to_owned())
         })?;
         key.set_sensitive(true);
-        // The process's one TLS provider; a second call finds it there already.
+        // The process has one TLS provider; a second call finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = through(backend.proxy.as_deref())
             .map_err(|_| wrong("backend.proxy cannot be used".to_owned()))?
@@ -52,9 +52,9 @@ impl Client {
             .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(backend.connect_timeout_s))
             .timeout(backend.request_timeout())
-            // A redirect would carry the key to another address.
+            // A redirect would send the key to another address.
             .redirect(redirect::Policy::none())
-            // A retry below us would be invisible to the one retry layer, the queue.
+            // The queue is the only retry layer. A retry in the HTTP client would be invisible to it.
             .retry(reqwest::retry::never())
             .build()
             .map_err(|error| wrong(format!("the HTTP client cannot be built: {error}")))?;
@@ -78,48 +78,48 @@ impl Client {
         })
     }
 
-    /// The longest one request may take.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
 
-    /// The workspaces and apps of which no usable answer comes, and for which nothing is begun for now.
+    /// The workspaces and apps that are in an outage, and for which no work may start now.
     pub fn resting(&self) -> Vec<Scope> {
         self.outages.resting()
     }
 
-    /// Those of them that this replica found out about, and of which it has heard nothing since.
+    /// Those of them that this replica detected itself and that have not given a usable answer since.
     pub fn found(&self) -> Vec<Scope> {
         self.outages.found()
     }
 
-    /// Goes by what the fleet knows: what is this replica's to probe and to tell, and what is for others.
+    /// Applies what the fleet knows: `ours` are the outages that this replica probes and logs, `others` belong to other
+    /// replicas.
     pub fn go_by(&self, ours: &[Scope], others: HashSet<Scope>) {
         self.outages.go_by(ours, others, Instant::now());
     }
 
-    /// Those of them for which a few steps may begin, to find out whether it is over.
+    /// Those of them for which a few steps may start now, to find out whether the outage is over.
     pub fn openings(&self) -> Vec<Opening> {
         self.outages.openings(Instant::now())
     }
 
-    /// Takes note of how many steps begin for one of them.
+    /// Records how many steps start for one of them.
     pub fn let_through(&self, scope: &Scope, steps: usize) {
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
         self.outages.let_through(scope, steps, Instant::now());
     }
 
-    /// Whether what was claimed for an app is better given back: it was claimed before a rest began.
+    /// Whether a claim for this app should be handed back, because it was made before an outage began.
     pub fn pauses(&self, workspace: &str, integration: &str) -> bool {
         self.outages.pauses(workspace, integration, Instant::now())
     }
 
-    /// Whether the backend answers for an app, as far as is known without asking.
+    /// Whether the app or its workspace is in an outage, as far as is known without a request.
     pub fn is_down(&self, workspace: &str, integration: &str) -> bool {
         self.outages.is_down(workspace, integration)
     }
 
-    /// Starts an invitation with `hub_role` and `entitlements`; answers with the job's id.
+    /// Starts an invitation with `hub_role` and `entitlements`; returns the id of the job.
     pub async fn invite(
         &self,
         key: &MemberKey,
@@ -129,7 +129,7 @@ impl Client {
         self.start_change(key, change::invitation(&self.paths, key, hub_role, entitlements)).await
     }
 
-    /// Starts the replacement of all of a member's roles; answers with the job's id.
+    /// Starts the replacement of all of a member's roles; returns the id of the job.
     pub async fn change_role(
         &self,
         key: &MemberKey,
@@ -138,7 +138,7 @@ impl Client {
         self.start_change(key, change::change_of_role(&self.paths, key, entitlements)).await
     }
 
-    /// Starts a removal; answers with the job's id.
+    /// Starts a removal; returns the id of the job.
     pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
         self.start_change(key, change::removal(&self.paths, key)).await
     }
@@ -147,7 +147,7 @@ impl Client {
         self.start_job(change.method, Subject::change(key), &change.path, change.body).await
     }
 
-    /// One member as the backend knows them; `None` only if the integration exists and they do not.
+    /// One member as the backend knows them; `None` only if the integration exists and the member does not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
         let path = change::of_member(&self.paths, key);
         match self.get::<One<User>>(Subject::member(key), &path).await {
@@ -160,7 +160,8 @@ impl Client {
                 )),
             },
             Err(BackendError::NotFound { code }) if code == "user_not_found" => Ok(None),
-            // The published 404 does not say what was not found: an integration that is gone proves no absence.
+            // The published 404 does not say what was not found. A missing integration must not prove that the member
+            // is absent.
             Err(BackendError::NotFound { .. }) => {
                 self.integration(&key.workspace, &key.integration).await.map(|()| None)
             }
@@ -180,7 +181,7 @@ impl Client {
         as_asked(Some(&found.data.0.id), integration, "integration")
     }
 
-    /// All members, page by page, with whatever makes the snapshot incomplete.
+    /// All members, page by page, with everything that makes the snapshot incomplete.
     pub async fn members(
         &self,
         workspace: &str,
@@ -189,7 +190,7 @@ impl Client {
         self.first_members(workspace, integration, self.max_pages).await
     }
 
-    /// The same of so many pages at most: of a longer list, little more is read than that it is longer.
+    /// The same for at most `pages` pages. If the list is longer, little more is read than the fact that it is longer.
     pub async fn first_members(
         &self,
         workspace: &str,
@@ -202,7 +203,7 @@ impl Client {
         loop {
             let pages = most.saturating_mul(self.page_size / size);
             match self.members_in_pages(of, &path, size, pages).await {
-                // From the first page on: not every server counts pages by the size that it is asked for.
+                // Reads again from the first page: not every server counts pages by the size in the request.
                 Err(Unread::TooLarge(_)) if size > 1 => size /= 2,
                 read => return Ok(read?),
             }
@@ -240,10 +241,10 @@ impl Client {
                 if is_all {
                     return Err(self.too_many(total, allowed).into());
                 }
-                break; // what was to be read of it cannot tell who is missing
+                break; // the part that may be read cannot show who is missing
             }
             if repeats {
-                break; // an endless or repeated page: the gap is noted
+                break; // an endless or repeated page: the gap is recorded
             }
             if !more {
                 return Ok(closed(snapshot));
@@ -258,7 +259,7 @@ impl Client {
         Ok(closed(snapshot))
     }
 
-    /// Told at the first page, and not after all the pages that are allowed.
+    /// Reported at the first page, and not after all the pages that are allowed.
     fn too_many(&self, members: u64, allowed: u64) -> BackendError {
         BackendError::UnexpectedResponse(format!(
             "the app has {members} members; backend.max_pages = {} allows {allowed}",
@@ -266,7 +267,6 @@ impl Client {
         ))
     }
 
-    /// A job, as it stands.
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
         let of = Subject::job(workspace, job);
@@ -277,7 +277,7 @@ impl Client {
         Ok(found.job(now))
     }
 
-    /// Starts a sync; answers with the job's id.
+    /// Starts a sync; returns the id of the job.
     pub async fn start_sync(
         &self,
         workspace: &str,
@@ -287,7 +287,7 @@ impl Client {
         self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
     }
 
-    /// Starts a check for updates; answers with the job's id.
+    /// Starts a check for updates; returns the id of the job.
     pub async fn start_check(
         &self,
         workspace: &str,
@@ -297,7 +297,7 @@ impl Client {
         self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
     }
 
-    /// The latest report of a check for updates, and how old it is by the backend's own clock; `None` if there is none.
+    /// The latest report of a check for updates, and its age by the backend's own clock; `None` if there is none.
     pub async fn report(
         &self,
         workspace: &str,
@@ -321,7 +321,7 @@ impl Client {
         }
     }
 
-    /// Starts the apply of exactly this report; answers with the job's id.
+    /// Starts the apply of exactly this report; returns the id of the job.
     pub async fn apply_report(
         &self,
         workspace: &str,
@@ -394,7 +394,7 @@ impl Client {
             }
             Err(error) => (None, Err(answer::from_reqwest(error).into())),
         };
-        // That it is too large is for our configuration to say: the backend has answered.
+        // The limit on the size is our own configuration. The backend has answered, so this is no sign of an outage.
         let error = match &answer {
             Err(Unread::Error(error)) => Some(error),
             Ok(_) | Err(Unread::TooLarge(_)) => None,
@@ -405,7 +405,7 @@ impl Client {
     }
 }
 
-/// Through the configured proxy or none: one that the environment names would be sent the key.
+/// Uses the configured proxy or none: a proxy from the environment would receive the key.
 fn through(proxy: Option<&str>) -> reqwest::Result<ClientBuilder> {
     let direct = reqwest::Client::builder().no_proxy();
     Ok(match proxy {
@@ -414,14 +414,14 @@ fn through(proxy: Option<&str>) -> reqwest::Result<ClientBuilder> {
     })
 }
 
-/// Where a request goes, for a line that says that nothing usable comes from there.
+/// The host of a request, for the log line of an outage.
 fn host(url: &reqwest::Url) -> String {
     let name = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
-/// Adds a page; whether it repeated somebody of an earlier page. Two entries of one person on one page are no fault of
-/// paging, unless they are the same entry twice: then another one may be missing.
+/// Adds a page; returns whether it repeated somebody of an earlier page. Two entries of one person on one page are no
+/// fault of paging. If the same entry comes twice, however, another one may be missing.
 fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<u64>, page: Page) -> bool {
     snapshot.pages += 1;
     let total = page.total();
@@ -449,7 +449,7 @@ fn take(snapshot: &mut Snapshot, earlier: &mut HashSet<u64>, page: Page) -> bool
     repeats
 }
 
-/// A hash of the id, or else of email and name in the app: of many thousands of members, it is small.
+/// A hash of the id, or else of email and name in the app. It saves memory for many thousands of members.
 fn person(seen: &SeenMember) -> u64 {
     match &seen.member {
         Some(id) => hash(&(true, id)),
@@ -463,7 +463,7 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// The last look at a snapshot: do the counts agree?
+/// Completes a snapshot: compares the total with the number of members.
 fn closed(mut snapshot: Snapshot) -> Snapshot {
     match snapshot.total {
         Some(total) if total == snapshot.members.len() as u64 => {}
@@ -473,7 +473,8 @@ fn closed(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// Refuses an answer about something else than was asked for. One that does not say what it is about passes.
+/// Refuses an answer about something other than what was requested. An answer that does not say what it is about
+/// passes.
 fn as_asked(answered: Option<&str>, asked: &str, kind: &str) -> Result<(), BackendError> {
     match answered {
         Some(id) if id != asked => Err(BackendError::UnexpectedResponse(format!("another {kind}"))),
@@ -481,7 +482,7 @@ fn as_asked(answered: Option<&str>, asked: &str, kind: &str) -> Result<(), Backe
     }
 }
 
-/// Refuses an id that no path or row can carry: dots alone would be a path, not a segment.
+/// Refuses an id that does not fit into a path or a row: an id of dots alone would change the path.
 fn as_segment(id: &str, kind: &str) -> Result<(), BackendError> {
     let is_visible = id.chars().all(|c| !c.is_whitespace()) && wire::is_storable(id);
     if matches!(id, "" | "." | "..") || id.len() > 200 || !is_visible {

@@ -1,7 +1,7 @@
-//! The Cerby backend in our words: the only place that speaks HTTP to it.
+//! The client of the Cerby backend: the only place that sends HTTP requests to it.
 //!
-//! Two kinds of failure, two types: *the task failed* ([`Failure`], the backend's word about a job) and
-//! *the backend did not answer* ([`BackendError`]). `docs/backend-api.yaml` describes every call.
+//! There are two kinds of failure with one type each: *the task failed* ([`Failure`], what the backend reports about a
+//! job) and *the backend gave no usable answer* ([`BackendError`]). `docs/backend-api.yaml` describes every call.
 
 use std::time::Duration;
 
@@ -25,60 +25,56 @@ pub use failure::Failure;
 pub use http::Client;
 pub use outage::{Opening, Scope};
 
-/// Why a call brought no usable answer. Texts carry statuses and codes, never bodies.
+/// Why a call brought no usable answer. The texts contain statuses and codes, never bodies.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// The request never left: nothing happened at the backend.
+    /// The request was never sent: nothing happened at the backend.
     #[error("the backend is not reachable")]
     Unreachable(#[source] reqwest::Error),
-    /// The request left and no answer came back whole: what it did is unknown.
+    /// The request was sent and no complete answer came back: its effect is unknown.
     #[error("no complete response from the backend")]
     NoAnswer(#[source] reqwest::Error),
-    /// A success status with something else than the promised body, a status that is neither yes nor no, or
-    /// a 404 that is not the backend's: what it did is unknown.
+    /// A success status with a body other than the promised one, a status that means neither success nor refusal, or a
+    /// 404 that does not come from the backend: its effect is unknown.
     #[error("unexpected response from the backend: {0}")]
     UnexpectedResponse(String),
     /// 429: too many requests; nothing happened.
     #[error("the backend limits the rate of requests")]
     RateLimited {
-        /// How long it asks to wait.
+        /// How long the backend asks to wait.
         retry_after: Option<Duration>,
     },
-    /// 401 or 403: our key is refused; nothing happened.
+    /// 401 or 403: our key is rejected; nothing happened.
     #[error("the backend rejected the API key (HTTP {status})")]
     KeyRejected { status: u16 },
-    /// 408, 502, 503 or 504: something before the backend answered in its place.
+    /// 408, 502, 503 or 504: a server in front of the backend answered instead of it.
     #[error("the backend is unavailable (HTTP {status})")]
     Unavailable {
         status: u16,
-        /// How long it asks to wait.
+        /// How long the answer asks to wait.
         retry_after: Option<Duration>,
     },
-    /// Another 5xx: it broke while it worked on the request.
+    /// Another 5xx: the backend failed while it worked on the request.
     #[error("the backend is failing (HTTP {status})")]
     ServerError { status: u16 },
-    /// 404 or 410 with an error body: the thing asked for does not exist.
+    /// 404 or 410 with an error body: the requested object does not exist.
     #[error("the backend has no such resource: {code}")]
-    NotFound {
-        /// The code of the error body.
-        code: String,
-    },
-    /// Another 4xx, or an error body in a 200: the backend said no.
+    NotFound { code: String },
+    /// Another 4xx, or an error body in a 200: the backend refused.
     #[error("the backend refused the request (HTTP {status}): {code}")]
     Refused {
         /// The status in the error body, or else of the answer.
         status: u16,
-        /// The code of the error body.
         code: String,
     },
 }
 
 impl BackendError {
-    /// Whether the request may have had an effect that nobody told us of.
+    /// Whether the request may have had an effect that was not reported.
     pub fn is_uncertain(&self) -> bool {
         match self {
             Self::NoAnswer(_) | Self::UnexpectedResponse(_) | Self::ServerError { .. } => true,
-            // A gateway in the middle may have passed the request on before it gave up.
+            // A gateway in front of the backend may have passed the request on before it gave up.
             Self::Unavailable { status, .. } => *status != 503,
             Self::Unreachable(_)
             | Self::RateLimited { .. }
@@ -88,11 +84,12 @@ impl BackendError {
         }
     }
 
-    /// Whether the backend itself has spoken, if only to say no. Anything else says nothing of what was asked for.
+    /// Whether the answer comes from the backend itself, even if it is a refusal. Any other answer tells nothing about
+    /// what was requested.
     pub fn is_usable(&self) -> bool {
         match self {
             Self::RateLimited { .. } | Self::NotFound { .. } => true,
-            // Without a word of its own it may be anything before the backend that refused.
+            // Without a code, the refusal may come from any server in front of the backend.
             Self::Refused { code, .. } => code != answer::NO_CODE,
             Self::Unreachable(_)
             | Self::NoAnswer(_)
@@ -103,12 +100,11 @@ impl BackendError {
         }
     }
 
-    /// Whether it cannot be about one app alone: there is no way to the backend, or the key is none of its keys.
+    /// Whether the error cannot concern one app alone: the backend is not reachable, or the key is invalid.
     pub fn is_of_the_way(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::KeyRejected { status: 401 })
     }
 
-    /// How long the backend asked to wait, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => {
@@ -118,7 +114,8 @@ impl BackendError {
         }
     }
 
-    /// How long the backend is to be left alone after this, within what `limits` allow; nothing unless it asked.
+    /// How long to wait after this error, within what `limits` allow: what the backend asked for, or the configured
+    /// time after a rate limit that gives none.
     pub fn retry_delay(&self, limits: &Retry) -> Duration {
         let longest = Duration::from_secs(limits.max_retry_after_s);
         match (self.asked(), self) {
@@ -128,86 +125,75 @@ impl BackendError {
         }
     }
 
-    /// The same, if it is a time to come: now, or a time that is over, is no answer to how long a limit lasts.
+    /// The same, if it is in the future. "Now" or a past time does not tell how long a limit lasts.
     pub fn asked(&self) -> Option<Duration> {
         self.retry_after().filter(|asked| !asked.is_zero())
     }
 }
 
-/// The backend's job, as far as we need it.
+/// A job of the backend, as far as the daemon needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// How long ago it was made, by the backend's own clock, where it tells both times and they make sense.
+    /// How long ago it was created, by the backend's own clock; only where both times are given and plausible.
     pub age: Option<Duration>,
-    /// Whether and how it ended.
     pub progress: Progress,
 }
 
-/// How far a job is. Unknown statuses are still running.
+/// The progress of a job. Unknown statuses count as running.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     Running,
-    /// Ended; the backend says well.
     Finished,
-    /// Ended; the backend says badly.
     Failed(Failure),
 }
 
-/// One snapshot of all members of an integration, with what speaks against its completeness.
+/// One snapshot of all members of an integration, with everything that makes it incomplete.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     pub members: Vec<SeenMember>,
-    /// How many pages were read.
     pub pages: u32,
-    /// How many members there are, by the API's word.
+    /// How many members there are, according to the API.
     pub total: Option<u64>,
     /// Why absence proves nothing; empty for a complete snapshot.
     pub gaps: Vec<Gap>,
 }
 
 impl Snapshot {
-    /// Whether absence from this snapshot proves anything.
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
 
-    /// Whether it shows nobody, or so many that an app may have stopped after its first pages: absence from such a list
-    /// proves nothing by itself.
+    /// Whether it shows nobody, or a number of people at which an app may have stopped after its first pages. Absence
+    /// from such a list proves nothing by itself.
     pub fn may_be_cut(&self) -> bool {
         is_round(self.members.len() as u64)
     }
 }
 
-/// Whether an app whose list stops after some pages shows so many people, for pages hold a multiple of 25; nobody counts
-/// too.
+/// Whether a list of this length may have been cut after a page: pages hold a multiple of 25. Zero counts too.
 pub fn is_round(people: u64) -> bool {
     people.is_multiple_of(25)
 }
 
-/// Something that makes a snapshot incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gap {
-    /// A page showed somebody an earlier page had shown, or the same entry twice: whoever it stands for is not there.
+    /// A page showed somebody an earlier page had shown, or the same entry twice: another entry may be missing.
     RepeatedMember,
-    /// More pages than allowed.
     EndlessPages,
-    /// Fewer or more members than the total says.
     TotalDiffers,
-    /// No total: nothing tells whether these are all.
+    /// Without a total, nothing tells whether these are all members.
     NoTotal,
-    /// The total changed while reading.
     TotalChanged,
-    /// Nobody at all: an app whose page stays empty looks like this.
+    /// Nobody at all: the list of an app whose page stays empty has the same form.
     Empty,
-    /// Fewer members than before, of whom more are gone than were asked to go: a list that was cut looks like this.
+    /// Fewer members than before, and more are gone than were asked to go: a list that was cut has the same form.
     Shrunk,
     /// A member that could not be read: without id, email and name.
     UnreadableMember,
 }
 
 impl Gap {
-    /// What the list lacks, for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::RepeatedMember => "somebody is listed twice",
@@ -225,21 +211,20 @@ impl Gap {
 /// What a check for updates found that Cerby does not know yet.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UpdateReport {
-    /// Identity of exactly this report; an apply names it.
+    /// Identifies exactly this report; an apply refers to it.
     pub id: String,
-    /// When it was made, by the backend's clock.
+    /// By the backend's clock.
     pub created_at: Option<DateTime<Utc>>,
-    /// Members read, by the backend's word.
+    /// Members read, according to the backend.
     pub members_read: Option<u64>,
-    /// Members there are, by the backend's word.
+    /// Members there are, according to the backend.
     pub members_total: Option<u64>,
-    /// Whether it was applied before.
     pub applied: bool,
     /// People in the app whom Cerby does not know.
     pub new_members: Vec<Reported>,
-    /// Members whom Cerby knows and the app no longer has.
+    /// Members whom Cerby knows and who are no longer in the app.
     pub removed_members: Vec<Reported>,
-    /// Members with other roles than Cerby knows.
+    /// Members whose roles differ from those that Cerby knows.
     pub changed_members: Vec<Reported>,
 }
 
@@ -247,14 +232,11 @@ pub struct UpdateReport {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "ReportedFields")]
 pub struct Reported {
-    /// The Cerby user id.
     #[serde(rename = "id")]
     pub member: Option<String>,
-    /// The email in the app.
     pub email: Option<String>,
-    /// The name in the app.
     pub username: Option<String>,
-    /// The roles that they have in the app, by the report's word.
+    /// The roles that they have in the app, according to the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Entitlements>,
 }
@@ -267,10 +249,10 @@ struct ReportedFields {
     email: Option<String>,
     #[serde(default)]
     username: Option<String>,
-    /// The roles of somebody whose roles changed.
+    /// The roles of a member whose roles changed.
     #[serde(default)]
     to: Option<serde_json::Value>,
-    /// The roles of somebody new.
+    /// The roles of a new member.
     #[serde(default)]
     entitlements: Option<serde_json::Value>,
     /// The same in our own rows.
@@ -279,7 +261,6 @@ struct ReportedFields {
 }
 
 impl Reported {
-    /// What they are known by.
     pub fn keys(&self) -> Keys<'_> {
         Keys::new(self.member.as_deref(), self.email.as_deref(), self.username.as_deref())
     }
@@ -297,7 +278,7 @@ impl TryFrom<ReportedFields> for Reported {
         if id.is_none() && email.is_none() && username.is_none() {
             return Err("nobody");
         }
-        // Roles that cannot be read are unknown, and hide nobody.
+        // Roles that cannot be read count as unknown and do not hide the person.
         let roles = fields.to.or(fields.entitlements).or(fields.roles);
         let roles = roles.and_then(|roles| serde_json::from_value(roles).ok());
         Ok(Self { member: id, email, username, roles })
@@ -308,7 +289,7 @@ impl TryFrom<ReportedFields> for Reported {
 mod tests {
     use super::*;
 
-    /// Any error of the HTTP client: what it says does not matter here.
+    /// Any error of the HTTP client: its text does not matter here.
     fn cause() -> reqwest::Error {
         reqwest::Proxy::http("no address").unwrap_err()
     }

@@ -1,8 +1,8 @@
-//! The text of an answer, so that one broken character hides no more than itself.
+//! Repairs the text of an answer, so that one broken character hides no more than itself.
 //!
-//! Servers cut emojis in half, send bytes of another encoding, and numbers that are none. JSON's grammar makes all of the
-//! answer unreadable for that. So what no reader could read is replaced before it is parsed; everything else stays byte
-//! for byte, and what is no JSON stays none.
+//! Servers cut emojis in half, send bytes of another encoding, and write `NaN` as a number. Any of these makes the
+//! whole answer invalid JSON. So what cannot be read is replaced before the answer is parsed. Everything else stays
+//! byte for byte, and text that is not JSON does not become JSON.
 
 const REPLACEMENT: &str = "\\ufffd";
 
@@ -17,7 +17,7 @@ pub(super) fn readable(body: Vec<u8>) -> String {
     if mended.kept == 0 { text } else { mended.end() }
 }
 
-/// A text, and what was written of it anew up to `kept`.
+/// A text, and its repaired copy up to `kept`.
 struct Mended<'a> {
     text: &'a str,
     kept: usize,
@@ -43,7 +43,7 @@ impl Mended<'_> {
         }
     }
 
-    /// An escape in a string; how long it was.
+    /// Handles an escape in a string; returns its length.
     fn escape(&mut self, at: usize) -> usize {
         let rest = &self.text.as_bytes()[at..];
         match rest.get(1) {
@@ -59,14 +59,14 @@ impl Mended<'_> {
         }
     }
 
-    /// Words of JavaScript that JSON has no number for.
+    /// JavaScript words for numbers that JSON does not have.
     fn word(&mut self, at: usize) -> usize {
         let rest = &self.text[at..];
         let word = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| rest.starts_with(word));
         word.map_or(1, |word| self.replace(at, word.len(), "null"))
     }
 
-    /// Replaces `length` bytes; how many those were.
+    /// Replaces `length` bytes; returns `length`.
     fn replace(&mut self, at: usize, length: usize, by: &str) -> usize {
         self.out.push_str(&self.text[self.kept..at]);
         self.out.push_str(by);
@@ -80,7 +80,7 @@ impl Mended<'_> {
     }
 }
 
-/// The UTF-16 unit that an escape at the beginning names.
+/// The UTF-16 unit that an escape at the beginning of `bytes` stands for.
 fn unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
     let is_hex = digits.iter().all(u8::is_ascii_hexdigit);

@@ -1,4 +1,5 @@
-//! What the backend's JSON looks like: tolerant of what it adds, strict about what we conclude from.
+//! The format of the backend's JSON: tolerant of additions, strict about the values that the daemon draws conclusions
+//! from.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,7 +17,7 @@ use super::{Failure, Gap, Job, Progress, Reported, UpdateReport};
 use crate::identity::normal;
 use crate::membership::{Marks, Membership, SeenMember};
 
-/// A JSON object. serde's own structs take arrays as well, which are never what was promised.
+/// A JSON object. serde's own structs also accept arrays, which the API never promises.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub(super) T);
 
@@ -46,7 +47,6 @@ pub(super) struct One<T> {
     pub(super) data: Object<T>,
 }
 
-/// The envelope of a page.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     pub(super) data: Vec<Entry>,
@@ -56,7 +56,7 @@ pub(super) struct Page {
     meta: Option<Object<Meta>>,
 }
 
-/// One entry of a page. One that cannot be read is a gap in the snapshot and does not hide the others.
+/// One entry of a page. An entry that cannot be read is a gap in the snapshot and does not hide the others.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) seen: Result<SeenMember, Gap>,
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
-/// What can be read of a value; whatever is wrong in it, it hides nothing beside it.
+/// A value, or its default if it cannot be read. A value that cannot be read does not hide the values beside it.
 #[derive(Debug, Default)]
 struct Readable<T>(T);
 
@@ -86,18 +86,17 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Readable<T> {
 }
 
 impl Page {
-    /// Whether not one of its entries could be a member.
+    /// Whether none of its entries could be a member.
     pub(super) fn is_of_something_else(&self) -> bool {
         !self.data.is_empty() && !self.data.iter().any(|entry| entry.is_object)
     }
 
-    /// Whether it says that another page follows.
     pub(super) fn has_next(&self) -> bool {
         let next = self.links.as_ref().and_then(|links| links.0.next.as_deref());
         next.is_some_and(|next| !next.trim().is_empty())
     }
 
-    /// How many members there are on all pages, by its word.
+    /// How many members there are on all pages, according to the API.
     pub(super) fn total(&self) -> Option<u64> {
         self.meta.as_ref()?.0.page.as_ref()?.0.total
     }
@@ -121,7 +120,7 @@ struct PageMeta {
     total: Option<u64>,
 }
 
-/// Something of which only the id matters.
+/// An object of which only the id matters.
 #[derive(Debug, Deserialize)]
 pub(super) struct Identified {
     #[serde(deserialize_with = "storable")]
@@ -157,7 +156,7 @@ struct UserAttributes {
 }
 
 impl User {
-    /// The person in our words, or a gap if nothing tells who it is or which roles they hold.
+    /// The person in our terms, or a gap if the entry does not tell who it is or which roles they hold.
     pub(super) fn seen(self) -> Result<SeenMember, Gap> {
         let attributes = self.attributes.0;
         let member = self.id.filter(|id| !id.trim().is_empty());
@@ -184,7 +183,8 @@ impl User {
     }
 }
 
-/// How somebody stands. A word that the contract does not have may mean anything: that somebody declined, for one.
+/// How the person stands. A word that the contract does not define may mean anything, for example that the person
+/// declined.
 fn membership(invitation: Option<&str>, is_member: Option<bool>) -> Membership {
     let word = invitation.map(|word| word.trim().to_ascii_lowercase());
     match (word.as_deref().unwrap_or_default(), is_member) {
@@ -229,8 +229,8 @@ struct ErrorDetails {
 }
 
 impl JobObject {
-    /// The job as it stands `now` by the backend's clock. That it failed is told by its status; what else it says
-    /// counts as far as it can be read.
+    /// The job as it stands `now` by the backend's clock. Its status tells whether it failed; its other fields count as
+    /// far as they can be read.
     pub(super) fn job(self, now: Option<DateTime<Utc>>) -> Job {
         let attributes = self.attributes.0;
         let details = attributes.error_details.0.map(|details| details.0).unwrap_or_default();
@@ -270,7 +270,7 @@ struct ReportAttributes {
     updated_roles: Vec<Object<Reported>>,
 }
 
-/// A report in any other state is none that could be applied.
+/// A report in any other state cannot be applied.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ReportStatus {
@@ -279,7 +279,7 @@ enum ReportStatus {
 }
 
 impl ReportObject {
-    /// The report, and how long ago it was made, `now` by the backend's clock.
+    /// The report, and its age when it is `now` by the backend's clock.
     pub(super) fn dated(self, now: Option<DateTime<Utc>>) -> (UpdateReport, Option<Duration>) {
         let age = age(&self.attributes.0.created_at.0, now);
         (self.into(), age)
@@ -303,19 +303,19 @@ impl From<ReportObject> for UpdateReport {
     }
 }
 
-/// `errors[]`; whatever is in it, it is no success. The status comes as a string or as a number.
+/// `errors[]`: an answer with this list is never a success. The status is a string or a number.
 #[derive(Debug, Deserialize)]
 pub(super) struct Errors {
     #[serde(default)]
     pub(super) errors: Option<Vec<Value>>,
 }
 
-/// Whether a row can hold this id, and nothing of it was broken.
+/// Whether a row can store this id and none of its characters was broken.
 pub(super) fn is_storable(id: &str) -> bool {
     !id.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
 }
 
-/// An id that a row can hold.
+/// An id that a row can store.
 fn storable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let id = String::deserialize(deserializer)?;
     if id.trim().is_empty() || !is_storable(&id) {
@@ -324,7 +324,7 @@ fn storable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
     Ok(id)
 }
 
-/// A number of things; some servers write it as `3.0`.
+/// A count; some servers write it as `3.0`.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let number = Option::<f64>::deserialize(deserializer)?;
     if number.is_some_and(|number| number < 0.0 || number.fract() != 0.0) {
@@ -333,7 +333,7 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::E
     Ok(number.map(|number| number as u64))
 }
 
-/// True or false, also as a word; anything else says nothing.
+/// A boolean, also as a word; `None` for anything else.
 fn flag(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),
@@ -343,11 +343,11 @@ fn flag(value: &Value) -> Option<bool> {
     }
 }
 
-/// How long ago something was made, by the clock that wrote the time: `now` is the backend's own. A time that is well
-/// ahead of it, or of another century, is none.
+/// How long ago something was created, by the clock that wrote the time: `now` is the backend's own. A time that is
+/// well ahead of it, or of another century, is ignored.
 fn age(made: &Value, now: Option<DateTime<Utc>>) -> Option<Duration> {
     let (now, made) = now.zip(time(made).filter(|made| made.year() >= 2000))?;
-    // Clocks of one backend differ a little, and headers tell whole seconds.
+    // Clocks of one backend differ a little, and headers have whole seconds.
     (made <= now + CLOCKS_DIFFER).then(|| (now - made).to_std().unwrap_or_default())
 }
 
@@ -355,14 +355,14 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
 
 const DATES: [&str; 3] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y%m%dT%H%M%S%.f"];
 
-/// Zoned or naive (taken as UTC), compact, or seconds or milliseconds since 1970; anything else is no time rather than no
-/// answer.
+/// Zoned or naive (taken as UTC), compact, or seconds or milliseconds since 1970. Anything else gives no time, so that
+/// the rest of the answer can still be read.
 fn time(value: &Value) -> Option<DateTime<Utc>> {
     let text = match value {
         Value::Number(number) => return epoch(number.as_f64()?),
         value => value.as_str()?.trim(),
     };
-    // A zone of its own letter is written in two ways that are read by one.
+    // UTC may be written as `Z` or `z`; the parser reads neither, so both become `+0000`.
     let text = text
         .strip_suffix(['Z', 'z'])
         .map_or_else(|| text.to_owned(), |time| format!("{time}+0000"));
@@ -380,13 +380,13 @@ fn epoch(number: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis as i64)
 }
 
-/// An email or name as the app shows it, without what no row can hold and nobody could read.
+/// An email or name as the app shows it, without the characters that no row can store and nobody could read.
 pub(super) fn name(text: Option<String>) -> Option<String> {
     let text = text?.chars().filter(|c| !c.is_control()).take(400).collect::<String>();
     Some(text).filter(|text| !normal(text).is_empty())
 }
 
-/// Words that a row can hold and a person would read.
+/// Text that a row can store and a person can read.
 fn readable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || *c == '\n').take(2000).collect()
 }

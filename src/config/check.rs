@@ -1,4 +1,4 @@
-//! Facts that must hold between keys, each with what would be right.
+//! Conditions that must hold between keys, each with the value that would be right.
 
 use std::net::IpAddr;
 
@@ -11,10 +11,10 @@ const DAY_S: f64 = 86_400.0;
 const MONTH_S: f64 = 30.0 * DAY_S;
 const YEAR_S: f64 = 366.0 * DAY_S;
 
-/// For what has no measure but must not overflow.
+/// The limit for numbers without a natural one, so that they do not overflow.
 const MANY: f64 = 1_000_000.0;
 
-/// All that is wrong, so that one pass is enough to correct it.
+/// Returns all errors at once, so that one pass is enough to correct them.
 pub(super) fn check(config: &Config) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut must = |holds: bool, text: String| {
@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     wrong
 }
 
-/// What every number may be. A key without a line here is refused by a test.
+/// The range of every number. A test fails if a key has no line here.
 const RANGES: &[(&str, f64, f64)] = &[
     ("database.max_connections", 4.0, 1000.0),
     ("database.acquire_timeout_s", 1.0, HOUR_S),
@@ -120,11 +120,11 @@ const RANGES: &[(&str, f64, f64)] = &[
 ];
 
 fn ranges(config: &Config, must: &mut impl FnMut(bool, String)) {
-    // What is not a number, or is infinite, is null here.
+    // A value that is not a number, or is infinite, is null here.
     let values = serde_json::to_value(config).unwrap_or_default();
     for &(key, least, most) in RANGES {
         let value = key.split('.').fold(&values, |table, name| &table[name]);
-        // Of a list, every number.
+        // Each number of a list.
         let numbers = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         for number in numbers {
             let within = number.as_f64().is_some_and(|value| (least..=most).contains(&value));
@@ -147,7 +147,8 @@ fn out_of_range(key: &str, number: &Value, least: f64, most: f64) -> String {
     }
 }
 
-/// A filter says first what is written of everything, and errors always are: a slip of the pen must not silence them.
+/// A filter must begin with a level for everything, and errors must always be logged, so that a typing mistake cannot
+/// hide them.
 fn filter(config: &Config, must: &mut impl FnMut(bool, String)) {
     let text = &config.telemetry.filter;
     let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
@@ -229,7 +230,7 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
     }
 }
 
-/// Whether nobody on the way can read the API key.
+/// Whether nobody on the network can read the API key.
 fn is_safe(url: &reqwest::Url, config: &Config) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let is_loopback = host == "localhost"

@@ -1,8 +1,8 @@
-//! What can be set, and whether it makes sense.
+//! The configuration and its checks.
 //!
-//! Defaults are compiled in from `config/default.toml`; an optional file and then the environment
-//! override them. Unknown keys, bad values and contradictions are refused at start, by key. Secrets
-//! are [`SecretString`]s, so that no `Debug` or log line can show them.
+//! Defaults are compiled in from `config/default.toml`; an optional file and then the environment override them. At the
+//! start, unknown keys, invalid values and contradictions are refused, and the error names the key. Secrets are
+//! [`SecretString`]s, so that no `Debug` output or log line can show them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ mod show;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// Everything that can be set, one struct per table of `config/default.toml`.
+/// The configuration, with one struct per table of `config/default.toml`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -50,7 +50,6 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Where the queue is.
     Database {
         #[serde(serialize_with = "show::database_url")]
         url: Option<SecretString>,
@@ -60,7 +59,6 @@ tables! {
         idle_in_transaction_s: u64,
         answer_timeout_s: u64,
     }
-    /// The Cerby backend's HTTP API.
     Backend {
         base_url: Option<String>,
         #[serde(serialize_with = "show::api_key")]
@@ -90,7 +88,7 @@ tables! {
         update_report: String,
         apply_report: String,
     }
-    /// How much this process does at a time, and for how long a row is its own.
+    /// How many tasks and syncs this process works on at a time, and how long a lease lasts.
     Worker {
         max_tasks_in_flight: usize,
         max_tasks_ahead: usize,
@@ -100,11 +98,10 @@ tables! {
         sync_step_s: u64,
         max_unreleased_claims: i32,
     }
-    /// How new work is noticed.
+    /// How the daemon finds new work.
     Wakeup { poll_ms: u64, listen: bool, }
-    /// How new rows are ordered.
     Intake { batch: i64, }
-    /// When automation tries again.
+    /// When automation retries.
     Retry {
         rate_limit_s: u64,
         max_retry_after_s: u64,
@@ -132,9 +129,8 @@ tables! {
         starts_per_minute: u32,
         remind_s: u64,
     }
-    /// How a started job is watched.
+    /// How a started job is polled.
     Job { poll_first_s: f64, poll_max_s: f64, within_s: u64, }
-    /// When a manual action is overdue.
     ManualAction {
         due_remove_s: u64,
         due_change_role_s: u64,
@@ -142,7 +138,6 @@ tables! {
         due_reconnect_s: u64,
         attest_after_s: u64,
     }
-    /// How apps are read again.
     Sync {
         #[serde(deserialize_with = "read::seconds")]
         rereads_s: Vec<u64>,
@@ -158,7 +153,7 @@ tables! {
         #[serde(deserialize_with = "read::seconds")]
         invitation_checks_s: Vec<u64>,
     }
-    /// What an apply may remove that nobody asked for.
+    /// What an apply may remove although nobody asked for it.
     Guard {
         max_unexpected_removals: u32,
         max_unexpected_percent: u32,
@@ -168,9 +163,7 @@ tables! {
     }
     /// How long finished work is kept.
     Retention { finished_tasks_days: u32, ended_actions_days: u32, events_days: u32, }
-    /// Healing, reminders and retention.
     Upkeep { every_s: u64, batch: i32, }
-    /// The listener of the probes.
     Http {
         #[serde(deserialize_with = "read::address")]
         listen: SocketAddr,
@@ -178,38 +171,33 @@ tables! {
     }
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }
-    /// How logs are written.
     Telemetry { format: LogFormat, filter: String, }
 }
 
-/// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// One JSON object per line.
     Json,
     Text,
 }
 
-/// Why a configuration is refused. Texts name the key and what would be right, never a secret.
+/// Why a configuration is refused. The texts name the key and the right value, never a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file or variable could not be read, or a key is unknown or of the wrong type.
     #[error("configuration is not readable")]
     Unreadable(#[source] config::ConfigError),
-    /// The file could not be read.
     #[error("the configuration file {path} cannot be read")]
     File {
         path: String,
         #[source]
         source: std::io::Error,
     },
-    /// The file is not TOML. The line itself is left out: it could be a secret's.
+    /// The file is not TOML. The error leaves out the line itself, because it could contain a secret.
     #[error("the configuration file {path} is not TOML at line {line}: {why}")]
     NotToml { path: String, line: usize, why: String },
-    /// A secret's file could not be read.
     #[error("{key} names a file that cannot be read: {path}")]
     SecretFile {
         /// The key that names the file.
@@ -218,25 +206,25 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// A secret's file holds more than the secret.
+    /// The file of a secret has more than one line.
     #[error("{key} names a file that does not hold exactly one line: {path}")]
     NotOneLine {
         /// The key that names the file.
         key: &'static str,
         path: String,
     },
-    /// Values are wrong in themselves or contradict each other.
+    /// Values are out of range or contradict each other.
     #[error("configuration is wrong:\n  {}", .0.join("\n  "))]
     Wrong(Vec<String>),
 }
 
 impl Config {
-    /// Reads defaults, `file` if given, then `RECONCILER__…` variables, and checks the result.
+    /// Reads the defaults, `file` if given, then `RECONCILER__…` variables, and checks the result.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::from_sources(file, None)
     }
 
-    /// The same with `variables` in place of the process's environment.
+    /// The same with `variables` instead of the process's environment.
     pub fn from_sources(
         file: Option<&Path>,
         variables: Option<std::collections::HashMap<String, String>>,
@@ -247,7 +235,7 @@ impl Config {
             read::check_file(path)?;
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
-        // Values stay text until their key says what they are: a secret may look like a number.
+        // Values stay text until their key defines the type, because a secret may look like a number.
         let environment = Environment::with_prefix("RECONCILER")
             .prefix_separator("__")
             .separator("__")
@@ -262,12 +250,12 @@ impl Config {
         if wrong.is_empty() { Ok(config) } else { Err(ConfigError::Wrong(wrong)) }
     }
 
-    /// The configuration in force as TOML, secrets redacted.
+    /// The effective configuration as TOML, with secrets redacted.
     pub fn effective(&self) -> Result<String, toml::ser::Error> {
         toml::to_string_pretty(self)
     }
 
-    /// Reads the secrets that are in files; tells which are given twice.
+    /// Reads the secrets that are in files; returns the keys of those that are given twice.
     fn read_secret_files(&mut self) -> Result<Vec<String>, ConfigError> {
         let (database, backend) = (&mut self.database, &mut self.backend);
         let url = read::secret("database.url", &mut database.url, database.url_file.as_deref())?;
@@ -278,17 +266,17 @@ impl Config {
 }
 
 impl Database {
-    /// How long the server may say nothing to a statement.
+    /// How long the server may take to answer a statement.
     pub fn answer_within(&self) -> Duration {
         Duration::from_secs(self.answer_timeout_s)
     }
 
-    /// How long a loop waits for work that is made of several statements.
+    /// How long a loop waits for work that consists of several statements.
     pub fn query_timeout(&self) -> Duration {
         6 * self.answer_within()
     }
 
-    /// The connection URL, or what to set.
+    /// Fails with the name of the key to set if there is no URL.
     pub fn url(&self) -> Result<&SecretString, ConfigError> {
         required(
             self.url.as_ref(),
@@ -299,12 +287,12 @@ impl Database {
 }
 
 impl Backend {
-    /// The base URL's template, or what to set.
+    /// Fails with the name of the key to set if there is no base URL.
     pub fn base_url(&self) -> Result<&str, ConfigError> {
         required(self.base_url.as_deref(), "backend.base_url", "RECONCILER__BACKEND__BASE_URL")
     }
 
-    /// The key for `X-API-Key`, or what to set.
+    /// The key for `X-API-Key`. Fails with the name of the key to set if there is none.
     pub fn api_key(&self) -> Result<&SecretString, ConfigError> {
         let key = required(
             self.api_key.as_ref(),
@@ -317,7 +305,6 @@ impl Backend {
         Ok(key)
     }
 
-    /// The longest one request may take.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_s)
     }
@@ -328,26 +315,26 @@ fn required<T>(value: Option<T>, key: &str, variable: &str) -> Result<T, ConfigE
 }
 
 impl Job {
-    /// How long until a job is looked at again that has run for `age`; `None` when it is given up.
+    /// The time until the next poll of a job that has run for `age`; `None` when the job counts as lost.
     pub fn next_poll(&self, age: Duration) -> Option<Duration> {
         self.look_after(age, self.poll_first_s, 0.5)
     }
 
-    /// The same for a job that is looked at earlier, and again after this part of its age.
+    /// The same for a job that is first polled after `first_s`, and again after this part of its age.
     pub fn look_after(&self, age: Duration, first_s: f64, part: f64) -> Option<Duration> {
         let is_waited_for = age < Duration::from_secs(self.within_s);
         let seconds = (age.as_secs_f64() * part).max(first_s).min(self.poll_max_s);
         is_waited_for.then(|| Duration::from_secs_f64(seconds))
     }
 
-    /// The longest time between two looks.
+    /// The longest time between two polls.
     pub fn longest_poll(&self) -> Duration {
         Duration::from_secs_f64(self.poll_max_s)
     }
 }
 
 impl Worker {
-    /// How long a claimed row is ours.
+    /// How long the lease of a claimed task lasts.
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_s)
     }

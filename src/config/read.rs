@@ -1,4 +1,4 @@
-//! From files and variables to values; what cannot be read is told without what could be a secret.
+//! Reads values from files and variables. Errors do not contain anything that could be a secret.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
 
-/// The variables that are ours, as text.
+/// The variables that begin with our prefix, as text.
 pub(super) fn environment() -> Result<HashMap<String, String>, ConfigError> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
@@ -23,7 +23,7 @@ pub(super) fn environment() -> Result<HashMap<String, String>, ConfigError> {
     .collect()
 }
 
-/// Whether the file can be read as TOML. The parser's own message quotes the line, so it is not passed on.
+/// Checks that the file is TOML. The parser's own message quotes the line, so it is not passed on.
 pub(super) fn check_file(path: &Path) -> Result<(), ConfigError> {
     let name = || path.display().to_string();
     let text = std::fs::read_to_string(path)
@@ -38,7 +38,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// Reads a secret from its file; tells if it was given beside the file.
+/// Reads a secret from its file; reports whether the secret was also given directly.
 pub(super) fn secret(
     key: &'static str,
     secret: &mut Option<SecretString>,
@@ -61,7 +61,7 @@ pub(super) fn secret(
     Ok(None)
 }
 
-/// A list, or in a variable numbers with commas between them.
+/// A list, or in a variable numbers separated by commas.
 pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "must be a list of seconds such as [60, 3600] or 60,3600")]
@@ -79,7 +79,7 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     }
 }
 
-/// A list, or in a variable words with commas between them.
+/// A list, or in a variable words separated by commas.
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "must be a list of words such as [\"ADMIN\"] or ADMIN,OWNER")]
@@ -94,7 +94,6 @@ pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     Ok(words.into_iter().filter(|word| !word.is_empty()).collect())
 }
 
-/// An address with its port.
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {

@@ -1,4 +1,4 @@
-//! Secrets as a person may see them.
+//! Secrets in the form that people may see.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serializer;
@@ -16,7 +16,7 @@ pub(super) fn database_url<S: Serializer>(
     }
 }
 
-/// That a key is set, and nothing of it.
+/// Shows that a key is set, and nothing of the key.
 pub(super) fn api_key<S: Serializer>(
     key: &Option<SecretString>,
     serializer: S,
@@ -27,7 +27,7 @@ pub(super) fn api_key<S: Serializer>(
     }
 }
 
-/// Where a password with unusual characters may have ended up in another part, nothing is shown.
+/// Shows nothing if a password with unusual characters may have ended up in another part of the URL.
 fn without_password(url: &str) -> String {
     let Ok(mut parsed) = reqwest::Url::parse(url) else {
         return REDACTED.to_owned();

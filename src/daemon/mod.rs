@@ -1,4 +1,4 @@
-//! `serve`: the loops, the listener of the probes, and the way from a signal to a stop.
+//! `serve`: the loops, the listener of the probes, and the stop after a signal.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -26,10 +26,10 @@ mod probes;
 
 use probes::Health;
 
-/// A loop that no wakeup rang for looks all the same, once in so many polls.
+/// A loop that no wakeup reached still runs once in this many polls.
 const IDLE_POLL_FACTOR: u32 = 30;
 
-/// At the start the database is looked for so often, and so often it is told that it cannot be used yet.
+/// At the start the daemon tries the database at the first interval, and logs at the second that it cannot be used yet.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 const TELLS_EVERY: Duration = Duration::from_secs(30);
 
@@ -66,7 +66,8 @@ impl Daemon {
         };
         loops.spawn(telemetry::tell_losses(stop.clone()));
         let outages = Outages::new(pool.clone(), backend.clone(), config.database.query_timeout());
-        // Before anything is asked for: an outage is not to be found once more. Without an answer, the loop tries again.
+        // Reads the known outages before the first request, so that this replica does not have to detect them again. If
+        // the database does not answer, the loop tries again.
         let _ = outages.share().await;
         start_loops(&config, &pool, &backend, outages, &health.failing, &stop, &mut loops);
         health.pool.get_or_init(|| pool);
@@ -75,7 +76,8 @@ impl Daemon {
         Ok(Some(Self { signals, loops, health, stop, grace }))
     }
 
-    /// Runs until a signal stops the daemon. `Err` if a loop ended by itself, or work in flight outlasted the grace.
+    /// Runs until a signal stops the daemon. `Err` if a loop ended by itself, or work in flight outlasted the grace
+    /// period.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { mut signals, mut loops, health, stop, grace } = self;
         let unasked = tokio::select! {
@@ -98,7 +100,8 @@ impl Daemon {
     }
 }
 
-/// Waits for a database that the daemon can use, and tells now and then what it waits for. `Err` if waiting does not help.
+/// Waits for a database that the daemon can use, and logs at intervals what it waits for. `Err` if waiting does not
+/// help.
 async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaError> {
     let began = Instant::now();
     let mut told: Option<Instant> = None;
@@ -179,7 +182,7 @@ fn start_loops(
     loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_interval, stop.clone()));
 }
 
-/// Waits for the loops to end by themselves; leases of what does not end in time run out.
+/// Waits for the loops to end by themselves. The leases of work that does not end in time run out.
 async fn drain(
     loops: &mut JoinSet<()>,
     signals: &mut Signals,

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: up or down, and nothing else.
+//! `/livez` and `/readyz`, which report only up or down.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +20,10 @@ use crate::telemetry::chain;
 
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// What readiness is made of.
+/// What readiness depends on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Health {
-    /// None until the database can be used.
+    /// Empty until the database can be used.
     pub(super) pool: Arc<OnceLock<PgPool>>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) failing: Failing,
@@ -46,7 +46,7 @@ pub(super) async fn serve(listener: TcpListener, health: Health, stop: Cancellat
     if let Err(error) = served {
         emit!(PROBES_FAILED, error = %chain(&error), "The listener of the probes broke");
     }
-    // A keep-alive connection must not hold up the stop, nor end this loop before it.
+    // An open keep-alive connection must not delay the stop, and this loop must not end before the stop.
     stop.cancelled().await;
 }
 

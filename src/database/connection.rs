@@ -1,4 +1,4 @@
-//! One connection out of the pool, and the way back.
+//! A connection taken from the pool, and its return to the pool.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -25,7 +25,7 @@ impl PgConnection {
         Self { lent: Some(lent), state: State::new(shared), in_transaction: false }
     }
 
-    /// The connection of the driver, without a place in the pool and without bounds.
+    /// The driver's connection, without a place in the pool and without time limits.
     pub fn detach(mut self) -> sqlx::Result<sqlx::PgConnection> {
         self.lent.take().map(PoolConnection::detach).ok_or(sqlx::Error::PoolClosed)
     }
@@ -36,12 +36,12 @@ impl PgConnection {
     }
 }
 
-/// The way back into the pool: in bounded time, or not at all.
+/// Returns the connection to the pool within bounded time, or drops it.
 impl Drop for PgConnection {
     fn drop(&mut self) {
         let Some(mut lent) = self.lent.take() else { return };
         let Some(runtime) = Handle::try_current().ok().filter(|_| self.state.is_usable) else {
-            // Without a word to the server: it would be waited for.
+            // Drops the connection without a message to the server: sending one could block.
             drop(lent.detach());
             return;
         };
@@ -77,7 +77,6 @@ impl Transaction {
         Ok(Self(connection))
     }
 
-    /// Makes its work last.
     pub async fn commit(mut self) -> sqlx::Result<()> {
         self.0.execute("commit").await?;
         self.0.in_transaction = false;

@@ -1,9 +1,9 @@
-//! The database's connections, so that none of them is waited for without end and none is kept that is of no use.
+//! The database connections, with a limit for every wait and a check before every use.
 //!
-//! The driver waits for an answer as long as the operating system does, also when a connection is given back, and what
-//! is given back so keeps its place in the pool for ever. Here every statement has a time in which the server must say
-//! something. A connection whose statement was given up, by its time or by whoever asked, is dropped without a word to
-//! the server, and its place is free at once.
+//! The driver waits for an answer as long as the operating system does, also when a connection is returned to the pool,
+//! and such a connection keeps its place in the pool for ever. Here the server has a limited time to answer every
+//! statement. When a statement was cancelled, by its timeout or by its caller, its connection is dropped without a
+//! message to the server, and its place is free at once.
 
 mod connection;
 mod refusals;
@@ -20,38 +20,39 @@ use tokio::time::timeout;
 pub use connection::{PgConnection, Transaction};
 use refusals::Refusals;
 
-/// So long after a connection answered, it is used without being asked.
+/// For this long after its last answer, a connection is used without a ping.
 const BELIEVED_ALIVE: Duration = Duration::from_secs(1);
 
-/// A connection that is asked whether it is alive says so in this time, or it is not.
+/// A connection that does not answer a ping in this time counts as broken.
 const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 
-/// For a connection to find its way back into the pool, or to be opened for nothing but the reason why none can be.
+/// How long returning a connection to the pool may take, and the extra connection that finds out why none can be
+/// opened.
 const AT_MOST: Duration = Duration::from_secs(2);
 
-/// What a pool is made with, beside where to connect.
+/// The settings of a pool, apart from the address.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time.
     pub connections: u32,
     /// How long to wait for a free one.
     pub acquire_within: Duration,
-    /// How long the server may say nothing to a statement.
+    /// How long the server may take to answer a statement.
     pub answer_within: Duration,
 }
 
-/// The driver's pool, with bounded time for everything. It has the driver's name, and takes its place in all statements.
+/// The driver's pool, with a time limit for everything. It has the driver's name and replaces it in all statements.
 #[derive(Clone)]
 pub struct PgPool {
     pool: Pool<Postgres>,
     shared: Arc<Shared>,
 }
 
-/// What the connections of a pool know together.
+/// State that all connections of a pool share.
 #[derive(Debug)]
 struct Shared {
     answer_within: Duration,
-    /// Connections that are older are of no use: one of them fell silent, or cannot write any more.
+    /// Connections that were opened before this time are not used: another one of their age stopped answering or cannot
+    /// write any more.
     distrusted_before: Mutex<Option<Instant>>,
     refusals: Refusals,
 }
@@ -62,7 +63,7 @@ impl Shared {
         Arc::new(Self { answer_within, distrusted_before, refusals })
     }
 
-    /// One connection was of no use: what broke it has most likely broken the others that were there.
+    /// Called when one connection is unusable: the same cause has most likely broken all others that are open now.
     fn distrust_all(&self) {
         let mut before = self.distrusted_before.lock().unwrap_or_else(PoisonError::into_inner);
         *before = Some(Instant::now());
@@ -73,7 +74,7 @@ impl Shared {
         before.is_none_or(|before| before.elapsed() >= age)
     }
 
-    /// Whether an idle connection may be used: `Err` has it dropped, and another takes its place.
+    /// Whether an idle connection may be used. With `Err` the pool drops it and uses another.
     async fn examine(
         &self,
         connection: &mut sqlx::PgConnection,
@@ -94,7 +95,7 @@ impl Shared {
     }
 }
 
-/// A session that cannot write: of a standby, or of a database that was made read-only.
+/// Refuses a session that cannot write: it is on a standby, or the database was made read-only.
 async fn refuse_read_only(connection: &mut sqlx::PgConnection) -> sqlx::Result<()> {
     if sqlx::query_scalar(IS_READ_ONLY).fetch_one(connection).await? {
         return Err(sqlx::Error::Io(std::io::Error::new(
@@ -109,7 +110,7 @@ const IS_READ_ONLY: &str = "-- is_read_only
      select pg_is_in_recovery() or current_setting('transaction_read_only')::bool";
 
 impl PgPool {
-    /// A pool that connects when somebody needs a connection.
+    /// A pool that opens connections only when they are needed.
     pub fn lazy(options: PgConnectOptions, limits: Limits) -> Self {
         let shared = Shared::new(limits.answer_within);
         let examiner = Arc::clone(&shared);
@@ -126,9 +127,9 @@ impl PgPool {
         Self { pool, shared }
     }
 
-    /// A connection of the pool.
     pub async fn acquire(&self) -> sqlx::Result<PgConnection> {
-        // Both can open a connection, which takes much room, and would in every future that asks for one.
+        // Boxed, because both may open a connection: that future is large and would make every caller's future as
+        // large.
         match Box::pin(self.pool.acquire()).await {
             Ok(lent) => Ok(PgConnection::new(lent, Arc::clone(&self.shared))),
             Err(sqlx::Error::PoolTimedOut) => Err(Box::pin(self.why_not()).await),
@@ -140,7 +141,7 @@ impl PgPool {
         self.begin_with("begin").await
     }
 
-    /// Begins a transaction with this statement, or with several in one trip to the server and back.
+    /// Begins a transaction with this statement, or with several in one round trip.
     pub async fn begin_with(&self, statement: impl SqlSafeStr) -> sqlx::Result<Transaction> {
         Transaction::begin(self.acquire().await?, statement.into_sql_str()).await
     }
@@ -154,12 +155,12 @@ impl PgPool {
         Ok(!read_only)
     }
 
-    /// Whether a statement was refused, for a reason that no other row mends, since it last worked.
+    /// Whether a statement was refused, for a reason that is not in the rows, and has not worked since.
     pub fn is_refused(&self) -> bool {
         self.shared.refusals.are_some()
     }
 
-    /// A pool of one connection beside this one, for the listener.
+    /// A separate pool of one connection, for the listener.
     pub fn beside(&self) -> Pool<Postgres> {
         PgPoolOptions::new()
             .max_connections(1)
@@ -168,7 +169,7 @@ impl PgPool {
             .connect_lazy_with(self.options())
     }
 
-    /// Closes all connections, and waits for that only a moment.
+    /// Closes all connections, waiting only briefly.
     pub async fn close(&self) {
         let _ = timeout(AT_MOST, self.pool.close()).await;
     }
@@ -177,8 +178,8 @@ impl PgPool {
         (*self.pool.connect_options()).clone()
     }
 
-    /// The driver tries again and again to connect, and in the end says only that its time is over. The reason is asked
-    /// for once more.
+    /// When the pool times out, the driver reports only the timeout and not the cause. This opens one more connection
+    /// to find the cause.
     async fn why_not(&self) -> sqlx::Error {
         let attempt = async {
             let mut connection = connect(&self.options(), AT_MOST).await?;
@@ -190,7 +191,7 @@ impl PgPool {
     }
 }
 
-/// A connection of the driver beside all pools; why there is none, in the words of the server.
+/// A connection of the driver outside all pools. The error is the server's own.
 pub async fn connect(
     options: &PgConnectOptions,
     within: Duration,
@@ -199,7 +200,7 @@ pub async fn connect(
     in_time("the server", within, connecting).await.map_err(statement::plain)
 }
 
-/// What `who` says in this time.
+/// Waits for the answer of `who` for this time at most.
 pub async fn in_time<T>(
     who: &str,
     within: Duration,
@@ -221,7 +222,7 @@ impl fmt::Debug for PgPool {
     }
 }
 
-/// A pool of the driver with the defaults of time.
+/// A pool of the driver, with the default time limit.
 impl From<Pool<Postgres>> for PgPool {
     fn from(pool: Pool<Postgres>) -> Self {
         Self { pool, shared: Shared::new(Duration::from_secs(10)) }

@@ -10,18 +10,18 @@ use sqlx::error::DatabaseError;
 use super::statement::name;
 use crate::emit;
 
-/// Whatever was not tried again in this time is no reason to be unready any more. Longer than the lease after which a row
-/// is worked on again.
+/// A refused statement that was not tried again in this time no longer makes the daemon unready. The time is longer
+/// than the lease, after which a row is worked on again.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
-/// Classes of SQLSTATE that other rows do not mend: something is missing or may not be used, there is no room, the
+/// Classes of SQLSTATE that do not depend on the rows: an object or a privilege is missing, there is no room, or the
 /// server's files or the server itself are at fault.
 const CLASSES: [&str; 6] = ["42", "3F", "0A", "53", "58", "XX"];
 
-/// Statements that were refused since they last worked, and when.
+/// Statements that were refused and have not worked since, with the time of the refusal.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// Read with every statement that works.
+    /// The number of entries. Every statement that works reads it, so it can be read without the lock.
     count: AtomicUsize,
     since: Mutex<HashMap<String, Instant>>,
 }
@@ -64,7 +64,7 @@ impl Refusals {
         let name = name(sql);
         let mut since = self.since();
         if since.remove(name.as_ref()).is_some() {
-            // Somebody mended what was wrong, most likely for all of them: what still fails will say so.
+            // The cause was fixed, most likely for all statements: those that still fail are recorded again.
             since.clear();
             self.count.store(0, Ordering::SeqCst);
             emit!(DATABASE_STATEMENT_ACCEPTED, statement = %name, "The database accepts the statement again");

@@ -1,4 +1,4 @@
-//! One statement: how long its answer may take, what its failure says of the connection, and its name in an error.
+//! One statement: its time limit, what its failure means for the connection, and its name in errors.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -20,10 +20,11 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::connection::PgConnection;
 use super::{PgPool, Shared};
 
-/// What is known of a connection by the statements that it was given.
+/// What is known of a connection from the statements that it ran.
 pub(super) struct State {
     shared: Arc<Shared>,
-    /// Not while a statement waits for its answer: whoever gives it up then leaves a connection that nobody can use.
+    /// False while a statement waits for its answer: if the caller cancels it then, the connection cannot be used any
+    /// more.
     pub(super) is_usable: bool,
 }
 
@@ -58,7 +59,8 @@ impl State {
         self.shared.refusals.worked(sql.as_str());
     }
 
-    /// The server took the connection for a reader's: so it is with all that were made when this one was.
+    /// If the server refused a write because the session is read-only, all connections that were opened by then count
+    /// as read-only.
     fn failed(&mut self, sql: &SqlStr, error: sqlx::Error) -> sqlx::Error {
         let code = error.as_database_error().and_then(DatabaseError::code);
         let is_read_only = code.as_deref() == Some("25006");
@@ -82,8 +84,8 @@ impl State {
     }
 }
 
-/// `claim_tasks` of `-- claim_tasks\n select …`, or the first words of a short statement. Statements are written in the
-/// program: nothing of a row is in them.
+/// `claim_tasks` of `-- claim_tasks\n select …`, or the first words of a short statement. Statements are part of the
+/// program, so the name contains no data of rows.
 pub(super) fn name(sql: &str) -> Cow<'_, str> {
     let sql = sql.trim_start();
     let first = sql.lines().next().unwrap_or_default();
@@ -93,7 +95,7 @@ pub(super) fn name(sql: &str) -> Cow<'_, str> {
     }
 }
 
-/// An error of the server in its own words alone: the driver adds a line of the server's source.
+/// The server's message alone: the driver adds a line about the server's source code.
 pub(super) fn plain(error: sqlx::Error) -> sqlx::Error {
     match error {
         sqlx::Error::Database(error) => {
@@ -103,7 +105,7 @@ pub(super) fn plain(error: sqlx::Error) -> sqlx::Error {
     }
 }
 
-/// An error that says in which statement it came.
+/// An error with the name of its statement.
 fn named(sql: &SqlStr, error: sqlx::Error) -> sqlx::Error {
     let name = || name(sql.as_str()).into_owned();
     match error {
@@ -117,7 +119,7 @@ fn named(sql: &SqlStr, error: sqlx::Error) -> sqlx::Error {
     }
 }
 
-/// What the server refused in its own words, with the statement's name before them.
+/// The server's message, with the name of the statement before it.
 #[derive(Debug)]
 struct Named {
     statement: Option<String>,
@@ -171,7 +173,7 @@ impl DatabaseError for Named {
 
 type Answer = sqlx::Result<Either<PgQueryResult, PgRow>>;
 
-/// The answer of a statement, row by row: between two of them the server may be silent so long and no longer.
+/// The answer of a statement, row by row. The time limit applies to each wait for the next row.
 struct Answers<'c> {
     rows: BoxStream<'c, Answer>,
     sql: SqlStr,
@@ -209,7 +211,7 @@ impl Stream for Answers<'_> {
     }
 }
 
-/// What a query asks, and the text that it asks it with.
+/// The text of a query, and the query itself as text and arguments.
 fn asked<'q>(
     mut query: impl Execute<'q, Postgres>,
 ) -> sqlx::Result<(SqlStr, (SqlStr, Option<sqlx::postgres::PgArguments>))> {
@@ -275,7 +277,7 @@ impl<'c> Executor<'c> for &'c mut PgConnection {
     }
 }
 
-/// A connection for each statement.
+/// Each statement uses a connection of its own.
 impl<'p> Executor<'p> for &'p PgPool {
     type Database = Postgres;
 

@@ -1,8 +1,8 @@
 //! The closed set of log events: name, level, meaning, fields, and what to do.
 //!
-//! `ERROR` means that someone must act on this service, `WARN` that someone must act on an app or a
-//! member. `docs/events.md` is generated from this list and a test keeps it current. Fields carry ids,
-//! codes, counts and durations; never names, emails, bodies or secrets.
+//! `ERROR` means that someone must act on this service, `WARN` that someone must act on an app or a member.
+//! `docs/events.md` is generated from this list and a test keeps it current. Fields contain ids, codes, counts and
+//! durations; never names, emails, bodies or secrets.
 
 use tracing::Level;
 
@@ -11,12 +11,10 @@ use tracing::Level;
 pub struct Event {
     /// The value of the field `event`.
     pub name: &'static str,
-    /// Who must act, if anyone.
     pub level: Level,
     pub meaning: &'static str,
-    /// The fields beside `event` and the message.
+    /// The fields in addition to `event` and the message.
     pub fields: &'static str,
-    /// What the reader should do.
     pub action: &'static str,
 }
 
@@ -26,59 +24,59 @@ macro_rules! events {
         pub const $constant: Event = Event {
             name: $name, level: Level::$level, meaning: $meaning, fields: $fields, action: $action,
         };)*
-        /// All of them, in the order of the flow.
+        /// All events, in the order of the flow.
         pub const ALL: &[Event] = &[$($constant),*];
     };
 }
 
 events! {
-    SERVICE_STARTED = "service.started" INFO, "The daemon is up: database and schema are right, loops run.",
+    SERVICE_STARTED = "service.started" INFO, "The daemon is up: the database and its schema are usable, and the loops run.",
         ["version, http.listen, start_ms"], "Nothing.";
-    SERVICE_STOPPING = "service.stopping" INFO, "A signal asked for a stop; work in flight may end.",
+    SERVICE_STOPPING = "service.stopping" INFO, "The daemon stops after a signal; work in flight has `grace_s` to end.",
         ["signal, grace_s"], "Nothing.";
     SERVICE_STOPPED = "service.stopped" INFO, "All work in flight ended and was recorded.",
         ["took_ms"], "Nothing.";
     SERVICE_FAILED = "service.failed" ERROR, "The daemon failed to start, a loop ended by itself, or the stop took too long.",
-        ["error"], "Read the error; `cerby-reconciler check` tells which part is at fault. Rows in flight are taken over when their leases end.";
-    LOG_LOST = "log.lost" ERROR, "Log lines could not be written: whoever reads stdout has gone or is too slow. The daemon works on.",
-        ["lines"], "Look at what reads the log.";
-    DATABASE_NOT_READY = "database.not_ready" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and tries again. Repeated every 30 s with the cause of then.",
-        ["error, waited_s"], "Look at PostgreSQL, at `database.url` and at the network between. Nothing is lost meanwhile.";
+        ["error"], "Read the error; `cerby-reconciler check` shows which part is wrong. Other replicas take over rows in flight when their leases end.";
+    LOG_LOST = "log.lost" ERROR, "Log lines could not be written, because the reader of stdout has gone or is too slow. The daemon works on.",
+        ["lines"], "Check the process that reads the log.";
+    DATABASE_NOT_READY = "database.not_ready" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and retries. Repeated every 30 s with the current cause.",
+        ["error, waited_s"], "Check PostgreSQL, `database.url` and the network. Nothing is lost meanwhile.";
     DATABASE_UNREACHABLE = "database.unreachable" ERROR, "A database query failed; the loop retries after a pause. Logged once until it works again.",
-        ["loop, error"], "Look at PostgreSQL and at the network to it. No task is lost meanwhile.";
+        ["loop, error"], "Check PostgreSQL and the network to it. No task is lost meanwhile.";
     DATABASE_RECOVERED = "database.recovered" INFO, "Database queries work again.",
         ["loop"], "Nothing.";
-    DATABASE_STATEMENT_REJECTED = "database.statement_rejected" ERROR, "The database refuses a statement for a reason that is not in the rows: something is missing, a right is missing, or there is no room. `/readyz` is 503 until the statement works again. Logged once until then.",
-        ["statement, error"], "Read the error. `cerby-reconciler check` tells whether the schema is right; look at the rights of reconciler_daemon and at the room on the server's disk.";
-    DATABASE_STATEMENT_ACCEPTED = "database.statement_accepted" INFO, "A statement works again that the database refused.",
+    DATABASE_STATEMENT_REJECTED = "database.statement_rejected" ERROR, "The database refuses a statement for a reason that is not in the rows: an object or a privilege is missing, or there is no room. `/readyz` is 503 until the statement works again. Logged once until then.",
+        ["statement, error"], "Read the error. `cerby-reconciler check` shows whether the schema is right. Check the privileges of reconciler_daemon and the free space on the server's disk.";
+    DATABASE_STATEMENT_ACCEPTED = "database.statement_accepted" INFO, "A statement that the database refused works again.",
         ["statement"], "Nothing.";
-    WAKEUP_UNAVAILABLE = "wakeup.unavailable" INFO, "The LISTEN connection broke, or does not hear what the daemon says to itself; polling alone finds work until it is back.",
-        ["error"], "Nothing, unless it repeats: then look at the database's connections.";
+    WAKEUP_UNAVAILABLE = "wakeup.unavailable" INFO, "The LISTEN connection broke, or does not receive the daemon's own notifications. Polling finds work until it is back.",
+        ["error"], "Nothing, unless it repeats: then check the connections to the database.";
     WAKEUP_RECOVERED = "wakeup.recovered" INFO, "LISTEN works again.",
         [""], "Nothing.";
-    BACKEND_KEY_REJECTED = "backend.key_rejected" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. The tasks wait and use no attempt. Logged once for an integration until the backend answers about it again.",
+    BACKEND_KEY_REJECTED = "backend.key_rejected" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. Tasks are on hold and use no attempt. Logged once per integration until the backend answers about it again.",
         ["workspace.id, integration.id, status, host"], "Renew the key and restart, or give its user the owner role of the integration.";
-    BACKEND_UNAVAILABLE = "backend.unavailable" ERROR, "Request after request gets no usable answer: none at all, a status of 5xx, a page that is not the backend's, or a refusal of the key. It is about the app in `integration.id`, or about the whole workspace if none is named. Its tasks and syncs rest and use no attempt; one of them asks now and then. Logged by one replica of the fleet, when it begins and every `backend.remind_s` while it goes on.",
-        ["workspace.id, integration.id, unanswered, status, host, cause, outage_s"], "Read status, host and cause. A login page or a 404: look at `backend.base_url` and `backend.paths`. 401 or 403: at the key. Else at the backend and at the network to it. Nothing is lost meanwhile.";
-    BACKEND_RECOVERED = "backend.recovered" INFO, "The backend answers for the workspace or the app again. What rested goes on little by little.",
+    BACKEND_UNAVAILABLE = "backend.unavailable" ERROR, "An outage of the backend: consecutive requests got no usable answer (none at all, a status of 5xx, a page that is not the backend's, or a rejected key). It affects the app in `integration.id`, or the whole workspace if that is empty. Tasks and syncs are on hold and use no attempt; one of them probes at intervals. Logged by one replica, when the outage begins and every `backend.remind_s` while it goes on.",
+        ["workspace.id, integration.id, unanswered, status, host, cause, outage_s"], "Read status, host and cause. A login page or a 404: check `backend.base_url` and `backend.paths`. 401 or 403: check the key. Otherwise check the backend and the network to it. Nothing is lost meanwhile.";
+    BACKEND_RECOVERED = "backend.recovered" INFO, "The outage is over: the backend gives usable answers for the workspace or the app again. Tasks on hold go on gradually.",
         ["workspace.id, integration.id, outage_s"], "Nothing.";
-    INTEGRATION_TRIPPED = "integration.tripped" WARN, "The automation of an app failed several times in a row, or its probe failed. The integration is tripped: its tasks are on hold until `wait_s` is over, then one task is tried.",
-        ["workspace.id, integration.id, wait_s, consecutive_trips"], "Look at the app: does it work for people? Look at the failed jobs in Cerby's automation log.";
-    INTEGRATION_RATE_LIMITED = "integration.rate_limited" INFO, "The backend limits the rate of requests. The tasks of the integration are on hold until `wait_s` is over.",
+    INTEGRATION_TRIPPED = "integration.tripped" WARN, "The automation of an app failed several times in a row, or its probe failed. The integration is tripped: its tasks are on hold for `wait_s`, then one task is tried.",
+        ["workspace.id, integration.id, wait_s, consecutive_trips"], "Check whether the app works for people. Check the failed jobs in Cerby's automation log.";
+    INTEGRATION_RATE_LIMITED = "integration.rate_limited" INFO, "The backend limits the rate of requests. The tasks of the integration are on hold for `wait_s`.",
         ["workspace.id, integration.id, wait_s"], "If it repeats, set `starts_per_minute` of the integration.";
-    INTEGRATION_RECOVERED = "integration.recovered" INFO, "The probe worked. The integration is active again; its tasks ramp up.",
+    INTEGRATION_RECOVERED = "integration.recovered" INFO, "The probe worked. The integration is active again, and its ramp raises the limit of tasks in flight.",
         ["workspace.id, integration.id"], "Nothing.";
     INTEGRATION_STILL_UNAVAILABLE = "integration.still_unavailable" WARN, "An integration has not been active for long; repeated every `breaker.remind_s`.",
-        ["workspace.id, integration.id, status, cause, unavailable_s, tasks"], "Paused: resume it, `cerby-reconciler integrations resume ID`. Login rejected: work its action of operation reconnect. Tripped because of `failures`: look at the app. Tripped because of `rate_limit`: ask the backend's operators why it never ends.";
+        ["workspace.id, integration.id, status, cause, unavailable_s, tasks"], "Paused: resume it, `cerby-reconciler integrations resume ID`. Login rejected: work its action of operation reconnect. Tripped because of `failures`: check the app. Tripped because of `rate_limit`: ask the backend's operators why the limit does not end.";
     INTEGRATION_LOGIN_REJECTED = "integration.login_rejected" WARN, "The app rejects the stored login. The tasks of the integration are on hold, and one manual action asks to fix the login.",
         ["workspace.id, integration.id, action.id, failure.code"], "Work the action: `cerby-reconciler actions show ID`.";
-    RETURN_RELEASED = "return.released" INFO, "The canary of a return to automation worked: the rest follows.",
+    RETURN_RELEASED = "return.released" INFO, "The canary of a return to automation worked: the other actions follow.",
         ["return.id, integration.id, actions"], "Nothing.";
-    RETURN_STOPPED = "return.stopped" WARN, "The canary of a return to automation went to a person again: the rest stays with people.",
-        ["return.id, integration.id, actions"], "See why the canary failed; return the rest again after the next fix.";
+    RETURN_STOPPED = "return.stopped" WARN, "The canary of a return to automation was escalated again: the other actions stay with people.",
+        ["return.id, integration.id, actions"], "Find out why the canary failed, and return the other actions again after the next fix.";
     TASK_POSTPONED = "task.postponed" INFO, "The task is postponed; this does not count as an attempt. The backend gave no usable answer, limits the rate, or an attempt of unknown outcome may still take effect.",
-        ["task.id, integration.id, wait_s, reason"], "If many tasks wait for the same reason, look at the backend.";
-    TASK_ORDERED = "task.ordered" DEBUG, "A new row has its place among the member's tasks.",
+        ["task.id, integration.id, wait_s, reason"], "If many tasks are postponed for the same reason, check the backend.";
+    TASK_ORDERED = "task.ordered" DEBUG, "Intake has placed a new row among the requests of its member.",
         ["task.id"], "Nothing.";
     TASK_SUPERSEDED = "task.superseded" INFO, "A newer request replaced this task; it is closed.",
         ["task.id, superseded_by"], "Nothing.";
@@ -86,17 +84,17 @@ events! {
         ["task.id, integration.id, operation, attempt, job.id"], "Nothing.";
     TASK_RETRY_SCHEDULED = "task.retry_scheduled" INFO, "An attempt failed; another follows.",
         ["task.id, integration.id, attempt, failure.code, wait_s"], "Nothing.";
-    TASK_JOB_RESTARTED = "task.job_restarted" INFO, "The task's failed job runs again at the backend, by its own retry or by hand; it is watched instead of starting another, and is no attempt.",
+    TASK_JOB_RESTARTED = "task.job_restarted" INFO, "The task's failed job runs again at the backend, by its own retry or by hand. The daemon polls it instead of starting another job. It does not count as an attempt.",
         ["task.id, integration.id, job.id"], "Nothing.";
     TASK_SUCCEEDED = "task.succeeded" INFO, "The backend shows the member in the desired state.",
         ["task.id, integration.id, operation, attempts, reason"], "Nothing.";
-    TASK_ESCALATED = "task.escalated" WARN, "Automation ends here; a manual action is open.",
+    TASK_ESCALATED = "task.escalated" WARN, "Automation ended for this task; a manual action is open.",
         ["task.id, action.id, workspace.id, integration.id, operation, reason, failure.code, attempts"], "Work the action: `cerby-reconciler actions show ID`.";
     ACTION_SUPERSEDED = "action.superseded" WARN, "A newer request replaced this manual action. Stop working on it.",
         ["action.id, superseded_by"], "Stop: do not make this change in the app any more.";
-    TASK_CANCELLED = "task.cancelled" INFO, "A person decided that the task is not to be tried any more.",
+    TASK_CANCELLED = "task.cancelled" INFO, "A person cancelled the task.",
         ["task.id, integration.id"], "Nothing.";
-    ACTIONS_OVERDUE = "actions.overdue" WARN, "Manual actions of an integration are past their deadlines: `actions` of one operation since the last such line. Each has a line of its own, `action.overdue`.",
+    ACTIONS_OVERDUE = "actions.overdue" WARN, "Manual actions of an integration are past their deadlines. `actions` counts those of one operation since the last such line; each of them is also logged as `action.overdue`.",
         ["workspace.id, integration.id, operation, actions"], "Work the actions, or dismiss them with a reason: `cerby-reconciler actions list`.";
     ACTION_OVERDUE = "action.overdue" INFO, "A manual action is past its deadline. Logged once per action.",
         ["action.id, workspace.id, integration.id, operation"], "See `actions.overdue`.";
@@ -104,7 +102,7 @@ events! {
         ["action.id, sync.id"], "Nothing.";
     ACTION_NOT_NEEDED = "action.not_needed" INFO, "A complete snapshot shows the desired state although nobody marked the action done.",
         ["action.id, sync.id"], "Nothing.";
-    ACTION_ATTESTED = "action.attested" INFO, "The app cannot be read; the word of the person closes the action.",
+    ACTION_ATTESTED = "action.attested" INFO, "The app cannot be read; the person's statement closes the action.",
         ["action.id, sync.id"], "Nothing.";
     ACTION_CONTRADICTED = "action.contradicted" WARN, "A snapshot after \"done\" shows another state; the action is open again with what was observed.",
         ["action.id, sync.id, observed, reopened_count"], "Make the change in the app, then mark the action done again.";
@@ -115,43 +113,43 @@ events! {
     SYNC_HELD = "sync.held" WARN, "A report is not applied without a person's decision.",
         ["sync.id, integration.id, reason"], "Read it with `syncs show ID`, then decide with `syncs approve ID --reason …` or `syncs reject ID --reason …`.";
     SYNC_STEP_FAILED = "sync.step_failed" INFO, "A step of a sync failed and is tried again.",
-        ["sync.id, integration.id, failures, wait_s, error"], "If it goes on, look at the backend and the app.";
+        ["sync.id, integration.id, failures, wait_s, error"], "If it repeats, check the backend and the app.";
     SYNC_FINISHED = "sync.finished" INFO, "A snapshot was judged and the sync is closed.",
         ["sync.id, integration.id, members, complete"], "Nothing.";
     SYNC_FAILED = "sync.failed" WARN, "A sync ended without a snapshot.",
-        ["sync.id, integration.id, reason"], "Look at the integration: the app could not be read. Done actions stay unproven and are read again later.";
-    MEMBER_RETURNED = "member.returned" WARN, "Somebody whose removal was proven is in the app again; a manual action is open.",
-        ["task.id, action.id, workspace.id, integration.id"], "Find out who let them in. Remove them again, or dismiss the action with a note if they are desired.";
-    INVITATION_EXPIRED = "invitation.expired" WARN, "A proven invitation was not accepted in time; a manual action asks for another one.",
+        ["sync.id, integration.id, reason"], "The app could not be read: check the integration. Done actions stay unproven, and the app is read again later.";
+    MEMBER_RETURNED = "member.returned" WARN, "A member whose removal was verified is in the app again; a manual action is open.",
+        ["task.id, action.id, workspace.id, integration.id"], "Find out who added the member again. Remove the member again, or dismiss the action with a note if the member should have access.";
+    INVITATION_EXPIRED = "invitation.expired" WARN, "A verified invitation was not accepted in time; a manual action asks for another one.",
         ["task.id, action.id, workspace.id, integration.id"], "Work the action: invite again.";
-    INVITATION_VANISHED = "invitation.vanished" WARN, "A proven invitation is gone, and its member is not there.",
+    INVITATION_VANISHED = "invitation.vanished" WARN, "A verified invitation is gone, and its member is not in the app.",
         ["task.id, workspace.id, integration.id"], "Ask whether the invitation was revoked on purpose; if not, invite again.";
-    INVITATION_ACCEPTED = "invitation.accepted" INFO, "Somebody who was invited is a member now.",
+    INVITATION_ACCEPTED = "invitation.accepted" INFO, "An invited person is a member now.",
         ["task.id, integration.id"], "Nothing.";
-    INTEGRATION_UNVERIFIABLE = "integration.unverifiable" WARN, "Snapshots of an app failed or were incomplete several times in a row, or its sync has waited for the backend for longer than `sync.retry_max_s`: nothing is proven there. Failures are logged once until the app is read completely again, a wait at each further try, with `cause` and `waited_s`.",
-        ["workspace.id, integration.id, snapshots, waited_s, cause"], "A limit of the rate: ask the backend's operators why it never ends. Else look at the last syncs: `cerby-reconciler syncs list`. Does the app's page of members work? Does the automation see all of them?";
+    INTEGRATION_UNVERIFIABLE = "integration.unverifiable" WARN, "Snapshots of an app failed or were incomplete several times in a row, or its sync has waited for the backend for longer than `sync.retry_max_s`. Nothing can be proven meanwhile. Failures are logged once until the app is read completely again; a wait is logged at each further try, with `cause` and `waited_s`.",
+        ["workspace.id, integration.id, snapshots, waited_s, cause"], "A rate limit: ask the backend's operators why it does not end. Otherwise check the latest syncs: `cerby-reconciler syncs list`. Check that the app's page of members works and that the automation sees all members.";
     INTEGRATION_VERIFIABLE = "integration.verifiable" INFO, "An app was read completely again.",
         ["workspace.id, integration.id"], "Nothing.";
-    TASK_QUARANTINED = "task.quarantined" WARN, "A row of automation_tasks cannot be worked on: a value that nothing can read, or that the database refuses. It is tried again after `wait_s`; all others go on.",
-        ["task.id, error, wait_s"], "Read the error and the row: `select * from reconciler.automation_tasks where id = …`. Correct the row, or ask the backend for another.";
-    TASK_HELD = "task.held" WARN, "Rows of automation_tasks say another kind or application than their integration has, which stays as it was first seen. They are neither ordered nor tried, and looked at again every few minutes. `task.id` is the first of `tasks`; `task_places` shows all.",
-        ["task.id, workspace.id, integration.id, differs, tasks"], "Where the row is wrong: `cerby-reconciler tasks cancel ID`. Where the integration is: `cerby-reconciler integrations set ID --kind … --application …`.";
-    NUDGE_QUARANTINED = "nudge.quarantined" WARN, "What a person did cannot be taken up: the database refuses what follows from it. It is tried again after `wait_s`; all others go on.",
+    TASK_QUARANTINED = "task.quarantined" WARN, "A row of automation_tasks cannot be processed: it has a value that cannot be read or that the database refuses. It is tried again after `wait_s`; all others go on.",
+        ["task.id, error, wait_s"], "Read the error and the row: `select * from reconciler.automation_tasks where id = …`. Correct the row, or ask the operators of the backend to insert another one.";
+    TASK_HELD = "task.held" WARN, "Rows of automation_tasks have another kind or application than their integration, which stays as it was first seen. They are neither ordered nor tried, and are checked again every few minutes. `task.id` is the first of `tasks`; `task_places` shows all.",
+        ["task.id, workspace.id, integration.id, differs, tasks"], "If the row is wrong: `cerby-reconciler tasks cancel ID`. If the integration is wrong: `cerby-reconciler integrations set ID --kind … --application …`.";
+    NUDGE_QUARANTINED = "nudge.quarantined" WARN, "A nudge cannot be processed: the database refuses the changes that follow from what a person did. It is tried again after `wait_s`; all others go on.",
         ["nudge.id, error, wait_s"], "Read the error and the row: `select * from reconciler.nudges where id = …` as the owner of the schema.";
-    SYNC_QUARANTINED = "sync.quarantined" WARN, "A row of syncs cannot be worked on: a value that nothing can read. It is tried again after `wait_s`; all others go on.",
+    SYNC_QUARANTINED = "sync.quarantined" WARN, "A row of syncs cannot be processed: it has a value that cannot be read. It is tried again after `wait_s`; all others go on.",
         ["sync.id, error, wait_s"], "Read the error and the row: `cerby-reconciler syncs show ID`.";
-    LEASE_LOST = "lease.lost" INFO, "A worker answered after its lease had ended; its result changed nothing.",
-        ["task.id, sync.id"], "If it repeats, raise worker.lease_s or look for a stalled machine.";
-    WORKER_PANICKED = "worker.panicked" ERROR, "The work on a row panicked; nothing was recorded, and the row is claimed again when its lease ends.",
-        [""], "Report it with the panic's words from stderr. A row that does this again and again goes to a person.";
-    OUTCOME_NOT_RECORDED = "outcome.not_recorded" INFO, "The commit of an outcome failed; the row's lease ends by itself and the next claim looks again.",
+    LEASE_LOST = "lease.lost" INFO, "A worker finished after its lease had ended; its result changed nothing.",
+        ["task.id, sync.id"], "If it repeats, raise `worker.lease_s` or check for a stalled machine.";
+    WORKER_PANICKED = "worker.panicked" ERROR, "The worker panicked on a row. Nothing was recorded, and the row is claimed again when its lease ends.",
+        [""], "Report it with the panic message from stderr. A task with repeated panics is escalated.";
+    OUTCOME_NOT_RECORDED = "outcome.not_recorded" INFO, "The commit of an outcome failed. The row's lease ends by itself, and the next claim reads the member or the sync again.",
         ["subject, id, error"], "Nothing, unless the database stays unreachable.";
     BATCH_NOT_RECORDED = "batch.not_recorded" INFO, "The commit of several outcomes together failed; they are recorded one by one.",
         ["tasks, error"], "Nothing, unless it repeats: then report it with its error.";
-    PROBES_FAILED = "probes.failed" ERROR, "The listener of the probes broke; the daemon works on without it.",
-        ["error"], "Restart the daemon; look at what else uses its address.";
-    UPKEEP_HEALED = "upkeep.healed" INFO, "Members with a blocked request behind nothing, or integrations with done actions and no sync, were set going again.",
-        ["members, syncs"], "Report it: this repairs what should not happen.";
+    PROBES_FAILED = "probes.failed" ERROR, "The listener of the probes failed; the daemon works on without it.",
+        ["error"], "Restart the daemon; check which other process uses its address.";
+    UPKEEP_HEALED = "upkeep.healed" INFO, "Members whose blocked request waited for nothing, or integrations with done actions and no sync, were set going again.",
+        ["members, syncs"], "Report it: this repairs a state that should not occur.";
     UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN, "The database refused a step of upkeep; the other steps go on, and the step is tried again in the next round.",
         ["step, error"], "Report it with its error.";
     UPKEEP_DELETED = "upkeep.deleted" INFO, "Rows past their retention were deleted.",
@@ -171,7 +169,7 @@ macro_rules! emit {
     };
 }
 
-/// The set as a Markdown table, which is `docs/events.md`.
+/// The set as a Markdown table, which is the content of `docs/events.md`.
 pub fn as_markdown() -> String {
     let mut page = String::from(
         "# Log events\n\nGenerated from `src/telemetry/events.rs`; do not edit by hand.\n\n\

@@ -1,7 +1,7 @@
-//! Log lines on their way to stdout.
+//! Writes log lines to stdout.
 //!
-//! Whoever reads them may go away or stand still, and neither may end the daemon or hold it up. Lines wait in memory for
-//! a thread of their own. What cannot be written, or is too much to wait, is counted and gone.
+//! The reader of stdout may go away or stall. Neither may end the daemon or block it, so lines wait in memory for a
+//! thread of their own. Lines that cannot be written, or do not fit into the memory, are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Lines that may wait.
+/// How many lines may wait.
 const MOST: usize = 8192;
 
 /// How long the end of the process waits for the last lines.
@@ -20,14 +20,13 @@ static WAY_OUT: OnceLock<SyncSender<Line>> = OnceLock::new();
 
 enum Line {
     Text(Vec<u8>),
-    /// Everything before it was written.
+    /// Signals that everything before it was written.
     Mark(SyncSender<()>),
 }
 
-/// Where one event is written.
 pub(super) struct Out;
 
-/// The way out, with its thread.
+/// The writer of log lines; the first call starts its thread.
 pub(super) fn out() -> Out {
     WAY_OUT.get_or_init(|| {
         let (sender, lines) = sync_channel(MOST);
@@ -45,7 +44,7 @@ fn write_all(lines: &Receiver<Line>, mut to: impl Write) {
                     lose();
                 }
             }
-            // Nobody may wait any more.
+            // The waiting side may have timed out and gone.
             Line::Mark(written) => drop(written.try_send(())),
         }
     }
@@ -69,7 +68,7 @@ impl Write for Out {
     }
 }
 
-/// Waits until all lines so far are written, but not long.
+/// Waits until all lines so far are written, but at most for `LAST_WORDS`.
 pub(super) fn finish() {
     let (mark, written) = sync_channel(1);
     if WAY_OUT.get().is_some_and(|out| out.try_send(Line::Mark(mark)).is_ok()) {
@@ -77,7 +76,7 @@ pub(super) fn finish() {
     }
 }
 
-/// How many lines were lost since this was asked last.
+/// How many lines were lost since the last call.
 pub(super) fn take_lost() -> u64 {
     LOST.swap(0, Ordering::SeqCst)
 }

@@ -1,4 +1,4 @@
-//! How the daemon speaks: structured log lines with a closed set of events.
+//! Structured log lines with a closed set of events.
 
 use std::error::Error;
 use std::fmt;
@@ -19,13 +19,11 @@ mod lines;
 
 const TELLS_LOSSES_EVERY: Duration = Duration::from_secs(10);
 
-/// Why logs cannot be written as configured.
+/// Why logging cannot start as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// `telemetry.filter` is not a filter.
     #[error("telemetry.filter is not a list of levels such as info or cerby_reconciler=debug,info")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The process already has a subscriber.
     #[error("log output is already set up")]
     AlreadySet(#[from] TryInitError),
 }
@@ -33,8 +31,8 @@ pub enum TelemetryError {
 /// The target of all events of the closed set.
 const OURS: &str = "cerby_reconciler";
 
-/// Sends log lines to stdout: JSON, or text where a person reads along. Lines of libraries are in no closed set, and may
-/// quote anything: they are left out, whatever the filter says.
+/// Sends log lines to stdout: JSON, or text for people. Lines of libraries are left out, whatever the filter says,
+/// because they are not in the closed set and may quote anything.
 pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     let json = match telemetry.format {
         LogFormat::Json => true,
@@ -44,7 +42,7 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     let lines = tracing_subscriber::registry()
         .with(EnvFilter::try_new(&telemetry.filter)?)
         .with(filter_fn(|line| line.target().starts_with(OURS)));
-    // A line that cannot be written is counted: the complaint about it would be one more.
+    // A line that cannot be written is counted. A message about it would be one more line.
     let layer = tracing_subscriber::fmt::layer().with_writer(lines::out).log_internal_errors(false);
     if json {
         let layer = layer.json().flatten_event(true).with_current_span(false);
@@ -55,12 +53,12 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Waits until all lines so far are written, but not long.
+/// Waits briefly until all lines so far are written.
 pub fn finish() {
     lines::finish();
 }
 
-/// Tells from time to time how many lines were lost, until `stop`.
+/// Logs at intervals how many lines were lost, until `stop`.
 pub async fn tell_losses(stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(TELLS_LOSSES_EVERY)).await.is_some() {
         let lines = lines::take_lost();
@@ -86,7 +84,7 @@ impl fmt::Display for Chain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some libraries tell their cause themselves, and have it as their cause too.
+            // Some libraries include the cause in their own message and also return it as the source.
             if !said.ends_with(&text) {
                 write!(out, ": {text}")?;
                 said = text;

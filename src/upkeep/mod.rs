@@ -1,5 +1,5 @@
-//! What nobody waits for: healing, reminders, retention. Any replica may do it; locks keep them apart. A step that fails
-//! does not keep the others from running.
+//! Work that nobody waits for: healing, reminders, retention. Any replica may do it; locks keep replicas apart. A step
+//! that fails does not stop the others.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,20 +19,19 @@ use crate::telemetry::chain;
 
 mod store;
 
-/// Few enough that what people wait for is not held up by what nobody waits for.
+/// Few enough that they do not delay the snapshots that people wait for.
 const SNAPSHOTS_PER_ROUND: i64 = 100;
 
-/// Rows that one statement changes.
 const CHUNK: i64 = 1000;
 
-/// A check that is due is asked for again after this long, until a snapshot has shown the member.
+/// A check that is due is requested again after this long, until a snapshot has shown the member.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// While there is more to delete, rounds follow each other after so many times their length: the rest of the time
-/// the database is for those who wait for it.
+/// While there is more to delete, the pause after a round is this many times its duration, at most the usual one. So
+/// the database is free for other work in between.
 const REST_AFTER_DELETING: u32 = 9;
 
-/// Does a round every while until `stop`.
+/// Runs a round at each interval until `stop`.
 pub async fn run(
     pool: PgPool,
     config: Config,
@@ -63,20 +62,20 @@ pub async fn run(
 /// What a round leaves for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// Nothing that is not to wait.
+    /// Nothing that cannot wait for the usual interval.
     Nothing,
     /// More rows past their retention than one round deletes.
     Deletions,
 }
 
-/// How far old tasks and members have been looked at. From the start again, once all were.
+/// How far old tasks and members have been scanned. After the last one, the scan starts again.
 #[derive(Debug, Default)]
 pub struct Sweep {
     after: i64,
     member: store::MemberCursor,
 }
 
-/// One round. `Err` if the database does not answer; a step that it refuses is logged, and the others are made.
+/// One round. `Err` if the database does not answer; a step that the database refuses is logged, and the others run.
 pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<Rest, StoreError> {
     let query_timeout = config.database.query_timeout();
     let retention = &config.retention;
@@ -102,7 +101,7 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     Ok(rest)
 }
 
-/// Makes one step; `None` if the database refused it.
+/// Runs one step; `None` if the database refused it.
 async fn step<T>(
     name: &'static str,
     query_timeout: Duration,
@@ -118,7 +117,7 @@ async fn step<T>(
     }
 }
 
-/// Sets going again what a bug, a crash or a hand at the tables left without a next step.
+/// Requests syncs that a bug, a crash or a manual change of the tables left out.
 async fn heal(pool: &PgPool) -> Result<(), StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
     let syncs = store::request_missing_syncs(&mut tx).await?;
@@ -214,7 +213,7 @@ fn days(days: u32) -> i32 {
     i32::try_from(days).unwrap_or(i32::MAX)
 }
 
-/// Deletes one batch of each kind; whether there may be more.
+/// Deletes one batch of each kind; returns whether there may be more.
 async fn delete(
     pool: &PgPool,
     retention: &Retention,

@@ -1,4 +1,4 @@
-//! The SQL of upkeep. Each statement works on a bounded number of rows, and waits for nobody who has one locked.
+//! The SQL of upkeep. Each statement works on a bounded number of rows, and does not wait for rows that are locked.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::database::{PgConnection, PgPool};
 use crate::membership::MemberKeys;
 use crate::store::{StoreError, begin, interval};
 
-/// Integrations with done actions and no sync to come; how many there were.
+/// Requests a sync for integrations with done actions and no sync to come; returns how many there were.
 pub(super) async fn request_missing_syncs(
     connection: &mut PgConnection,
 ) -> Result<i64, StoreError> {
@@ -45,7 +45,7 @@ pub(super) async fn request_missing_syncs(
     .await?)
 }
 
-/// Ends held syncs that nobody decided on in time, and has the apps read anew.
+/// Ends held syncs that nobody decided on in time, and requests new snapshots of their apps.
 pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     sqlx::query!(
@@ -71,8 +71,8 @@ pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Asks for snapshots of integrations that nothing else has read for `every_s`, where people said nothing else. New
-/// ones begin at a random time, so that the snapshots spread.
+/// Requests snapshots of integrations that were not read for `every_s` for any other reason, unless people set another
+/// interval. New integrations begin at a random time, so that the snapshots are spread.
 pub(super) async fn request_periodic_snapshots(
     pool: &PgPool,
     every_s: u64,
@@ -132,8 +132,9 @@ pub(super) async fn request_periodic_snapshots(
     Ok(())
 }
 
-/// Puts off deadlines of unfinished actions, at most `limit`, by the time that their integration was not active; whether
-/// there may be more. An action that a person has locked is left for the next round, and with it the end of that time.
+/// Puts off the deadlines of at most `limit` unfinished actions by the time that their integration was not active;
+/// returns whether there may be more. An action that a person has locked is left for the next round, and the record of
+/// the inactive time is kept until then.
 pub(super) async fn put_off_deadlines(pool: &PgPool, limit: i64) -> Result<bool, StoreError> {
     let mut tx = begin(pool).await?;
     let rows = sqlx::query!(
@@ -193,13 +194,13 @@ pub(super) struct Unavailable {
     pub(super) workspace: String,
     pub(super) integration: String,
     pub(super) status: String,
-    /// Why its breaker tripped, if that is it.
+    /// Why its breaker tripped, if it did.
     pub(super) cause: Option<String>,
     pub(super) seconds: i64,
     pub(super) tasks: i64,
 }
 
-/// Integrations that have not been active for `every_s` since they were last or since somebody was told of it. Tasks are
+/// Integrations that have been inactive for `every_s`, and whose last reminder is at least as long ago. Tasks are
 /// counted up to ten thousand.
 pub(super) async fn remind_of_unavailable(
     pool: &PgPool,
@@ -250,12 +251,13 @@ pub(super) async fn remind_of_unavailable(
 #[derive(Debug)]
 pub(super) struct Swept {
     pub(super) deleted: i64,
-    /// The last row that was looked at, if old rows may follow.
+    /// The last row that was scanned, if old rows may follow.
     pub(super) up_to: Option<i64>,
 }
 
-/// Deletes tasks that ended `days` ago, of the `limit` after `after`. Tasks are read in the order in which they came, for
-/// they end in about that order. Kept is what a watch or an unfinished action still rests on.
+/// Of the `limit` tasks after `after`, deletes those that ended `days` ago. Tasks are scanned in the order in which
+/// they arrived, because they end in about that order. A task that a watch or an unfinished action still refers to is
+/// kept.
 pub(super) async fn delete_finished_tasks(
     connection: &mut PgConnection,
     days: i32,
@@ -309,7 +311,7 @@ pub(super) async fn delete_finished_tasks(
     .map_err(StoreError::from)
 }
 
-/// The last member that a sweep looked at.
+/// The last member that a sweep scanned.
 #[derive(Debug, Default, Clone)]
 pub(super) struct MemberCursor {
     pub(super) workspace: String,
@@ -322,14 +324,14 @@ pub(super) struct MemberCursor {
 pub(super) struct SweptMembers {
     /// The last one, if others may follow.
     pub(super) up_to: Option<MemberCursor>,
-    /// Who has a request that waits behind nothing.
+    /// Members with a blocked request although nothing is in front of it.
     pub(super) stuck: MemberKeys,
     pub(super) forgotten: u64,
 }
 
-/// Looks at the `limit` members after `after`: finds those that nothing would set going again, and forgets those that
-/// nothing was asked for, tried or done by hand for `days`, and that the last snapshot did not show although they were to
-/// be removed.
+/// Scans the `limit` members after `after`. Finds those that nothing would set going again. Deletes those for whom
+/// nothing was requested, tried or done by hand for `days`, except members whose removal is desired and whom the last
+/// snapshot still showed.
 pub(super) async fn sweep_members(
     connection: &mut PgConnection,
     days: i32,
@@ -391,8 +393,8 @@ pub(super) async fn sweep_members(
     Ok(swept)
 }
 
-/// Of syncs that ended `days` ago, at most `limit`: deletes those that read nothing, and leaves of the others what verdicts
-/// rest on, without the people in it. How many there were.
+/// Of syncs that ended `days` ago, at most `limit`: deletes those that read nothing, and reduces the others to what
+/// verdicts rest on, without personal data. Returns how many there were.
 pub(super) async fn reduce_finished_syncs(
     connection: &mut PgConnection,
     days: i32,
@@ -425,7 +427,7 @@ pub(super) async fn reduce_finished_syncs(
     .await?)
 }
 
-/// Deletes reduced syncs that ended `days` ago, at most `limit`: as long as the trail is kept, so are they.
+/// Deletes at most `limit` reduced syncs that ended `days` ago. They are kept as long as the trail.
 pub(super) async fn delete_reduced_syncs(
     connection: &mut PgConnection,
     days: i32,
@@ -484,7 +486,8 @@ pub(super) async fn delete_ended_actions(
     Ok(deleted)
 }
 
-/// Members whose check is due, as integrations to be read; how many were asked for, once an hour until one has been read.
+/// Requests snapshots of the integrations whose members are due for a check; returns how many. A member's check is
+/// requested again after `again_after`, until one snapshot has shown the member.
 pub(super) async fn request_watch_snapshots(
     pool: &PgPool,
     limit: i64,

@@ -1,9 +1,9 @@
-//! The loop: claim what is due, make one step of each claim, record what it said.
+//! The loop: claim what is due, make one step of each claim, record its outcome.
 //!
-//! Knows nothing of the flow; [`Stage`] binds it to tasks and to syncs. Claims are made ahead only as fast as steps end,
-//! so that fast steps never wait for the database and slow ones never let a lease run down in
-//! a queue of ours. A slot is free again when its step has ended; what is not yet recorded counts as in flight, and
-//! there is only so much of that.
+//! The loop does not know the flow; [`Stage`] binds it to tasks and to syncs. Claims are made ahead only as fast as
+//! steps end. So fast steps never wait for the database, and slow steps do not leave claims waiting until their leases
+//! end. A slot is free again when its step has ended. An outcome that is not yet recorded counts as in flight, and the
+//! number of claims in flight is bounded.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -22,56 +22,53 @@ use crate::emit;
 use crate::poll_interval::PollInterval;
 use crate::store::StoreError;
 
-/// Claims are made ahead for as long as this, at the rate at which steps end.
+/// Claims are made ahead for this time, at the rate at which steps end.
 const AHEAD_FOR: Duration = Duration::from_millis(50);
 
-/// Few enough that steps go on with some claims while the next are made.
+/// Small enough that steps go on with some claims while the next are made.
 const LARGEST_CLAIM: usize = 500;
 
-/// Small claims cost as much as large ones: while little room is free or little is due, this long between them.
+/// A small claim costs as much as a large one, so this time passes between claims while little room is free or little
+/// is due.
 const MIN_CLAIM_INTERVAL: Duration = Duration::from_millis(5);
 
-/// After a claim that found nothing: this long until what ended meanwhile is a reason for another.
+/// After a claim that found nothing, a step that ended leads to another claim only after this time.
 const EMPTY_CLAIM_PAUSE: Duration = Duration::from_millis(50);
 
-/// A claim that no slot came free for in this time goes back: its lease is for working, not for waiting.
+/// A claim that gets no slot in this time is handed back: its lease is for working, not for waiting.
 const WAITS_AT_MOST: Duration = Duration::from_secs(1);
 
-/// What the loop works on.
 pub trait Stage: Send + Sync + 'static {
     type Claim: Send + Sync + 'static;
 
-    /// What a step says of a claim.
+    /// What a step returns for a claim.
     type Outcome: Send;
 
-    /// Claims up to `limit` rows.
     fn claim(
         &self,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Self::Claim>, StoreError>> + Send;
 
-    /// Works on one claim; `None` leaves it to the end of its lease.
+    /// Works on one claim; `None` leaves the claim until its lease ends.
     fn step(&self, claim: &Self::Claim) -> impl Future<Output = Option<Self::Outcome>> + Send;
 
     fn record(&self, claim: Self::Claim, outcome: Self::Outcome)
     -> impl Future<Output = ()> + Send;
 
-    /// Hands claims back that no work was begun for.
+    /// Hands back claims whose work has not begun.
     fn hand_back(&self, claims: Vec<Self::Claim>) -> impl Future<Output = ()> + Send;
 
-    /// The span of one claim's work.
+    /// The tracing span of one claim's work.
     fn span(&self, claim: &Self::Claim) -> tracing::Span;
 }
 
-/// A loop over one stage.
 pub struct Worker<S: Stage> {
-    /// What it works on.
     pub stage: Arc<S>,
     /// Steps made at a time.
     pub max_in_flight: usize,
     /// Claims made ahead at most.
     pub max_ahead: usize,
-    /// Rings when there may be new work.
+    /// Notified when there may be new work.
     pub new_work: Arc<Notify>,
     pub poll_interval: PollInterval,
 }
@@ -87,7 +84,8 @@ impl<S: Stage> Worker<S> {
             tokio::select! {
                 () = stop.cancelled() => {}
                 claims = claimed(&mut dispatcher.claiming) => dispatcher.take(claims),
-                // A ring while a claim is made is kept: the claim may have looked before what it rings for was there.
+                // A notification during a claim is kept for later: the claim may have read before the new work was
+                // there.
                 () = dispatcher.worker.new_work.notified(), if dispatcher.claiming.is_none() => dispatcher.rests_until = None,
                 () = dispatcher.shared.moved.notified() => dispatcher.look_again_soon(),
                 () = sleep_until(wake) => dispatcher.wake().await,
@@ -101,7 +99,7 @@ type Claims<S> = Result<Vec<<S as Stage>::Claim>, StoreError>;
 
 /// What the loop shares with the work that it began.
 struct Shared {
-    /// A step or a record ended.
+    /// Notified when a step or a record ended.
     moved: Notify,
     /// Claims that are not recorded yet, or still wait for a slot.
     in_flight_claims: AtomicUsize,
@@ -109,7 +107,7 @@ struct Shared {
     ended: AtomicUsize,
 }
 
-/// A claim that work was begun for. However the work ends, by a panic too, it is no longer in flight then.
+/// A claim whose work has begun. When the work ends, even by a panic, the claim is no longer in flight.
 struct InFlight(Arc<Shared>);
 
 impl Drop for InFlight {
@@ -122,25 +120,26 @@ impl Drop for InFlight {
     }
 }
 
-/// The loop at work.
+/// The state of a running loop.
 struct Dispatcher<S: Stage> {
     worker: Worker<S>,
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
     in_flight: TaskTracker,
-    /// Claims that wait for a slot, since when.
+    /// Claims that wait for a slot, with the time since when they wait.
     waiting: VecDeque<(Instant, S::Claim)>,
-    // Not under a select: a claim that was cancelled half-way would be lost until its lease ends.
+    // A task of its own and not a branch of the select: a claim that is cancelled half-way would be lost until its
+    // lease ends.
     claiming: Option<JoinHandle<Claims<S>>>,
     claimed_at: Instant,
-    /// How many the last claim could have taken.
+    /// How many rows the last claim could have taken.
     asked: usize,
-    /// Whether it took as many: then there may be more.
+    /// Whether it took that many: then there may be more.
     may_be_more: bool,
-    /// Claims that are made ahead.
+    /// How many claims are made ahead.
     ahead: usize,
     rests_until: Option<Instant>,
-    /// Whether something ended since the last claim was begun.
+    /// Whether a step or a record ended since the last claim began.
     has_moved: bool,
 }
 
@@ -197,7 +196,8 @@ impl<S: Stage> Dispatcher<S> {
         self.most().saturating_sub(self.shared.in_flight_claims.load(Ordering::SeqCst))
     }
 
-    /// How many claims may be in flight: as much again as is claimed ahead may be on its way into the database.
+    /// How many claims may be in flight: those that have a slot, those that are claimed ahead, and as many again that
+    /// are being recorded.
     fn most(&self) -> usize {
         self.worker.max_in_flight + 2 * self.ahead
     }
@@ -244,7 +244,7 @@ impl<S: Stage> Dispatcher<S> {
         self.waiting.extend(claims.into_iter().map(|claim| (self.claimed_at, claim)));
     }
 
-    /// What ended may have let something else through: a limited app's next task, for one.
+    /// A step that ended may admit other work, for example the next task of an app with a limit.
     fn look_again_soon(&mut self) {
         self.has_moved = true;
         let soon = self.claimed_at + EMPTY_CLAIM_PAUSE;
@@ -259,7 +259,7 @@ impl<S: Stage> Dispatcher<S> {
         [rests, claims, self.waits_until()].into_iter().flatten().min().unwrap_or(never)
     }
 
-    /// When the oldest claim that waits for a slot goes back.
+    /// When the oldest claim that waits for a slot is handed back.
     fn waits_until(&self) -> Option<Instant> {
         self.waiting.front().map(|(since, _)| *since + WAITS_AT_MOST)
     }
@@ -294,14 +294,14 @@ impl<S: Stage> Dispatcher<S> {
     }
 }
 
-/// How many claims to make ahead after `ended` steps ended in `time`: up at once, and down little by little.
+/// How many claims to make ahead after `ended` steps ended in `time`. The number rises at once and falls slowly.
 fn ahead(before: usize, ended: usize, time: Duration) -> usize {
     let rate = ended as f64 / time.as_secs_f64().max(0.001);
     let now = (rate * AHEAD_FOR.as_secs_f64()).min(1e6) as usize;
     now.max(before - before.div_ceil(8))
 }
 
-/// Waits for the claim that is being made; for ever, if none is.
+/// Waits for the claim that is being made; for ever, if there is none.
 async fn claimed<C>(
     claiming: &mut Option<JoinHandle<Result<C, StoreError>>>,
 ) -> Result<C, StoreError>
@@ -317,7 +317,7 @@ where
     }
 }
 
-/// Runs `step` under the time its lease leaves; `None` if that ran out.
+/// Runs `step` within the time that its lease has left; `None` if that ran out.
 pub async fn within<T>(left: Duration, step: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(left, step).await.ok()
 }

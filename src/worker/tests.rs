@@ -4,13 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Work on this row panics.
 const POISON: u32 = 13;
 
-/// Work on this row takes long.
 const SLOW: u32 = 14;
 
-/// A stage without a database: rows in memory, work that counts itself.
+/// A stage without a database: its rows are in memory, and its work counts itself.
 #[derive(Default)]
 struct Rows {
     due: Mutex<VecDeque<u32>>,
@@ -22,7 +20,7 @@ struct Rows {
     /// One more row is due at each claim.
     is_fed: bool,
     stop_after_claim: Mutex<Option<CancellationToken>>,
-    /// Rung, with a row, after a claim has looked.
+    /// Notified, with a new row, after a claim has read the rows.
     rings: Mutex<Option<Arc<Notify>>>,
 }
 
@@ -84,7 +82,7 @@ fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
     }
 }
 
-/// Waits for what is about to happen; a minute of the paused clock is soon over.
+/// Waits for a condition; under the paused clock, a minute passes quickly.
 async fn until(happened: impl Fn() -> bool) {
     let polled = async {
         while !happened() {
@@ -159,7 +157,7 @@ async fn work_that_panics_gives_its_place_back_and_stops_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn claims_made_ahead_that_no_place_comes_free_for_are_handed_back() {
     let rows = Arc::new(Rows::default());
-    // Fast work lets the loop claim ahead; then every place is taken for long.
+    // Fast work makes the loop claim ahead; then slow work takes every slot.
     rows.due.lock().unwrap().extend((100..110).chain([SLOW; 8]));
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&rows).run(stop.clone()));
@@ -178,7 +176,7 @@ async fn a_ring_while_a_claim_finds_nothing_is_not_lost() {
     let stop = CancellationToken::new();
     let began = Instant::now();
     let running = tokio::spawn(worker.run(stop.clone()));
-    // In the midst of a claim that has looked already.
+    // Arrives during a claim that has already read the rows.
     *rows.rings.lock().unwrap() = Some(wakeup);
     until(|| !rows.done.lock().unwrap().is_empty()).await;
     assert!(began.elapsed() < Duration::from_millis(500), "it did not wait for the next look");

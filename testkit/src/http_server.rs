@@ -17,7 +17,6 @@ use tokio::net::{TcpListener, TcpStream};
 pub const KEY: &str = "a-key-nobody-may-see";
 pub const BODY: &str = "words-nobody-may-see";
 
-/// A request as it came in.
 #[derive(Debug, Clone)]
 pub struct Heard {
     pub method: String,
@@ -48,11 +47,10 @@ pub enum Reply {
     Whole(u16, &'static str, String),
     /// The head and a part of the body, and then nothing until the client gives up.
     Part,
-    /// A reset in place of an answer.
     Reset,
     /// These bytes, and then the end of the connection.
     Raw(Vec<u8>),
-    /// A head with this status and length, and then a byte now and then for as long as the client waits.
+    /// A head with this status and length, and then single bytes for as long as the client waits.
     Trickle(u16),
     /// A head with this status, and then chunks for as long as the client reads.
     Endless(u16),
@@ -73,7 +71,7 @@ pub fn error(http: u16, code: &str, status: Value) -> Reply {
 
 type Script = dyn Fn(&Heard) -> Reply + Send + Sync;
 
-/// An HTTP server that says what a test wants said, byte for byte.
+/// An HTTP server that sends what a test prescribes, byte for byte.
 pub struct Server {
     pub address: SocketAddr,
     pub heard: Arc<Mutex<Vec<Heard>>>,
@@ -207,7 +205,7 @@ pub fn somebody() -> MemberKey {
     }
 }
 
-/// Everything that a log line or a row could say of an error.
+/// Everything that a log line or a row could contain about an error.
 fn told(error: &BackendError) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
@@ -218,7 +216,7 @@ fn told(error: &BackendError) -> String {
     text
 }
 
-/// The error of a call, after a look that it tells neither key nor body.
+/// The error of a call, after a check that it contains neither key nor body.
 pub fn refused<T: std::fmt::Debug>(outcome: Result<T, BackendError>) -> BackendError {
     let error = outcome.expect_err("the reply is no answer");
     let text = told(&error);

@@ -1,7 +1,9 @@
-//! What helps to try and to test the product, and is never shipped: a simulated Cerby backend with its apps over real HTTP, a
-//! private PostgreSQL, a proxy that breaks connections at any request, and the demo, which plays the whole flow on them.
+//! Tools to try and to test the product, which are never shipped: a simulated Cerby backend with its apps over real
+//! HTTP, a private PostgreSQL, a proxy that breaks connections at any request, and the demo, which runs the whole flow
+//! on them.
 
-// Both macros panic where the reader has gone: what is printed goes through `cerby_reconciler::operator::cli::terminal`.
+// Both macros panic if the reader of the output has gone, so output is written through
+// `cerby_reconciler::operator::cli::terminal`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod demo;

@@ -1,4 +1,4 @@
-//! The demo, and a database for whatever needs one.
+//! The demo, and a database for programs that need one.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

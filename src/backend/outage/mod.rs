@@ -1,11 +1,14 @@
-//! Workspaces and apps of which the backend gives no usable answer: they rest for a while, twice as long each time, so that
-//! an outage costs a handful of requests and lines however many tasks wait. When a rest is over, one step probes; each
-//! usable answer then lets two more through. Each replica finds out for itself, and shares what it found: one of the fleet
-//! probes and tells, and the others go by it.
+//! Outages of the backend: workspaces and apps for which it gives no usable answer.
 //!
-//! What is wrong is told by whom the answers were about: requests of two apps in a row, or what only the way to the
-//! backend can cause, are the workspace; requests of one app about itself or about many of its rows are that app; one row
-//! alone is neither, and is bounded by the one who asks about it.
+//! Without a limit, every waiting task would send requests and write log lines during an outage. So the tasks of such a
+//! workspace or app back off: nothing starts for a while, twice as long each time. When the backoff ends, one step goes
+//! first as a probe, and each usable answer then lets two more steps through. Each replica detects an outage by itself
+//! and shares it: one replica of the fleet probes and logs, and the others follow it.
+//!
+//! The scope follows from the requests that failed. The workspace is in an outage if requests about two apps failed in
+//! a row, or if the error can only concern the connection or the key. An app is in an outage if requests about the app
+//! itself or about many of its members failed. A single member is no outage; the caller limits how long it asks about
+//! one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,19 +26,19 @@ use request::Streak;
 pub(super) use request::{About, Ended, Subject};
 use rest::{OutageLine, Rest};
 
-/// Workspaces and apps whose rest ends, probed in one round at most.
+/// How many workspaces and apps are probed in one round at most.
 const PROBES_AT_ONCE: usize = 4;
 
 /// A workspace, or one of its apps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
     pub workspace: String,
-    /// The app; all of them if none is named.
+    /// The app; `None` for the whole workspace.
     pub integration: Option<String>,
 }
 
 impl Scope {
-    /// Its name in statements: no workspace's name has a slash.
+    /// Its name in statements. The name of a workspace has no slash, so this is unambiguous.
     pub fn key(&self) -> String {
         match &self.integration {
             Some(app) => format!("{}/{app}", self.workspace),
@@ -44,21 +47,20 @@ impl Scope {
     }
 }
 
-/// A rest that ends: how many steps may begin for it now.
+/// A backoff that ends: how many steps may start now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     pub scope: Scope,
-    /// Steps that may begin.
     pub room: u32,
 }
 
 #[derive(Debug, Default)]
 struct App {
     streak: Streak,
-    /// The same of changes alone: an answer to a look does not end it.
+    /// The same for changes alone: an answer to a read does not end it.
     changes: Streak,
     rest: Option<Rest>,
-    /// Whether its refusal of our key was told since it last answered.
+    /// Whether the rejected key was logged since the app last answered.
     told_refusal: bool,
 }
 
@@ -71,16 +73,17 @@ struct Workspace {
     apps: HashMap<String, App>,
 }
 
-/// What is known of every workspace that did not answer usably.
+/// What is known of every workspace without a usable answer.
 #[derive(Debug)]
 pub(super) struct OutageTracker {
     after: u32,
     longest: Duration,
     remind: Duration,
     by_workspace: Mutex<HashMap<String, Workspace>>,
-    /// What rests because another replica says so, which probes it.
+    /// Outages of other replicas, which probe them.
     of_others: Mutex<HashSet<Scope>>,
-    /// Whose turn it is to be probed, where many rests end at a time: not all of them have something to do.
+    /// Where the next round begins, if more backoffs end at a time than are probed. Not all of them have work to do, so
+    /// each round takes others.
     turn: AtomicUsize,
 }
 
@@ -90,7 +93,7 @@ impl OutageTracker {
         Self { after, longest, remind, by_workspace, of_others, turn }
     }
 
-    /// Takes note of how a request ended.
+    /// Records how a request ended.
     pub(super) fn note(&self, ended: &Ended<'_>, now: Instant) {
         let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         match ended.error.filter(|error| !error.is_usable()) {
@@ -107,13 +110,13 @@ impl OutageTracker {
         }
     }
 
-    /// What nothing may begin for, unless it is let through as the end of its rest.
+    /// The scopes for which nothing may start, unless it is let through at the end of the backoff.
     pub(super) fn resting(&self) -> Vec<Scope> {
         let here = self.rests(Instant::now()).into_iter().map(|opening| opening.scope);
         here.chain(self.of_others().iter().cloned()).collect()
     }
 
-    /// What this replica found to be silent, and does not answer yet.
+    /// The outages that this replica detected and that have had no usable answer since.
     pub(super) fn found(&self) -> Vec<Scope> {
         let all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |(name, workspace): (&String, &Workspace)| {
@@ -127,7 +130,7 @@ impl OutageTracker {
         all.iter().flat_map(of).collect()
     }
 
-    /// Tells of what is this replica's to tell, and rests or goes on as the others say.
+    /// Logs the outages of this replica, and starts or ends those of other replicas.
     pub(super) fn go_by(&self, ours: &[Scope], others: HashSet<Scope>, now: Instant) {
         let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         for scope in ours {
@@ -162,7 +165,7 @@ impl OutageTracker {
         !others.is_empty() && (is_one(None) || is_one(Some(integration)))
     }
 
-    /// Rests that end now; of many, others each time.
+    /// Backoffs that end now; if there are many, each call returns others.
     pub(super) fn openings(&self, now: Instant) -> Vec<Opening> {
         let rests = self.rests(now).into_iter();
         let mut open: Vec<_> = rests.filter(|opening| opening.room > 0).collect();
@@ -175,7 +178,7 @@ impl OutageTracker {
         open
     }
 
-    /// Takes note of how many steps begin for a rest that ends.
+    /// Records how many steps start for a backoff that ends.
     pub(super) fn let_through(&self, scope: &Scope, steps: u32, now: Instant) {
         let mut all = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(workspace) = all.get_mut(&scope.workspace)
@@ -185,7 +188,7 @@ impl OutageTracker {
         }
     }
 
-    /// Whether it is the time of a pause for an app: what was claimed before it began is better given back.
+    /// Whether an app is paused by a backoff: a claim that was made before the backoff began is better handed back.
     pub(super) fn pauses(&self, workspace: &str, integration: &str, now: Instant) -> bool {
         if self.is_told_by_others(workspace, integration) {
             return true;
@@ -197,7 +200,7 @@ impl OutageTracker {
         rests.any(|rest| !rest.is_probing && rest.until > now)
     }
 
-    /// Whether an app or its workspace rests, or its rest has not ended yet.
+    /// Whether an app or its workspace is in an outage and has had no usable answer since.
     pub(super) fn is_down(&self, workspace: &str, integration: &str) -> bool {
         if self.is_told_by_others(workspace, integration) {
             return true;
@@ -226,7 +229,7 @@ impl Workspace {
         self.rest.is_none() && self.apps.is_empty()
     }
 
-    /// Its own rest, and those of its apps.
+    /// The backoff of the workspace, and those of its apps.
     fn rests(&self) -> impl Iterator<Item = (Option<&String>, &Rest)> {
         let apps = self.apps.iter().map(|(name, app)| (Some(name), &app.rest));
         let all = apps.chain([(None, &self.rest)]);
@@ -240,7 +243,7 @@ impl Workspace {
         }
     }
 
-    /// A rest of the fleet ends: the slope begins, unless this replica has found something itself.
+    /// An outage of another replica ended: the ramp begins, unless this replica has detected an outage itself.
     fn end_rest(&mut self, scope: &Scope, now: Instant, longest: Duration) {
         let rest = match &scope.integration {
             None => &mut self.rest,
@@ -249,7 +252,7 @@ impl Workspace {
         rest.get_or_insert_with(|| Rest::end(now, longest));
     }
 
-    /// What this replica found of a scope: another one knows.
+    /// Forgets what this replica detected, because another replica owns the outage.
     fn forget(&mut self, scope: &Scope) {
         self.streak = Streak::default();
         self.failing.clear();
@@ -305,7 +308,7 @@ impl Workspace {
         let told = Told { ended, error, app: None, unanswered: self.streak.count };
         rest(&mut self.rest, is_all, of, &told, now);
         if self.rest.is_some() {
-            // All of it rests now, and none of its apps by itself.
+            // The whole workspace backs off now, so its apps need no backoff of their own.
             self.apps.values_mut().for_each(|app| app.rest = None);
         }
     }
@@ -340,7 +343,7 @@ impl Workspace {
                 "The backend rejected the API key ({status})"
             );
         }
-        // Rather all of the workspace than each of its apps.
+        // If the whole workspace may be affected, it backs off instead of each of its apps.
         let other = self.failing.iter().any(|one| one != name);
         let is_all = self.rest.is_some() || other || error.is_of_the_way();
         if is_outage && !is_all || app.rest.is_some() {
@@ -350,7 +353,6 @@ impl Workspace {
     }
 }
 
-/// What a line says of an outage.
 struct Told<'a> {
     ended: &'a Ended<'a>,
     error: &'a BackendError,
@@ -358,7 +360,7 @@ struct Told<'a> {
     unanswered: u32,
 }
 
-/// Begins a rest or makes it longer, and has it told: at its beginning, and every so often while it goes on.
+/// Begins a backoff or makes it longer, and prepares its log line: at the beginning, and at intervals while it goes on.
 fn rest(
     rest: &mut Option<Rest>,
     is_outage: bool,

@@ -1,26 +1,23 @@
-//! Requests that ended: whom they were about, and how many in a row got no usable answer.
+//! Requests that ended: what they were about, and how many in a row got no usable answer.
 
 use std::collections::BTreeSet;
 
 use crate::backend::BackendError;
 use crate::membership::MemberKey;
 
-/// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend) enum About<'a> {
-    /// One member of an app.
     Row(&'a str),
-    /// A change of one member: an app may answer every look and no change.
+    /// A change of one member. It is counted apart from reads, because an app may answer every read and no change.
     Change(&'a str),
     /// The app itself, or all of its members.
     App,
-    /// Whether the app is known at all: an answer says nothing of what else works there.
+    /// Whether the app is known at all: an answer tells nothing about other requests there.
     Existence,
-    /// A job, which is asked for without its app.
+    /// A job. The request does not name its app.
     Job(&'a str),
 }
 
-/// Whose request it is, and what it is about.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::backend) struct Subject<'a> {
     pub(in crate::backend) workspace: &'a str,
@@ -50,12 +47,10 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// A request that ended.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::backend) struct Ended<'a> {
     pub(in crate::backend) of: Subject<'a>,
     pub(in crate::backend) host: &'a str,
-    /// The status of the answer, if one came.
     pub(in crate::backend) status: Option<u16>,
     pub(in crate::backend) error: Option<&'a BackendError>,
 }
@@ -64,9 +59,9 @@ pub(in crate::backend) struct Ended<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Streak {
     pub(super) count: u32,
-    /// Rows that they were about, as far as it matters how many.
+    /// The members and jobs that they were about, up to as many as matter.
     rows: BTreeSet<String>,
-    /// Whether one was about more than a row.
+    /// Whether one was about more than one member or job.
     is_of_all: bool,
 }
 
@@ -83,7 +78,7 @@ impl Streak {
         }
     }
 
-    /// Whether it is long, and about more than a few rows.
+    /// Whether it is long enough, and about the app itself or enough different members or jobs.
     pub(super) fn is_outage(&self, after: u32) -> bool {
         self.count >= after && (self.is_of_all || self.rows.len() >= after as usize)
     }

@@ -1,4 +1,4 @@
-//! The rest of a workspace or an app: how long it takes, the probe, the slope after it, and what is told of it.
+//! The backoff of a workspace or an app during an outage: its duration, the probe, the ramp after it, and its log line.
 
 use std::time::{Duration, Instant};
 
@@ -6,30 +6,29 @@ use crate::emit;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A probe that led to no request is followed by another after this long.
+/// If a probe led to no request, another follows after this long.
 pub(super) const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Usable answers after a rest until everything is let through again.
+/// Usable answers after which everything is let through again.
 const SLOPE_END: u32 = 32;
 
-/// Usable answers are worth this many steps each while a rest ends.
+/// How many more steps each usable answer lets through while a backoff ends.
 const SLOPE: u32 = 2;
 
-/// A workspace or an app that rests, or whose rest ends.
+/// A workspace or an app that backs off, or whose backoff ends.
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) pause: Duration,
     pub(super) since: Instant,
-    /// Nothing begins until then, unless there is room.
+    /// Nothing starts until then, unless there is room.
     pub(super) until: Instant,
     /// Whether a probe was let through and has not failed.
     pub(super) is_probing: bool,
-    /// Steps that may begin.
     pub(super) room: u32,
-    /// Usable answers since the last one that was none.
+    /// Usable answers since the last request without one.
     pub(super) answers: u32,
     pub(super) told_at: Instant,
-    /// What is to be told once it is clear who of the fleet tells it.
+    /// The log line, kept until it is known which replica of the fleet writes it.
     pub(super) line: Option<OutageLine>,
 }
 
@@ -49,7 +48,7 @@ impl Rest {
         }
     }
 
-    /// The end of a rest of the fleet: as after the first usable answer.
+    /// An outage of another replica ended: the state is the same as after a first usable answer.
     pub(super) fn end(now: Instant, longest: Duration) -> Self {
         Self { until: now, answers: 1, ..Self::begin(now, longest) }
     }
@@ -67,7 +66,7 @@ impl Rest {
         self.until = now + PROBE_PATIENCE.min(longest);
     }
 
-    /// Pauses again. Answers to what was sent before the pause began do not make it longer.
+    /// Backs off again. Failures of requests that were sent before the backoff began do not make it longer.
     pub(super) fn fail(&mut self, is_streak: bool, now: Instant, longest: Duration) {
         let probes = self.is_probing && self.answers == 0;
         if probes || self.answers > 0 && is_streak {
@@ -77,7 +76,7 @@ impl Rest {
         }
     }
 
-    /// One more usable answer; whether the rest is over.
+    /// Records one more usable answer; returns whether the outage is over.
     pub(super) fn succeed(&mut self) -> bool {
         self.answers += 1;
         self.room = self.room.saturating_add(SLOPE);
@@ -85,7 +84,7 @@ impl Rest {
     }
 }
 
-/// What is told of an outage by one of the fleet.
+/// What one replica of the fleet logs about an outage.
 #[derive(Debug)]
 pub(super) struct OutageLine {
     pub(super) workspace: String,

@@ -18,7 +18,7 @@ fn ended<'a>(of: Subject<'a>, error: Option<&'a BackendError>) -> Ended<'a> {
     Ended { of, host: "backend", status: Some(500), error }
 }
 
-/// What rests after these requests, one after the other.
+/// What backs off after these requests, in this order.
 fn resting_after(requests: &[(Subject<'_>, Option<&BackendError>)]) -> Vec<String> {
     let outages = outages();
     for (of, error) in requests {
@@ -120,7 +120,7 @@ fn what_the_backend_says_itself_is_an_answer_and_what_another_says_is_none() {
     }
 }
 
-/// An app that just began to rest.
+/// An app that has just begun to back off.
 fn at_rest(now: Instant) -> (OutageTracker, Scope) {
     let outages = outages();
     fail(&outages, now, 5);
@@ -146,7 +146,7 @@ fn room(outages: &OutageTracker, now: Instant) -> u32 {
 fn a_rest_lets_one_through_at_its_end_and_doubles_when_that_fails() {
     let mut now = Instant::now();
     let (outages, scope) = at_rest(now);
-    fail(&outages, now, 30); // answers to what was sent before
+    fail(&outages, now, 30); // failures of requests that were sent before
     for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
         let just_before = now + Duration::from_secs(pause) - Duration::from_millis(1);
         assert_eq!(room(&outages, just_before), 0);
@@ -246,7 +246,7 @@ fn what_another_replica_probes_rests_until_the_other_says_that_it_is_over() {
     outages.go_by(&[], of_another.clone(), now);
     assert_eq!(keys(outages.resting()), ["acme/x"]);
     assert!(outages.pauses("acme", "x", now) && !outages.pauses("acme", "y", now));
-    // What was on its way ends without an answer too, and is not this replica's to probe.
+    // What was in flight also ends without an answer, and is not for this replica to probe.
     for row in ["a", "b", "c", "d", "e"] {
         outages.note(&ended(subject("x", About::Row(row)), Some(&BROKEN)), now);
     }

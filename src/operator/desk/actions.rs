@@ -1,15 +1,14 @@
-//! Manual actions: taking them up, giving them away, and saying what was done.
+//! Manual actions: claim them, give them away, and state what was done.
 
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
 use crate::catalogue;
 use crate::history::{self, TrailLine};
 use crate::manual_action::people::{self, ActionFilter, ActionLine, Card};
 
-/// Everything about one action.
 #[derive(Debug)]
 pub struct ActionCard {
     pub card: Card,
-    /// What happened to it and to its task, oldest first.
+    /// The trail of the action and of its task, oldest first.
     pub trail: Vec<TrailLine>,
 }
 
@@ -18,9 +17,9 @@ pub struct ActionCard {
 pub enum Done {
     /// The app is read to prove it.
     Read,
-    /// A login is proven by the next task.
+    /// The next task proves a login.
     NextTask,
-    /// The app cannot be read: the word closes the action, where four eyes are asked for once it is confirmed.
+    /// The app cannot be read: the statement closes the action, with four eyes only after a second person confirmed it.
     Word { four_eyes: bool },
 }
 
@@ -30,7 +29,6 @@ impl Desk {
         Ok(people::list(&self.pool, filter).await?)
     }
 
-    /// One action.
     pub async fn action(&self, id: i64) -> Result<ActionCard, DeskError> {
         let card = people::find(&self.pool, id).await?.ok_or_else(|| no_action(id))?;
         let rows = [("action", card.id), ("task", card.task_id)];
@@ -38,7 +36,7 @@ impl Desk {
         Ok(ActionCard { card, trail })
     }
 
-    /// Takes up an action: an open one, or with a note one that a colleague works on.
+    /// Claims an action: an open one, or, with a note, one that a colleague works on.
     pub async fn claim(
         &self,
         actor: &Actor,
@@ -63,7 +61,7 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Gives back an action that the actor works on.
+    /// Releases an action that the actor works on.
     pub async fn release(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         if !people::release(&mut tx, id).await? {
@@ -72,7 +70,7 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Notes something on an action.
+    /// Adds a note to an action.
     pub async fn note(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         if !people::note(&mut tx, id, note).await? {
@@ -81,7 +79,7 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Marks an action done; what will prove it.
+    /// Marks an action done; returns how it will be proven.
     pub async fn done(
         &self,
         actor: &Actor,
@@ -100,7 +98,7 @@ impl Desk {
         })
     }
 
-    /// Takes back that an action was done, before it was judged.
+    /// Withdraws the statement that an action was done, before it was judged.
     pub async fn withdraw(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         if !people::withdraw(&mut tx, id).await? {
@@ -109,14 +107,14 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Confirms what another person said, where the app cannot be read and its integration asks for four eyes.
+    /// Confirms another person's statement, where the app cannot be read and its integration has four eyes set.
     pub async fn confirm(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         people::confirm(&mut tx, id).await?;
         commit(tx).await
     }
 
-    /// Ends an action that is not to be done.
+    /// Ends an action whose change is not to be made.
     pub async fn dismiss(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         if !people::dismiss(&mut tx, id, note).await? {
@@ -125,7 +123,7 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Nothing was changed: the action is not there, or is one with which that cannot be done.
+    /// Explains why nothing was changed: the action does not exist, or this cannot be done with it.
     async fn why_not(&self, id: i64, which: &str) -> DeskError {
         match people::find(&self.pool, id).await {
             Ok(None) => no_action(id).into(),

@@ -1,4 +1,4 @@
-//! Rows that people insert by hand.
+//! Rows that people import from a file.
 
 use sqlx::Executor;
 
@@ -8,7 +8,6 @@ use crate::intake::inbound::{self, Numbered};
 
 const BATCH: usize = 500;
 
-/// How many lines were inserted, and how many were there already.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Imported {
     pub inserted: u64,
@@ -17,8 +16,8 @@ pub struct Imported {
 }
 
 impl Desk {
-    /// Inserts lines of JSON with the columns of the inbound contract, all or none; `progress` hears of each part, and of how
-    /// many there are. Names each bad line by number and column.
+    /// Inserts lines of JSON with the columns of the inbound contract, all or none. `progress` is called with the size
+    /// of each part and the total. An error names the bad line by number and column.
     pub async fn import(
         &self,
         actor: &Actor,
@@ -53,7 +52,7 @@ async fn insert(connection: &mut PgConnection, batch: &[Numbered]) -> Result<u64
     }
 }
 
-/// Finds the line that the database refuses by giving it one line at a time.
+/// Finds the line that the database refuses by inserting one line at a time.
 async fn first_refused(connection: &mut PgConnection, batch: &[Numbered]) -> DeskError {
     for line in batch {
         let Err(error) = inbound::insert(connection, std::slice::from_ref(line)).await else {

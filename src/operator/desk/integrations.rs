@@ -1,9 +1,8 @@
-//! Integrations: their status, their limits, and what is protected.
+//! Integrations: their status, their limits, and their protected accounts.
 
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
 use crate::integration::store::{self, IntegrationLine, Settings};
 
-/// One integration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Integration {
     pub workspace: String,
@@ -19,7 +18,7 @@ impl Desk {
         Ok(store::list(&self.pool, only_inactive).await?)
     }
 
-    /// The one integration with this id; several workspaces may know it, then one of them has to be named.
+    /// The one integration with this id. If several workspaces have it, the caller has to name one.
     pub async fn integration(
         &self,
         id: &str,
@@ -54,14 +53,14 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Makes an integration active again, whatever stopped it.
+    /// Makes an integration active again, whatever its status.
     pub async fn resume(&self, actor: &Actor, integration: &Integration) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         store::resume(&mut tx, &integration.workspace, &integration.id).await?;
         commit(tx).await
     }
 
-    /// Sets the limits that are given, for all replicas together; zero stands for the configured number.
+    /// Sets the limits that are given, for all replicas together; zero restores the configured number.
     pub async fn limit(
         &self,
         actor: &Actor,
@@ -75,7 +74,7 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Protects accounts, sets how often the app is read, or corrects what it is.
+    /// Protects accounts, sets how often the app is read, or corrects the kind or application.
     pub async fn protect(
         &self,
         actor: &Actor,

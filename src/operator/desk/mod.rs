@@ -1,7 +1,8 @@
-//! What people may do, one function for each verb, for whatever door they come through: command line, API, console.
+//! What people may do: one function for each verb, used by every interface (command line, API, console).
 //!
-//! A function takes who acts, runs one transaction in their name and answers with what came of it, or with a [`Refusal`]
-//! that any door can show. The rules are the database's own, so that psql obeys them too; a door parses, calls and renders.
+//! A function takes the actor, runs one transaction in the actor's name, and returns a result or a [`Refusal`] that
+//! every interface can show. The rules are in the database, so that they hold in psql too; an interface parses, calls
+//! and renders.
 
 mod actions;
 mod import;
@@ -21,30 +22,27 @@ pub use syncs::SyncCard;
 use crate::database::{PgPool, Transaction};
 use crate::store::begin_as;
 
-/// Who acts, as the trail names them.
+/// Who acts, in the form that the trail records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(String);
 
 impl Actor {
-    /// Somebody at the command line, by the name that they give.
+    /// A person at the command line, by the name that they give.
     pub fn at_command_line(name: &str) -> Self {
         Self(format!("cli:{name}"))
     }
 
-    /// An import of a file.
     pub fn import() -> Self {
         Self("import".to_owned())
     }
 }
 
-/// Where people act.
 #[derive(Debug, Clone)]
 pub struct Desk {
     pool: PgPool,
 }
 
 impl Desk {
-    /// A desk on a database.
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }

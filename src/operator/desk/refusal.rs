@@ -1,4 +1,4 @@
-//! Why something was not done: the database's own words, without the rows that it quotes in its details.
+//! Why a request was refused: the database's own message, without the details, which quote rows.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,29 +6,28 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
 
-/// What kind of no it is: each door has its own way to say it.
+/// The kind of a refusal; each interface reports it in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// There is no such row.
     NotFound,
     /// The row is not in a state that permits it.
     NotAllowedNow,
-    /// It was possible once, and is too late: a decision on a report that is read anew, a word that was judged.
+    /// It was possible before and is now too late: a decision on a report that is read again, a statement that was
+    /// judged.
     Stale,
-    /// What was given is not what is needed.
+    /// The input is invalid.
     Invalid,
-    /// Somebody else may, and this person may not.
+    /// Another person may do this, but not this one.
     Forbidden,
-    /// Somebody else has the row at this moment: the same may work in a moment.
+    /// Somebody else has the row locked at this moment: the same may work a moment later.
     Busy,
 }
 
-/// Why something was not done, in words for people.
+/// Why a request was refused, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub kind: RefusalKind,
     pub message: String,
-    /// What to do instead.
     pub hint: Option<String>,
 }
 
@@ -44,7 +43,6 @@ impl Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
-    /// A refusal without a hint.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None }
     }
@@ -53,7 +51,7 @@ impl Refusal {
         Self::new(RefusalKind::NotFound, message)
     }
 
-    /// What PostgreSQL said no with. Its detail is left out: that quotes whole rows with names and addresses.
+    /// The refusal by PostgreSQL. Its detail is left out, because it quotes whole rows with names and addresses.
     pub(super) fn of(error: &sqlx::Error) -> Option<Self> {
         let error = error.as_database_error()?;
         let kind = kind_of(&error.code().unwrap_or_default())?;
@@ -62,7 +60,7 @@ impl Refusal {
     }
 }
 
-/// The kind of a refusal by its SQLSTATE; `None` where the database did not refuse, but failed. The codes that begin with
+/// The kind of a refusal by its SQLSTATE; `None` if the database failed instead of refusing. The codes that begin with
 /// `P04` are our own: see the first migration.
 fn kind_of(code: &str) -> Option<RefusalKind> {
     match code {
@@ -76,13 +74,11 @@ fn kind_of(code: &str) -> Option<RefusalKind> {
     }
 }
 
-/// Why the desk did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
-    /// It may not be done.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The database failed: nobody knows whether it may be done.
+    /// The database failed: it is unknown whether the change is allowed.
     #[error(transparent)]
     Failed(StoreError),
 }

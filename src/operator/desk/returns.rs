@@ -1,10 +1,10 @@
-//! Back to automation after a fix.
+//! Returning actions to automation after a fix.
 
 use super::{Actor, Desk, DeskError, Integration, Refusal, RefusalKind, commit};
 use crate::manual_action::returns::{self, Returnable};
 use crate::membership::Operation;
 
-/// What is to go back.
+/// The actions to return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chosen {
     One(i64),
@@ -17,7 +17,7 @@ pub enum Chosen {
 }
 
 impl Desk {
-    /// What would go back, the canary first.
+    /// The actions that would be returned, the canary first.
     pub async fn returnable(&self, chosen: &Chosen) -> Result<Vec<Returnable>, DeskError> {
         let found: Vec<_> = match chosen {
             Chosen::One(id) => returns::returnable(&self.pool, *id).await?.into_iter().collect(),
@@ -33,7 +33,7 @@ impl Desk {
         Ok(found)
     }
 
-    /// Sends actions back to automation: one alone, or a canary first and the rest when it has worked.
+    /// Sends actions back to automation: one alone, or a canary first and the others when it has worked.
     pub async fn return_to_automation(
         &self,
         actor: &Actor,

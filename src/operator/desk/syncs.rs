@@ -5,7 +5,6 @@ use crate::history::{self, TrailLine};
 use crate::sync::HeldDecision;
 use crate::sync::review::{self, Card, Filter, SyncLine};
 
-/// Everything about one sync.
 #[derive(Debug)]
 pub struct SyncCard {
     pub card: Card,
@@ -19,14 +18,13 @@ impl Desk {
         Ok(review::list(&self.pool, filter).await?)
     }
 
-    /// One sync.
     pub async fn sync(&self, id: i64) -> Result<SyncCard, DeskError> {
         let card = review::find(&self.pool, id).await?.ok_or_else(|| no_sync(id))?;
         let trail = history::trail(&self.pool, &card.workspace_id, &[("sync", card.id)]).await?;
         Ok(SyncCard { card, trail })
     }
 
-    /// Lets a held report be applied, if it is still the same.
+    /// Lets a held report be applied, if it has not changed.
     pub async fn approve(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
         self.decide(actor, sync, HeldDecision::Approved, reason).await
     }
@@ -50,7 +48,7 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Asks for a snapshot now; the sync that has to end before, and its state, if there is one.
+    /// Requests a snapshot now; returns the sync that has to end before, and its state, if there is one.
     pub async fn request(
         &self,
         actor: &Actor,

@@ -22,7 +22,7 @@ pub(super) fn lines(scene: &Scene, urgent: Option<&Urgent>) -> Vec<String> {
     ]
 }
 
-/// A person's change in the app.
+/// The command for a person's change in the app.
 fn change(scene: &Scene, urgent: Option<&Urgent>) -> String {
     let address = scene.simulator.address();
     let Some(action) = urgent else {

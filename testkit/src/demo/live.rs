@@ -16,7 +16,7 @@ const LOOKS_EVERY: Duration = Duration::from_millis(500);
 const KEYS_EVERY: Duration = Duration::from_millis(50);
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
-/// Shows the demo until q, Ctrl-C or a signal; on a terminal as a screen, elsewhere as lines.
+/// Shows the demo until q, Ctrl-C or a signal: as a screen on a terminal, as lines elsewhere.
 pub(super) async fn show(
     running: &mut Running,
     tempo: &Tempo,
@@ -68,7 +68,7 @@ async fn on_the_screen(scene: &Scene) -> anyhow::Result<()> {
 }
 
 async fn as_lines(scene: &Scene) -> anyhow::Result<Infallible> {
-    // Nobody may be reading any more, which ends the demo and is no reason to panic.
+    // If the reader has gone, the demo ends; that is no reason to panic.
     let mut out = std::io::stdout();
     writeln!(out, "the demo is running; end it with Ctrl-C")?;
     for line in help::lines(scene, None) {

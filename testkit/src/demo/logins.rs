@@ -1,4 +1,4 @@
-//! The three logins of the demo's database, each with one role's privileges and no more.
+//! The three logins of the demo's database, each with the privileges of one role.
 
 use anyhow::Context;
 use sqlx::PgPool;
@@ -6,17 +6,16 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::private_postgres::PrivatePostgres;
 
-/// URLs to log in with.
 pub(super) struct Logins {
     pub(super) daemon: String,
-    /// For whoever inserts failed tasks.
+    /// For the insertion of failed tasks.
     pub(super) backend: String,
-    /// For whoever works manual actions.
+    /// For people who work manual actions.
     pub(super) operator: String,
 }
 
 impl Logins {
-    /// Makes the logins; the roles are there once the migrations ran.
+    /// Creates the logins; the roles exist once the migrations ran.
     pub(super) async fn create(owner: &PgPool, server: &PrivatePostgres) -> anyhow::Result<Self> {
         Ok(Self {
             daemon: server.login(owner, "demo_daemon", "reconciler_daemon").await?,

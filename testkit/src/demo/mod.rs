@@ -1,8 +1,8 @@
-//! The main job on a private PostgreSQL, with two replicas of the daemon and a simulated backend.
+//! The whole flow on a private PostgreSQL, with two replicas of the daemon and a simulated backend.
 //!
-//! `demo` shows the flow as it happens and lets people act as operators; `demo --once` plays it through
-//! with a scripted operator and measures how it ended. Everything in it is real but the backend and its
-//! apps: replicas are processes of this program, logins have the roles' privileges and no more.
+//! `demo` shows the flow as it happens and lets people act as operators. `demo --once` runs it with a scripted operator
+//! and checks the result. Only the backend and its apps are simulated: replicas are processes of the program that
+//! ships, and logins have the privileges of one role each.
 
 mod help;
 mod live;
@@ -44,12 +44,12 @@ pub struct Options {
     with_operator: bool,
 }
 
-/// Runs the demo. `Err` if it cannot run, or if it was to be played through and did not end well.
+/// Runs the demo. `Err` if it cannot run, or if an unattended run did not end as expected.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut signals = Signals::hear().context("signals cannot be heard")?;
     let tempo = if options.once { Tempo::compressed() } else { Tempo::watchable() };
-    // A signal during the start drops what was started, and a drop stops it.
+    // A signal during the start drops what was started, and the drop stops it.
     let mut running = tokio::select! {
         running = Running::start(&tempo, options.seed) => running?,
         signal = signals.next() => anyhow::bail!("{signal} came before the demo ran"),

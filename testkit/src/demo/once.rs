@@ -1,4 +1,4 @@
-//! The demo played through unattended.
+//! The unattended demo.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use super::{Options, view};
 use cerby_reconciler::operator::cli::terminal::print;
 use cerby_reconciler::shutdown::Signals;
 
-/// Stopping and measuring have to fit into what is left of 90 seconds.
+/// Stopping and measuring have to fit into what remains of 90 seconds.
 const LIMIT: Duration = Duration::from_secs(78);
 const LOOKS_EVERY: Duration = Duration::from_millis(250);
 const SAYS_EVERY: Duration = Duration::from_secs(2);
 
-/// Plays it through, says how it ended, and leaves nothing behind.
+/// Runs the demo, reports the result, and leaves nothing behind.
 pub(super) async fn play(
     mut running: Running,
     tempo: &Tempo,
@@ -61,7 +61,7 @@ async fn play_and_measure(
         }
     };
     let mut errors: Vec<_> = ended.err().iter().map(|error| format!("{error:#}")).collect();
-    // Only when the replicas have stopped does nothing change any more.
+    // Measure only when the replicas have stopped and nothing changes any more.
     errors.extend(replicas.stop().await);
     errors.extend(replicas.alarming_lines());
     let play = Play {
@@ -73,8 +73,8 @@ async fn play_and_measure(
     Ok(summary::measure(scene, play).await?)
 }
 
-/// The operator comes once all tasks are there: who works on an action while the removal that ends it
-/// arrives has to be told to stop.
+/// The operator starts once all tasks have arrived. Otherwise a removal could arrive while the operator works on an
+/// action that it ends, and the operator would have to be told to stop.
 async fn arrive_and_work(
     scene: &Scene,
     tempo: &Tempo,

@@ -1,7 +1,7 @@
-//! A scripted operator: reads manual actions through plain SQL, makes the change in the app, says done.
+//! A scripted operator: reads manual actions with plain SQL, makes the change in the app, and marks the action done.
 //!
-//! Once, and only once, it says so without having made the change, and makes it when the action comes back.
-//! Once it makes a change and forgets to say so: the next snapshot of the app finds it.
+//! Exactly once, it marks an action done without the change, and makes the change when the action opens again. Once, it
+//! makes a change and does not mark the action done: the next snapshot of the app finds the change.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -12,24 +12,24 @@ use crate::simulator::{Member, Simulator};
 use cerby_reconciler::catalogue;
 
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
-/// Every so many actions are claimed before they are worked on.
+/// Of this many actions, one is claimed before it is worked on.
 const CLAIMS_EVERY: i64 = 3;
 
-/// What is not found by a snapshot in this time is said after all.
+/// If no snapshot finds the change in this time, the operator marks the action done after all.
 const REMEMBERS_AFTER: Duration = Duration::from_secs(5);
 
-/// What it has done so far.
+/// What the operator has done so far.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// Actions called done without the change.
+    /// Actions marked done without the change.
     pub(super) lies: u64,
     pub(super) done: u64,
     pub(super) approved: u64,
-    /// Updates that the database refused: the action had ended meanwhile.
+    /// Updates that the database refused because the action had ended meanwhile.
     pub(super) refused: u64,
 }
 
-/// Somebody with the operator's login and hands in the apps.
+/// A person with the operator's login and access to the apps.
 pub(super) struct Operator<'a> {
     pool: &'a PgPool,
     apps: &'a Simulator,
@@ -59,12 +59,11 @@ impl Action {
 }
 
 impl<'a> Operator<'a> {
-    /// An operator who takes so long for each action.
+    /// An operator who takes this long for each action.
     pub(super) fn new(pool: &'a PgPool, apps: &'a Simulator, takes: Duration) -> Self {
         Self { pool, apps, takes, lied_about: None, forgot: None, record: Record::default() }
     }
 
-    /// What it has done.
     pub(super) fn into_record(self) -> Record {
         self.record
     }
@@ -119,7 +118,7 @@ impl<'a> Operator<'a> {
         Ok(())
     }
 
-    /// A lie is worth telling where it can be found out: a removal from an app that can be read.
+    /// Only a lie that can be found out is useful: about a removal from an app that can be read.
     fn may_lie_about(&self, action: &Action) -> bool {
         let there =
             self.apps.member(&action.workspace_id, &action.integration_id, &action.member_id);
@@ -129,7 +128,7 @@ impl<'a> Operator<'a> {
             && there.is_some_and(|member| member.invitation.is_none())
     }
 
-    /// Forgetting does no harm where a later action makes the daemon read the same app.
+    /// Forgetting is harmless if a later action makes the daemon read the same app.
     fn may_forget(&self, action: &Action, later: &[Action]) -> bool {
         let same_app = |other: &Action| {
             (&other.workspace_id, &other.integration_id)
@@ -148,7 +147,7 @@ impl<'a> Operator<'a> {
     fn change(&self, action: &Action) {
         let (workspace, integration) = (&action.workspace_id, &action.integration_id);
         let roles: Vec<&str> = action.entitlements.iter().map(String::as_str).collect();
-        // Whether it changed anything does not matter: the app is as desired afterwards.
+        // Whether it changed anything does not matter: the app is in the desired state afterwards.
         match action.operation.as_str() {
             "reconnect" => {
                 self.apps.person_mends_login(workspace, integration);
@@ -185,7 +184,7 @@ impl<'a> Operator<'a> {
         Ok(said)
     }
 
-    /// The database refuses what is not possible any more; that is no failure of the operator.
+    /// The database refuses what is no longer possible; that is no failure of the operator.
     fn accepted(&mut self, outcome: sqlx::Result<()>) -> sqlx::Result<bool> {
         match outcome {
             Ok(()) => Ok(true),

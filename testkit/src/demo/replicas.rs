@@ -1,4 +1,4 @@
-//! Two daemons side by side, as processes of the program that is built beside this one.
+//! Two daemons, as processes of the program that is built in the same directory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(50);
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
 
-/// The running daemons. Dropping them kills them.
+/// The running daemons. Dropping this kills them.
 pub(super) struct Replicas {
     all: Vec<Replica>,
     _guard: Guard,
@@ -30,7 +30,7 @@ struct Replica {
 }
 
 impl Replicas {
-    /// Starts them with this environment, logging to files in `dir`, and waits until they are up.
+    /// Starts them with this environment and log files in `dir`, and waits until they are up.
     pub(super) async fn start(
         dir: &Path,
         environment: &[(String, String)],
@@ -59,7 +59,7 @@ impl Replicas {
         }
     }
 
-    /// Asks them to stop and waits for it; what went wrong.
+    /// Stops them and waits for their end; returns what went wrong.
     pub(super) async fn stop(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
         for replica in &self.all {
@@ -75,8 +75,8 @@ impl Replicas {
         wrong
     }
 
-    /// Log lines that say that someone must act on the service, that a worker panicked, or that upkeep
-    /// mended something.
+    /// Log lines which show that someone must act on the service, that a worker panicked, or that upkeep repaired
+    /// something.
     pub(super) fn alarming_lines(&self) -> Vec<String> {
         let logs = self.all.iter().map(|replica| replica.log_text());
         logs.flat_map(|log| {
@@ -89,7 +89,7 @@ impl Replicas {
     }
 }
 
-/// The program that ships, beside this one, which never does.
+/// The program that ships, in the same directory as this one, which never ships.
 fn daemon() -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe().context("this program cannot find itself")?;
     let daemon = here.with_file_name("cerby-reconciler");
@@ -114,7 +114,7 @@ impl Replica {
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
-            // A terminal's Ctrl-C is for the demo, which then stops its replicas in order.
+            // Ctrl-C in a terminal reaches only the demo, which then stops its replicas in order.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()

@@ -1,4 +1,4 @@
-//! Everything that a demo is made of, started in order and stopped in order.
+//! The parts of a demo, started in order and stopped in order.
 
 use anyhow::Context;
 use cerby_reconciler::operator::desk::{Actor, Desk};
@@ -14,24 +14,24 @@ use super::{tasks, view};
 use crate::private_postgres::{self, PrivatePostgres};
 use crate::simulator::{FaultPlan, Settings, Simulator};
 
-/// A running demo. Dropping it ends its processes and removes its files, [`Running::stop`] in order.
+/// A running demo. [`Running::stop`] ends its processes and removes its files in order; a drop does it at once.
 pub(super) struct Running {
-    // Fields are dropped in this order: the replicas before what they talk to.
+    // Fields are dropped in this order: the replicas before the servers that they use.
     pub(super) replicas: Replicas,
     pub(super) scene: Scene,
 }
 
-/// What the replicas and everybody else talk to.
+/// What the replicas and everybody else connect to.
 pub(super) struct Scene {
     pub(super) simulator: Simulator,
-    /// For looking: the owner of everything.
+    /// For queries: the owner of everything.
     pub(super) owner: PgPool,
     backend: PgPool,
-    /// For whoever works manual actions.
+    /// For people who work manual actions.
     pub(super) operator: PgPool,
     pub(super) logins: Logins,
     pub(super) server: PrivatePostgres,
-    /// How each member must end.
+    /// The expected final state of each member.
     pub(super) endings: Vec<Ending>,
     dir: TempDir,
 }
@@ -82,7 +82,7 @@ impl Scene {
         })
     }
 
-    /// Lets the failed tasks arrive, as the Cerby backend would insert them.
+    /// Inserts the failed tasks, as the Cerby backend would.
     pub(super) async fn let_tasks_arrive(&self, tempo: &Tempo) -> anyhow::Result<()> {
         let desk = Desk::new(self.backend.clone().into());
         for batch in tasks::batches(tempo.arrivals) {
@@ -109,13 +109,13 @@ fn settings(tempo: &Tempo, seed: u64) -> Settings {
         sync_ms: tempo.sync_ms.clone(),
         faults: faults(),
         invitation_accepted_after: Some(tempo.invitation_accepted_after),
-        // Not all digits: a variable's value that reads as a number is taken for one.
+        // Not all digits, because a variable whose value reads as a number is parsed as one.
         api_key: format!("demo-{}", private_postgres::secret()),
         ..Settings::default()
     }
 }
 
-/// A bit of everything that goes wrong in reality.
+/// Some of every fault that occurs in reality.
 fn faults() -> FaultPlan {
     FaultPlan {
         permanent: 0.08,

@@ -1,4 +1,4 @@
-//! Where everything stands at one moment.
+//! The state of everything at one moment.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool};
@@ -6,43 +6,37 @@ use sqlx::{FromRow, PgPool};
 use super::running::Scene;
 use crate::simulator::Counters;
 
-/// Counts per state, the latest events, and an action to try one's hand at.
+/// Counts per state, the latest events, and an action that a person can work on.
 pub(super) struct Snapshot {
-    /// Automation tasks by state.
     pub(super) tasks: Vec<Count>,
-    /// Manual actions by status.
     pub(super) actions: Vec<Count>,
     pub(super) syncs: Vec<Count>,
     pub(super) events: Vec<Event>,
     /// The most urgent open action.
     pub(super) urgent: Option<Urgent>,
-    /// What the simulated backend counted.
     pub(super) counters: Counters,
 }
 
-/// A state and how many rows are in it.
+/// A state and the number of rows in it.
 #[derive(Debug, FromRow)]
 pub(super) struct Count {
     pub(super) state: String,
     pub(super) rows: i64,
 }
 
-/// A line of the trail.
 #[derive(Debug, FromRow)]
 pub(super) struct Event {
     pub(super) at: DateTime<Utc>,
     pub(super) actor: String,
     pub(super) what: String,
     pub(super) subject_id: String,
-    /// Why, if it says so.
     pub(super) reason: Option<String>,
 }
 
-/// An open action, as far as it takes to work on it.
+/// An open action, with what is needed to work on it.
 #[derive(Debug, FromRow)]
 pub(super) struct Urgent {
     pub(super) id: i64,
-    /// What is to be done.
     pub(super) operation: String,
     pub(super) workspace_id: String,
     pub(super) integration_id: String,
@@ -61,12 +55,11 @@ impl Snapshot {
             syncs: counts(owner, SYNCS).await?,
             events: events(owner).await?,
             urgent: urgent(owner).await?,
-            // Looking also lets pass what is due in the apps.
+            // Reading the counters also advances the apps to the present.
             counters: scene.simulator.counters(),
         })
     }
 
-    /// Tasks that arrived so far.
     pub(super) fn arrived(&self) -> i64 {
         self.tasks.iter().map(|count| count.rows).sum()
     }
@@ -78,7 +71,6 @@ impl Snapshot {
         all.filter(|count| unfinished.contains(&count.state.as_str())).map(|count| count.rows).sum()
     }
 
-    /// All counts in one line.
     pub(super) fn line(&self) -> String {
         let list = |counts: &[Count]| {
             let words = counts

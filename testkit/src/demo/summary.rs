@@ -1,4 +1,4 @@
-//! How a demo ended: measured in the database and in the apps.
+//! The result of a demo, measured in the database and in the apps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +10,10 @@ use super::operator::Record;
 use super::running::Scene;
 use super::truth::{self, Differences};
 
-/// Names shown of one kind of difference.
+/// The most names shown of one kind of difference.
 const SHOWN: usize = 5;
 const PROCEDURES: usize = 6;
 
-/// The end of a demo.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     /// Every row reached a final state and nothing contradicts the apps.
@@ -76,19 +75,16 @@ struct Counts {
     syncs: i64,
 }
 
-/// What is known beside the database and the apps.
+/// What is known in addition to the database and the apps.
 pub(super) struct Play {
-    /// What the simulated backend drew from.
+    /// The seed of the simulated backend.
     pub(super) seed: u64,
-    /// What the operator did.
     pub(super) record: Record,
-    /// What went wrong on the way.
     pub(super) errors: Vec<String>,
     /// From the first start to the last measurement.
     pub(super) took_s: f64,
 }
 
-/// Measures how it ended.
 pub(super) async fn measure(scene: &Scene, play: Play) -> sqlx::Result<Summary> {
     let owner = &scene.owner;
     let effects = scene.simulator.effects();
@@ -127,7 +123,7 @@ pub(super) async fn measure(scene: &Scene, play: Play) -> sqlx::Result<Summary> 
 }
 
 impl Summary {
-    /// Whatever must not be so.
+    /// Everything that must not be.
     fn contradictions(&self, arrived: usize, differences: &Differences) -> Vec<String> {
         let named = |names: &[String]| names[..names.len().min(SHOWN)].join(", ");
         let every_procedure = self.procedures.len() == PROCEDURES;
@@ -167,7 +163,7 @@ impl Summary {
     }
 }
 
-/// The same for people.
+/// The summary as text for people.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let states = &self.task_states;

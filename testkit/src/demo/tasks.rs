@@ -1,4 +1,4 @@
-//! The failed tasks that the demo plays, from a file in the format of `import`.
+//! The failed tasks of the demo, from a file in the format of `import`.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ const FILE: &str = include_str!("failed-tasks.jsonl");
 /// How long ago the last of them was requested when the demo begins.
 const LAST_WANTED: TimeDelta = TimeDelta::minutes(5);
 
-/// The file's lines, requested just now: what was requested months ago would go to people.
+/// The lines of the file, with recent times: tasks that were requested months ago would be escalated.
 static LINES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut tasks: Vec<Value> = FILE.lines().map(parsed).collect();
     let desired = |task: &Value| parsed::<DateTime<Utc>>(&task["requested_at"].to_string());
@@ -34,12 +34,12 @@ fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Every task of the file, in its order: the order of arrival, not that of `requested_at`.
+/// Every task of the file, in the order of arrival and not of `requested_at`.
 pub(super) fn all() -> Vec<InboundTask> {
     LINES.iter().map(|line| parsed(line)).collect()
 }
 
-/// The lines of the file, so many at a time.
+/// The lines of the file in batches of this size.
 pub(super) fn batches(size: usize) -> impl Iterator<Item = String> {
     LINES.chunks(size).map(|batch| batch.join("\n"))
 }

@@ -1,11 +1,10 @@
-//! How fast the demo runs: the same daemon with its times shortened by configuration.
+//! The speed of the demo: the same daemon with times that are shortened by configuration.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The times of one run.
 pub(super) struct Tempo {
-    /// What the replicas are configured with, beside addresses and secrets.
+    /// The configuration of the replicas, apart from addresses and secrets.
     pub(super) configuration: &'static [(&'static str, &'static str)],
     /// How long the backend's job for one member takes, in milliseconds.
     pub(super) job_ms: RangeInclusive<u64>,
@@ -15,7 +14,6 @@ pub(super) struct Tempo {
     pub(super) invitation_accepted_after: Duration,
     /// How many failed tasks arrive at a time.
     pub(super) arrivals: usize,
-    /// How often they arrive.
     pub(super) arrive_every: Duration,
     /// How long the scripted operator takes for one action.
     pub(super) operator_takes: Duration,
@@ -35,7 +33,7 @@ impl Tempo {
         }
     }
 
-    /// Slow enough to be followed.
+    /// Slow enough for people to follow.
     pub(super) fn watchable() -> Self {
         Self {
             configuration: WATCHABLE,
@@ -50,7 +48,7 @@ impl Tempo {
 }
 
 const COMPRESSED: &[(&str, &str)] = &[
-    // A busy machine makes everything slow, which is no failure of the database.
+    // On a busy machine everything is slow; that must not count as a failure of the database.
     ("DATABASE__ACQUIRE_TIMEOUT_S", "30"),
     ("DATABASE__MAX_CONNECTIONS", "16"),
     ("WORKER__MAX_TASKS_IN_FLIGHT", "12"),

@@ -1,4 +1,4 @@
-//! What the apps really show in the end, and what was really done to them on the way.
+//! What the apps show in the end, and what was done to them on the way.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use sqlx::{FromRow, PgPool};
 use super::world::Ending;
 use crate::simulator::{Author, Effect, Operation, Place, Simulator};
 
-/// A job that was asked for before a removal was known may still end after it.
+/// A job that was requested before a removal was known may still end after it.
 const UNDER_WAY: TimeDelta = TimeDelta::seconds(3);
 
-/// Members who are not as the latest intent wants them.
+/// Members who are not in the state that the latest request asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Differences {
     /// They are in the app, or invited, and must not be.
@@ -22,7 +22,6 @@ pub(super) struct Differences {
     pub(super) roles: Vec<String>,
 }
 
-/// Compares the apps with what must be true.
 pub(super) fn differences(apps: &Simulator, endings: &[Ending]) -> Differences {
     let mut differences = Differences::default();
     for ending in endings {
@@ -39,7 +38,7 @@ pub(super) fn differences(apps: &Simulator, endings: &[Ending]) -> Differences {
     differences
 }
 
-/// Invitations of somebody whose last invitation still stood, whoever sent them.
+/// Invitations of a member whose last invitation was still valid, no matter who sent them.
 pub(super) fn repeated_invitations(effects: &[Effect]) -> u64 {
     let mut last = BTreeMap::new();
     let mut repeated = 0;
@@ -64,7 +63,7 @@ pub(super) struct LastRemoval {
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// The members whose removal is the last word, and since when that is known and carried out.
+/// The members whose latest request is a removal, with the times when it became known and was carried out.
 pub(super) async fn last_removals(owner: &PgPool) -> sqlx::Result<Vec<LastRemoval>> {
     sqlx::query_as(
         "select r.workspace_id, r.integration_id, r.member_id, min(r.received_at) as received_at,
@@ -82,7 +81,7 @@ pub(super) async fn last_removals(owner: &PgPool) -> sqlx::Result<Vec<LastRemova
     .await
 }
 
-/// What automation gave to members after their removal was carried out, or long after it was known.
+/// Changes by automation that gave access to members after their removal was carried out, or long after it was known.
 pub(super) fn forbidden_effects(effects: &[Effect], removals: &[LastRemoval]) -> u64 {
     let removals: BTreeMap<_, _> = removals
         .iter()

@@ -14,12 +14,12 @@ use super::snapshot::{Count, Event, Snapshot};
 use cerby_reconciler::operator::cli::terminal::complain;
 use cerby_reconciler::text::printable;
 
-/// Says how far the demo is, beside whatever it prints.
+/// Reports the progress of the demo on stderr.
 pub(super) fn progress(text: &str) {
     complain(&format!("demo: {text}"));
 }
 
-/// The whole terminal, given back when this is dropped or the program panics.
+/// The whole terminal. It is restored when this is dropped or the program panics.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
 }
@@ -29,13 +29,11 @@ impl Screen {
         Ok(Self { terminal: ratatui::try_init()? })
     }
 
-    /// Draws where everything stands.
     pub(super) fn draw(&mut self, snapshot: &Snapshot, help: &[String]) -> anyhow::Result<()> {
         self.terminal.draw(|frame| draw(frame, snapshot, help))?;
         Ok(())
     }
 
-    /// Whether q or Ctrl-C was pressed.
     pub(super) fn is_asked_to_end() -> anyhow::Result<bool> {
         while event::poll(Duration::ZERO)? {
             if ends(&event::read()?) {

@@ -1,15 +1,15 @@
-//! The apps before the first failed task arrives, and what must be true of each member in the end.
+//! The apps before the first failed task arrives, and the expected final state of each member.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::{Integration, Kind, Member, Place, World};
 use cerby_reconciler::intake::inbound::InboundTask;
 
-/// People nobody asks anything of, per integration.
+/// The number of people per integration for whom no task exists.
 const BYSTANDERS: usize = 30;
 const FORMER_ROLE: &str = "GUEST";
 
-/// What the latest intent about a member wants to be true.
+/// The state of a member that the latest request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) place: Place,
@@ -20,7 +20,7 @@ pub(super) struct Ending {
     pub(super) roles: BTreeSet<String>,
 }
 
-/// The world that these tasks came from.
+/// The world before these tasks were created.
 pub(super) fn before(tasks: &[InboundTask]) -> World {
     let integrations = integrations(tasks);
     let world = integrations.values().fold(World::new(), |world, integration| {
@@ -40,7 +40,7 @@ pub(super) fn before(tasks: &[InboundTask]) -> World {
     })
 }
 
-/// How each member must end: as the latest intent wants it, whatever order the tasks arrive in.
+/// The expected final state of each member: that of the latest request, in whatever order the tasks arrive.
 pub(super) fn endings(tasks: &[InboundTask]) -> Vec<Ending> {
     intents(tasks)
         .into_iter()
@@ -90,7 +90,7 @@ fn integration(task: &InboundTask) -> Integration {
         &task.application,
     );
     Integration {
-        // A client that asks twice is to be seen.
+        // Makes a client visible that sends an invitation twice.
         resends_invitations: true,
         ..integration
     }

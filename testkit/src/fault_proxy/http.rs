@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::{Protocol, Request, Stream, dial};
 
-/// A server at an address that may change.
+/// A server whose address may change.
 #[derive(Clone)]
 pub(super) struct Http(pub(super) Arc<Mutex<SocketAddr>>);
 
@@ -34,7 +34,7 @@ impl Protocol for Http {
         message(server).await
     }
 
-    /// Whatever was asked is answered already.
+    /// Every request has been answered, so there is nothing to wait for.
     async fn close(&self, _: Stream) {}
 }
 

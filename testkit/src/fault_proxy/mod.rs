@@ -1,5 +1,5 @@
-//! A proxy between a process and its database and backend. It counts requests and can break at any of them. A process
-//! whose connections are cut cannot do anything more, which is what death means to everybody else.
+//! A proxy between a process and its database and backend. It counts requests and can break the connection at any of
+//! them. A process whose connections are cut cannot do anything more, so to all others it is dead.
 
 #![expect(clippy::unwrap_used, reason = "a proxy that cannot go on fails its test")]
 
@@ -23,11 +23,11 @@ use postgres::Postgres;
 pub enum Kind {
     /// The process dies before the request arrives.
     DeathBefore,
-    /// The request takes effect, and the process dies before it learns of it.
+    /// The request takes effect, and the process dies before it receives the answer.
     DeathAfter,
     /// The connection breaks before the request arrives; the process lives on.
     LostRequest,
-    /// The request takes effect and the connection breaks; the process lives on and never learns of it.
+    /// The request takes effect and the connection breaks; the process lives on and never receives the answer.
     LostReply,
     /// The request takes effect and its answer is held until it is released.
     HeldReply,
@@ -45,23 +45,22 @@ impl Kind {
 
 #[derive(Clone, Copy, Debug)]
 pub enum At {
-    /// The one with this number, counted from 0.
+    /// The request with this number, counted from 0.
     Nth(usize),
-    /// The first whose text contains this.
+    /// The first request whose text contains this.
     Text(&'static str),
 }
 
-/// One request, and what happens at it.
+/// A request, and what happens at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub at: At,
     pub kind: Kind,
 }
 
-/// A request in the order in which they were sent.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Of the database rather than of the backend.
+    /// To the database and not to the backend.
     pub is_statement: bool,
     /// The statement, or method and path.
     pub text: String,
@@ -74,7 +73,7 @@ struct Log {
     is_broken: bool,
 }
 
-/// What goes over the fault_proxy of one process.
+/// The traffic of one process through the proxies.
 #[derive(Clone, Default)]
 pub struct Line {
     log: Arc<Mutex<Log>>,
@@ -84,7 +83,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Counts from here, and breaks as `fault` says.
+    /// Starts to count from here, and breaks at the request that `fault` names.
     pub fn arm(&self, fault: Option<Fault>) {
         *self.log.lock().unwrap() = Log { fault, ..Log::default() };
     }
@@ -98,7 +97,7 @@ impl Line {
         self.log.lock().unwrap().asked.clone()
     }
 
-    /// Whether the process came to its fault.
+    /// Whether the process has reached its fault.
     pub fn is_broken(&self) -> bool {
         self.log.lock().unwrap().is_broken
     }
@@ -108,7 +107,7 @@ impl Line {
         self.held.cancelled().await;
     }
 
-    /// Lets held answers come.
+    /// Releases the held answers.
     pub fn release(&self) {
         self.released.cancel();
     }
@@ -118,7 +117,7 @@ impl Line {
         self.released.cancelled().await;
     }
 
-    /// Counts a request; what happens at it, if anything does.
+    /// Counts a request; returns what happens at it, if anything does.
     fn ask(&self, asked: Asked) -> Option<Kind> {
         let mut log = self.log.lock().unwrap();
         let number = log.asked.len();
@@ -134,7 +133,7 @@ impl Line {
     }
 }
 
-/// One request as it came, and its text if it counts.
+/// A request as it arrived, and its text if it counts.
 struct Request {
     bytes: Vec<u8>,
     text: Option<String>,
@@ -142,14 +141,13 @@ struct Request {
 
 type Stream = BufReader<TcpStream>;
 
-/// How a server is reached, and how requests and answers are told apart.
+/// How to reach a server, and how to separate requests and answers.
 trait Protocol: Clone + Send + 'static {
     const IS_DATABASE: bool;
 
-    /// A connection to the server.
     type Server: Send;
 
-    /// Opens one, and lets both sides come to where requests begin.
+    /// Opens a connection, and passes on everything up to the first request.
     fn open(&self, client: &mut Stream) -> impl Future<Output = io::Result<Self::Server>> + Send;
 
     /// The next request; an error at the end of the connection.
@@ -158,13 +156,13 @@ trait Protocol: Clone + Send + 'static {
         client: &mut Stream,
     ) -> impl Future<Output = io::Result<Request>> + Send;
 
-    /// Passes a request on; the whole answer.
+    /// Passes a request on; returns the whole answer.
     fn ask(
         server: &mut Self::Server,
         request: &[u8],
     ) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 
-    /// Ends the connection, and waits until whatever it held is free again.
+    /// Ends the connection, and waits until its locks are free.
     fn close(&self, server: Self::Server) -> impl Future<Output = ()> + Send;
 }
 
@@ -188,7 +186,7 @@ impl FaultProxy {
         Self { database, backend, real_backend, line, _proxies: proxies }
     }
 
-    /// Gives the fault_proxy to a new process.
+    /// Assigns the proxies to a new process.
     pub fn hand_over(&self, real_backend: SocketAddr) -> Line {
         *self.real_backend.lock().unwrap() = real_backend;
         let mut line = self.line.lock().unwrap();
@@ -232,7 +230,7 @@ async fn serve<P: Protocol>(client: TcpStream, protocol: P, line: Line) {
     }
 }
 
-/// Passes requests and answers until one side hangs up (`Err`) or a fault breaks the connection.
+/// Passes requests and answers on until one side hangs up (`Err`) or a fault breaks the connection.
 async fn exchange<P: Protocol>(
     client: &mut Stream,
     server: &mut P::Server,

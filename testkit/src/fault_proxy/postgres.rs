@@ -1,4 +1,4 @@
-//! PostgreSQL's protocol, as far as it takes to tell statements and their answers apart.
+//! PostgreSQL's protocol, as far as needed to separate statements and their answers.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use super::{Protocol, Request, Stream, dial};
 const SSL_REQUEST: u32 = 80_877_103;
 const AUTHENTICATION_OK: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 0];
 
-/// A server, and sessions of it that nobody uses. Proving a password takes longer than a short story.
+/// A server, and idle sessions of it. They are reused because the authentication takes longer than a short test.
 #[derive(Clone)]
 pub(super) struct Postgres {
     address: SocketAddr,
@@ -21,9 +21,8 @@ pub(super) struct Postgres {
 
 pub(super) struct Session {
     stream: Stream,
-    /// What the server said after it had believed the password.
+    /// What the server sent after the authentication.
     greeting: Vec<u8>,
-    /// Prepared statements, by name.
     prepared: HashMap<Vec<u8>, String>,
     /// Whether an answer is outstanding.
     is_asked: bool,
@@ -78,7 +77,7 @@ impl Protocol for Postgres {
         }
     }
 
-    /// Answers with everything up to `ReadyForQuery`.
+    /// Returns everything up to `ReadyForQuery`.
     async fn ask(session: &mut Session, request: &[u8]) -> io::Result<Vec<u8>> {
         session.is_asked = true;
         session.stream.write_all(request).await?;
@@ -123,7 +122,7 @@ impl Session {
         }
     }
 
-    /// Gives up whatever it holds, as its end would.
+    /// Releases everything that the session holds, as its end would.
     async fn forget(&mut self) -> io::Result<()> {
         for statement in ["ROLLBACK", "DISCARD ALL"] {
             let length = u32::try_from(statement.len() + 5).unwrap().to_be_bytes();
@@ -134,7 +133,7 @@ impl Session {
     }
 }
 
-/// The startup message; encryption is declined before it.
+/// The startup message; requests for encryption before it are declined.
 async fn startup(client: &mut Stream) -> io::Result<Vec<u8>> {
     loop {
         let (length, code) = (client.read_u32().await?, client.read_u32().await?);
@@ -164,7 +163,6 @@ fn wants_answer(bytes: &[u8]) -> bool {
     matches!(bytes[5..9], [0, 0, 0, 3 | 5 | 10 | 11])
 }
 
-/// A statement on one line.
 fn words(statement: &[u8]) -> String {
     let text = String::from_utf8_lossy(statement);
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! Whom the server runs as: PostgreSQL refuses to run as root.
+//! The account of the server: PostgreSQL refuses to run as root.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -10,14 +10,14 @@ use nix::unistd::{Uid, User};
 
 const STAND_INS: [&str; 2] = ["postgres", "nobody"];
 
-/// The account the server's programs run as.
+/// The account under which the server's programs run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
     switch_to: Option<(u32, u32)>,
 }
 
 impl Account {
-    /// Our own account, or for root the first one that stands in for it.
+    /// Our own account, or for root the first suitable one.
     pub(super) fn for_server() -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self { switch_to: None });
@@ -41,7 +41,7 @@ impl Account {
             .with_context(|| format!("cannot hand over {}", path.display()))
     }
 
-    /// A program to run as the account, at home in `home`, free of the caller's `PG*` settings.
+    /// A program that runs as the account, with the home directory `home` and without the caller's `PG*` settings.
     pub(super) fn command(self, program: &Path, home: &Path) -> Command {
         let mut command = Command::new(program);
         std::env::vars_os()

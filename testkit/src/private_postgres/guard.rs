@@ -1,4 +1,4 @@
-//! Ends processes and removes files whose owner had no chance to: killed, aborted, or gone through `exit`.
+//! Ends processes and removes files whose owner could not do it: it was killed, aborted, or ended through `exit`.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 
-/// Waits for a line, which means that all is in order, or for the end of its input, which means that the owner
-/// is gone. Then ends the processes by `$2`, kills what is left of them, and removes the directory `$1`. The
-/// processes are those whose ids follow, or the one in PostgreSQL's own file.
+/// Waits for a line, which means that the owner cleans up itself, or for the end of its input, which means that the
+/// owner is gone. In the second case it ends the processes by `$2`, kills those that are left, and removes the
+/// directory `$1`. The processes are those whose ids follow, or the one in PostgreSQL's own file.
 const SCRIPT: &str = r#"
 read -r _ && exit 0
 dir=$1 signal=$2
@@ -42,7 +42,7 @@ impl Guard {
         Self::watch(dir, "QUIT", std::iter::empty())
     }
 
-    /// Guards processes that end by SIGTERM, and a directory of theirs.
+    /// Guards processes that end by SIGTERM, and their directory.
     pub(crate) fn of_processes(dir: &Path, ids: impl Iterator<Item = u32>) -> anyhow::Result<Self> {
         Self::watch(dir, "TERM", ids)
     }
@@ -67,7 +67,8 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut input) = self.shell.stdin.take() {
-            // A guard that cannot be told sees its input end, and ends and removes what is left.
+            // If the line cannot be written, the guard reads the end of its input, ends the processes and removes the
+            // files.
             let _ = input.write_all(b"\n");
         }
         let _ = self.shell.wait();

@@ -11,8 +11,7 @@ const ADVICE: &str = "install the PostgreSQL server (14 or newer) with its packa
      `postgresql-server`, set PG_BIN_DIR to the directory of its programs, or set DATABASE_URL to a \
      running server";
 
-/// A package manager: its program, an index update that may fail, the installation, and whether it
-/// needs root.
+/// A package manager: its program, an index update that may fail, the installation, and whether it needs root.
 #[derive(Debug, PartialEq, Eq)]
 struct Manager {
     program: &'static str,
@@ -60,7 +59,7 @@ const MANAGERS: [Manager; 6] = [
     },
 ];
 
-/// Installs the server's package with the first package manager there is.
+/// Installs the server's package with the first package manager that exists.
 pub(super) fn server() -> anyhow::Result<()> {
     let manager = MANAGERS
         .iter()

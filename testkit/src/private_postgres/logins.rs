@@ -1,4 +1,4 @@
-//! Logins with one role's privileges and no more.
+//! Logins with the privileges of one role each.
 
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -6,13 +6,14 @@ use sqlx::{AssertSqlSafe, PgPool};
 use super::PrivatePostgres;
 
 impl PrivatePostgres {
-    /// Makes the login `name` in `role`; the URL to log in with. Both are plain words of the caller's own.
+    /// Creates the login `name` in `role`; returns the URL to log in with. Both names come from the caller and are
+    /// plain words.
     ///
     /// # Errors
     /// When the login exists or the role does not.
     pub async fn login(&self, owner: &PgPool, name: &str, role: &str) -> anyhow::Result<String> {
         let password = super::secret();
-        // No parameters in DDL; the password is hexadecimal digits.
+        // DDL has no parameters; the password consists of hexadecimal digits.
         let statement = format!("create role {name} login password '{password}' in role {role}");
         sqlx::query(AssertSqlSafe(statement))
             .execute(owner)

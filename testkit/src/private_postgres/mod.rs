@@ -1,7 +1,7 @@
-//! A PostgreSQL of one's own, for tests, the demo and the benchmarks.
+//! A private PostgreSQL for tests, the demo and the benchmarks.
 //!
-//! It lives in a fresh temporary directory, listens on a free port of 127.0.0.1 with a random
-//! password, and leaves neither a process nor a file behind, however its owner ends.
+//! It lives in a new temporary directory, listens on a free port of 127.0.0.1 with a random password, and leaves
+//! neither a process nor a file behind, however its owner ends.
 
 mod account;
 mod guard;
@@ -30,15 +30,15 @@ use programs::Programs;
 
 pub use with_postgres::with_postgres;
 
-/// The longest directory that leaves room for a socket name within the systems' limits.
+/// The longest directory that leaves room for a socket name within the limits of all systems.
 const LONGEST_DIR: usize = 70;
-/// Below every system's range for outgoing connections, so that a client which reconnects during a
-/// restart cannot be given the server's own port.
+/// Below every system's range for outgoing connections. Otherwise a client that reconnects during a restart could be
+/// given the server's own port.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const PORT_ATTEMPTS: usize = 20;
 const POLL: Duration = Duration::from_millis(20);
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// A handshake takes long where everything does.
+/// A handshake takes long on a busy machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const DROP_LIMIT: Duration = Duration::from_secs(10);
@@ -46,15 +46,15 @@ const DROP_LIMIT: Duration = Duration::from_secs(10);
 /// How a private server is set up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Flush to disk as a production server does; without it everything is faster and a crash of
-    /// the machine (not of the server) loses data.
+    /// Flush to disk as a production server does. Without it everything is faster, and a crash of the machine (not of
+    /// the server) loses data.
     pub durable: bool,
 }
 
-/// How a server is brought down.
+/// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Ends every session, rolls back what is open, writes a checkpoint.
+    /// Ends every session, rolls back open transactions, writes a checkpoint.
     Fast,
     /// Ends at once, as in a crash; the next start recovers from the log.
     Immediate,
@@ -77,7 +77,7 @@ pub struct PrivatePostgres {
 }
 
 impl PrivatePostgres {
-    /// Starts a server, installing PostgreSQL first where there is none.
+    /// Starts a server, and first installs PostgreSQL if there is none.
     ///
     /// # Errors
     /// When PostgreSQL 14 or newer is neither there nor installable, or does not start.
@@ -126,10 +126,10 @@ impl PrivatePostgres {
         self.server.port
     }
 
-    /// Brings the server down and up again, on the same port and with its data.
+    /// Stops the server and starts it again, on the same port and with its data.
     ///
     /// # Errors
-    /// When it does not stop or does not come back.
+    /// When it does not stop or does not start again.
     pub async fn restart(&mut self, shutdown: Shutdown) -> anyhow::Result<()> {
         self.server.shut_down(shutdown).await?;
         let deadline = Instant::now() + START_LIMIT;
@@ -146,15 +146,15 @@ impl PrivatePostgres {
     /// Stops the server and removes its directory.
     ///
     /// # Errors
-    /// When the server does not end in time or its directory cannot be removed; both are then
-    /// tried once more with force.
+    /// When the server does not end in time or its directory cannot be removed; both are then tried once more with
+    /// force.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.server.shut_down(Shutdown::Fast).await?;
         self.files.remove()
     }
 }
 
-/// Everything on disk. The directory goes when this is dropped, or when this process dies.
+/// The files of the server. The directory is removed when this is dropped, or when this process dies.
 #[derive(Debug)]
 struct Files {
     programs: Programs,
@@ -345,13 +345,13 @@ impl Drop for Server {
             std::thread::sleep(POLL);
         }
         if self.process.kill().is_ok() {
-            // Nobody is left to tell.
+            // There is nobody to report an error to.
             let _ = self.process.wait();
         }
     }
 }
 
-/// Something that nobody can guess, in hexadecimal digits.
+/// A string that nobody can guess, in hexadecimal digits.
 pub(crate) fn secret() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
@@ -369,8 +369,8 @@ fn free_port() -> anyhow::Result<u16> {
         .context("no free port on 127.0.0.1")
 }
 
-/// The system's directory for temporary files, unless the server's account may be shut out of it
-/// or its name does not fit a socket's path or the configuration file.
+/// The system's directory for temporary files, unless the server's account may have no access to it or its name does
+/// not fit into a socket's path or the configuration file.
 fn temp_parent(account: Account) -> PathBuf {
     let usual = std::env::temp_dir();
     let plain = |path: &str| {

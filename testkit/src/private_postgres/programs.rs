@@ -1,4 +1,4 @@
-//! Where the server's programs are.
+//! Finds the server's programs.
 
 use std::env;
 use std::fs;
@@ -12,8 +12,7 @@ use super::install;
 
 const OLDEST_MAJOR: u32 = 14;
 
-/// Where packages put one directory per major version: parent, what precedes the number, what
-/// follows it.
+/// Where packages put one directory per major version: parent, what precedes the number, what follows it.
 const LAYOUTS: [(&str, &str, &str); 5] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -83,7 +82,7 @@ fn inspect(dir: &Path, account: Account) -> Result<Programs, Refusal> {
     }
 }
 
-/// Where a directory's links lead to, if the whole server is there: its other programs are, too.
+/// The target of a directory's links, if the whole server is there: then its other programs are there too.
 fn real_dir(dir: &Path) -> PathBuf {
     fs::canonicalize(dir.join("postgres"))
         .ok()

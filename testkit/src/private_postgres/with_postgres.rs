@@ -1,4 +1,4 @@
-//! Runs a command with a database at hand.
+//! Runs a command with a database.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -14,14 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Options, PrivatePostgres};
 
 const DATABASE_URL: &str = "DATABASE_URL";
-/// What `cargo run` tells its program about the package. Build scripts watch these, so that a cargo
-/// run as the command would build their crates anew.
+/// Prefixes of the variables in which `cargo run` describes the package. Build scripts watch these variables, so if the
+/// command is cargo, it would build their crates again.
 const OF_CARGO_RUN: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
-/// Runs a command to its end and returns its exit code, 128 and the signal's number if one ended it.
+/// Runs a command to its end. Returns its exit code, or 128 and the signal's number if a signal ended it.
 ///
-/// The command finds a database in `DATABASE_URL`: the one given there, or else a private server
-/// that lives as long as the command. SIGINT and SIGTERM are passed on to it.
+/// The command finds a database in `DATABASE_URL`: the given one, or else a private server that lives as long as the
+/// command. SIGINT and SIGTERM are passed on to the command.
 ///
 /// # Errors
 /// When the command cannot be run, or the private server cannot be started or stopped.

@@ -14,10 +14,10 @@ use super::Handle;
 const PACE: Duration = Duration::from_millis(10);
 const PIPE: usize = 4096;
 
-/// The same response a byte at a time. The last byte never comes.
+/// The same response, one byte at a time. The last byte never comes.
 pub(super) async fn trickled(response: Response, handle: &Handle) -> Response {
     let (mut head, body) = response.into_parts();
-    // What the simulator answers is in memory already.
+    // The simulator's answer is already in memory.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     let (mut out, trickle) = duplex(PIPE);
@@ -44,7 +44,7 @@ pub(super) fn endless(handle: &Handle) -> Body {
     Body::from_stream(ReaderStream::new(list))
 }
 
-/// Fills a body until its client is gone or the simulator stops.
+/// Writes a body until its client is gone or the simulator stops.
 fn pour(handle: &Handle, filling: impl Future<Output = io::Result<()>> + Send + 'static) {
     let handle = handle.clone();
     tokio::spawn(async move { handle.unless_stopped(async { drop(filling.await) }).await });

@@ -1,4 +1,4 @@
-//! Chance that depends on names only, never on the order in which requests arrive.
+//! Random draws that depend on names only, never on the order in which requests arrive.
 
 use std::ops::RangeInclusive;
 
@@ -44,7 +44,7 @@ impl Draw {
 }
 
 fn absorb(hash: u64, name: &str) -> u64 {
-    // The terminator keeps ("ab", "c") apart from ("a", "bc").
+    // The terminator distinguishes ("ab", "c") from ("a", "bc").
     name.bytes()
         .chain([0xff])
         .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

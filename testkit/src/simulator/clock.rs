@@ -1,12 +1,12 @@
-//! The backend's own clock: how far it is from everybody else's, and how it writes times.
+//! The backend's own clock: its offset from other clocks, and its format of times.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-/// How the times of jobs and reports are written.
+/// The format of the times of jobs and reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stamps {
-    /// With a zone, and of every other one without it: servers differ.
+    /// With a zone, and every other one without it, because servers differ.
     #[default]
     Mixed,
     Naive,
@@ -18,12 +18,11 @@ pub enum Stamps {
     Missing,
 }
 
-/// What the backend takes for the time, in its header `Date` and in all that it writes.
+/// The backend's current time, in its header `Date` and in all that it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     /// How far it is ahead; negative if it is behind.
     pub ahead: TimeDelta,
-    /// How it writes the times of jobs and reports.
     pub stamps: Stamps,
 }
 
@@ -38,7 +37,7 @@ impl Clock {
         super::now() + self.ahead
     }
 
-    /// A time as this clock has it and writes it; `naive` tells those apart that differ by themselves.
+    /// A time by this clock in its format; `naive` selects the form without a zone where both occur.
     pub(super) fn stamp(&self, at: DateTime<Utc>, naive: bool) -> Value {
         let at = at + self.ahead;
         match (self.stamps, naive) {
@@ -54,7 +53,7 @@ impl Clock {
     }
 }
 
-/// A time as headers write it.
+/// A time in the format of headers.
 pub(super) fn http_date(at: DateTime<Utc>) -> String {
     at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

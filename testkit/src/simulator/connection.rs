@@ -1,4 +1,4 @@
-//! Connections that can be broken on purpose, as a client sees them break in the field.
+//! Connections that can be broken on purpose, in the ways that a client sees in production.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ const WHOLE: u8 = 0;
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 
-/// Breaks its connection instead of sending the reply that is being made.
+/// Breaks its connection instead of sending the current reply.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Breaker(Arc<AtomicU8>);
 
@@ -94,7 +94,7 @@ impl Listener for Door {
         loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
             self.accepted.fetch_add(1, Ordering::Relaxed);
-            // A client that is gone already is not worth an answer.
+            // A client that is gone already needs no answer.
             if stream.set_nodelay(true).is_ok() {
                 return (Connection { stream, breaker: Breaker::default() }, address);
             }

@@ -13,9 +13,8 @@ use super::world::Place;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Effects {
     pub invites: u64,
-    /// Memberships ended or invitations revoked.
+    /// Memberships that ended or invitations that were revoked.
     pub removals: u64,
-    /// Entitlements replaced by others.
     pub role_changes: u64,
 }
 
@@ -28,18 +27,18 @@ pub struct Counters {
     /// The effects of the automation, by member.
     #[serde(serialize_with = "as_list")]
     pub members: BTreeMap<MemberKey, Effects>,
-    /// Effects that repeated one which still held: a second invitation beside a pending one.
+    /// Effects that repeated one which was still in place: a second invitation while the first is pending.
     pub duplicate_effects: u64,
-    /// Changes asked for that held already when their job came to them.
+    /// Requested changes that were already in place when their job ran.
     pub repeated_requests: u64,
-    /// Jobs asked for while another of the same member ran. Jobs that never end and jobs whose
-    /// reply was lost are left out: a client cannot wait for them.
+    /// Jobs that were requested while another job of the same member ran. Jobs that never end and jobs whose reply was
+    /// lost are left out: a client cannot wait for them.
     pub overlapping_jobs: u64,
     /// The most jobs of one member that ran at once, with the same exceptions.
     pub max_concurrent_jobs: u64,
-    /// Requests received, by operation; faults and refusals included.
+    /// Requests received, by operation; including faults and refusals.
     pub requests: BTreeMap<Call, u64>,
-    /// What went wrong with them: by operation and kind of fault, a status as its number.
+    /// The faults among them: by operation and kind of fault, a status as its number.
     pub faults: BTreeMap<Call, BTreeMap<String, u64>>,
 }
 
@@ -55,7 +54,7 @@ impl Counters {
         self.requests.get(&call).copied().unwrap_or_default()
     }
 
-    /// The number of this request among those of its operation, from 0.
+    /// Counts a request; returns its number among those of its operation, from 0.
     pub(super) fn request(&mut self, call: Call) -> u64 {
         let count = self.requests.entry(call).or_default();
         *count += 1;

@@ -1,4 +1,4 @@
-//! What becomes of an attempt of the automation.
+//! The outcome of an attempt of the automation.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,7 +30,7 @@ impl Operation {
     }
 }
 
-/// The published failure codes: the same one each time, until a person mends the cause.
+/// The published failure codes: the same one each time, until a person fixes the cause.
 pub const PERMANENT_CODES: [&str; 17] = [
     "NotEnoughSeats",
     "SubscriptionDeactivated",
@@ -51,28 +51,25 @@ pub const PERMANENT_CODES: [&str; 17] = [
     "SecureDeviceNotFoundInStorage",
 ];
 
-/// Those of them that say that the login which the backend has stored is refused.
+/// Those of them which say that the app rejects the login that the backend has stored.
 const LOGIN_CODES: [&str; 4] =
     ["BadCredentials", "EmptyPasswordError", "AccountVaultError", "SecureDeviceNotFoundInStorage"];
 
 /// Failures that pass by themselves.
 pub const TRANSIENT_CODES: [&str; 3] = ["LoginTimeout", "PageChanged", "CaptchaShown"];
 
-/// What becomes of the attempts of one operation on one member.
+/// The outcomes of all attempts of one operation on one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     Succeed,
     /// Each attempt fails with this code and changes nothing.
     Permanent(String),
-    /// So many attempts fail with this code and change nothing; the next ones work.
+    /// This many attempts fail with this code and change nothing; the next ones work.
     Transient {
-        /// How many attempts fail.
         times: u32,
-        /// What they fail with.
         code: String,
     },
-    /// The first attempt is reported as failed with this code ALTHOUGH the change was made; the
-    /// next ones work.
+    /// The first attempt is reported as failed with this code ALTHOUGH the change was made; the next ones work.
     FailedThoughDone(String),
     /// The first attempt is reported as finished ALTHOUGH nothing was changed; the next ones work.
     FinishedThoughNotDone,
@@ -80,7 +77,7 @@ pub enum Fate {
     NeverEnds,
 }
 
-/// What becomes of one attempt.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Works,
@@ -109,7 +106,7 @@ impl Fate {
         }
     }
 
-    /// The fate that a plan deals to whatever these names stand for.
+    /// The fate that the plan and the seed give to these names.
     pub(super) fn dealt(plan: &FaultPlan, seed: u64, names: &[&str]) -> Self {
         let draw = Draw::new(seed, names);
         let transient = || draw.next().pick(&TRANSIENT_CODES).to_owned();
@@ -141,7 +138,7 @@ fn fails(code: &str, lasting: bool, done: bool) -> Outcome {
     Outcome::Fails { code: code.to_owned(), lasting, done }
 }
 
-/// Which of the shares, laid end to end from 0, the point falls into.
+/// The index of the share that the point falls into. The shares are laid end to end from 0.
 pub(super) fn share(point: f64, shares: &[f64]) -> Option<usize> {
     let mut end = 0.0;
     shares.iter().position(|share| {
@@ -153,7 +150,7 @@ pub(super) fn share(point: f64, shares: &[f64]) -> Option<usize> {
 /// Whose attempts are counted together: a place, a member (empty for the whole place) and a step.
 type Subject = (Place, String, &'static str);
 
-/// Deals the outcome of every attempt.
+/// Decides the outcome of every attempt.
 pub(super) struct Fates {
     seed: u64,
     plan: FaultPlan,
@@ -173,14 +170,14 @@ impl Fates {
         }
     }
 
-    /// Attempts are counted from here anew.
+    /// The count of attempts starts again here.
     pub(super) fn set(&mut self, place: Place, member: &str, step: &'static str, fate: Fate) {
         let subject = (place, member.to_owned(), step);
         self.attempts.remove(&subject);
         self.set.insert(subject, fate);
     }
 
-    /// From now on no attempt here fails for the login.
+    /// From now on no attempt here fails because of the login.
     pub(super) fn mend_login(&mut self, place: Place) {
         self.mended_logins.insert(place);
     }

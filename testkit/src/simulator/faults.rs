@@ -1,4 +1,4 @@
-//! What goes wrong: the plan by probability, and single faults by script.
+//! Faults: the plan by probability, and single faults by script.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -11,26 +11,25 @@ use super::chance::Draw;
 use super::clock::http_date;
 use super::fate::share;
 
-/// How often things go wrong: probabilities from 0 to 1, all 0 by default. Those of the jobs add up
-/// to at most 1, and so do those of HTTP.
+/// How often faults occur: probabilities from 0 to 1, all 0 by default. Those of the jobs add up to at most 1, and so
+/// do those of HTTP.
 #[derive(Clone, Debug)]
 pub struct FaultPlan {
     /// Fails with the same published code each time.
     pub permanent: f64,
     /// Fails with a passing code a few times.
     pub transient: f64,
-    /// How many times a passing failure comes, at least and at most.
+    /// How many times a passing failure occurs, at least and at most.
     pub transient_times: RangeInclusive<u64>,
     /// Reported as failed although the change was made.
     pub failed_though_done: f64,
     /// Reported as finished although nothing was changed.
     pub finished_though_not_done: f64,
-    /// A job that never ends.
     pub never_ends: f64,
-    /// A sync, check or apply that fails with a passing code; counted for each of them anew.
+    /// A sync, check or apply that fails with a passing code; counted separately for each of them.
     pub sync_fails: f64,
     pub delay: f64,
-    /// How late, in milliseconds.
+    /// The delay in milliseconds.
     pub delay_ms: RangeInclusive<u64>,
     pub server_error: f64,
     /// 502 or 503 without effect.
@@ -43,7 +42,7 @@ pub struct FaultPlan {
     pub lost_reply: f64,
     /// The effect takes place and no reply comes until the client gives up.
     pub stall: f64,
-    /// 200 with a page for people, without effect.
+    /// 200 with an HTML page, without effect.
     pub html: f64,
     /// 200 with an errors body, without effect.
     pub ok_with_errors: f64,
@@ -128,7 +127,7 @@ impl FaultPlan {
     }
 }
 
-/// What goes wrong with one request.
+/// The fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpFault {
     /// The right answer, later.
@@ -146,12 +145,12 @@ pub enum HttpFault {
     Trickle,
     /// The effect takes place, then an errors body with this status.
     BrokenAfterEffect(u16),
-    /// The request waits before its effect until [`Held::release`]; nothing more becomes of it once the client
-    /// has gone away.
+    /// The request waits before its effect until [`Held::release`]. If its client goes away, nothing more happens to
+    /// it.
     ///
     /// [`Held::release`]: super::Held::release
     Hold,
-    /// The effect takes place, then the reply waits likewise.
+    /// The effect takes place, then the reply waits in the same way.
     HoldReply,
     /// 200 with HTML; without effect.
     Html,
@@ -159,12 +158,12 @@ pub enum HttpFault {
     Huge,
     /// 200 with an errors body; without effect.
     OkWithErrors,
-    /// A page of members whose `next` leads to itself; other calls are answered rightly.
+    /// A page of members whose `next` leads to itself; other calls are answered normally.
     RepeatedPage,
 }
 
 impl HttpFault {
-    /// The word under which it is counted; a status stands for itself.
+    /// The name under which it is counted; for a status, its number.
     pub(super) fn name(self) -> String {
         match self {
             Self::Delay(_) => "delay".to_owned(),
@@ -185,13 +184,13 @@ impl HttpFault {
     }
 }
 
-/// What a 429 says of when to come back.
+/// What a 429 says about when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
     Absent,
-    /// In so many seconds.
+    /// In this many seconds.
     Seconds(u32),
-    /// At the date that lies so many seconds ahead.
+    /// At a date that is this many seconds ahead.
     Date(u32),
     /// At a date of yesterday.
     Past,
@@ -203,7 +202,7 @@ impl RetryAfter {
     const ALL: [Self; 5] =
         [Self::Absent, Self::Seconds(2), Self::Date(2), Self::Past, Self::TenYears];
 
-    /// The header's value, if there is one.
+    /// The value of the header, if there is one.
     pub(super) fn header(self, now: chrono::DateTime<chrono::Utc>) -> Option<String> {
         let date = |ahead: i64| Some(http_date(now + chrono::TimeDelta::seconds(ahead)));
         const DAY: i64 = 24 * 60 * 60;
@@ -258,7 +257,7 @@ impl Call {
     }
 }
 
-/// A fault of one request, by script; it goes before whatever the plan holds for that request.
+/// A scripted fault of one request; it overrides the plan for that request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Injection {
     pub call: Call,
@@ -267,7 +266,7 @@ pub struct Injection {
     pub fault: HttpFault,
 }
 
-/// Decides what goes wrong with each request.
+/// Decides the fault of each request.
 pub(super) struct Troubles {
     seed: u64,
     pub(super) plan: FaultPlan,
@@ -286,7 +285,7 @@ impl Troubles {
         self.injections.push(injection);
     }
 
-    /// What goes wrong with the nth request of this call.
+    /// The fault of the nth request of this call.
     pub(super) fn next(
         &mut self,
         call: Call,

@@ -1,4 +1,4 @@
-//! What stands before every operation: counting, faults and the API key.
+//! What happens before every operation: counting, faults and the check of the API key.
 
 use std::future::pending;
 
@@ -16,10 +16,10 @@ use super::connection::Breaker;
 use super::faults::{Call, HttpFault};
 use super::shapes::Refusal;
 
-/// How a request is treated by the rest of the way.
+/// How the handler treats a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Treatment {
-    /// Whether the client will hear the reply.
+    /// Whether the client will receive the reply.
     pub(super) is_heard: bool,
     /// Whether a page of members leads to itself.
     pub(super) repeats_page: bool,
@@ -31,7 +31,7 @@ impl Treatment {
     const UNHEARD: Self = Self { is_heard: false, ..Self::WHOLE };
 }
 
-/// Lets a request through, or lets it go wrong; what is answered has the time by the backend's clock.
+/// Lets a request through, or applies a fault. The answer has the time by the backend's clock.
 pub(super) async fn gate(
     Shared(handle): Shared<Handle>,
     ConnectInfo(breaker): ConnectInfo<Breaker>,
@@ -58,7 +58,7 @@ async fn pass(handle: &Handle, breaker: Breaker, request: Request, next: Next) -
         let fault = state.troubles.next(call, nth, &method, &path);
         fault.iter().for_each(|fault| state.counters.fault(call, *fault));
         let is_allowed = key.as_deref() == Some(state.settings.api_key.as_bytes());
-        // In an outage nobody gets as far as having the key looked at.
+        // In an outage the key is not checked.
         if !is_allowed && !state.troubles.outage {
             return refusal(StatusCode::UNAUTHORIZED).into_response();
         }

@@ -1,4 +1,4 @@
-//! Requests that wait until a test lets them go on, so that a client can be ended at an exact point.
+//! Requests that wait until a test releases them, so that a client can be ended at an exact point.
 
 use std::future::pending;
 
@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::faults::Call;
 
-/// A request that is being held. Once this is dropped, it is held until its client goes away or the simulator
+/// A request that is being held. If this is dropped, the request is held until its client goes away or the simulator
 /// stops.
 #[derive(Debug)]
 pub struct Held {
@@ -20,19 +20,19 @@ impl Held {
         self.call
     }
 
-    /// Lets it go on. Tells whether its client was still there, as far as was noticed yet: whoever ended the
-    /// client waits with [`Held::abandoned`].
+    /// Releases the request. Returns whether its client was still there, as far as was noticed yet: a test that ended
+    /// the client waits with [`Held::abandoned`].
     pub fn release(self) -> bool {
         self.release.send(()).is_ok()
     }
 
-    /// Waits until its client has gone away. Nothing more becomes of the request then.
+    /// Waits until its client has gone away. Then nothing more happens to the request.
     pub async fn abandoned(&mut self) {
         self.release.closed().await;
     }
 }
 
-/// Hands the held requests over to whoever waits for them, in the order in which they came.
+/// Hands the held requests over to tests that wait for them, in the order in which they came.
 #[derive(Debug)]
 pub(super) struct HoldingArea {
     arrive: mpsc::UnboundedSender<Held>,

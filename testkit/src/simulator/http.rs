@@ -81,7 +81,7 @@ async fn list_members(
     let place = Place::new(workspace, id);
     let site = site(&state, &place)?;
     let known = &site.known;
-    // A list that is cut says nothing of it.
+    // A list that is cut gives no sign of it: its total is cut too.
     let total = site.list_limit.map_or(known.len(), |limit| limit.min(known.len()));
     let cap = state.settings.page_size_cap.max(1);
     let number = positive(&query, "page[number]", 1)?;

@@ -1,4 +1,4 @@
-//! A job: what it does, when it ends and how.
+//! A job: its work, its end and its result.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::fate::{Operation, Outcome};
 use super::site::Snapshot;
 use super::world::{Member, Place};
 
-/// What a job does when it ends.
+/// The effect of a job when it ends.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     Change { operation: Operation, changes: Vec<(Member, Outcome)> },
@@ -18,7 +18,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// The published word for this kind of work, or ours.
+    /// The published name of this kind of work, or our own.
     pub(super) fn workflow(&self) -> &'static str {
         match self {
             Self::Change { operation: Operation::Invite, .. } => "provide_access",
@@ -45,7 +45,7 @@ impl Work {
         matches!(self, Self::Sync { .. } | Self::Check { .. })
     }
 
-    /// Once the job has ended, what it read is only in the way.
+    /// Drops what the job read, which is not needed after its end.
     pub(super) fn forget_snapshot(&mut self) {
         if let Self::Sync { snapshot, .. } | Self::Check { snapshot, .. } = self {
             snapshot.clear();
@@ -79,7 +79,7 @@ impl JobError {
         Some(Self { code: code.clone(), can_retry: !lasting, user_required: *lasting })
     }
 
-    /// The app said no, and would say it again.
+    /// The app refused, and would refuse again.
     pub(super) fn refused(code: &str) -> Self {
         Self { code: code.to_owned(), can_retry: false, user_required: false }
     }
@@ -97,7 +97,7 @@ pub(super) struct Job {
     pub(super) naive: bool,
     /// Whether somebody started it again by hand.
     pub(super) is_restarted: bool,
-    /// What it says of its status before it ends, in place of the usual words.
+    /// The status that it reports before it ends, instead of the usual ones.
     pub(super) unended_status: Option<String>,
     /// Whether it counts towards the jobs that a client runs at once.
     pub(super) is_counted: bool,

@@ -1,9 +1,9 @@
 //! A Cerby backend with its external apps, over real HTTP on loopback.
 //!
-//! Every app has the members who are really in it and those whom Cerby knows of. The API reads the
-//! known ones; jobs and people change the real ones; syncs and applied reports, and the job of a
-//! single member, bring Cerby up to date. What goes wrong is drawn from a seed and the names of
-//! what it happens to, so that a run can be repeated whatever the order of its requests.
+//! Every app has the members who are really in it and those whom Cerby knows of. The API reads the known ones; jobs and
+//! people change the real ones. Syncs, applied reports and the job of a single member update what Cerby knows. Faults
+//! are drawn from a seed and the names of what they affect, so that a run can be repeated whatever the order of its
+//! requests.
 
 mod bodies;
 mod chance;
@@ -49,26 +49,26 @@ use state::State;
 pub use world::{Capabilities, HubRole, Integration, Invitation, Kind, Member, PersonStatus};
 pub use world::{Place, World};
 
-/// How a simulator behaves.
+/// The settings of a simulator.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The same seed deals the same fates, faults and durations.
+    /// The same seed gives the same fates, faults and durations.
     pub seed: u64,
     /// The port on loopback; 0 takes a free one.
     pub port: u16,
     /// How long the job of a change takes, in milliseconds.
     pub job_ms: RangeInclusive<u64>,
-    /// The same for a job of whose start the client does not hear; `None` is as long as any other.
+    /// The same for a job whose start is not reported to the client; `None` for the same time as any other.
     pub unheard_job_ms: Option<RangeInclusive<u64>>,
     /// How long a sync takes, in milliseconds; a check and the apply of its report take half of that each.
     pub sync_ms: RangeInclusive<u64>,
-    /// What goes wrong, and how often.
+    /// The faults, and how often they occur.
     pub faults: FaultPlan,
-    /// After how long an invitation is accepted; `None` is never.
+    /// After how long an invitation is accepted; `None` for never.
     pub invitation_accepted_after: Option<Duration>,
     /// The most members on one page, at least 1.
     pub page_size_cap: usize,
-    /// What the header `X-API-Key` has to hold.
+    /// The required value of the header `X-API-Key`.
     pub api_key: String,
 }
 
@@ -97,7 +97,7 @@ struct Handle {
 }
 
 impl Handle {
-    /// The state as it is now: whatever fell due has happened.
+    /// The state as it is now: everything that is due has happened.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.advance(Instant::now());
@@ -113,8 +113,7 @@ impl Handle {
     }
 }
 
-/// A running simulator. Dropping it leaves the server running until the runtime ends; [`stop`]
-/// ends it in order.
+/// A running simulator. Dropping it leaves the server running until the runtime ends; [`stop`] ends it in order.
 ///
 /// [`stop`]: Simulator::stop
 pub struct Simulator {
@@ -147,17 +146,17 @@ impl Simulator {
         format!("http://{}/{{workspace}}/api/v1", self.address)
     }
 
-    /// Where the server listens: the control paths start at its root.
+    /// The address of the server; the control paths start at its root.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the header `X-API-Key` has to hold.
+    /// The required value of the header `X-API-Key`.
     pub fn api_key(&self) -> String {
         self.handle.state().settings.api_key.clone()
     }
 
-    /// The member as the app has it.
+    /// The member in the app.
     pub fn member(&self, workspace: &str, integration: &str, member: &str) -> Option<Member> {
         let state = self.handle.state();
         state.site(&Place::new(workspace, integration))?.real.get(member).cloned()
@@ -169,19 +168,19 @@ impl Simulator {
         state.site(&Place::new(workspace, integration))?.known.get(member).cloned()
     }
 
-    /// Somebody logs in to the app and sends an invitation. Tells whether that changed anything.
+    /// A person logs in to the app and sends an invitation. Returns whether that changed anything.
     pub fn person_invites(&self, workspace: &str, integration: &str, person: Member) -> bool {
         self.person_changes(workspace, integration, Operation::Invite, &person)
     }
 
-    /// Somebody logs in to the app and removes a member. Tells whether that changed anything.
+    /// A person logs in to the app and removes a member. Returns whether that changed anything.
     pub fn person_removes(&self, workspace: &str, integration: &str, member: &str) -> bool {
         let member = Member::new(member, "");
         self.person_changes(workspace, integration, Operation::Remove, &member)
     }
 
-    /// Somebody logs in to the app and removes a member, but not the grants on its assets: the person
-    /// is still listed. Tells whether that changed anything.
+    /// A person logs in to the app and removes a member, but not the grants on its assets: the member is still listed.
+    /// Returns whether that changed anything.
     pub fn person_removes_but_leaves_assets(
         &self,
         workspace: &str,
@@ -192,8 +191,7 @@ impl Simulator {
         self.handle.state().leave_assets(&key)
     }
 
-    /// Somebody logs in to the app and replaces a member's entitlements. Tells whether that changed
-    /// anything.
+    /// A person logs in to the app and replaces a member's entitlements. Returns whether that changed anything.
     pub fn person_changes_role(
         &self,
         workspace: &str,
@@ -205,7 +203,7 @@ impl Simulator {
         self.person_changes(workspace, integration, Operation::ChangeRole, &member)
     }
 
-    /// Automation that the client did not ask for changes the app, and Cerby knows of it at once. Tells whether that
+    /// Automation that the client did not ask for changes the app, and Cerby knows of it at once. Returns whether that
     /// changed anything.
     pub fn changes_elsewhere(
         &self,
@@ -220,7 +218,7 @@ impl Simulator {
         state.change_elsewhere(&Place::new(workspace, integration), operation, &person)
     }
 
-    /// Somebody mends the login with which the automation works in the app: nothing fails for it any more.
+    /// A person fixes the login that the automation uses in the app: no attempt fails because of it any more.
     pub fn person_mends_login(&self, workspace: &str, integration: &str) {
         self.handle.state().fates.mend_login(Place::new(workspace, integration));
     }
@@ -236,8 +234,8 @@ impl Simulator {
         self.handle.person_changes(&place, operation, member).is_some_and(Change::is_made)
     }
 
-    /// Lets a member of the app join (`None`), or its invitation be pending or expired. Tells
-    /// whether there is such a member.
+    /// Makes a member of the app join (`None`), or sets its invitation to pending or expired. Returns whether there is
+    /// such a member.
     pub fn set_invitation(
         &self,
         workspace: &str,
@@ -251,7 +249,7 @@ impl Simulator {
         member.map(|member| member.invitation = invitation).is_some()
     }
 
-    /// What becomes of the coming attempts of this operation on this member.
+    /// Sets the outcomes of the next attempts of this operation on this member.
     pub fn set_fate(
         &self,
         workspace: &str,
@@ -264,8 +262,7 @@ impl Simulator {
         self.handle.state().fates.set(place, member, operation.name(), fate);
     }
 
-    /// What becomes of the coming syncs, checks and applies of this integration, each counted for
-    /// itself.
+    /// Sets the outcomes of the next syncs, checks and applies of this integration, each counted separately.
     pub fn set_sync_fate(&self, workspace: &str, integration: &str, fate: Fate) {
         let mut state = self.handle.state();
         for step in ["sync", "check", "apply"] {
@@ -273,7 +270,7 @@ impl Simulator {
         }
     }
 
-    /// The coming checks read at most so many members: their reports are incomplete.
+    /// The next checks read at most this many members: their reports are incomplete.
     pub fn limit_snapshot(&self, workspace: &str, integration: &str, members: Option<usize>) {
         let mut state = self.handle.state();
         if let Some(site) = state.site_mut(&Place::new(workspace, integration)) {
@@ -281,7 +278,7 @@ impl Simulator {
         }
     }
 
-    /// From now on the list of members ends after so many, with that as its total. A member is still found by id.
+    /// From now on the list of members ends after this many, with that as its total. A member is still found by id.
     pub fn cut_list(&self, workspace: &str, integration: &str, members: Option<usize>) {
         let mut state = self.handle.state();
         if let Some(site) = state.site_mut(&Place::new(workspace, integration)) {
@@ -289,7 +286,7 @@ impl Simulator {
         }
     }
 
-    /// Lets the latest report look older by so much. Tells whether there is one.
+    /// Makes the latest report look older by this much. Returns whether there is one.
     pub fn backdate_report(&self, workspace: &str, integration: &str, by: Duration) -> bool {
         let mut state = self.handle.state();
         let site = state.site_mut(&Place::new(workspace, integration));
@@ -297,31 +294,31 @@ impl Simulator {
         report.map(|report| report.created_at -= by).is_some()
     }
 
-    /// From now on Cerby knows neither the integration nor its jobs, and those that run change
-    /// nothing. Tells whether it knew it.
+    /// From now on Cerby knows neither the integration nor its jobs, and running jobs change nothing. Returns whether
+    /// it knew the integration.
     pub fn forget_integration(&self, workspace: &str, integration: &str) -> bool {
         self.handle.state().forget(&Place::new(workspace, integration))
     }
 
-    /// What the backend takes for the time from now on, also of what it wrote before.
+    /// Sets the backend's clock from now on, also for what it wrote before.
     pub fn set_clock(&self, clock: Clock) {
         self.handle.state().clock = clock;
     }
 
-    /// Lets one request go wrong.
+    /// Sets a fault of one request.
     pub fn inject(&self, injection: Injection) {
         self.handle.state().troubles.inject(injection);
     }
 
-    /// Waits for a request that is held by [`HttpFault::Hold`] or [`HttpFault::HoldReply`]; each is
-    /// handed over once, in the order in which they came.
+    /// Waits for a request that is held by [`HttpFault::Hold`] or [`HttpFault::HoldReply`]. Each is handed over once,
+    /// in the order in which they came.
     pub async fn held(&self) -> Held {
         self.handle.holding.held().await
     }
 
-    /// Somebody has a job run again by hand, under the id that it had. What it changes counts as the
-    /// automation's, and jobs asked for while it runs as overlapping; it does not overlap by itself. Tells
-    /// whether it could start: it runs already, or there is no such integration, otherwise.
+    /// A person runs a job again by hand, under the same id. Its changes count as the automation's, and jobs that are
+    /// requested while it runs count as overlapping; the job itself does not count as overlapping. Returns whether it
+    /// could start: not if it already runs, or if there is no such integration.
     pub fn restart_job(
         &self,
         place: &Place,
@@ -335,8 +332,8 @@ impl Simulator {
         self.handle.state().restart(place, job_id, work, takes)
     }
 
-    /// What the coming jobs of this operation on this member say of their status before they end, in
-    /// place of the usual words; `None` for these.
+    /// Sets the status that the next jobs of this operation on this member report before they end, instead of the usual
+    /// ones; `None` restores these.
     pub fn set_unended_status(
         &self,
         workspace: &str,
@@ -349,22 +346,21 @@ impl Simulator {
         self.handle.state().set_unended_status((key, operation), status.map(str::to_owned));
     }
 
-    /// Whether every request is answered with 503, from now on.
+    /// Sets whether every request is answered with 503, from now on.
     pub fn set_outage(&self, outage: bool) {
         self.handle.state().troubles.outage = outage;
     }
 
-    /// What goes wrong with requests from now on, and how often; fates stay as they are dealt.
+    /// Sets the faults of requests from now on; fates do not change.
     pub fn set_http_faults(&self, plan: FaultPlan) {
         self.handle.state().troubles.plan = plan;
     }
 
-    /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.handle.state().counters.clone()
     }
 
-    /// The connections that were made to it since the start.
+    /// The connections to the simulator since the start.
     pub fn connections(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
@@ -386,7 +382,7 @@ impl Simulator {
         site.map(|site| site.real.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Ends every connection once its reply is out, and stops listening.
+    /// Ends every connection once its reply is sent, and stops listening.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.stopping.cancel();
         self.server.await.map_err(io::Error::other)?

@@ -1,4 +1,4 @@
-//! What was done in the apps, as a test is told of it.
+//! What was done in the apps, in the form that tests read.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub enum Author {
     Automation,
     /// A job that the client did not ask for.
     Elsewhere,
-    /// Somebody logged in to the app.
+    /// A person logged in to the app.
     Person,
 }
 
@@ -24,7 +24,7 @@ pub enum Author {
 pub struct Effect {
     pub at: DateTime<Utc>,
     pub place: Place,
-    /// To whom: the id of the member.
+    /// The id of the changed member.
     pub member: String,
     pub operation: Operation,
     pub author: Author,
@@ -39,14 +39,13 @@ pub struct Start {
     /// When the job ends; `None` if it never does.
     pub ends_at: Option<DateTime<Utc>>,
     pub place: Place,
-    /// For whom: the id of the member.
+    /// The id of the member.
     pub member: String,
-    /// What it is to do.
+    /// What the job is to do.
     pub operation: Operation,
     /// What the member is to hold.
     pub entitlements: BTreeSet<String>,
-    /// The id of the job.
     pub job: String,
-    /// Whether the client will learn that id.
+    /// Whether the client receives the id of the job.
     pub is_heard: bool,
 }

@@ -1,4 +1,4 @@
-//! The JSON that the API answers with.
+//! The JSON of the API's answers.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -111,7 +111,7 @@ fn entitlement(id: &str) -> Value {
     json!({"id": id, "type": "entitlement", "attributes": attributes})
 }
 
-/// What the API says of a job when it is asked for one.
+/// The answer about a job that was just requested.
 pub(super) fn new_job(id: &str) -> Value {
     json!({"data": {"type": "job", "id": id, "attributes": {"status": "created"}}})
 }

@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 
 use super::world::{Integration, Invitation, Member};
 
-/// What came of a change asked of the app.
+/// The result of a change in the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Made,
-    /// A second invitation beside a pending one.
+    /// A second invitation while the first is pending.
     MadeAgain,
-    /// It was so already.
+    /// The app was already in that state.
     Already,
-    /// Nobody there to change.
+    /// There is no such member.
     Absent,
 }
 
@@ -27,7 +27,7 @@ impl Change {
 /// The members that were in the app at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
-    /// The moment, in the order of everything that happens.
+    /// The moment, in the order of all events.
     at: u64,
     /// The revision of the app that was read.
     revision: u64,
@@ -75,10 +75,10 @@ pub(super) struct Site {
     pub(super) report: Option<Report>,
     /// How many members a check reads at most.
     pub(super) snapshot_limit: Option<usize>,
-    /// The list of members ends after so many, with that as its total.
+    /// The list of members ends after this many, with that as its total.
     pub(super) list_limit: Option<usize>,
     revision: u64,
-    /// When a job last told Cerby of a member.
+    /// The moment when a job last informed Cerby about a member.
     learned: HashMap<String, u64>,
 }
 
@@ -123,7 +123,7 @@ impl Site {
         }
     }
 
-    /// Ends a membership and tells which entitlements are left over; `None` without a member.
+    /// Ends a membership and returns which entitlements are left over; `None` without a member.
     pub(super) fn leave_assets(&mut self, member: &str) -> Option<BTreeSet<String>> {
         let member = self.real.get_mut(member).filter(|member| member.is_member)?;
         (member.is_member, member.invitation) = (false, None);
@@ -154,7 +154,7 @@ impl Site {
         self.revision == snapshot.revision
     }
 
-    /// Cerby learns what was read, except of members whom a job told it of later.
+    /// Cerby learns what was read, except about members whom a job reported later.
     pub(super) fn import(&mut self, snapshot: &Snapshot) {
         for id in self.ids_of(snapshot) {
             match snapshot.members.get(&id) {
@@ -187,7 +187,7 @@ impl Site {
             .collect()
     }
 
-    /// The members that this snapshot can tell Cerby something of.
+    /// The members that this snapshot informs Cerby about.
     fn ids_of(&self, snapshot: &Snapshot) -> BTreeSet<String> {
         let ids = self.known.keys().chain(snapshot.members.keys());
         let is_news = |id: &&String| self.learned.get(*id).is_none_or(|at| *at < snapshot.at);

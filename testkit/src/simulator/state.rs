@@ -1,5 +1,5 @@
-//! Everything that the simulator knows. Time passes when somebody looks: what fell due since the
-//! last look happens first, in its order, so that no timers are needed.
+//! The state of the simulator. It needs no timers: before each access, everything that has become due since the last
+//! one happens, in order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -90,13 +90,14 @@ impl State {
         self.sites.remove(place).is_some()
     }
 
-    /// The job, unless it is another workspace's or its integration is forgotten.
+    /// The job, unless it belongs to another workspace or its integration is forgotten.
     pub(super) fn job(&self, workspace: &str, id: &str) -> Option<&Job> {
         let job = self.jobs.get(id).filter(|job| job.place.workspace == workspace)?;
         self.sites.contains_key(&job.place).then_some(job)
     }
 
-    /// The job that answers for another snapshot of this integration, if it coalesces them.
+    /// The running job that also answers another request for a snapshot of this integration, if the integration
+    /// coalesces them.
     pub(super) fn coalescing_job(&self, place: &Place) -> Option<&Job> {
         self.site(place).filter(|site| site.integration.coalesces_snapshots)?;
         let mut running = self.jobs.values().filter(|job| job.end.is_none());
@@ -115,7 +116,7 @@ impl State {
         Member { entitlements: entitlements.clone(), ..person }
     }
 
-    /// The next moment in the order of everything that happens.
+    /// The next moment in the order of all events.
     pub(super) fn tick(&mut self) -> u64 {
         self.moment += 1;
         self.moment
@@ -132,7 +133,7 @@ impl State {
         };
     }
 
-    /// Starts a job; `is_heard` tells whether the client will learn its id.
+    /// Starts a job; `is_heard` tells whether the client receives its id.
     pub(super) fn start(
         &mut self,
         place: &Place,
@@ -158,7 +159,7 @@ impl State {
         id
     }
 
-    /// Starts a job again under its id, as nobody's request; tells whether it could.
+    /// Starts a job again under its id, without a request; returns whether it could.
     pub(super) fn restart(&mut self, place: &Place, id: &str, work: Work, takes: Duration) -> bool {
         let is_running = self.jobs.get(id).is_some_and(|job| job.end.is_none());
         if is_running || !self.sites.contains_key(place) {
@@ -211,7 +212,7 @@ impl State {
         keys.find_map(|key| self.unended_statuses.get(&(key, *operation))).cloned()
     }
 
-    /// Lets the job run, and tells for each of its members how many jobs run now.
+    /// Lets the job run; returns for each of its members how many jobs run now.
     fn admit(&mut self, job: Job) -> Vec<u64> {
         let moment = self.tick();
         if !job.work.never_ends() {
@@ -237,7 +238,7 @@ impl State {
         }
     }
 
-    /// Lets everything happen that is due by now.
+    /// Makes everything happen that is due by now.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((at, moment), due) = entry.remove_entry();
@@ -396,7 +397,7 @@ impl State {
         change.is_some_and(Change::is_made)
     }
 
-    /// A person ends a membership and leaves the grants on assets; tells whether there was one.
+    /// A person ends a membership and leaves the grants on assets; returns whether there was a membership.
     pub(super) fn leave_assets(&mut self, key: &MemberKey) -> bool {
         let site = self.sites.get_mut(&key.0);
         let Some(left) = site.and_then(|site| site.leave_assets(&key.1)) else {

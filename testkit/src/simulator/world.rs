@@ -6,16 +6,14 @@ use serde::Serialize;
 
 use cerby_reconciler::catalogue;
 
-/// Where a member is looked for: one integration of one workspace.
+/// The place of a member: one integration of one workspace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Place {
     pub workspace: String,
-    /// The id of the integration.
     pub integration: String,
 }
 
 impl Place {
-    /// The place of this integration.
     pub fn new(workspace: impl Into<String>, integration: impl Into<String>) -> Self {
         Self { workspace: workspace.into(), integration: integration.into() }
     }
@@ -24,27 +22,23 @@ impl Place {
 /// How Cerby learns who is a member: by a checked and applied report, or by a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Learns by a check for updates, then by applying its report.
+    /// Cerby learns by a check for updates, and then by applying its report.
     App,
-    /// Learns by a sync.
+    /// Cerby learns by a sync.
     BusinessHub,
 }
 
-/// What the automation of an integration can do; the rest is answered `operation_not_supported`.
+/// What the automation of an integration supports; the rest is answered `operation_not_supported`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Members can be read.
     pub sync: bool,
-    /// A member can be invited.
     pub invite: bool,
-    /// A member can be removed.
     pub remove: bool,
-    /// A member's role can be changed.
     pub change_role: bool,
 }
 
 impl Capabilities {
-    /// Everything: what an app outside the catalogue is taken to support.
+    /// Everything: the assumption for an app outside the catalogue.
     pub const ALL: Self = Self { sync: true, invite: true, remove: true, change_role: true };
 
     fn of(application: &str) -> Self {
@@ -61,9 +55,8 @@ impl Capabilities {
 #[derive(Clone, Debug)]
 pub struct Integration {
     pub workspace: String,
-    /// Its id, unique in the workspace.
+    /// Unique in the workspace.
     pub id: String,
-    /// What people call it.
     pub name: String,
     /// How Cerby learns who is a member.
     pub kind: Kind,
@@ -71,11 +64,11 @@ pub struct Integration {
     pub application: String,
     /// Taken from the catalogue by [`Integration::new`]; may be changed afterwards.
     pub capabilities: Capabilities,
-    /// Whether the app sends a second invitation while the first is pending, instead of refusing
-    /// with `AlreadyMember`: a client that asks twice is then seen in `duplicate_effects`.
+    /// Whether the app sends a second invitation while the first is pending, instead of refusing with `AlreadyMember`.
+    /// A client that asks twice is then visible in `duplicate_effects`.
     pub resends_invitations: bool,
-    /// Whether a sync or a check that is asked for while one runs is answered with the job that runs,
-    /// whose snapshot may be older than the request.
+    /// Whether a sync or a check that is requested while another runs is answered with the running job, whose snapshot
+    /// may be older than the request.
     pub coalesces_snapshots: bool,
 }
 
@@ -103,24 +96,22 @@ impl Integration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Invitation {
-    /// Sent, and still good.
+    /// Sent and valid.
     Pending,
-    /// Sent, and no longer good; an invite replaces it.
+    /// Sent and no longer valid; an invite replaces it.
     Expired,
 }
 
-/// The role on the integration's account, beside the entitlements.
+/// The role on the integration's account, in addition to the entitlements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HubRole {
-    /// May manage the account.
     Owner,
-    /// May use the account.
     #[default]
     Collaborator,
 }
 
-/// The status of the person in the workspace; says nothing of the membership.
+/// The status of the person in the workspace; it says nothing about the membership.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PersonStatus {
@@ -128,7 +119,6 @@ pub enum PersonStatus {
     Live,
     /// Provisioned, but never logged in.
     Pending,
-    /// Removed from the workspace.
     Disabled,
 }
 
@@ -138,27 +128,23 @@ pub enum PersonStatus {
 pub struct Member {
     /// The Cerby user id; only the simulator knows it where Cerby has not matched this person.
     pub id: String,
-    /// The email in the workspace.
     pub email: String,
     /// The name in the app, where it differs from the email.
     pub username: Option<String>,
     pub first_name: String,
     pub last_name: String,
-    /// The role on the account.
     pub role: HubRole,
-    /// The status in the workspace.
     pub status: PersonStatus,
     /// The ids of the roles held in the app.
     pub entitlements: BTreeSet<String>,
     pub invitation: Option<Invitation>,
-    /// Whether the workspace's policies leave this member alone.
+    /// Whether the workspace's policies exclude this member.
     pub is_exempt: bool,
     /// Whether the app has this person as a guest.
     pub is_guest: bool,
-    /// `false` for somebody who is no member any more, but still holds the entitlements on the app's
-    /// assets.
+    /// `false` for a person who is no longer a member, but still holds the entitlements on the app's assets.
     pub is_member: bool,
-    /// Whether Cerby knows who this is.
+    /// Whether Cerby has matched this person.
     pub is_matched: bool,
 }
 
@@ -182,7 +168,7 @@ impl Member {
         }
     }
 
-    /// Whether the other one has the same roles and the same standing in the app.
+    /// Whether the other one has the same roles and the same membership in the app.
     pub(super) fn stands_as(&self, other: &Self) -> bool {
         self.entitlements == other.entitlements
             && self.invitation == other.invitation
@@ -211,7 +197,6 @@ pub struct World {
 }
 
 impl World {
-    /// A world without integrations.
     pub fn new() -> Self {
         Self::default()
     }
@@ -222,15 +207,15 @@ impl World {
         self
     }
 
-    /// Adds a member whom both the app and Cerby know. Its integration must be part of the world
-    /// when the simulator starts.
+    /// Adds a member whom both the app and Cerby know. Its integration must be part of the world when the simulator
+    /// starts.
     pub fn member(mut self, workspace: &str, integration: &str, member: Member) -> Self {
         self.members.push((Place::new(workspace, integration), member));
         self
     }
 
-    /// Adds a person of the workspace: an invite by that id takes email and names from here. An
-    /// invite of any other id makes an email from the id.
+    /// Adds a person of the workspace: an invite by that id takes email and names from here. For any other id, an
+    /// invite makes an email from the id.
     pub fn person(mut self, workspace: &str, person: Member) -> Self {
         self.people.push((workspace.to_owned(), person));
         self
