@@ -28,7 +28,7 @@ const OVERHEAD: f64 = 1.1;
 /// Members whose removal nobody gets to, and members of whom nothing is desired.
 const LEFT_OPEN: usize = 3;
 const BYSTANDERS: usize = 10;
-const LOOKS_EVERY: Duration = Duration::from_millis(100);
+const TRY_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(60);
 const WORKSPACE: &str = "acme";
 
@@ -196,7 +196,7 @@ async fn until_none(pool: &PgPool, count: &'static str, what: &str) -> anyhow::R
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "{left} {what} within {} s", PATIENCE.as_secs());
-        sleep(LOOKS_EVERY).await;
+        sleep(TRY_EVERY).await;
     }
 }
 

@@ -189,7 +189,7 @@ impl SchemaError {
 
 /// Uses a connection of its own, whose error contains the cause. A pool only reports a timeout.
 async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<(), SchemaError> {
-    let looking = look_at_server(options, within);
+    let looking = server_info(options, within);
     let (number, text, encoding) = looking.await.map_err(|error| unreachable(options, error))?;
     if number < 140_000 {
         return Err(SchemaError::ServerTooOld(text));
@@ -201,7 +201,7 @@ async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<()
 }
 
 /// Returns the version, as a number and as text, and the encoding.
-async fn look_at_server(
+async fn server_info(
     options: &PgConnectOptions,
     within: Duration,
 ) -> sqlx::Result<(i32, String, String)> {

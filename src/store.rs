@@ -14,7 +14,7 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     /// No answer came in time: the database, or the connection to it, is gone without an error.
     #[error("the database did not answer within {} s", .0.as_secs())]
-    Silent(Duration),
+    Timeout(Duration),
     /// A row contains a value that a constraint should have refused.
     #[error("row {id} of {table} is not readable")]
     BadRow {
@@ -61,7 +61,7 @@ pub async fn with_timeout<T>(
 ) -> Result<T, StoreError> {
     tokio::time::timeout(query_timeout, statements)
         .await
-        .unwrap_or(Err(StoreError::Silent(query_timeout)))
+        .unwrap_or(Err(StoreError::Timeout(query_timeout)))
 }
 
 /// Begins a transaction of the daemon, which the lines of the trail name as the actor. It takes one round trip, because
@@ -201,13 +201,13 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_database_nothing_is_set_aside() {
-        let lost = || StoreError::Silent(Duration::from_secs(1));
+        let lost = || StoreError::Timeout(Duration::from_secs(1));
         let done = in_parts(
             vec![1, 2],
             lost(),
             async |_| Err::<Option<()>, _>(lost()),
             async |_, _| panic!("set aside"),
         );
-        assert!(matches!(done.await, Err(StoreError::Silent(_))));
+        assert!(matches!(done.await, Err(StoreError::Timeout(_))));
     }
 }

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// The prefix of the notification that the listener sends to itself; a random number follows, so that it recognizes its
 /// own.
 const ECHO: &str = "echo ";
-const HEARS_ITSELF_EVERY: Duration = Duration::from_secs(10);
+const ECHO_EVERY: Duration = Duration::from_secs(10);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ impl Wakeups {
 /// A poll finds what became due in the last seconds, and a full scan at intervals finds all that is due. A full scan
 /// also reads the dead index entries of finished work, as long as an open transaction keeps them (see
 /// `retry::scan_starts`), so it is not done in every poll.
-const LOOKS_BACK: Duration = Duration::from_secs(10);
+const POLL_WINDOW: Duration = Duration::from_secs(10);
 const FULL_SCAN_EVERY: Duration = Duration::from_secs(5);
 
 /// After a full scan, this many times its duration passes without another one, however long it took.
@@ -96,7 +96,7 @@ async fn poll_once(pool: &PgPool, wakeups: &Wakeups, is_full_scan: bool) -> Resu
     let (arrived_after, due_for) = if is_full_scan {
         (0, None)
     } else {
-        (wakeups.ordered_up_to.load(Ordering::Relaxed), Some(interval(LOOKS_BACK)))
+        (wakeups.ordered_up_to.load(Ordering::Relaxed), Some(interval(POLL_WINDOW)))
     };
     let due = sqlx::query!(
         r#"-- work_due
@@ -165,7 +165,7 @@ async fn hear_until_lost(
         if std::mem::take(lost) {
             emit!(WAKEUP_RECOVERED, "LISTEN works again");
         }
-        if let Ok(ended) = timeout(HEARS_ITSELF_EVERY, hear(listener, wakeups, "")).await {
+        if let Ok(ended) = timeout(ECHO_EVERY, hear(listener, wakeups, "")).await {
             ended?;
         }
     }

@@ -201,7 +201,7 @@ const HOT: &[Statement] = &[
     ("claim_tasks", &["100", "'45 s'", "null", "null", "'{}'", "'{}'", "null"], 2_400),
     ("claim_tasks", &["100", "'45 s'", "20", "600", "'{}'", "'{}'", "null"], 2_400),
     ("hand_back_tasks", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS], 1_500),
-    ("set_aside_members", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS, "'1 s'"], 2_200),
+    ("quarantine_members", &[WORKSPACES, INTEGRATIONS, MEMBERS, TOKENS, "'1 s'"], 2_200),
     (
         "end_requests",
         &[
@@ -267,7 +267,7 @@ const HOT: &[Statement] = &[
     ("place_tasks", &[NEW, TEXTS, WAITS, YES], 3_600),
     ("still_arrived", &[NEW], 800),
     ("take_off_arrivals", &[NEW], 800),
-    ("set_aside_arrivals", &[NEW, "'1 s'"], 2_200),
+    ("quarantine_arrivals", &[NEW, "'1 s'"], 2_200),
     ("close_superseded", &[TASKS, TASKS], 3_600),
     ("mark_superseded", &[TASKS, TASKS], 3_900),
     ("step_back", &[TASKS, TIMES], 2_600),

@@ -101,7 +101,7 @@ impl BackendError {
     }
 
     /// Whether the error cannot concern one app alone: the backend is not reachable, or the key is invalid.
-    pub fn is_of_the_way(&self) -> bool {
+    pub fn is_connection_or_key(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::KeyRejected { status: 401 })
     }
 

@@ -12,7 +12,7 @@ pub fn after(policy: &BreakerPolicy, breaker: &Breaker, attempt: &Attempt) -> Op
         Status::Probing if breaker.probe == Some(attempt.task) => {
             Some(after_probe(policy, breaker, attempt.signal))
         }
-        Status::Probing | Status::Tripped | Status::WithPerson => None,
+        Status::Probing | Status::Tripped | Status::LoginRejected => None,
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
         #[test]
         fn what_began_before_the_status_last_changed_moves_nothing(
             status in prop_oneof![
-                Just(Status::Active), Just(Status::Tripped), Just(Status::WithPerson)
+                Just(Status::Active), Just(Status::Tripped), Just(Status::LoginRejected)
             ],
             failures in 0_u32..10, early in 1_i64..1000,
             signal in prop_oneof![
@@ -269,7 +269,7 @@ mod tests {
         #[test]
         fn a_tripped_breaker_is_recovered_by_its_probe_alone(
             status in prop_oneof![
-                Just(Status::Probing), Just(Status::Tripped), Just(Status::WithPerson)
+                Just(Status::Probing), Just(Status::Tripped), Just(Status::LoginRejected)
             ],
             task in 0_i64..20, began in 0_i64..1000,
             signal in prop_oneof![

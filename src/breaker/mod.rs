@@ -28,7 +28,7 @@ pub enum Status {
     /// No task is admitted until a time.
     Tripped,
     /// The login was rejected: only a person makes the integration active again.
-    WithPerson,
+    LoginRejected,
 }
 
 words! {

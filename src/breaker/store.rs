@@ -52,7 +52,7 @@ pub async fn lock(
                 StatusWord::Active => Status::Active,
                 StatusWord::Probing => Status::Probing,
                 StatusWord::Tripped => Status::Tripped,
-                StatusWord::LoginRejected => Status::WithPerson,
+                StatusWord::LoginRejected => Status::LoginRejected,
             },
             cause: row.status_cause.as_deref().map(str::parse).transpose().map_err(bad)?,
             since: row.status_since,

@@ -317,11 +317,11 @@ fn required<T>(value: Option<T>, key: &str, variable: &str) -> Result<T, ConfigE
 impl Job {
     /// The time until the next poll of a job that has run for `age`; `None` when the job counts as lost.
     pub fn next_poll(&self, age: Duration) -> Option<Duration> {
-        self.look_after(age, self.poll_first_s, 0.5)
+        self.poll_delay(age, self.poll_first_s, 0.5)
     }
 
     /// The same for a job that is first polled after `first_s`, and again after this part of its age.
-    pub fn look_after(&self, age: Duration, first_s: f64, part: f64) -> Option<Duration> {
+    pub fn poll_delay(&self, age: Duration, first_s: f64, part: f64) -> Option<Duration> {
         let is_waited_for = age < Duration::from_secs(self.within_s);
         let seconds = (age.as_secs_f64() * part).max(first_s).min(self.poll_max_s);
         is_waited_for.then(|| Duration::from_secs_f64(seconds))

@@ -30,8 +30,8 @@ use probes::Health;
 const IDLE_POLL_FACTOR: u32 = 30;
 
 /// At the start the daemon tries the database at the first interval, and logs at the second that it cannot be used yet.
-const LOOKS_EVERY: Duration = Duration::from_secs(1);
-const TELLS_EVERY: Duration = Duration::from_secs(30);
+const TRY_EVERY: Duration = Duration::from_secs(1);
+const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// The daemon, with all its loops running.
 #[derive(Debug)]
@@ -108,12 +108,12 @@ async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaErro
     loop {
         match usable(config).await {
             Err(error) if error.may_pass() => {
-                if told.is_none_or(|told| told.elapsed() >= TELLS_EVERY) {
+                if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
                     told = Some(Instant::now());
                     emit!(DATABASE_NOT_READY, error = %chain(&error), waited_s = began.elapsed().as_secs(),
                           "The daemon waits for the database");
                 }
-                tokio::time::sleep(LOOKS_EVERY).await;
+                tokio::time::sleep(TRY_EVERY).await;
             }
             ended => return ended,
         }

@@ -14,7 +14,7 @@ use crate::store::{StoreError, interval, with_timeout};
 use crate::wakeup::Wakeups;
 
 /// After this long, the others take over the outages of a replica that died.
-const HELD: Duration = Duration::from_secs(10);
+const OUTAGE_LEASE: Duration = Duration::from_secs(10);
 
 /// The outages, as one replica sees them.
 #[derive(Debug, Clone)]
@@ -39,12 +39,12 @@ impl Outages {
     ) {
         let mut others = false;
         while !stop.is_cancelled() {
-            let rung = tokio::select! {
+            let was_notified = tokio::select! {
                 () = stop.cancelled() => return,
                 () = wakeups.outages.notified() => true,
                 () = tokio::time::sleep(poll_interval.next()) => false,
             };
-            if !rung && !others && self.backend.found().is_empty() {
+            if !was_notified && !others && self.backend.found().is_empty() {
                 continue;
             }
             match self.share().await {
@@ -93,7 +93,7 @@ impl Outages {
             self.replica,
             &workspaces,
             &integrations,
-            interval(HELD),
+            interval(OUTAGE_LEASE),
         )
         .fetch_all(&self.pool)
         .await?;

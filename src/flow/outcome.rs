@@ -360,7 +360,7 @@ impl Outcome<'_> {
         };
         if closed.superseded_by.is_some() || closed.is_cancelled {
             tx.rollback().await?;
-            return self.look_again().await;
+            return self.release_called_off().await;
         }
         let opening = opening(&mut tx, task, reason, failure).await?;
         let due_in = manual_action::due_in(&self.recorder.deadlines, task.desired.operation);
@@ -391,7 +391,7 @@ impl Outcome<'_> {
 
     /// The task was superseded or cancelled while it was in flight, so no person is asked to do it. The next claim sees
     /// the mark, and ends the task once none of its attempts is in flight.
-    async fn look_again(&self) -> Recorded {
+    async fn release_called_off(&self) -> Recorded {
         match &self.task.running {
             Some((job, _)) => self.watch(job, Duration::ZERO, false, self.task.found_by_id).await,
             None => {

@@ -27,7 +27,7 @@ use crate::sync::{self, ClaimedSync};
 use crate::worker::{Stage, within};
 
 /// A confirmation by a second person is applied when it comes. In case one was missed, the app is checked this often.
-const LOOKS_FOR_CONFIRMATIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const CONFIRMATION_CHECK_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub struct SyncStage {
     pub pool: PgPool,
@@ -97,7 +97,7 @@ impl SyncStage {
             None => Ok(Ok(sync::SyncOutcome::RetryLater {
                 why: "the snapshot took longer than worker.sync_step_s".to_owned(),
                 waits: false,
-                quiet: Duration::ZERO,
+                min_wait: Duration::ZERO,
             })),
         }
     }
@@ -209,8 +209,8 @@ async fn record_sync(stage: &SyncStage, sync: &ClaimedSync, next: sync::SyncOutc
             tx.commit().await?;
             Ok(recorded)
         }
-        sync::SyncOutcome::RetryLater { why, waits, quiet } => {
-            again(stage, sync, why, waits, quiet, None).await
+        sync::SyncOutcome::RetryLater { why, waits, min_wait } => {
+            again(stage, sync, why, waits, min_wait, None).await
         }
         sync::SyncOutcome::Unknown { kind, id } => {
             let why = format!("nothing tells how old the backend's {kind} is; another one follows");
@@ -263,7 +263,7 @@ async fn again(
     sync: &ClaimedSync,
     why: String,
     waits: bool,
-    quiet: Duration,
+    min_wait: Duration,
     former: Option<String>,
 ) -> Recorded {
     let failures = sync.failures + 1;
@@ -276,7 +276,7 @@ async fn again(
         Some(waited) => stage.policy.wait_after(waited),
         None => stage.policy.retry_after(sync.failures),
     };
-    let after = after.max(quiet);
+    let after = after.max(min_wait);
     // An outage is logged elsewhere already.
     let is_down = stage.backend.is_down(&sync.workspace, &sync.integration);
     let waited = waited.filter(|waited| stage.policy.is_long_wait(*waited) && !is_down);
@@ -423,7 +423,7 @@ async fn attest(stage: &SyncStage, sync: &ClaimedSync) -> Recorded {
     let is_locked = judging::is_reconnect_locked(&mut tx, sync).await?;
     let locked = locked.or_else(|| is_locked.then(|| stage.policy.reread_after(0)));
     let waiting = judging::next_attestation(&mut tx, sync, attest_after).await?;
-    let unconfirmed = waiting.any_unconfirmed.then_some(LOOKS_FOR_CONFIRMATIONS_EVERY);
+    let unconfirmed = waiting.any_unconfirmed.then_some(CONFIRMATION_CHECK_INTERVAL);
     if let Some(after) = [locked.or(waiting.next), unconfirmed].into_iter().flatten().min() {
         sync::store::request(&mut tx, sync, after).await?;
     }

@@ -97,7 +97,7 @@ impl Settling<'_> {
             let outcome = after_snapshot(watch.operation, &sighting, is_due, next.is_none());
             match outcome {
                 None => {}
-                Some(WatchResult::Look) => {
+                Some(WatchResult::CheckAgain) => {
                     let next = TimeDelta::from_std(next.unwrap_or_default()).unwrap_or_default();
                     moved.push(moved_to(Some((watch.checks + 1, watch.since + next))));
                 }
@@ -131,7 +131,7 @@ impl Settling<'_> {
             WatchResult::Vanished => ("task.invitation_vanished", None),
             WatchResult::Expired => ("task.invitation_expired", Some(EXPIRED)),
             WatchResult::Returned => ("task.member_returned", Some(CAME_BACK)),
-            WatchResult::Look | WatchResult::Retry | WatchResult::End => return Ok(None),
+            WatchResult::CheckAgain | WatchResult::Retry | WatchResult::End => return Ok(None),
         };
         let mut action = None;
         if let Some(reason) = reason {
@@ -222,7 +222,7 @@ pub(super) fn log_lines(sync: &ClaimedSync, lines: Vec<WatchLine>) {
                 integration.id = sync.integration,
                 "The invited person is a member now"
             ),
-            WatchResult::Look | WatchResult::Retry | WatchResult::End => {}
+            WatchResult::CheckAgain | WatchResult::Retry | WatchResult::End => {}
         }
     }
 }

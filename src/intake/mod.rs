@@ -24,7 +24,7 @@ use crate::member::store::{Member, Ordered, Request, let_sleep};
 use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::poll_interval::PollInterval;
 use crate::retry;
-use crate::retry::decide::{Arrival, Begins, begins};
+use crate::retry::decide::{Arrival, Beginning, first_due};
 use crate::store::{StoreError, begin, begin_exclusive, in_parts, with_timeout};
 use crate::sync;
 use crate::telemetry::chain;
@@ -191,11 +191,11 @@ async fn quarantined(pool: &PgPool, id: i64, error: StoreError) -> Result<(), St
     let mut tx = begin(pool).await?;
     store::quarantined(&mut tx, &[id], BAD_ROW_PAUSE).await?;
     tx.commit().await?;
-    log_set_aside(id, &chain(&error).to_string());
+    log_quarantined(id, &chain(&error).to_string());
     Ok(())
 }
 
-fn log_set_aside(id: i64, error: &str) {
+fn log_quarantined(id: i64, error: &str) {
     emit!(
         TASK_QUARANTINED,
         task.id = id,
@@ -242,7 +242,7 @@ impl Batch {
             emit!(TASK_ORDERED, task.id = id, "The task has its place");
         }
         for (id, error) in &self.unreadable {
-            log_set_aside(*id, &error.to_string());
+            log_quarantined(*id, &error.to_string());
         }
         log_held(&self.misfits);
         for id in &self.gone {
@@ -319,8 +319,8 @@ fn firsts_and_others(arrived: &[Arrived]) -> (Vec<&Arrived>, Vec<&Arrived>) {
     arrived.iter().partition(|task| !task.is_known && !task.has_succeeded && count[&task.key] == 1)
 }
 
-fn beginning(policy: &IntakePolicy, task: &Arrived) -> Begins {
-    begins(
+fn beginning(policy: &IntakePolicy, task: &Arrived) -> Beginning {
+    first_due(
         &policy.retry,
         &Arrival {
             operation: task.operation,

@@ -11,7 +11,7 @@ use crate::database::PgConnection;
 use crate::manual_action::status::{ActionEnd, ActionStatus};
 use crate::member::store::Due;
 use crate::membership::{MemberKey, Operation, Trigger, UnknownWord};
-use crate::retry::decide::Begins;
+use crate::retry::decide::Beginning;
 use crate::store::{StoreError, interval};
 
 /// A new row, with the columns that intake needs.
@@ -383,7 +383,7 @@ pub(super) async fn actions(
 pub(super) struct First {
     pub(super) task: i64,
     /// How it begins. It is never due before now, because a claim does not scan before its watermark.
-    pub(super) begins: Begins,
+    pub(super) begins: Beginning,
 }
 
 /// Adds the rows of members for their first requests, which get their turn at once. Returns when those are due.
@@ -444,7 +444,7 @@ pub(super) struct Placed {
     pub(super) task: i64,
     /// `ready` or `blocked`, for the trail.
     pub(super) place: &'static str,
-    pub(super) begins: Begins,
+    pub(super) begins: Beginning,
 }
 
 /// Marks new tasks as ordered, records that in the trail, and sets when they are first due. Tasks that were superseded
@@ -527,7 +527,7 @@ pub(super) async fn quarantined(
         return Ok(());
     }
     sqlx::query!(
-        "-- set_aside_arrivals
+        "-- quarantine_arrivals
          update reconciler.arrivals a
          set not_before = clock_timestamp() + $2::interval * (1 << least(a.quarantined, 3)), quarantined = a.quarantined + 1
          from unnest($1::bigint[]) p (task)

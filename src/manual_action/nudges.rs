@@ -32,14 +32,14 @@ pub struct Nudge {
     pub workspace: String,
     pub integration: String,
     /// The action, as it is now.
-    pub action: Option<EndedRow>,
+    pub action: Option<ActionRow>,
     /// The cancelled task, and the reason.
     pub cancelled: Option<(i64, String)>,
 }
 
 /// The row of an action that a nudge is about.
 #[derive(Debug)]
-pub struct EndedRow {
+pub struct ActionRow {
     pub id: i64,
     pub status: ActionStatus,
     pub key: MemberKey,
@@ -114,25 +114,27 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
     let nudges = rows.into_iter().map(|row| {
         let bad = |source: UnknownWord| StoreError::BadRow { table: "nudges", id: row.id, source };
         let action = match (row.action_id, row.status, row.operation, row.member_id, row.task_id) {
-            (Some(id), Some(status), Some(operation), Some(member), Some(task)) => Some(EndedRow {
-                id,
-                status: status.parse().map_err(bad)?,
-                key: MemberKey {
-                    workspace: row.workspace_id.clone(),
-                    integration: row.integration_id.clone(),
-                    member,
-                },
-                operation: match operation.as_str() {
-                    "reconnect" => None,
-                    word => Some(word.parse().map_err(bad)?),
-                },
-                task,
-                requested_at: row.requested_at,
-                closed_at: row.closed_at.unwrap_or(row.now),
-                done_at: row.done_at,
-                application: row.application.unwrap_or_default(),
-                note: row.note,
-            }),
+            (Some(id), Some(status), Some(operation), Some(member), Some(task)) => {
+                Some(ActionRow {
+                    id,
+                    status: status.parse().map_err(bad)?,
+                    key: MemberKey {
+                        workspace: row.workspace_id.clone(),
+                        integration: row.integration_id.clone(),
+                        member,
+                    },
+                    operation: match operation.as_str() {
+                        "reconnect" => None,
+                        word => Some(word.parse().map_err(bad)?),
+                    },
+                    task,
+                    requested_at: row.requested_at,
+                    closed_at: row.closed_at.unwrap_or(row.now),
+                    done_at: row.done_at,
+                    application: row.application.unwrap_or_default(),
+                    note: row.note,
+                })
+            }
             _ => None,
         };
         Ok(Nudge {

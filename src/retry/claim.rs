@@ -430,7 +430,7 @@ async fn quarantined(pool: &PgPool, bad: &[Box<Bad>]) -> Result<(), StoreError> 
     let keys: MemberKeys = bad.iter().map(|one| &one.key).collect();
     let tokens: Vec<_> = bad.iter().map(|one| one.lease.token).collect();
     sqlx::query!(
-        "-- set_aside_members
+        "-- quarantine_members
          update reconciler.members m
          set lease_until = null, unreleased_claims = 0, next_attempt_at = clock_timestamp() + $5
          from unnest($1::text[], $2::text[], $3::text[], $4::bigint[])

@@ -98,7 +98,7 @@ pub struct RetryPolicy {
     retry: config::Retry,
     job: config::Job,
     max_unreleased_claims: i32,
-    remembers: Duration,
+    retention: Duration,
 }
 
 impl RetryPolicy {
@@ -107,7 +107,7 @@ impl RetryPolicy {
             retry: config.retry.clone(),
             job: config.job.clone(),
             max_unreleased_claims: config.worker.max_unreleased_claims,
-            remembers: DAY.saturating_mul(config.retention.finished_tasks_days),
+            retention: DAY.saturating_mul(config.retention.finished_tasks_days),
         }
     }
 

@@ -41,7 +41,7 @@ impl Steps for ByBackend {
         }
         match &task.running {
             Some((job, since)) => watch(backend, policy, task, job, *since).await,
-            None => look_and_run(backend, policy, task).await,
+            None => read_and_run(backend, policy, task).await,
         }
     }
 
@@ -50,7 +50,7 @@ impl Steps for ByBackend {
     }
 }
 
-async fn look_and_run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask) -> TaskOutcome {
+async fn read_and_run(backend: &Client, policy: &RetryPolicy, task: &ClaimedTask) -> TaskOutcome {
     let seen = match read(backend, task).await {
         Ok(seen) => seen,
         Err(error) => {
@@ -104,7 +104,7 @@ async fn restarted(
 /// Whether the backend gives a usable answer about the app of a member about whom it gives none.
 async fn answers_otherwise(backend: &Client, task: &ClaimedTask, error: &BackendError) -> bool {
     let (workspace, integration) = (&task.key.workspace, &task.key.integration);
-    !error.is_of_the_way()
+    !error.is_connection_or_key()
         && !backend.is_down(workspace, integration)
         && backend.integration(workspace, integration).await.is_ok()
 }
@@ -164,7 +164,7 @@ async fn watch(
         Err(error) if is_about_it(&error) && policy.job.next_poll(age).is_none() => {
             Progress::Failed(Failure::ours(JOB_UNKNOWN))
         }
-        Err(error) => return still(decide::next_look_after(policy, &error)),
+        Err(error) => return still(decide::next_poll_after(policy, &error)),
     };
     let (failure, lost) = match &ended {
         Progress::Running => match policy.job.next_poll(age) {
@@ -176,7 +176,7 @@ async fn watch(
             (failure.clone(), failure.code.as_deref() == Some(JOB_UNKNOWN))
         }
     };
-    let seen = match decide::says_as_desired(task, &ended) && found_by_id {
+    let seen = match decide::reports_desired_state(task, &ended) && found_by_id {
         true => read_by_id(backend, task).await,
         false => read(backend, task).await,
     };
@@ -202,7 +202,7 @@ async fn watch(
         {
             decide::after_lost_job(policy, task, failure, task.claimed_at)
         }
-        Err(error) => still(decide::next_look_after(policy, &error)),
+        Err(error) => still(decide::next_poll_after(policy, &error)),
     }
 }
 
@@ -223,7 +223,7 @@ async fn read(backend: &Client, task: &ClaimedTask) -> Result<Observation, Backe
         task.lease.left().saturating_sub(backend.request_timeout() + Duration::from_secs(1));
     let reading = backend.first_members(workspace, integration, LIST_PAGES);
     match within(budget, reading).await {
-        Some(list) => Ok(decide::by_list(&task.desired, &list?)),
+        Some(list) => Ok(decide::observe_in_list(&task.desired, &list?)),
         None => Ok(Observation::NotFoundById),
     }
 }

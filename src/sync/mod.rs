@@ -179,7 +179,7 @@ impl SyncPolicy {
 
     /// The time until a sync's job that has run for `age` is polled again; `None` when the daemon gives it up.
     pub fn next_poll(&self, age: Duration) -> Option<Duration> {
-        self.job.look_after(age, self.sync.poll_first_s, 0.125)
+        self.job.poll_delay(age, self.sync.poll_first_s, 0.125)
     }
 
     /// The time from a confirmed change to the next check of a member who was checked `looks` times since; `None` after
@@ -216,7 +216,7 @@ pub enum SyncOutcome {
         /// Whether the sync only waited, for the backend or after a lost lease. That is no failure of the sync.
         waits: bool,
         /// The shortest wait that the backend asked for.
-        quiet: Duration,
+        min_wait: Duration,
     },
     /// The age of something that the backend made is unknown: take the snapshot again later, and trust what follows.
     Unknown {

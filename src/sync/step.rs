@@ -117,8 +117,8 @@ impl Step<'_> {
             }
             // The job is still in flight as far as known. It stays so until the backend answers about it.
             Err(error) => {
-                let quiet = error.retry_delay(&self.policy.retry);
-                Ok(self.still(job, self.policy.job.longest_poll().max(quiet)))
+                let min_wait = error.retry_delay(&self.policy.retry);
+                Ok(self.still(job, self.policy.job.longest_poll().max(min_wait)))
             }
         }
     }
@@ -157,7 +157,7 @@ impl Step<'_> {
     async fn answers_otherwise(&self, error: &BackendError) -> bool {
         let (workspace, integration) = (&self.sync.workspace, &self.sync.integration);
         !error.is_usable()
-            && !error.is_of_the_way()
+            && !error.is_connection_or_key()
             && !self.backend.is_down(workspace, integration)
             && self.backend.integration(workspace, integration).await.is_ok()
     }
@@ -384,8 +384,8 @@ impl Step<'_> {
             | BackendError::ServerError { .. } => true,
             error => self.answers_otherwise(error).await,
         };
-        let quiet = error.retry_delay(&self.policy.retry);
-        SyncOutcome::RetryLater { why: chain(error).to_string(), waits: !is_failure, quiet }
+        let min_wait = error.retry_delay(&self.policy.retry);
+        SyncOutcome::RetryLater { why: chain(error).to_string(), waits: !is_failure, min_wait }
     }
 
     fn still(&self, job: &str, after: Duration) -> SyncOutcome {
@@ -417,11 +417,11 @@ fn is_empty(report: &UpdateReport) -> bool {
 }
 
 fn again(why: &str) -> SyncOutcome {
-    SyncOutcome::RetryLater { why: why.to_owned(), waits: false, quiet: Duration::ZERO }
+    SyncOutcome::RetryLater { why: why.to_owned(), waits: false, min_wait: Duration::ZERO }
 }
 
 fn waits(why: &str) -> SyncOutcome {
-    SyncOutcome::RetryLater { why: why.to_owned(), waits: true, quiet: Duration::ZERO }
+    SyncOutcome::RetryLater { why: why.to_owned(), waits: true, min_wait: Duration::ZERO }
 }
 
 fn fails(why: &str) -> SyncOutcome {

@@ -121,7 +121,7 @@ async fn quarantined(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), St
     }
     let ids: Vec<_> = bad.iter().map(|(id, _)| *id).collect();
     sqlx::query!(
-        "-- set_aside_syncs
+        "-- quarantine_syncs
          update reconciler.syncs
          set lease_until = null, unreleased_claims = 0, next_step_at = clock_timestamp() + $2
          where id = any ($1)",

@@ -13,7 +13,7 @@ use std::time::Duration;
 const MOST: usize = 8192;
 
 /// How long the end of the process waits for the last lines.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static LOST: AtomicU64 = AtomicU64::new(0);
 static WAY_OUT: OnceLock<SyncSender<Line>> = OnceLock::new();
@@ -68,11 +68,11 @@ impl Write for Out {
     }
 }
 
-/// Waits until all lines so far are written, but at most for `LAST_WORDS`.
+/// Waits until all lines so far are written, but at most for `FLUSH_TIMEOUT`.
 pub(super) fn finish() {
     let (mark, written) = sync_channel(1);
     if WAY_OUT.get().is_some_and(|out| out.try_send(Line::Mark(mark)).is_ok()) {
-        let _ = written.recv_timeout(LAST_WORDS);
+        let _ = written.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 

@@ -87,7 +87,7 @@ impl<S: Stage> Worker<S> {
                 // A notification during a claim is kept for later: the claim may have read before the new work was
                 // there.
                 () = dispatcher.worker.new_work.notified(), if dispatcher.claiming.is_none() => dispatcher.rests_until = None,
-                () = dispatcher.shared.moved.notified() => dispatcher.look_again_soon(),
+                () = dispatcher.shared.moved.notified() => dispatcher.claim_again_soon(),
                 () = sleep_until(wake) => dispatcher.wake().await,
             }
         }
@@ -245,7 +245,7 @@ impl<S: Stage> Dispatcher<S> {
     }
 
     /// A step that ended may admit other work, for example the next task of an app with a limit.
-    fn look_again_soon(&mut self) {
+    fn claim_again_soon(&mut self) {
         self.has_moved = true;
         let soon = self.claimed_at + EMPTY_CLAIM_PAUSE;
         self.rests_until = self.rests_until.map(|until| until.min(soon));

@@ -11,7 +11,7 @@ use cerby_reconciler::membership::{
 };
 use cerby_reconciler::retry::decide::{
     AfterRead, JOB_NEVER_ENDED, after_failure, after_lost_job, after_read, effects_for,
-    is_believed, says_as_desired,
+    is_believed, reports_desired_state,
 };
 use cerby_reconciler::retry::{ClaimedTask, RetryPolicy, TaskOutcome, Uncertainty};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -209,7 +209,7 @@ impl State {
         let Worker::Claimed(claim) = self.workers[worker].clone() else { return };
         let outcome = match claim.running {
             Some(job) => self.watch(&claim, job),
-            None => self.look_and_run(&claim, is_reply_lost),
+            None => self.read_and_run(&claim, is_reply_lost),
         };
         self.workers[worker] = Worker::Holds(claim.token, claim.request, outcome);
     }
@@ -218,7 +218,7 @@ impl State {
         desired(self, claim.request).compare(seen(self.known).as_ref())
     }
 
-    fn look_and_run(&mut self, claim: &Claim, is_reply_lost: bool) -> Outcome {
+    fn read_and_run(&mut self, claim: &Claim, is_reply_lost: bool) -> Outcome {
         let observed = self.observe(claim);
         let task = task(self, claim);
         match after_read(policy(), &task, &observed, now()) {
@@ -262,7 +262,7 @@ impl State {
             let unsettled = effects.is_some_and(|left| !left.is_zero());
             return Outcome::Succeed { unsettled };
         }
-        debug_assert!(is_as_desired || !says_as_desired(&task, &ended) || !lost);
+        debug_assert!(is_as_desired || !reports_desired_state(&task, &ended) || !lost);
         let failure = Failure::ours(failure);
         let next = match lost {
             true => after_lost_job(policy(), &task, failure, now()),

@@ -19,7 +19,7 @@ use super::plan::Key;
 use super::tally::Tally;
 use super::world::World;
 
-const LOOKS_EVERY: Duration = Duration::from_millis(100);
+const TRY_EVERY: Duration = Duration::from_millis(100);
 const REMEMBERS_AFTER: Duration = Duration::from_secs(3);
 
 #[derive(Debug, FromRow)]
@@ -73,7 +73,7 @@ impl Person {
         loop {
             // Whatever a restart of the database cut short is looked at anew.
             let _ = self.round().await;
-            tokio::time::sleep(LOOKS_EVERY).await;
+            tokio::time::sleep(TRY_EVERY).await;
         }
     }
 

@@ -517,7 +517,7 @@ async fn a_sync_leaves_a_backend_alone_for_as_long_as_it_asks() {
     assert!(watches_later, "{next:?}");
     // For longer than a job may take: the sync itself waits then, and somebody is told.
     let next = next_of_sync_with(&busy, 60).await;
-    let waits = matches!(&next, sync::SyncOutcome::RetryLater { waits: true, quiet, .. } if quiet.as_secs() == 900);
+    let waits = matches!(&next, sync::SyncOutcome::RetryLater { waits: true, min_wait, .. } if min_wait.as_secs() == 900);
     assert!(waits, "{next:?}");
 }
 

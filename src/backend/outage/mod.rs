@@ -302,7 +302,7 @@ impl Workspace {
         let is_long = self.streak.count >= of.after;
         let is_all = match self.failing.len() {
             0 => self.streak.is_outage(of.after),
-            1 => is_long && error.is_of_the_way(),
+            1 => is_long && error.is_connection_or_key(),
             _ => is_long,
         };
         let told = Told { ended, error, app: None, unanswered: self.streak.count };
@@ -345,7 +345,7 @@ impl Workspace {
         }
         // If the whole workspace may be affected, it backs off instead of each of its apps.
         let other = self.failing.iter().any(|one| one != name);
-        let is_all = self.rest.is_some() || other || error.is_of_the_way();
+        let is_all = self.rest.is_some() || other || error.is_connection_or_key();
         if is_outage && !is_all || app.rest.is_some() {
             let told = Told { ended, error, app: Some(name), unanswered };
             rest(&mut app.rest, is_outage, of, &told, now);

@@ -7,13 +7,13 @@ use crate::emit;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// If a probe led to no request, another follows after this long.
-pub(super) const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Usable answers after which everything is let through again.
-const SLOPE_END: u32 = 32;
+const RAMP_END: u32 = 32;
 
 /// How many more steps each usable answer lets through while a backoff ends.
-const SLOPE: u32 = 2;
+const RAMP_STEP: u32 = 2;
 
 /// A workspace or an app that backs off, or whose backoff ends.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Rest {
         }
         self.room = self.room(now).saturating_sub(steps);
         self.is_probing = true;
-        self.until = now + PROBE_PATIENCE.min(longest);
+        self.until = now + PROBE_TIMEOUT.min(longest);
     }
 
     /// Backs off again. Failures of requests that were sent before the backoff began do not make it longer.
@@ -79,8 +79,8 @@ impl Rest {
     /// Records one more usable answer; returns whether the outage is over.
     pub(super) fn succeed(&mut self) -> bool {
         self.answers += 1;
-        self.room = self.room.saturating_add(SLOPE);
-        self.answers >= SLOPE_END
+        self.room = self.room.saturating_add(RAMP_STEP);
+        self.answers >= RAMP_END
     }
 }
 

@@ -1,4 +1,4 @@
-use super::rest::PROBE_PATIENCE;
+use super::rest::PROBE_TIMEOUT;
 use super::*;
 
 const BROKEN: BackendError = BackendError::ServerError { status: 500 };
@@ -165,7 +165,7 @@ fn a_probe_that_asked_for_nothing_is_followed_by_another() {
     let now = Instant::now() + Duration::from_secs(1);
     let (outages, scope) = at_rest(Instant::now());
     outages.let_through(&scope, 1, now);
-    assert_eq!(room(&outages, now + PROBE_PATIENCE), 1);
+    assert_eq!(room(&outages, now + PROBE_TIMEOUT), 1);
 }
 
 #[test]

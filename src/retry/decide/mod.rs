@@ -86,7 +86,7 @@ pub fn after_read(
     if let Some(remaining) = unsettled {
         return AfterRead::Record(settle(remaining));
     }
-    if elapsed(task.requested_at, now) > policy.remembers {
+    if elapsed(task.requested_at, now) > policy.retention {
         return AfterRead::Record(escalate(EscalationReason::TooOld, &task.first_failure));
     }
     if let Some(next) = without_automation(task) {
@@ -134,8 +134,8 @@ fn is_doubtful(task: &ClaimedTask) -> bool {
 /// success may have done nothing.
 pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> bool {
     match seen {
-        Observation::AsDesired => says_as_desired(task, ended) || !is_doubtful(task),
-        Observation::NotFoundById => found_so(task, ended),
+        Observation::AsDesired => reports_desired_state(task, ended) || !is_doubtful(task),
+        Observation::NotFoundById => reports_already_so(task, ended),
         Observation::Absent
         | Observation::InvitationExpired
         | Observation::InvitationUnclear
@@ -146,12 +146,12 @@ pub fn is_believed(task: &ClaimedTask, ended: &Progress, seen: &Observation) -> 
 }
 
 /// Whether a job reports that it made the change, or found it made.
-pub fn says_as_desired(task: &ClaimedTask, ended: &Progress) -> bool {
-    *ended == Progress::Finished || found_so(task, ended)
+pub fn reports_desired_state(task: &ClaimedTask, ended: &Progress) -> bool {
+    *ended == Progress::Finished || reports_already_so(task, ended)
 }
 
 /// Whether a job reports that the change was already made.
-fn found_so(task: &ClaimedTask, ended: &Progress) -> bool {
+fn reports_already_so(task: &ClaimedTask, ended: &Progress) -> bool {
     let Progress::Failed(failure) = ended else { return false };
     failure.class(task.desired.operation) == FailureClass::AlreadySo
 }
@@ -161,7 +161,7 @@ fn found_so(task: &ClaimedTask, ended: &Progress) -> bool {
 /// The same API lists people without an id, whom Cerby has not matched. So only the lookup by id and the list together
 /// prove that a member is gone, and only if the list is complete and not suspected to be empty or cut by mistake.
 /// Otherwise a run in the app has to show it.
-pub fn by_list(desired: &Desired, list: &Snapshot) -> Observation {
+pub fn observe_in_list(desired: &Desired, list: &Snapshot) -> Observation {
     let identity = desired.identity();
     let keys = identity.keys();
     let about = |seen: &&SeenMember| keys.are_of(&seen.keys());
@@ -312,7 +312,7 @@ pub fn after_unanswered_run(
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begins {
+pub struct Beginning {
     /// The time from `received_at` until the task is due; zero if it only has to be read.
     pub after: Duration,
     /// Whether automation cannot do it. It is escalated after a read, whatever the status of the integration is.
@@ -320,7 +320,7 @@ pub struct Begins {
 }
 
 /// How a new task begins: with a read at once, or with an attempt after the first delay.
-pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
+pub fn first_due(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Beginning {
     let class = arrival.failure.class(arrival.operation);
     let needs_no_automation = !arrival.has_automation
         || !can_automate(arrival.application, arrival.operation)
@@ -335,7 +335,7 @@ pub fn begins(policy: &RetryPolicy, arrival: &Arrival<'_>) -> Begins {
         | FailureClass::NoAutomation
         | FailureClass::AlreadySo => Duration::ZERO,
     };
-    Begins { after, needs_no_automation }
+    Beginning { after, needs_no_automation }
 }
 
 /// The properties of a new task that decide how it begins.
@@ -413,21 +413,21 @@ fn wait(
     error: &BackendError,
     lost: Uncertainty,
 ) -> TaskOutcome {
-    let quiet = error.retry_delay(&policy.retry);
+    let min_wait = error.retry_delay(&policy.retry);
     let usual = backoff::delay(policy.of(task.desired.operation), 0);
     let (cause, after) = match error {
         BackendError::RateLimited { .. } => {
             let longest = Duration::from_secs(policy.retry.max_retry_after_s);
             let asked = error.asked().map(|asked| asked.min(longest));
-            (WaitCause::RateLimit { asked }, quiet)
+            (WaitCause::RateLimit { asked }, min_wait)
         }
-        _ => (WaitCause::Outage, usual.max(quiet)),
+        _ => (WaitCause::Outage, usual.max(min_wait)),
     };
     TaskOutcome::Wait { after, why: crate::telemetry::chain(error).to_string(), lost, cause }
 }
 
 /// When to poll a job again after the backend gave no usable answer about it. Until then the job counts as running.
-pub fn next_look_after(policy: &RetryPolicy, error: &BackendError) -> Duration {
+pub fn next_poll_after(policy: &RetryPolicy, error: &BackendError) -> Duration {
     policy.job.longest_poll().max(error.retry_delay(&policy.retry))
 }
 

@@ -191,7 +191,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             "run",
         ),
         (
-            "desired before our memory begins",
+            "desired before our memory first_due",
             ClaimedTask { requested_at: now() - chrono::TimeDelta::days(91), ..of() },
             &THERE,
             "escalate TooOld",
@@ -309,7 +309,7 @@ fn whoever_is_not_found_by_id_is_gone_only_if_the_whole_list_says_so() {
     for (members, is_complete, expected) in table {
         let gaps = if is_complete { Vec::new() } else { vec![Gap::EndlessPages] };
         let list = Snapshot { members, gaps, ..Snapshot::default() };
-        let seen = by_list(&task(Operation::Remove).desired, &list);
+        let seen = observe_in_list(&task(Operation::Remove).desired, &list);
         assert_eq!(seen, expected, "{list:?}");
     }
 }
@@ -453,7 +453,7 @@ fn a_new_task_is_due_at_once_only_if_nothing_would_be_retried() {
     let begun = |failure: &Failure, has_automation, application| {
         let arrival =
             Arrival { operation: Operation::Invite, application, has_automation, failure };
-        let Begins { after, needs_no_automation } = begins(&policy(), &arrival);
+        let Beginning { after, needs_no_automation } = first_due(&policy(), &arrival);
         (after.as_secs(), needs_no_automation)
     };
     let (transient, app) = (Failure::ours("LoginTimeout"), "an_app_nobody_catalogued");

@@ -9,7 +9,7 @@ use crate::membership::{Membership, Operation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchResult {
     /// In the expected state: check again at the next time.
-    Look,
+    CheckAgain,
     /// This snapshot cannot show it: check again soon.
     Retry,
     /// In the expected state, and this was the last check. The watch ends without an event.
@@ -37,7 +37,7 @@ pub fn after_snapshot(
         // The strongest of several entries decides.
         Sighting::Present(entries) => entries.iter().map(|seen| seen.membership).min(),
     };
-    let steady = || due.then_some(if last { WatchResult::End } else { WatchResult::Look });
+    let steady = || due.then_some(if last { WatchResult::End } else { WatchResult::CheckAgain });
     match (operation, membership) {
         (Operation::Remove, None | Some(Membership::InvitationExpired)) => steady(),
         (Operation::Remove, Some(_)) => Some(WatchResult::Returned),
@@ -60,7 +60,7 @@ mod tests {
     fn every_sight_of_somebody_watched_has_one_outcome() {
         use Membership::{AssetsOnly, InvitationExpired, InvitationUnclear, Invited, Joined};
         use Operation::{Invite, Remove};
-        use WatchResult::{Accepted, End, Expired, Look, Retry, Returned, Vanished};
+        use WatchResult::{Accepted, CheckAgain, End, Expired, Retry, Returned, Vanished};
         let member = |membership| SeenMember {
             member: Some("jo".to_owned()),
             email: None,
@@ -71,8 +71,8 @@ mod tests {
         };
         // Operation and sight; then the outcome before a check is due, when it is due, and at the last check.
         let table = [
-            (Remove, None, [None, Some(Look), Some(End)]),
-            (Remove, Some(InvitationExpired), [None, Some(Look), Some(End)]),
+            (Remove, None, [None, Some(CheckAgain), Some(End)]),
+            (Remove, Some(InvitationExpired), [None, Some(CheckAgain), Some(End)]),
             (Remove, Some(Joined), [Some(Returned); 3]),
             (Remove, Some(Invited), [Some(Returned); 3]),
             (Remove, Some(AssetsOnly), [Some(Returned); 3]),
@@ -80,7 +80,7 @@ mod tests {
             (Invite, None, [None, Some(Vanished), Some(Vanished)]),
             (Invite, Some(InvitationUnclear), [None, Some(Vanished), Some(Vanished)]),
             (Invite, Some(AssetsOnly), [None, Some(Vanished), Some(Vanished)]),
-            (Invite, Some(Invited), [None, Some(Look), Some(End)]),
+            (Invite, Some(Invited), [None, Some(CheckAgain), Some(End)]),
             (Invite, Some(Joined), [Some(Accepted); 3]),
             (Invite, Some(InvitationExpired), [Some(Expired); 3]),
         ];

@@ -12,7 +12,7 @@ use super::tempo::Tempo;
 use super::view::Screen;
 use cerby_reconciler::shutdown::Signals;
 
-const LOOKS_EVERY: Duration = Duration::from_millis(500);
+const TRY_EVERY: Duration = Duration::from_millis(500);
 const KEYS_EVERY: Duration = Duration::from_millis(50);
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
@@ -57,7 +57,7 @@ async fn on_the_screen(scene: &Scene) -> anyhow::Result<()> {
         let snapshot = Snapshot::take(scene).await?;
         let help = help::lines(scene, snapshot.urgent.as_ref());
         screen.draw(&snapshot, &help)?;
-        let next = Instant::now() + LOOKS_EVERY;
+        let next = Instant::now() + TRY_EVERY;
         while Instant::now() < next {
             if Screen::is_asked_to_end()? {
                 return Ok(());

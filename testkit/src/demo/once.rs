@@ -15,7 +15,7 @@ use cerby_reconciler::shutdown::Signals;
 
 /// Stopping and measuring have to fit into what remains of 90 seconds.
 const LIMIT: Duration = Duration::from_secs(78);
-const LOOKS_EVERY: Duration = Duration::from_millis(250);
+const TRY_EVERY: Duration = Duration::from_millis(250);
 const SAYS_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs the demo, reports the result, and leaves nothing behind.
@@ -95,6 +95,6 @@ async fn until_all_ended(scene: &Scene) -> anyhow::Result<()> {
             said = Instant::now();
             view::progress(&snapshot.line());
         }
-        tokio::time::sleep(LOOKS_EVERY).await;
+        tokio::time::sleep(TRY_EVERY).await;
     }
 }

@@ -11,7 +11,7 @@ use sqlx::{FromRow, PgPool};
 use crate::simulator::{Member, Simulator};
 use cerby_reconciler::catalogue;
 
-const LOOKS_EVERY: Duration = Duration::from_millis(200);
+const TRY_EVERY: Duration = Duration::from_millis(200);
 /// Of this many actions, one is claimed before it is worked on.
 const CLAIMS_EVERY: i64 = 3;
 
@@ -85,7 +85,7 @@ impl<'a> Operator<'a> {
                 }
             }
             self.approve_held_reports().await?;
-            tokio::time::sleep(LOOKS_EVERY).await;
+            tokio::time::sleep(TRY_EVERY).await;
         }
     }
 
