@@ -319,3 +319,20 @@ fn the_architecture_page_names_every_folder() {
         }
     }
 }
+
+#[test]
+fn each_function_of_the_database_has_a_file_of_its_own() {
+    for path in files(&root().join("migrations"), "sql") {
+        let text = fs::read_to_string(&path).expect("a migration");
+        let functions: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("create function reconciler."))
+            .map(word)
+            .collect();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        match name.split_once("_function_") {
+            Some((_, function)) => assert_eq!(functions, [function], "{name}"),
+            None => assert!(functions.is_empty(), "{name} has {functions:?}"),
+        }
+    }
+}

@@ -127,15 +127,21 @@ create table reconciler.automation_tasks (
 
 comment on table reconciler.automation_tasks is
     'One operation for one member that automation failed to do.';
+
 comment on column reconciler.automation_tasks.outcome is
     'failed: automation did not do it; succeeded: it did, so that the request wins over older ones and nothing is tried.';
+
 comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among the requests of its member.';
+
 comment on column reconciler.automation_tasks.needs_no_automation is
     'Automation cannot do it: the member is looked at, and a person is asked, whatever the status of the integration.';
+
 comment on column reconciler.automation_tasks.trying_since is
     'Of a task that ended, or that stepped back for an older one: when trying began.';
+
 comment on column reconciler.automation_tasks.unanswered_since is
     'Since when the backend gives no usable answer about its member while it answers about others.';
+
 comment on column reconciler.automation_tasks.returned_at is
     'When a person sent it back to automation after a fix: what failed before that is no longer asked.';
 
@@ -164,61 +170,8 @@ comment on column reconciler.arrivals.held_reason is
 -- planner from using this index to find a single task.
 create index arrivals_by_workspace
     on reconciler.arrivals (workspace_id, (not is_removal), task_id) where workspace_id is not null;
+
 -- A claim takes no invite and no change of role of a member whose removal has not been placed yet.
 create index unordered_removals on reconciler.arrivals (workspace_id, integration_id, member_id) where is_removal;
 
 create sequence reconciler.lease_tokens;
-
--- A plain insert is the whole contract: the backend does not know a second table.
-create function reconciler.note_arrivals() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-begin
-    insert into reconciler.arrivals (task_id, workspace_id, integration_id, member_id, is_removal)
-    select id, workspace_id, integration_id, member_id, operation = 'remove' from arrived;
-    perform pg_notify('reconciler', 'arrivals');
-    return null;
-end
-$$;
-
-create trigger deleted_tasks_are_recorded
-    after delete on reconciler.automation_tasks
-    referencing old table as old_rows
-    for each statement execute function reconciler.record_deletions();
-
-create trigger arrivals_are_noted
-    after insert on reconciler.automation_tasks
-    referencing new table as arrived
-    for each statement execute function reconciler.note_arrivals();
-
--- A person cancels a task. The statement only appends and locks nothing: the daemon ends the task, and a task in flight
--- ends once nothing of it can still take effect.
-create function reconciler.cancel_task(p_task_id bigint, p_reason text) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-declare
-    t reconciler.automation_tasks;
-begin
-    if btrim(coalesce(p_reason, '')) = '' or char_length(p_reason) > 2000 then
-        raise exception 'to cancel a task, give a reason of 1 to 2000 characters'
-            using errcode = 'check_violation',
-                  hint = format('select reconciler.cancel_task(%s, ''...'')', p_task_id);
-    end if;
-    select * into t from reconciler.automation_tasks a where a.id = p_task_id;
-    if not found then
-        raise exception 'there is no task %', p_task_id using errcode = 'no_data_found';
-    end if;
-    if t.closed_at is not null then
-        raise exception 'task % has ended as % and cannot be cancelled', t.id, t.state
-            using errcode = 'P0409',
-                  hint = case when t.state = 'escalated'
-                              then 'A person was asked: dismiss its manual action, with a note.'
-                              else 'Nothing is tried for it any more.' end;
-    end if;
-    insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
-    values ('task.cancel_requested', t.workspace_id, 'task', t.id::text, jsonb_build_object('reason', p_reason));
-    insert into reconciler.nudges (workspace_id, integration_id, what, task_id, reason)
-    values (t.workspace_id, t.integration_id, 'cancelled', t.id, p_reason);
-    perform pg_notify('reconciler', 'nudges');
-end
-$$;

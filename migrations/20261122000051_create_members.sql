@@ -87,12 +87,16 @@ create trigger forgotten_members_are_recorded
 
 comment on table reconciler.members is
     'What should be true of a member of an integration, what was observed, and whose turn it is.';
+
 comment on column reconciler.members.trying_since is
     'When trying began, moved forward by every wait that was not an attempt. The age limit counts from here.';
+
 comment on column reconciler.members.uncertain_since is
     'An attempt may have reached the app without an answer to us: read the member before repeating.';
+
 comment on column reconciler.members.lease_token is
     'Of the latest claim, unlike that of any other claim of any member: who has another one comes too late.';
+
 comment on column reconciler.members.effects_possible_until is
     'Until when an attempt whose task has ended may still change the app; nothing is asked for the member before.';
 
@@ -100,11 +104,13 @@ comment on column reconciler.members.effects_possible_until is
 create index ready_by_due_time
     on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at)
     where ready_task_id is not null and next_attempt_at is not null;
+
 -- Jobs in flight are counted and polled, and tasks that automation cannot do are escalated, whatever the status of the
 -- integration.
 create index unhindered_by_due_time
     on reconciler.members (workspace_id, integration_id, next_attempt_at)
     where ready_task_id is not null and (running_job_id is not null or ready_needs_no_automation);
+
 create index watches_by_due_time on reconciler.members (watch_due_at) where watch_due_at is not null;
 
 create view reconciler.task_places as
@@ -121,34 +127,3 @@ from reconciler.members m cross join unnest(m.blocked_task_ids) b (task_id);
 
 comment on view reconciler.task_places is
     'Where an unfinished request stands: unordered, held (a person has to decide, see held_reason), ready (its turn), or blocked behind another request or an action.';
-
--- Whether there is work: one cheap statement instead of a claim by every loop. Arrivals are searched after a task, due
--- members from a time on.
-create function reconciler.work_due(p_arrived_after bigint, p_due_from timestamptz)
-    returns table (arrivals boolean, nudges boolean, tasks boolean, syncs boolean)
-    language plpgsql stable set search_path = pg_catalog, pg_temp as
-$$
-begin
-    return query select
-        exists (select from reconciler.arrivals a where a.task_id > p_arrived_after and a.not_before <= now()),
-        exists (select from reconciler.nudges n where n.not_before <= now()),
-        exists (select from (select a.workspace_id, a.integration_id from reconciler.integration_states a
-                             where a.awake_from <= now()
-                             order by a.awake_from
-                             offset 0) d
-                cross join lateral (
-                    select from (values (true), (false)) lane (is_removal)
-                    cross join lateral (
-                        select from reconciler.members m
-                        where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id
-                          and m.ready_task_id is not null and m.ready_is_removal = lane.is_removal
-                          and m.next_attempt_at between p_due_from and now()
-                          and (m.lease_until is null or m.lease_until <= now())
-                        order by m.next_attempt_at
-                        limit 1) due
-                    limit 1) lane),
-        exists (select from reconciler.syncs s
-                where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()
-                  and (s.lease_until is null or s.lease_until <= now()));
-end
-$$;

@@ -1,5 +1,7 @@
 revoke all on schema reconciler from public;
+
 revoke all on all tables in schema reconciler from public;
+
 revoke execute on all functions in schema reconciler from public;
 
 grant usage on schema reconciler
@@ -20,6 +22,7 @@ grant insert (workspace_id, source_id, job_id, integration_id, integration_kind,
               requested_at, failure_code, failure_message, failure_screenshot_url, can_retry, user_required,
               traceparent, requested_by, outcome)
     on reconciler.automation_tasks to reconciler_backend;
+
 grant select (id, workspace_id, source_id) on reconciler.automation_tasks to reconciler_backend;
 
 grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.manual_actions, reconciler.syncs,
@@ -30,10 +33,13 @@ grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.
 -- and protects an integration, cancels a task, and sends actions back to automation. The privileges are on columns and
 -- not on tables, because only the daemon may lock a table.
 grant update (status, note, assignee) on reconciler.manual_actions to reconciler_operator;
+
 grant update (decision, decision_reason) on reconciler.syncs to reconciler_operator;
+
 grant update (status, status_reason, max_in_flight, starts_per_minute, own_account, administrator_roles,
               snapshot_every_s, four_eyes, kind, application)
     on reconciler.integrations to reconciler_operator, reconciler_daemon;
+
 grant execute on function reconciler.request_snapshot(text, text), reconciler.cancel_task(bigint, text),
                           reconciler.confirm_action(bigint), reconciler.claim_action(bigint, text),
                           reconciler.hand_over_action(bigint, text, text),
@@ -46,24 +52,36 @@ grant update (state, ordered_at, needs_no_automation, attempts, next_attempt_at,
               cancel_reason, returned_at, trying_since, unanswered_since, effects_possible_until, closed_at,
               closed_reason)
     on reconciler.automation_tasks to reconciler_daemon;
+
 grant insert, delete on reconciler.automation_tasks to reconciler_daemon;
+
 grant select, insert, update, delete
     on reconciler.members, reconciler.integration_settings, reconciler.integration_states
     to reconciler_daemon;
+
 -- Intake orders the arrivals, and the daemon takes up the nudges.
 grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges to reconciler_daemon;
+
 grant select, insert, update, delete on reconciler.outages to reconciler_daemon;
+
 grant select, update on reconciler.exclusive_work to reconciler_daemon;
+
 grant usage on sequence reconciler.lease_tokens to reconciler_daemon;
+
 grant insert, update on reconciler.syncs, reconciler.returns to reconciler_daemon;
+
 -- What an action says about the work and the member stays; who did what and when is stamped.
 grant insert on reconciler.manual_actions to reconciler_daemon;
+
 grant update (status, note, assignee, verdict, verdict_at, observed, snapshots, sync_id, snapshot_hash,
               snapshot_started_at, due_at, reminded_at, put_off_until)
     on reconciler.manual_actions to reconciler_daemon;
+
 grant delete on reconciler.syncs to reconciler_daemon;
+
 -- Who and when are stamped: no role may insert them.
 grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_daemon;
+
 grant execute on function reconciler.work_due(bigint, timestamptz),
                           reconciler.request_sync(text, text, timestamptz, text),
                           reconciler.is_limited(reconciler.integration_settings, reconciler.integration_states,

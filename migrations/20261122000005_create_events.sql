@@ -1,0 +1,22 @@
+create table reconciler.events (
+    id           bigint generated always as identity,
+    at           timestamptz not null default clock_timestamp(),
+    actor        text        not null default reconciler.current_actor(),
+    what         text        not null,
+    workspace_id text collate "C" not null,
+    subject      text collate "C" not null,
+    subject_id   text collate "C" not null,
+    detail       jsonb       not null default '{}',
+    primary key (id, workspace_id),
+    constraint subject_is_task_action_sync_integration_or_workspace
+        check (subject in ('task', 'action', 'sync', 'integration', 'workspace')),
+    constraint detail_is_an_object check (jsonb_typeof(detail) = 'object')
+);
+
+create index events_of_a_subject on reconciler.events (subject_id, id);
+
+-- Rows stay in the order in which they were appended, so a small index on ranges of pages finds a time.
+create index events_by_time on reconciler.events using brin (at) with (pages_per_range = 16);
+
+comment on table reconciler.events is
+    'What happened to every row, append-only: who, when, what, why.';

@@ -1,0 +1,13 @@
+-- The assignee keeps an action until they hand it over or release it, or somebody takes it over with a reason.
+create function reconciler.refuse_foreign_claim(a reconciler.manual_actions) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if not reconciler.is_same_person(a.assignee, reconciler.current_actor()) then
+        raise exception 'manual action % is in progress: % has worked on it since %', a.id, a.assignee,
+                        reconciler.moment(a.assigned_at)
+            using errcode = 'P0403',
+                  hint = format('To take it over: select reconciler.claim_action(%s, ''why'')', a.id);
+    end if;
+end
+$$;

@@ -1,0 +1,21 @@
+-- A reason must be given in the same statement: a note that was written before does not count.
+create function reconciler.refuse_without_reason(a reconciler.manual_actions, p_status text, p_note text,
+                                                 p_note_at timestamptz)
+    returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if btrim(coalesce(p_note, '')) = '' or p_note_at is not distinct from a.note_at then
+        raise exception 'a manual action becomes % only with a note that says why, and action % has %', p_status, a.id,
+                        case when btrim(coalesce(p_note, '')) = '' then 'none' else 'only one from before' end
+            using errcode = 'check_violation',
+                  hint = format('update reconciler.manual_actions set status = %L, note = ''...'' where id = %s',
+                                p_status, a.id);
+    end if;
+    if p_status = 'returned' and a.operation = 'reconnect' then
+        raise exception 'manual action % asks to fix a login, which automation cannot do', a.id
+            using errcode = 'P0409',
+                  hint = 'Mark it done once the login is fixed.';
+    end if;
+end
+$$;

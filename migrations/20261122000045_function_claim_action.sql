@@ -1,0 +1,26 @@
+-- A person claims an action: an open one, or, with a reason, one that a colleague works on.
+create function reconciler.claim_action(p_action_id bigint, p_take_over_note text default null) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_actor text := reconciler.current_actor();
+    a reconciler.manual_actions;
+begin
+    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
+    if not found then
+        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
+    end if;
+    if a.status not in ('open', 'in_progress') then
+        raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'P0409';
+    end if;
+    if a.status = 'in_progress' and btrim(coalesce(p_take_over_note, '')) <> ''
+       and not reconciler.is_same_person(a.assignee, v_actor) then
+        update reconciler.manual_actions b
+        set assignee = v_actor, assigned_at = clock_timestamp(), note = p_take_over_note
+        where b.id = a.id and b.workspace_id = a.workspace_id;
+    else
+        update reconciler.manual_actions b set status = 'in_progress'
+        where b.id = a.id and b.workspace_id = a.workspace_id;
+    end if;
+end
+$$;

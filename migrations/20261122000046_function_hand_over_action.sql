@@ -1,0 +1,27 @@
+-- A person gives an action to a colleague: their own, or one that nobody works on.
+create function reconciler.hand_over_action(p_action_id bigint, p_assignee text, p_note text) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    a reconciler.manual_actions;
+begin
+    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
+    if not found then
+        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
+    end if;
+    if a.status not in ('open', 'in_progress') then
+        raise exception 'manual action % is % and cannot be handed over', a.id, a.status
+            using errcode = 'P0409';
+    end if;
+    if btrim(coalesce(p_assignee, '')) = '' or btrim(coalesce(p_note, '')) = '' then
+        raise exception 'to hand over manual action %, say to whom, and why in a note', a.id
+            using errcode = 'check_violation';
+    end if;
+    if a.status = 'in_progress' then
+        perform reconciler.refuse_foreign_claim(a);
+    end if;
+    update reconciler.manual_actions b
+    set status = 'in_progress', assignee = p_assignee, assigned_at = clock_timestamp(), note = p_note
+    where b.id = a.id and b.workspace_id = a.workspace_id;
+end
+$$;
