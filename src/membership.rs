@@ -3,7 +3,7 @@
 //! Pure: no I/O, no time. Retry and sync both judge with [`Desired::compare`], so "already so" and "proven" mean the
 //! same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::identity::{Identity, Keys};
 
@@ -313,6 +313,19 @@ impl Desired {
             (Operation::ChangeRole, _) => Observation::OtherRoles(seen.entitlements.clone()),
         }
     }
+}
+
+/// How many people these entries are about. A person who is listed once with an id and once without it counts once.
+pub fn people(members: &[SeenMember]) -> u64 {
+    let keys = members.iter().map(SeenMember::keys);
+    let (matched, unmatched): (Vec<_>, Vec<_>) = keys.partition(|keys| keys.id().is_some());
+    let ids: HashSet<_> = matched.iter().filter_map(Keys::id).collect();
+    let emails: HashSet<_> = matched.iter().filter_map(Keys::email).collect();
+    let (named, nameless): (Vec<_>, Vec<_>) =
+        unmatched.iter().map(Keys::email).partition(Option::is_some);
+    let others: HashSet<_> =
+        named.into_iter().flatten().filter(|email| !emails.contains(email)).collect();
+    (ids.len() + others.len() + nameless.len()) as u64
 }
 
 #[cfg(test)]

@@ -146,20 +146,12 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &str) -> Bac
 }
 
 fn code(error: &Value) -> String {
-    let code = error["code"].as_str().map(plain).filter(|code| !code.is_empty());
+    let code = error["code"].as_str().map(text::plain_code).filter(|code| !code.is_empty());
     code.unwrap_or_else(no_code)
 }
 
 fn no_code() -> String {
     NO_CODE.to_owned()
-}
-
-/// A code that is safe in logs and rows: short, and only letters, digits, blanks and `_-.`.
-pub fn plain(code: &str) -> String {
-    code.chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.'))
-        .take(64)
-        .collect()
 }
 
 /// The longest wait that any `Retry-After` asks for. Values that are neither seconds nor a date are ignored.

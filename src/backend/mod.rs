@@ -19,11 +19,11 @@ mod outage;
 mod text;
 mod wire;
 
-pub use answer::plain as plain_code;
 pub use change::describe;
 pub use failure::Failure;
 pub use http::Client;
 pub use outage::{Opening, Scope};
+pub use text::plain_code;
 
 /// Why a call brought no usable answer. The texts contain statuses and codes, never bodies.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::answer;
+use super::text;
 use super::{Failure, Gap, Job, Progress, Reported, UpdateReport};
 use crate::identity::normal;
 use crate::membership::{Marks, Membership, SeenMember};
@@ -237,7 +237,12 @@ impl JobObject {
         let progress = match attributes.status.as_str() {
             "finished" => Progress::Finished,
             "error" => Progress::Failed(Failure {
-                code: details.error_type.0.as_str().map(answer::plain).filter(|it| !it.is_empty()),
+                code: details
+                    .error_type
+                    .0
+                    .as_str()
+                    .map(text::plain_code)
+                    .filter(|it| !it.is_empty()),
                 message: details.message.0.as_str().map(readable),
                 screenshot_url: details.screenshot_url.0.as_str().and_then(link),
                 can_retry: flag(&attributes.can_retry.0),

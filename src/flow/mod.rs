@@ -27,6 +27,8 @@ mod outcome;
 mod retry_stage;
 pub(crate) mod returns;
 mod settlement;
+mod sync_outcome;
+mod sync_recorder;
 mod sync_stage;
 mod watches;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::judging::{self, ActionToJudge, VerdictToWrite};
-use super::sync_stage::SyncStage;
+use super::sync_recorder::SyncRecorder;
 use super::{Recorded, watches};
 use crate::backend::Snapshot;
 use crate::database::PgConnection;
@@ -17,8 +17,8 @@ use crate::manual_action::status::ActionStatus;
 use crate::member;
 use crate::membership::MemberKey;
 use crate::store::{StoreError, begin, begin_briefly};
+use crate::sync::report::KnownMember;
 use crate::sync::report::classify;
-use crate::sync::report::store::KnownMember;
 use crate::sync::store::Doubt;
 use crate::sync::verdict::{Judgement, Sightings, Verdict, judge};
 use crate::sync::{self, ClaimedSync};
@@ -37,43 +37,47 @@ pub(super) enum LogLine {
 }
 
 /// Judges every action that the snapshot can judge, ends the sync, and requests the next snapshot if one is needed.
-pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snapshot) -> Recorded {
-    let Some(started_at) = sync::store::started_at(&stage.pool, sync).await? else {
+pub(super) async fn settle(
+    recorder: &SyncRecorder,
+    sync: &ClaimedSync,
+    snapshot: Snapshot,
+) -> Recorded {
+    let Some(started_at) = sync::store::started_at(&recorder.pool, sync).await? else {
         return Ok(Err(LeaseLost));
     };
-    let known = sync::report::store::members(&stage.pool, sync).await?;
+    let known = sync::report::store::members(&recorder.pool, sync).await?;
     let intents: Vec<_> = known.iter().filter_map(|one| one.intent.clone()).collect();
     let snapshot = &snapshot;
     let found = classify(snapshot, &intents, sync.update.as_ref());
     let report = sync::report::stored(snapshot, &found, sync.update.as_ref());
 
     let sightings = &Sightings::new(snapshot);
-    let last = i32::try_from(stage.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
+    let last = i32::try_from(recorder.policy.sync.rereads_s.len()).unwrap_or(i32::MAX);
     let hash = report["snapshot"]["hash"].as_str();
-    let judging = judge_actions(stage, sync, started_at, hash, |action| {
+    let judging = judge_actions(recorder, sync, started_at, hash, |action| {
         let judgement = judge(&action.desired, sightings, action.snapshots >= last);
-        after_judgement(stage, action, judgement)
+        after_judgement(recorder, action, judgement)
     });
     let next = match judging.await? {
         Ok(next) => next,
         Err(lost) => return Ok(Err(lost)),
     };
     let settling = watches::Settling {
-        policy: &stage.policy,
-        deadlines: &stage.deadlines,
+        policy: &recorder.policy,
+        deadlines: &recorder.deadlines,
         sync,
         sightings,
         started_at,
     };
     for chunk in known.chunks(CHUNK) {
-        let mut tx = begin(&stage.pool).await?;
+        let mut tx = begin(&recorder.pool).await?;
         let watched = settling.settle(&mut tx, chunk).await?;
         observe(&mut tx, sync, sightings, chunk).await?;
         tx.commit().await?;
         watches::log_lines(sync, watched);
     }
 
-    let mut tx = begin_briefly(&stage.pool).await?;
+    let mut tx = begin_briefly(&recorder.pool).await?;
     let finished = sync::store::finish(
         &mut tx,
         sync,
@@ -86,14 +90,14 @@ pub(super) async fn settle(stage: &SyncStage, sync: &ClaimedSync, snapshot: Snap
         return Ok(Err(lost));
     }
     let (login, is_locked) = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
-    let locked = is_locked.then(|| stage.policy.reread_after(0));
+    let locked = is_locked.then(|| recorder.policy.reread_after(0));
     if let Some(after) = next.into_iter().chain(locked).min() {
         sync::store::request(&mut tx, sync, after).await?;
     }
     // Last, because the integration's row is locked after all others.
     let doubt = sync::store::count_snapshot(&mut tx, sync, snapshot.is_complete()).await?;
     tx.commit().await?;
-    log_doubt(stage, sync, doubt);
+    log_doubt(recorder, sync, doubt);
     emit!(
         SYNC_FINISHED,
         sync.id = sync.id,
@@ -118,7 +122,11 @@ impl LogLine {
 /// What follows from the judgement of one action: the verdict to write, and the line to log afterwards.
 pub(super) type Written = Option<(VerdictToWrite, LogLine)>;
 
-fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgement) -> Written {
+fn after_judgement(
+    recorder: &SyncRecorder,
+    action: &ActionToJudge,
+    judgement: Judgement,
+) -> Written {
     let Judgement { verdict, observed } = judgement;
     let is_done = action.status == ActionStatus::Done;
     let (status, line) = match (is_done, verdict) {
@@ -130,7 +138,7 @@ fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgeme
             (ActionStatus::Open, LogLine::Contradicted { action: action.id, observed, reopened: 0 })
         }
         (true, Verdict::NotYet | Verdict::Unverifiable) => {
-            let wait = Some(stage.policy.reread_after(action.snapshots));
+            let wait = Some(recorder.policy.reread_after(action.snapshots));
             let observed = observed.clone();
             (ActionStatus::Done, LogLine::NotYet { action: action.id, verdict, observed, wait })
         }
@@ -142,7 +150,7 @@ fn after_judgement(stage: &SyncStage, action: &ActionToJudge, judgement: Judgeme
 /// size. Returns when to read the app again. A member whose change is confirmed is watched. An action that a person has
 /// locked waits for the next snapshot.
 pub(super) async fn judge_actions(
-    stage: &SyncStage,
+    recorder: &SyncRecorder,
     sync: &ClaimedSync,
     started_at: DateTime<Utc>,
     snapshot_hash: Option<&str>,
@@ -151,7 +159,7 @@ pub(super) async fn judge_actions(
     let mut next: Option<Duration> = None;
     let mut after = 0;
     loop {
-        let mut tx = begin(&stage.pool).await?;
+        let mut tx = begin(&recorder.pool).await?;
         if !sync::store::is_held(&mut tx, sync).await? {
             return Ok(Err(LeaseLost));
         }
@@ -164,13 +172,13 @@ pub(super) async fn judge_actions(
         for line in &mut lines {
             line.set_reopened(&counts);
         }
-        begin_watches(&mut tx, stage, sync, &chunk.actions, &verdicts).await?;
+        begin_watches(&mut tx, recorder, sync, &chunk.actions, &verdicts).await?;
         tx.commit().await?;
         let waits = lines.iter().filter_map(|line| match line {
             LogLine::NotYet { wait, .. } => *wait,
             _ => None,
         });
-        let locked = chunk.is_any_locked.then(|| stage.policy.reread_after(0));
+        let locked = chunk.is_any_locked.then(|| recorder.policy.reread_after(0));
         next = next.into_iter().chain(waits).chain(locked).min();
         log_verdicts(sync.id, lines);
     }
@@ -178,7 +186,7 @@ pub(super) async fn judge_actions(
 
 async fn begin_watches(
     connection: &mut PgConnection,
-    stage: &SyncStage,
+    recorder: &SyncRecorder,
     sync: &ClaimedSync,
     actions: &[ActionToJudge],
     verdicts: &[VerdictToWrite],
@@ -199,7 +207,7 @@ async fn begin_watches(
         .iter()
         .filter_map(|(key, action)| {
             let operation = action.desired.operation;
-            watches::begun(&stage.policy, key, &sync.application, action.task, operation)
+            watches::begun(&recorder.policy, key, &sync.application, action.task, operation)
         })
         .collect();
     begun.sort_by_key(|one| one.key);
@@ -222,8 +230,8 @@ async fn observe(
 }
 
 /// Logs once that an app could not be read well several times in a row, and once that it can be read again.
-pub(super) fn log_doubt(stage: &SyncStage, sync: &ClaimedSync, doubt: Doubt) {
-    let enough = stage.policy.sync.unverifiable_after;
+pub(super) fn log_doubt(recorder: &SyncRecorder, sync: &ClaimedSync, doubt: Doubt) {
+    let enough = recorder.policy.sync.unverifiable_after;
     if doubt.before < enough && doubt.now >= enough {
         emit!(
             INTEGRATION_UNVERIFIABLE,

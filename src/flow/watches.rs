@@ -18,7 +18,7 @@ use crate::member::watch::{Begun, Moved, Watch, move_on};
 use crate::membership::{MemberKey, Operation};
 use crate::retry::{self, ClaimedTask};
 use crate::store::StoreError;
-use crate::sync::report::store::KnownMember;
+use crate::sync::report::KnownMember;
 use crate::sync::verdict::Sightings;
 use crate::sync::watch::{WatchResult, after_snapshot};
 use crate::sync::{self, ClaimedSync};

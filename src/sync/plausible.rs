@@ -5,16 +5,14 @@
 //! fleetdm/fleet#49365). Therefore a doubtful list proves presence but not absence, until a later list shows the same
 //! and lookups of missing members confirm it.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::report::store::KnownMember;
+use super::report::KnownMember;
 use super::verdict::{Sighting, Sightings};
 use crate::backend::{Gap, Snapshot, is_round};
-use crate::identity::Keys;
-use crate::membership::{Operation, SeenMember};
+use crate::membership::{Operation, people};
 use crate::store::elapsed;
 
 /// If many members are missing whose removal nobody requested, and none of them can be looked up, a list is believed
@@ -67,19 +65,6 @@ pub fn doubt(
     let is_large = unexpected.saturating_mul(100) > before.saturating_mul(u64::from(most_percent));
     (unexpected > 0 && (is_round(now) || is_large))
         .then_some(Doubt { gap: Gap::Shrunk, unexpected })
-}
-
-/// How many people these entries are about. A person who is listed once with an id and once without it counts once.
-pub fn people(members: &[SeenMember]) -> u64 {
-    let keys = members.iter().map(SeenMember::keys);
-    let (matched, unmatched): (Vec<_>, Vec<_>) = keys.partition(|keys| keys.id().is_some());
-    let ids: HashSet<_> = matched.iter().filter_map(Keys::id).collect();
-    let emails: HashSet<_> = matched.iter().filter_map(Keys::email).collect();
-    let (named, nameless): (Vec<_>, Vec<_>) =
-        unmatched.iter().map(Keys::email).partition(Option::is_some);
-    let others: HashSet<_> =
-        named.into_iter().flatten().filter(|email| !emails.contains(email)).collect();
-    (ids.len() + others.len() + nameless.len()) as u64
 }
 
 /// The members whose removal was requested and who are missing for the first time.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::guard::{self, Facts, Removals, Ruling};
+use super::report::KnownMember;
 use super::report::LatestIntent;
-use super::report::store::KnownMember;
 use super::verdict::Sightings;
 use super::{
     ClaimedSync, Former, HeldDecision, Procedure, SyncOutcome, SyncPolicy, SyncState, plausible,

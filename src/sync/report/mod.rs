@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::backend::{Reported, Snapshot, UpdateReport};
-use crate::identity::{Directory, Keys};
-use crate::membership::{Desired, Entitlements, Membership, Observation, Operation, SeenMember};
-use crate::sync::plausible::people;
+use crate::identity::{Directory, Identity, Keys};
+use crate::member::watch::Watch;
+use crate::membership::{
+    Desired, Entitlements, Membership, Observation, Observed, Operation, SeenMember, people,
+};
 
 /// The number of people whom a stored report names at most, the most important classes first. Its counts include
 /// everybody.
@@ -84,6 +86,21 @@ pub struct Difference {
     pub task_id: Option<i64>,
     /// The reason, in words for people.
     pub why: String,
+}
+
+/// A member of the integration as Cerby knows them.
+#[derive(Debug)]
+pub struct KnownMember {
+    pub identity: Identity,
+    /// Their desired state, if there is one.
+    pub intent: Option<LatestIntent>,
+    /// Whether it took effect.
+    pub took_effect: bool,
+    /// Whether they are watched for an invite, and their removal was requested later, whatever became of that.
+    pub was_to_go: bool,
+    pub watch: Option<Watch>,
+    /// What the snapshot before showed of them.
+    pub observed: Option<Observed>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,6 +1,6 @@
 //! The SQL of what a report is compared with: the known members, and the earlier snapshots.
 
-use super::LatestIntent;
+use super::{KnownMember, LatestIntent};
 use crate::database::PgPool;
 use crate::identity::Identity;
 use crate::member::watch::Watch;
@@ -8,20 +8,6 @@ use crate::membership::{Desired, Observed, Operation, UnknownWord};
 use crate::store::StoreError;
 use crate::sync::ClaimedSync;
 use crate::sync::plausible::Past;
-
-#[derive(Debug)]
-pub struct KnownMember {
-    pub identity: Identity,
-    /// Their desired state, if there is one.
-    pub intent: Option<LatestIntent>,
-    /// Whether it took effect.
-    pub took_effect: bool,
-    /// Whether they are watched for an invite, and their removal was requested later, whatever became of that.
-    pub was_to_go: bool,
-    pub watch: Option<Watch>,
-    /// What the snapshot before showed of them.
-    pub observed: Option<Observed>,
-}
 
 /// The members of the sync's integration. They are a range of the primary key.
 pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMember>, StoreError> {
