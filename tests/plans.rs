@@ -458,6 +458,8 @@ async fn daemon(pool: &PgPool) -> PoolConnection<Postgres> {
     for (setting, value) in schema::PLANNING {
         connection.execute(AssertSqlSafe(format!("set {setting} = {value}"))).await.unwrap();
     }
+    // The pool may give the session that filled the tables without triggers.
+    connection.execute("set session_replication_role = origin").await.unwrap();
     connection.execute("set reconciler.actor = 'daemon'").await.unwrap();
     connection
 }
