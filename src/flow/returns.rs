@@ -50,22 +50,20 @@ async fn decide_one(pool: &PgPool) -> Result<bool, StoreError> {
     }
     tx.commit().await?;
     match decided {
-        Some((ReturnState::Released, actions)) => emit!(
+        Some((_, actions)) if step == Step::Stop => emit!(
+            RETURN_STOPPED,
+            r#return.id = undecided.id,
+            integration.id = undecided.integration,
+            actions,
+            "The canary failed: the rest stays with people"
+        ),
+        Some((_, actions)) => emit!(
             RETURN_RELEASED,
             r#return.id = undecided.id,
             integration.id = undecided.integration,
             actions,
             "The canary worked: the rest follows"
         ),
-        Some((ReturnState::Stopped | ReturnState::Waiting | ReturnState::Releasing, actions)) => {
-            emit!(
-                RETURN_STOPPED,
-                r#return.id = undecided.id,
-                integration.id = undecided.integration,
-                actions,
-                "The canary failed: the rest stays with people"
-            )
-        }
         None => {}
     }
     Ok(has_moved)

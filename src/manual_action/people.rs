@@ -194,24 +194,28 @@ pub async fn confirm(connection: &mut PgConnection, id: i64) -> Result<(), Store
     Ok(())
 }
 
-/// Marks an action done in the name of the user who runs the transaction. Returns whether there is such an action.
-pub async fn mark_done(
+/// Moves an action to a status in the name of the user who runs the transaction. A note that is given replaces the old
+/// note. Returns whether there is such an action.
+pub async fn move_to(
     connection: &mut PgConnection,
     id: i64,
+    status: ActionStatus,
     note: Option<&str>,
 ) -> Result<bool, StoreError> {
-    // A note that is given replaces the old note.
+    // The note is left out where none is given: an update of it counts as a new reason.
     let written = match note {
         Some(note) => sqlx::query!(
-            "-- mark_action_done_with_note
-             update reconciler.manual_actions set status = 'done', note = $2 where id = $1",
+            "-- move_action_with_note
+             update reconciler.manual_actions set status = $2, note = $3 where id = $1",
             id,
+            status.as_str(),
             note,
         ),
         None => sqlx::query!(
-            "-- mark_action_done
-             update reconciler.manual_actions set status = 'done' where id = $1",
+            "-- move_action
+             update reconciler.manual_actions set status = $2 where id = $1",
             id,
+            status.as_str(),
         ),
     };
     Ok(written.execute(connection).await?.rows_affected() == 1)
@@ -222,23 +226,6 @@ pub async fn note(connection: &mut PgConnection, id: i64, note: &str) -> Result<
     let written = sqlx::query!(
         "-- note_on_action
          update reconciler.manual_actions set note = $2 where id = $1",
-        id,
-        note,
-    )
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() == 1)
-}
-
-/// Dismisses an action with the reason. Returns whether there is such an action.
-pub async fn dismiss(
-    connection: &mut PgConnection,
-    id: i64,
-    note: &str,
-) -> Result<bool, StoreError> {
-    let written = sqlx::query!(
-        "-- dismiss_action
-         update reconciler.manual_actions set status = 'dismissed', note = $2 where id = $1",
         id,
         note,
     )

@@ -104,24 +104,6 @@ pub async fn returnables(
     .collect()
 }
 
-/// Sends one action back to automation, in the name of the user who runs the transaction. Returns whether there was
-/// such an action.
-pub async fn give_back(
-    connection: &mut PgConnection,
-    id: i64,
-    reason: &str,
-) -> Result<bool, StoreError> {
-    let written = sqlx::query!(
-        "-- return_action
-         update reconciler.manual_actions set status = 'returned', note = $2 where id = $1",
-        id,
-        reason,
-    )
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() == 1)
-}
-
 /// Sends the open actions of an integration back to automation, one of them first. Returns whether there were any.
 pub async fn give_all_back(
     connection: &mut PgConnection,

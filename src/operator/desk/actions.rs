@@ -4,6 +4,7 @@ use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
 use crate::catalogue;
 use crate::history::{self, TrailLine};
 use crate::manual_action::people::{self, ActionFilter, ActionLine, Card};
+use crate::manual_action::status::ActionStatus;
 
 #[derive(Debug)]
 pub struct ActionCard {
@@ -87,7 +88,7 @@ impl Desk {
         note: Option<&str>,
     ) -> Result<Done, DeskError> {
         let mut tx = self.begin(actor).await?;
-        let is_there = people::mark_done(&mut tx, id, note).await?;
+        let is_there = people::move_to(&mut tx, id, ActionStatus::Done, note).await?;
         let proof = people::proof(&mut tx, id).await?.filter(|_| is_there);
         let proof = proof.ok_or_else(|| no_action(id))?;
         commit(tx).await?;
@@ -117,7 +118,7 @@ impl Desk {
     /// Ends an action whose change is not to be made.
     pub async fn dismiss(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
-        if !people::dismiss(&mut tx, id, note).await? {
+        if !people::move_to(&mut tx, id, ActionStatus::Dismissed, Some(note)).await? {
             return Err(no_action(id).into());
         }
         commit(tx).await

@@ -1,7 +1,9 @@
 //! Returning actions to automation after a fix.
 
 use super::{Actor, Desk, DeskError, Integration, Refusal, RefusalKind, commit};
+use crate::manual_action::people;
 use crate::manual_action::returns::{self, Returnable};
+use crate::manual_action::status::ActionStatus;
 use crate::membership::Operation;
 
 /// The actions to return.
@@ -42,7 +44,9 @@ impl Desk {
     ) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         let sent = match chosen {
-            Chosen::One(id) => returns::give_back(&mut tx, *id, reason).await?,
+            Chosen::One(id) => {
+                people::move_to(&mut tx, *id, ActionStatus::Returned, Some(reason)).await?
+            }
             Chosen::Of { integration, failure_code, operation } => {
                 let (workspace, id) = (&integration.workspace, &integration.id);
                 let code = failure_code.as_deref();
