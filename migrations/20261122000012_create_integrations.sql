@@ -40,7 +40,7 @@ create table reconciler.integration_states (
 
     -- No request of its members is due before this time; null while none is ready. Until then, claims and polls skip
     -- the integration.
-    awake_from          timestamptz,
+    next_due_at          timestamptz,
 
     -- The circuit breaker.
     status              text        not null default 'active',
@@ -56,7 +56,7 @@ create table reconciler.integration_states (
     admitted_task_ids   bigint[]    not null default '{}',
     next_start_at       timestamptz not null default '-infinity',
     reconnect_action_id bigint,
-    -- The time without activity by which deadlines of manual actions are put off.
+    -- The time without activity by which the deadlines of manual actions are extended.
     inactive_since      timestamptz,
     inactive_until      timestamptz,
 
@@ -83,12 +83,12 @@ comment on column reconciler.integration_states.ramp_limit is
 comment on column reconciler.integration_states.probe_task_id is 'The one task that tries while the integration is probing.';
 
 comment on column reconciler.integration_states.inactive_until is
-    'When the integration became active again; until deadlines have been put off by the time that it was not.';
+    'When the integration became active again; until the daemon has extended the deadlines by the time that it was not.';
 
 comment on column reconciler.integration_states.admitted_task_ids is
     'Tasks that were let through while their number is limited; those no longer in flight are dropped from it.';
 
-create index awake_integrations on reconciler.integration_states (awake_from) where awake_from is not null;
+create index integrations_by_next_due_time on reconciler.integration_states (next_due_at) where next_due_at is not null;
 
 create index inactive_integrations
     on reconciler.integration_states (inactive_since) where inactive_since is not null;
@@ -130,7 +130,7 @@ comment on column reconciler.integrations.snapshot_every_s is
     'Seconds between snapshots that nothing else asked for; 0 for never, null for the configured number.';
 
 comment on column reconciler.integrations.four_eyes is
-    'Where the app cannot be read: whether a word closes an action only once a second person confirmed it.';
+    'Where the app cannot be read: whether a statement closes an action only once a second person confirmed it.';
 
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';

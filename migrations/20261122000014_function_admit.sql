@@ -18,8 +18,8 @@ begin
                coalesce((s.of).starts_per_minute, p_starts_per_minute) as rate
         from (select a.ctid as place, a.workspace_id, a.integration_id
               from reconciler.integration_states a
-              where a.awake_from <= clock_timestamp()
-              order by a.awake_from
+              where a.next_due_at <= clock_timestamp()
+              order by a.next_due_at
               offset 0) a
         cross join lateral (
             select s as of from reconciler.integration_settings s

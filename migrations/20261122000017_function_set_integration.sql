@@ -16,7 +16,11 @@ begin
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         values (case new.status when 'paused' then 'integration.paused' else 'integration.resumed' end,
                 old.workspace_id, 'integration', old.integration_id,
-                jsonb_strip_nulls(jsonb_build_object('from', old.status, 'reason', new.status_reason)));
+                jsonb_strip_nulls(jsonb_build_object(
+                    'from', old.status,
+                    -- A statement that only resumes still has the reason of the pause.
+                    'reason', case when new.status = 'paused' then new.status_reason
+                                   else nullif(new.status_reason, old.status_reason) end)));
     end if;
     if v_set is not null then
         update reconciler.integration_settings s
@@ -46,6 +50,9 @@ begin
     if found then
         perform pg_notify('reconciler', 'nudges');
     end if;
+    -- A resumed integration may still be on hold for another cause: the statement returns what it is now.
+    select i.status, i.status_reason into new.status, new.status_reason from reconciler.integrations i
+    where i.workspace_id = old.workspace_id and i.integration_id = old.integration_id;
     return new;
 end
 $$;

@@ -110,6 +110,8 @@ create table reconciler.automation_tasks (
         check (ordered_at is not null or char_length(failure_message) <= 10000),
     constraint failure_screenshot_url_is_at_most_2000_characters
         check (ordered_at is not null or char_length(failure_screenshot_url) <= 2000),
+    constraint failure_screenshot_url_begins_with_https_or_http
+        check (ordered_at is not null or failure_screenshot_url ~* '^https?://'),
     constraint traceparent_is_at_most_200_characters
         check (ordered_at is not null or char_length(traceparent) <= 200),
     constraint requested_by_is_at_most_320_characters
@@ -134,7 +136,7 @@ comment on column reconciler.automation_tasks.outcome is
 comment on column reconciler.automation_tasks.ordered_at is 'When it got its place among the requests of its member.';
 
 comment on column reconciler.automation_tasks.needs_no_automation is
-    'Automation cannot do it: the member is looked at, and a person is asked, whatever the status of the integration.';
+    'Automation cannot do it: the daemon reads the member, and opens a manual action, whatever the status of the integration.';
 
 comment on column reconciler.automation_tasks.trying_since is
     'Of a task that ended, or that stepped back for an older one: when trying began.';

@@ -13,7 +13,7 @@ create table reconciler.syncs (
     report_id         text,
     report            jsonb,
     failures          integer     not null default 0,
-    former            text[]      not null default '{}',
+    earlier_runs      text[]      not null default '{}',
     last_error        text,
     held_reason       text,
     held_until        timestamptz,
@@ -46,7 +46,7 @@ comment on column reconciler.syncs.causes is
 comment on column reconciler.syncs.report is
     'What was found: update (the app''s own report), snapshot (proof of completeness, hash), counts by class, differences.';
 
-comment on column reconciler.syncs.former is
+comment on column reconciler.syncs.earlier_runs is
     'Jobs and reports of unknown age that were there before: what follows them is younger than this sync.';
 
 comment on column reconciler.syncs.is_reduced is
@@ -55,7 +55,7 @@ comment on column reconciler.syncs.is_reduced is
 comment on column reconciler.syncs.held_until is 'Until when a person can decide; then the app is read anew.';
 
 comment on table reconciler.syncs is
-    'One reading of an integration''s real members, the import of what it found, and what it says of the done actions.';
+    'One snapshot of an integration''s real members, the import of what it found, and what it shows of the done actions.';
 
 -- These two indexes make many requests share one sync: a "done" during a running sync adds one more request, which can
 -- only start after that sync. So proof always rests on a snapshot younger than the change.

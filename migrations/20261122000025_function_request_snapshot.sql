@@ -1,5 +1,5 @@
 -- A person requests a snapshot now; the daemon makes one request from all of them.
-create function reconciler.request_snapshot(p_workspace_id text, p_integration_id text) returns void
+create function reconciler.request_snapshot(p_workspace_id text, p_integration_id text) returns text
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
@@ -13,5 +13,6 @@ begin
     insert into reconciler.events (what, workspace_id, subject, subject_id)
     values ('integration.snapshot_requested', p_workspace_id, 'integration', p_integration_id);
     perform pg_notify('reconciler', 'nudges');
+    return 'sync requested';
 end
 $$;

@@ -42,7 +42,7 @@ create table reconciler.manual_actions (
     snapshot_hash          text,
     snapshot_started_at    timestamptz,
     -- due_at already includes the inactive time of the integration up to this time.
-    put_off_until          timestamptz not null default '-infinity',
+    extended_until          timestamptz not null default '-infinity',
     primary key (id, workspace_id),
     constraint status_is_known check (status in
         ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded', 'returned')),
@@ -64,7 +64,7 @@ comment on table reconciler.manual_actions is
     'What a person has to do in an app, with instructions, deadline and verdict. Mark one done with: '
     'update reconciler.manual_actions set status = ''done'', note = ''...'' where id = ...';
 
-comment on column reconciler.manual_actions.observed is 'What the latest snapshot showed of this member.';
+comment on column reconciler.manual_actions.observed is 'What the latest verdict rests on: what the snapshot showed of this member, or why it showed nothing.';
 
 comment on column reconciler.manual_actions.snapshot_hash is 'The hash of that snapshot, as the report of the sync has it.';
 
@@ -75,7 +75,7 @@ comment on column reconciler.manual_actions.shown is
     'What the trail keeps of the instructions: their template, its hash, and their text without the person.';
 
 comment on column reconciler.manual_actions.confirmed_by is
-    'Who confirmed the word of another person, where the app cannot be read and the integration asks for that (four_eyes).';
+    'Who confirmed the statement of another person, where the app cannot be read and the integration has four_eyes set.';
 
 comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
 

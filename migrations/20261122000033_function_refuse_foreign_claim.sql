@@ -7,7 +7,7 @@ begin
         raise exception 'manual action % is in progress: % has worked on it since %', a.id, a.assignee,
                         reconciler.moment(a.assigned_at)
             using errcode = 'P0403',
-                  hint = format('To take it over: select reconciler.claim_action(%s, ''why'')', a.id);
+                  hint = format('To take it over: select * from reconciler.claim(%s, ''why'')', a.id);
     end if;
 end
 $$;

@@ -6,8 +6,10 @@ create function reconciler.refuse_without_reason(a reconciler.manual_actions, p_
 $$
 begin
     if btrim(coalesce(p_note, '')) = '' or p_note_at is not distinct from a.note_at then
-        raise exception 'a manual action becomes % only with a note that says why, and action % has %', p_status, a.id,
-                        case when btrim(coalesce(p_note, '')) = '' then 'none' else 'only one from before' end
+        raise exception 'manual action % becomes % only with a note that says why, and %', a.id, p_status,
+                        case when btrim(coalesce(p_note, '')) = '' then 'there is none'
+                             else 'its note is older than this change: it was written at ' || reconciler.moment(a.note_at)
+                        end
             using errcode = 'check_violation',
                   hint = format('update reconciler.manual_actions set status = %L, note = ''...'' where id = %s',
                                 p_status, a.id);

@@ -10,11 +10,14 @@ begin
                         old.id, reconciler.moment(old.verdict_at), old.status, old.done_by
             using errcode = 'P0410';
     end if;
-    if new.status is distinct from old.status and not (new.status = any (allowed)) or old.closed_at is not null then
+    if old.closed_at is not null then
+        raise exception 'manual action % has ended: it is % since %', old.id, old.status,
+                        reconciler.moment(old.closed_at)
+            using errcode = 'P0409', hint = 'Nothing of an action that has ended can be changed.';
+    elsif new.status is distinct from old.status and not (new.status = any (allowed)) then
         raise exception 'manual action % is % and cannot become %', old.id, old.status, coalesce(new.status, 'null')
             using errcode = 'P0409',
-                  hint = case when allowed = '{}' then 'This action has ended.'
-                              else 'From ' || old.status || ' it can become: ' || array_to_string(allowed, ', ') || '.' end;
+                  hint = 'From ' || old.status || ' it can become: ' || array_to_string(allowed, ', ') || '.';
     end if;
     if old.status = 'done' and new.status in ('open', 'in_progress') and not v_by_daemon then
         perform reconciler.refuse_foreign_withdrawal(old);
@@ -30,7 +33,7 @@ begin
                 and reconciler.is_same_person(new.assignee, reconciler.current_actor())) then
         raise exception 'the assignee of manual action % is set by claiming it or handing it over', old.id
             using errcode = 'P0403',
-                  hint = format('select reconciler.hand_over_action(%s, %L, ''why'')', old.id, new.assignee);
+                  hint = format('select * from reconciler.hand_over(%s, %L, ''why'')', old.id, new.assignee);
     end if;
     return new;
 end

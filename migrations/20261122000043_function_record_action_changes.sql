@@ -13,7 +13,7 @@ begin
                              when o.status <> n.status then n.status
                              when n.confirmed_at is distinct from o.confirmed_at then 'confirmed'
                              when o.snapshots <> n.snapshots then 'judged'
-                             when o.due_at <> n.due_at then 'put_off'
+                             when o.due_at <> n.due_at then 'deadline_extended'
                              when n.reminded_at is distinct from o.reminded_at then 'overdue'
                              else 'noted' end,
            n.workspace_id, 'action', n.id::text,

@@ -1,5 +1,5 @@
 -- A person claims an action: an open one, or, with a reason, one that a colleague works on.
-create function reconciler.claim_action(p_action_id bigint, p_take_over_note text default null) returns void
+create function reconciler.claim_action(p_action_id bigint, p_take_over_note text default null) returns text
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
@@ -18,9 +18,13 @@ begin
         update reconciler.manual_actions b
         set assignee = v_actor, assigned_at = clock_timestamp(), note = p_take_over_note
         where b.id = a.id and b.workspace_id = a.workspace_id;
+    elsif btrim(coalesce(p_take_over_note, '')) <> '' then
+        update reconciler.manual_actions b set status = 'in_progress', note = p_take_over_note
+        where b.id = a.id and b.workspace_id = a.workspace_id;
     else
         update reconciler.manual_actions b set status = 'in_progress'
         where b.id = a.id and b.workspace_id = a.workspace_id;
     end if;
+    return 'in_progress';
 end
 $$;

@@ -1,5 +1,5 @@
 -- A person gives an action to a colleague: their own, or one that nobody works on.
-create function reconciler.hand_over_action(p_action_id bigint, p_assignee text, p_note text) returns void
+create function reconciler.hand_over_action(p_action_id bigint, p_assignee text, p_note text) returns text
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
@@ -20,8 +20,10 @@ begin
     if a.status = 'in_progress' then
         perform reconciler.refuse_foreign_claim(a);
     end if;
+    p_assignee := reconciler.assignee(p_assignee);
     update reconciler.manual_actions b
     set status = 'in_progress', assignee = p_assignee, assigned_at = clock_timestamp(), note = p_note
     where b.id = a.id and b.workspace_id = a.workspace_id;
+    return 'in_progress';
 end
 $$;

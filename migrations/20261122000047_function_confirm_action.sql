@@ -1,6 +1,6 @@
 -- A second person confirms the statement of the first, where nothing else can prove it. The daemon then closes the
 -- action.
-create function reconciler.confirm_action(p_action_id bigint) returns void
+create function reconciler.confirm_action(p_action_id bigint) returns text
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
@@ -31,5 +31,6 @@ begin
     end if;
     update reconciler.manual_actions b set confirmed_by = v_actor, confirmed_at = clock_timestamp()
     where b.id = a.id and b.workspace_id = a.workspace_id;
+    return 'done';
 end
 $$;

@@ -9,7 +9,7 @@ create table reconciler.returns (
     requested_by   text        not null default reconciler.current_actor(),
     requested_at   timestamptz not null default clock_timestamp(),
     canary_task_id bigint      not null,
-    rest           bigint[]    not null,
+    remaining_action_ids bigint[] not null,
     sent           integer     not null default 0,
     not_before     timestamptz not null default '-infinity',
     state          text        not null default 'waiting',

@@ -9,8 +9,8 @@ begin
         exists (select from reconciler.arrivals a where a.task_id > p_arrived_after and a.not_before <= now()),
         exists (select from reconciler.nudges n where n.not_before <= now()),
         exists (select from (select a.workspace_id, a.integration_id from reconciler.integration_states a
-                             where a.awake_from <= now()
-                             order by a.awake_from
+                             where a.next_due_at <= now()
+                             order by a.next_due_at
                              offset 0) d
                 cross join lateral (
                     select from (values (true), (false)) lane (is_removal)

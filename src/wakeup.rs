@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgListener;
 use sqlx::{Acquire, Connection};
 use tokio::sync::Notify;
@@ -15,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{PgPool, in_time};
 use crate::emit;
 use crate::poll_interval::PollInterval;
-use crate::store::{StoreError, interval, with_timeout};
+use crate::scan_start::ScanStart;
+use crate::store::{StoreError, with_timeout};
 use crate::telemetry::chain;
 
 const CHANNEL: &str = "reconciler";
@@ -60,14 +62,8 @@ impl Wakeups {
     }
 }
 
-/// A poll finds what became due in the last seconds, and a full scan at intervals finds all that is due. A full scan
-/// also reads the dead index entries of finished work, as long as an open transaction keeps them (see
-/// `retry::scan_starts`), so it is not done in every poll.
-const POLL_WINDOW: Duration = Duration::from_secs(10);
-const FULL_SCAN_EVERY: Duration = Duration::from_secs(5);
-
-/// After a full scan, this many times its duration passes without another one, however long it took.
-const FULL_SCAN_REST: u32 = 50;
+/// A poll finds what became due since this long before the last poll. All that became due before was found then.
+const STAYS_BEHIND: TimeDelta = TimeDelta::seconds(10);
 
 /// Polls for due work until `stop`, and wakes the loops: one statement instead of one by every loop.
 pub async fn poll(
@@ -77,34 +73,34 @@ pub async fn poll(
     mut poll_interval: PollInterval,
     stop: CancellationToken,
 ) {
-    let mut full_scan_at = Instant::now();
+    let mut start = ScanStart::new(Instant::now());
     while !stop.is_cancelled() {
         stop.run_until_cancelled(tokio::time::sleep(poll_interval.next())).await;
         let began = Instant::now();
-        let is_full_scan = began >= full_scan_at;
-        match with_timeout(query_timeout, poll_once(&pool, &wakeups, is_full_scan)).await {
-            Ok(()) => poll_interval.on_success(),
+        match with_timeout(query_timeout, poll_once(&pool, &wakeups, start.at(began))).await {
+            Ok(now) => {
+                poll_interval.on_success();
+                start.advance(Some(now - STAYS_BEHIND), false, began);
+            }
             Err(error) => poll_interval.on_failure(&error),
-        }
-        if is_full_scan {
-            full_scan_at = Instant::now() + FULL_SCAN_EVERY.max(began.elapsed() * FULL_SCAN_REST);
         }
     }
 }
 
-async fn poll_once(pool: &PgPool, wakeups: &Wakeups, is_full_scan: bool) -> Result<(), StoreError> {
-    let (arrived_after, due_for) = if is_full_scan {
-        (0, None)
-    } else {
-        (wakeups.ordered_up_to.load(Ordering::Relaxed), Some(interval(POLL_WINDOW)))
-    };
+/// Returns the time at which the database looked.
+async fn poll_once(
+    pool: &PgPool,
+    wakeups: &Wakeups,
+    due_from: Option<DateTime<Utc>>,
+) -> Result<DateTime<Utc>, StoreError> {
+    let arrived_after = due_from.map_or(0, |_| wakeups.ordered_up_to.load(Ordering::Relaxed));
     let due = sqlx::query!(
         r#"-- work_due
-           select arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!",
+           select now() as "now!", arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!",
                   exists (select from reconciler.outages) as "outages!"
-           from reconciler.work_due($1, coalesce(now() - $2::interval, '-infinity'))"#,
+           from reconciler.work_due($1, coalesce($2, '-infinity'::timestamptz))"#,
         arrived_after,
-        due_for,
+        due_from,
     )
     .fetch_one(pool)
     .await?;
@@ -116,7 +112,7 @@ async fn poll_once(pool: &PgPool, wakeups: &Wakeups, is_full_scan: bool) -> Resu
         (due.outages, &wakeups.outages),
     ];
     wakeups.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, wakeup)| wakeup.notify_one());
-    Ok(())
+    Ok(due.now)
 }
 
 /// Listens until `stop`, and connects again whenever the connection breaks or no longer receives anything.

@@ -27,7 +27,8 @@ const IMPORTS: &[(&str, &str)] = &[
     ("identity", ""),
     (
         "intake",
-        "backend catalogue config database manual_action member membership poll_interval retry store sync telemetry wakeup",
+        "backend catalogue config database manual_action member membership poll_interval retry scan_start store sync telemetry \
+         wakeup",
     ),
     ("integration", "database membership store"),
     ("lease", ""),
@@ -42,8 +43,9 @@ const IMPORTS: &[(&str, &str)] = &[
     ("poll_interval", "store telemetry"),
     (
         "retry",
-        "backend backoff breaker catalogue config database lease member membership store telemetry worker",
+        "backend backoff breaker catalogue config database lease member membership scan_start store telemetry worker",
     ),
+    ("scan_start", ""),
     ("schema", "config database"),
     ("shutdown", ""),
     ("store", "database membership"),
@@ -54,7 +56,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "upkeep",
         "catalogue config database flow manual_action member membership poll_interval store telemetry",
     ),
-    ("wakeup", "database poll_interval store telemetry"),
+    ("wakeup", "database poll_interval scan_start store telemetry"),
     ("worker", "poll_interval store telemetry"),
 ];
 
@@ -85,6 +87,9 @@ const PLACES: &[(&str, &[&str])] = &[
         "sqlx::query",
         &[
             "store.rs",
+            "intake/store/",
+            "member/store/",
+            "upkeep/store/",
             "database/",
             "schema.rs",
             "history.rs",
@@ -96,8 +101,8 @@ const PLACES: &[(&str, &[&str])] = &[
             "member/watch.rs",
             "retry/again.rs",
             "retry/cancel.rs",
-            "retry/claim.rs",
-            "retry/record.rs",
+            "retry/claim/",
+            "retry/record/",
             "sync/review.rs",
         ],
     ),
@@ -331,7 +336,11 @@ fn each_function_of_the_database_has_a_file_of_its_own() {
             .collect();
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         match name.split_once("_function_") {
-            Some((_, function)) => assert_eq!(functions, [function], "{name}"),
+            // Overloads of one function are one function for whoever calls it.
+            Some((_, function)) => {
+                assert!(!functions.is_empty(), "{name} has no function");
+                assert!(functions.iter().all(|one| *one == function), "{name}: {functions:?}");
+            }
             None => assert!(functions.is_empty(), "{name} has {functions:?}"),
         }
     }

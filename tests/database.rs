@@ -108,6 +108,9 @@ async fn every_text_that_comes_in_has_a_longest_length(pool: PgPool) {
             let statement = match column {
                 "integration_name" => INSERT.replacen("'An app'", &text, 1),
                 "application" => INSERT.replacen("'an_app'", &text, 1),
+                "failure_screenshot_url" => INSERT
+                    .replacen("requested_at)", &format!("requested_at, {column})"), 1)
+                    .replacen("now())", &format!("now(), rpad('https://', {length}, 'x'))"), 1),
                 _ => INSERT
                     .replacen("requested_at)", &format!("requested_at, {column})"), 1)
                     .replacen("now())", &format!("now(), {text})"), 1),
@@ -137,7 +140,7 @@ async fn nobody_may_more_than_their_role_needs(pool: PgPool) {
         ("reconciler_operator", "update reconciler.automation_tasks set state = 'cancelled'"),
         ("reconciler_operator", "insert into reconciler.events (what) values ('x')"),
         ("reconciler_viewer", "update reconciler.manual_actions set note = 'x'"),
-        ("reconciler_viewer", "select reconciler.request_sync('a', 'b', now(), 'c')"),
+        ("reconciler_viewer", "select reconciler.schedule_sync('a', 'b', now(), 'c')"),
         ("reconciler_daemon", "update reconciler.events set actor = 'somebody'"),
         ("reconciler_daemon", "update reconciler.automation_tasks set member_id = 'kim'"),
         ("reconciler_daemon", "delete from reconciler.events"),
@@ -250,7 +253,7 @@ async fn a_dismissed_action_has_ended_and_gives_the_next_task_its_turn(pool: PgP
         .unwrap();
     let mut tx = world.pool.begin().await.unwrap();
     let again = format!("update reconciler.manual_actions set status = 'open' where id = {action}");
-    assert!(refusal(&mut tx, &again).await.contains("is dismissed and cannot become open"));
+    assert!(refusal(&mut tx, &again).await.contains("has ended: it is dismissed since"));
     drop(tx);
     world.drive().await;
     assert_eq!(world.state(invite).await, "succeeded");

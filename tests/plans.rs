@@ -23,7 +23,7 @@ const FIRST: &str = "
     select 'acme', 'app-' || n % 5, 'first-' || n, 'jo@example.com', 1000000 + n from generate_series(1, 51) n;
     insert into reconciler.integration_settings (workspace_id, integration_id, name, kind, application)
     select 'acme', 'app-' || n, 'App', 'app', 'asana_tenant' from generate_series(0, 4) n;
-    insert into reconciler.integration_states (workspace_id, integration_id, awake_from)
+    insert into reconciler.integration_states (workspace_id, integration_id, next_due_at)
     select workspace_id, integration_id, now() from reconciler.integration_settings";
 
 /// What is kept: integrations, very many of which have nothing to do, finished tasks and actions, and idle members.
@@ -88,7 +88,7 @@ const QUEUED: &str = "
          desired_entitlements, desired_requested_at, worked_at, open_action_id)
     select workspace_id, integration_id, member_id, member_email, task_id, operation, '{}', now(), now(), id
     from reconciler.manual_actions where status = 'open';
-    update reconciler.integration_states set awake_from = now() where workspace_id = 'acme';
+    update reconciler.integration_states set next_due_at = now() where workspace_id = 'acme';
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     select 'acme', 'app-' || n % 5, 'ended', n from generate_series(1, 2000) n;
     set session_replication_role = origin;
@@ -118,7 +118,7 @@ const ASKED: &str = "
     values ('acme', 'app-47', 'check_and_apply', 'held', now(), now(), 'many', now() - interval '1 hour');
     insert into reconciler.syncs (workspace_id, integration_id, procedure, next_step_at)
     values ('acme', 'app-48', 'check_and_apply', now());
-    insert into reconciler.returns (workspace_id, integration_id, reason, canary_task_id, rest)
+    insert into reconciler.returns (workspace_id, integration_id, reason, canary_task_id, remaining_action_ids)
     select 'acme', 'app-' || 5 + n % 40, 'fixed', n, '{}' from generate_series(1, 20) n;
     update reconciler.members set watch_due_at = now() where member_id in ('member-1', 'member-2');
     update reconciler.integration_states
@@ -302,9 +302,9 @@ const HOT: &[Statement] = &[
     ("nudges_shared_out", &["100"], 700),
     ("read_nudges", &[NUDGES], 1_500),
     ("delete_nudges", &[NUDGES], 900),
-    ("put_off_nudges", &[NUDGES, "'1 s'"], 3_000),
-    ("asleep_integrations", &[WORKSPACES, INTEGRATIONS, TIMES], 300),
-    ("wake_integrations", &[WORKSPACES, INTEGRATIONS, TIMES], 3_000),
+    ("postpone_nudges", &[NUDGES, "'1 s'"], 3_000),
+    ("integrations_due_later", &[WORKSPACES, INTEGRATIONS, TIMES], 300),
+    ("lower_next_due_times", &[WORKSPACES, INTEGRATIONS, TIMES], 3_000),
     (
         "end_actions",
         &[
@@ -336,10 +336,10 @@ const HOT: &[Statement] = &[
 /// What upkeep asks again and again, and syncs.
 const NOW_AND_THEN: &[Statement] = &[
     ("request_missing_syncs", &[], 450),
-    ("let_sleep", &[], 900),
+    ("raise_next_due_times", &[], 900),
     ("end_undecided_syncs", &[], 80),
     ("request_periodic_snapshots", &["86400", "'{}'", "10"], 70),
-    ("put_off_deadlines", &["1000"], 20),
+    ("extend_deadlines", &["1000"], 20),
     ("remind_of_unavailable", &["3600"], 40),
     ("share_outages", &["1", "'{acme}'", "'{app-7}'", "'30 s'"], 40),
     ("remind_of_actions", &["100"], 500),
@@ -606,7 +606,7 @@ const LOOKS: [(&str, &[&str], &[&str]); 3] = [
         ],
     ),
     ("oldest_arrivals", &["0", "50"], &[UP_TO, "50"]),
-    ("work_due", &["0", "null"], &[UP_TO, "'1 s'"]),
+    ("work_due", &["0", "null"], &[UP_TO, "now() - interval '1 s'"]),
 ];
 
 #[sqlx::test(migrations = false)]

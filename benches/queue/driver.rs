@@ -12,11 +12,11 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
 use cerby_reconciler::flow::RetryStage;
 use cerby_reconciler::poll_interval::PollInterval;
-use cerby_reconciler::retry::step::Steps;
 use cerby_reconciler::retry::{ClaimedTask, TaskOutcome};
 use cerby_reconciler::schema::Planning;
+use cerby_reconciler::store::StoreError;
 use cerby_reconciler::wakeup::{Wakeups, listen, poll};
-use cerby_reconciler::worker::Worker;
+use cerby_reconciler::worker::{Stage, Worker};
 use cerby_reconciler::{intake, schema};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,7 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tasks::{self, Fill};
 
-/// Steps that say at once, or after a while, that the member is as desired.
+/// The stage of the daemon, with steps that ask no backend: they say at once, or after a while, that the member is as
+/// desired.
+struct IdleStage {
+    stage: Arc<RetryStage>,
+    steps: Idle,
+}
+
+/// What a step does instead of asking the backend.
 pub(crate) struct Idle {
     takes: Duration,
     has_begun: AtomicBool,
@@ -38,7 +45,7 @@ impl Idle {
     }
 }
 
-impl Steps for Idle {
+impl Idle {
     async fn step(&self, task: &ClaimedTask) -> TaskOutcome {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             println!("first");
@@ -50,9 +57,30 @@ impl Steps for Idle {
         }
         TaskOutcome::Succeed { reason: "Confirmed in the app after an attempt" }
     }
+}
 
-    fn client(&self) -> Option<&Client> {
-        None
+impl Stage for IdleStage {
+    type Claim = Arc<ClaimedTask>;
+    type Outcome = TaskOutcome;
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Arc<ClaimedTask>>, StoreError> {
+        self.stage.claim(limit).await
+    }
+
+    async fn step(&self, task: &Arc<ClaimedTask>) -> Option<TaskOutcome> {
+        Some(self.steps.step(task).await)
+    }
+
+    async fn record(&self, task: Arc<ClaimedTask>, outcome: TaskOutcome) {
+        self.stage.record(task, outcome).await;
+    }
+
+    async fn hand_back(&self, tasks: Vec<Arc<ClaimedTask>>) {
+        self.stage.hand_back(tasks).await;
+    }
+
+    fn span(&self, task: &Arc<ClaimedTask>) -> tracing::Span {
+        self.stage.span(task)
     }
 }
 
@@ -116,7 +144,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn start(config: &Config, pool: &PgPool, steps: Idle) -> Self {
+    pub(crate) fn start(config: &Config, pool: &PgPool, steps: Idle) -> anyhow::Result<Self> {
+        let backend = Client::new(&config.backend)?;
         let (stop, wakeups) = (CancellationToken::new(), Wakeups::default());
         let every = Duration::from_millis(config.wakeup.poll_ms);
         let mut loops = tokio::task::JoinSet::new();
@@ -133,14 +162,17 @@ impl Engine {
             stop.clone(),
         ));
         let worker = Worker {
-            stage: RetryStage::with_steps(config, pool.clone(), steps),
+            stage: Arc::new(IdleStage {
+                stage: RetryStage::new(config, pool.clone(), backend),
+                steps,
+            }),
             max_in_flight: config.worker.max_tasks_in_flight,
             max_ahead: config.worker.max_tasks_ahead,
             new_work: Arc::clone(&wakeups.tasks),
             poll_interval: PollInterval::new("tasks", every),
         };
         loops.spawn(worker.run(stop.clone()));
-        Self { stop, loops }
+        Ok(Self { stop, loops })
     }
 
     pub(crate) async fn stop(mut self) {
@@ -155,7 +187,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let (began, _) = mpsc::unbounded_channel();
     let takes = Duration::from_millis(number("STEP_MS", 0)? as u64);
     let engine =
-        Engine::start(config, &pool, Idle { takes, has_begun: AtomicBool::new(false), began });
+        Engine::start(config, &pool, Idle { takes, has_begun: AtomicBool::new(false), began })?;
     tokio::signal::ctrl_c().await?;
     engine.stop().await;
     Ok(())
@@ -176,7 +208,7 @@ async fn latency(config: &Config) -> anyhow::Result<()> {
     log_to_nowhere()?;
     let pool = schema::connect(&config.database, Planning::Fixed).await?;
     let (began, mut begins) = mpsc::unbounded_channel();
-    let engine = Engine::start(config, &pool, Idle::telling(began));
+    let engine = Engine::start(config, &pool, Idle::telling(began))?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut waits = Vec::new();
     for index in 0..number("INSERTS", 1000)? {

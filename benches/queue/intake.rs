@@ -61,7 +61,7 @@ async fn insert_and_order(place: &Place, tasks: usize, batch: usize) -> anyhow::
 }
 
 async fn drain(place: &Place) -> anyhow::Result<Duration> {
-    let due = "with woken as (update reconciler.integration_states set awake_from = now())
+    let due = "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now()";
     sqlx::query(due).execute(&place.pool).await?;
     place.drain(CONCURRENCY).await

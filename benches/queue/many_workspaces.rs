@@ -49,7 +49,7 @@ pub(crate) async fn pick_up(config: &Config) -> anyhow::Result<()> {
     let seconds = number("SECONDS", 20_usize)?;
     let pool = schema::connect(&config.database, Planning::Fixed).await?;
     let (began, mut begins) = unbounded_channel();
-    let engine = Engine::start(config, &pool, Idle::telling(began));
+    let engine = Engine::start(config, &pool, Idle::telling(began))?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let new = all_at_once(&pool, &mut begins, "new", workspaces).await?;
     let tasks = per_second * seconds;

@@ -65,7 +65,7 @@ impl<'a> Rows<'a> {
             tx.commit().await?;
         }
         if !matches!(self.standing, Standing::Finished | Standing::Expired) {
-            let awake = "update reconciler.integration_states set awake_from = now() where awake_from is null";
+            let awake = "update reconciler.integration_states set next_due_at = now() where next_due_at is null";
             sqlx::query(awake).execute(pool).await?;
         }
         Ok(())

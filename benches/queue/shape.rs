@@ -26,7 +26,7 @@ pub(crate) const OPEN: &str = "
               and m.ready_task_id is not null and m.next_attempt_at is not null
             order by m.ready_is_removal desc, m.next_attempt_at desc
             limit 1) ready
-        where i.awake_from is not null)";
+        where i.next_due_at is not null)";
 
 /// Whether anything is left that may be worked on. Asked of each integration, so that neither what is not due yet nor
 /// what waits in an inactive integration is read.

@@ -88,7 +88,7 @@ pub(crate) async fn order(pool: &PgPool) -> anyhow::Result<()> {
     let policy = intake::IntakePolicy::new(&Config::from_sources(None, Some(unused()))?);
     while intake::order_arrivals(pool, &policy, 5000).await? > 0 {}
     sqlx::query(
-        "with woken as (update reconciler.integration_states set awake_from = now())
+        "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where ready_task_id is not null",
     )
     .execute(pool)

@@ -83,8 +83,8 @@ impl Client {
     }
 
     /// The workspaces and apps that are in an outage, and for which no work may start now.
-    pub fn resting(&self) -> Vec<Scope> {
-        self.outages.resting()
+    pub fn unavailable(&self) -> Vec<Scope> {
+        self.outages.unavailable()
     }
 
     /// Those of them that this replica detected itself and that have not given a usable answer since.

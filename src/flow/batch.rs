@@ -9,13 +9,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::inbox::{Inbox, LARGEST};
-use super::not_recorded;
-use super::outcome::{Recorder, log_succeeded, log_watched, started_line};
-use crate::database::{PgConnection, Transaction};
+use super::outcome::Recorder;
+use super::{frequent, not_recorded};
+use crate::database::Transaction;
 use crate::emit;
-use crate::history::{self, Happened};
-use crate::member::store::give_turn;
-use crate::retry::record::{Breakers, End, EndState, GoesOn, Release, end, release};
+use crate::retry::record::Breakers;
 use crate::retry::{ClaimedTask, TaskOutcome};
 use crate::store::{StoreError, begin, with_timeout};
 use crate::telemetry::chain;
@@ -71,7 +69,7 @@ impl Batches {
 /// Only successes and polled jobs fit, unless they come from a probe: a probe moves a breaker, and that needs a
 /// decision under the breaker's lock.
 fn fits(task: &ClaimedTask, next: &TaskOutcome) -> bool {
-    matches!(next, TaskOutcome::Succeed { .. } | TaskOutcome::Watch { .. }) && !task.is_probe
+    frequent::is_frequent(next) && !task.is_probe
 }
 
 async fn write_all(
@@ -87,21 +85,13 @@ async fn write_all(
         let results = write(&recorder, &entries, query_timeout).await;
         for (entry, result) in entries.into_iter().zip(results) {
             if result == BatchResult::Written {
-                say(&entry);
+                // Here, outside the span of the step: its fields would be in the line a second time, and formatting
+                // them takes longer than the rest of the line.
+                frequent::log(&entry.task, &entry.next);
             }
             // The receiver may have run out of time. The outcome is written all the same.
             let _ = entry.result.send(result);
         }
-    }
-}
-
-/// Logs an outcome here, outside the span of the step. The fields of the span would be in the line a second time, and
-/// formatting them takes longer than the rest of the line.
-fn say(entry: &Entry) {
-    match &entry.next {
-        TaskOutcome::Succeed { reason } => log_succeeded(&entry.task, reason),
-        TaskOutcome::Watch { job, started, .. } => log_watched(&entry.task, job, *started),
-        _ => {}
     }
 }
 
@@ -137,62 +127,7 @@ async fn prepare(
     entries: &[Entry],
 ) -> Result<(Transaction, HashSet<i64>), StoreError> {
     let mut tx = begin(&recorder.pool).await?;
-    let mut written = write_successes(&mut tx, recorder, entries).await?;
-    written.extend(write_watched(&mut tx, entries).await?);
+    let outcomes: Vec<_> = entries.iter().map(|entry| (&*entry.task, &entry.next)).collect();
+    let written = frequent::write(&mut tx, recorder, &outcomes, Breakers::Nobody).await?;
     Ok((tx, written))
-}
-
-async fn write_successes(
-    connection: &mut PgConnection,
-    recorder: &Recorder,
-    entries: &[Entry],
-) -> Result<HashSet<i64>, StoreError> {
-    let successes: Vec<_> = entries.iter().filter_map(|entry| success(recorder, entry)).collect();
-    if successes.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let closed = end(connection, &successes, Breakers::Nobody).await?;
-    give_turn(connection, &closed.blocked).await?;
-    Ok(closed.tasks.into_keys().collect())
-}
-
-async fn write_watched(
-    connection: &mut PgConnection,
-    entries: &[Entry],
-) -> Result<HashSet<i64>, StoreError> {
-    let watched: Vec<_> = entries.iter().filter_map(watching).collect();
-    if watched.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let held: HashSet<_> = release(connection, &watched).await?.into_iter().collect();
-    let trail: Vec<_> = entries
-        .iter()
-        .filter(|entry| held.contains(&entry.task.id))
-        .filter_map(|Entry { task, next, .. }| {
-            let TaskOutcome::Watch { job, started, .. } = next else { return None };
-            let (what, detail) = started_line(task, job, *started)?;
-            Some(Happened { what, workspace: &task.key.workspace, task: task.id, detail })
-        })
-        .collect();
-    history::append(connection, &trail).await?;
-    Ok(held)
-}
-
-fn success<'a>(recorder: &Recorder, entry: &'a Entry) -> Option<End<'a>> {
-    match &entry.next {
-        TaskOutcome::Succeed { reason } => {
-            Some(recorder.ends(&entry.task, EndState::Succeeded, reason, false))
-        }
-        _ => None,
-    }
-}
-
-fn watching(entry: &Entry) -> Option<Release<'_>> {
-    match &entry.next {
-        TaskOutcome::Watch { job, after, started, found_by_id } => {
-            let goes_on = GoesOn::Watch { job, started: *started, found_by_id: *found_by_id };
-            Some(Release { task: &entry.task, after: *after, goes_on })
-        }
-        _ => None,
-    }
 }

@@ -19,6 +19,7 @@ use crate::telemetry::chain;
 
 mod batch;
 mod cancellation;
+mod frequent;
 mod inbox;
 mod judging;
 pub mod nudges;

@@ -84,7 +84,7 @@ pub async fn take_up_some(
         Err(error) if error.is_about_rows() => {
             drop(tx);
             let take_up = |part| take_up_part(pool, policy, part);
-            let quarantined = |id, error| quarantined(pool, id, error);
+            let quarantined = |id, error| quarantine(pool, id, error);
             in_parts(ids.clone(), error, take_up, quarantined).await?;
         }
         Err(error) => return Err(error),
@@ -104,9 +104,9 @@ async fn take_up_part(
     Ok(Some(()))
 }
 
-async fn quarantined(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
+async fn quarantine(pool: &PgPool, id: i64, error: StoreError) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
-    nudges::put_off(&mut tx, &[id], BAD_NUDGE_PAUSE).await?;
+    nudges::postpone(&mut tx, &[id], BAD_NUDGE_PAUSE).await?;
     tx.commit().await?;
     emit!(
         NUDGE_QUARANTINED,
@@ -132,7 +132,7 @@ async fn take_up(
     late.extend(early);
     let done: Vec<_> = ids.iter().filter(|id| !late.contains(id)).copied().collect();
     let late: Vec<_> = late.into_iter().collect();
-    nudges::put_off(connection, &late, LOCKED_PAUSE).await?;
+    nudges::postpone(connection, &late, LOCKED_PAUSE).await?;
     nudges::delete(connection, &done).await?;
     Ok(cancelled)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Recorded, app_name, cancellation, not_recorded, watches};
+use super::{Recorded, app_name, cancellation, frequent, not_recorded, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
 use crate::breaker::{self, Attempt, Cause, HealthSignal, Move};
@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::database::{PgConnection, PgPool, Transaction};
 use crate::emit;
 use crate::history::{self, Happened};
-use crate::lease::LeaseLost;
+use crate::lease::{LeaseLost, fenced};
 use crate::manual_action::{self, Opening, Person, Reconnect};
 use crate::member::store::{give_turn, open_action};
 use crate::membership::MemberKey;
@@ -46,11 +46,10 @@ impl Recorder {
     pub(super) async fn record(&self, task: &ClaimedTask, next: retry::TaskOutcome) -> Recorded {
         let outcome = Outcome { recorder: self, task, signal: retry::decide::signal(task, &next) };
         match next {
-            retry::TaskOutcome::Succeed { reason } => outcome.succeed(reason).await,
-            retry::TaskOutcome::CallOff => outcome.call_off().await,
-            retry::TaskOutcome::Watch { job, after, started, found_by_id } => {
-                outcome.watch(&job, after, started, found_by_id).await
+            retry::TaskOutcome::Succeed { .. } | retry::TaskOutcome::Watch { .. } => {
+                outcome.write_frequent(&next).await
             }
+            retry::TaskOutcome::Abandon => outcome.abandon().await,
             retry::TaskOutcome::Retry { after, failure, lost } => {
                 outcome.retry(after, &failure, lost).await
             }
@@ -162,20 +161,24 @@ impl Outcome<'_> {
         release_one(tx, &Release { task: self.task, after, goes_on }).await
     }
 
-    async fn succeed(&self, reason: &'static str) -> Recorded {
+    /// Records a success or a polled job by itself, as `batch` records many.
+    async fn write_frequent(&self, next: &retry::TaskOutcome) -> Recorded {
         let task = self.task;
         let mut tx = self.begin().await?;
-        if let Err(lost) = self.close(&mut tx, EndState::Succeeded, reason, false).await? {
+        let written =
+            frequent::write(&mut tx, self.recorder, &[(task, next)], Breakers::Caller).await?;
+        if let Err(lost) = fenced(written.len() as u64) {
             return Ok(Err(lost));
         }
-        give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
-        log_succeeded(task, reason);
-        self.recorder.decide_returns(task).await;
+        frequent::log(task, next);
+        if let retry::TaskOutcome::Succeed { .. } = next {
+            self.recorder.decide_returns(task).await;
+        }
         Ok(Ok(()))
     }
 
-    async fn call_off(&self) -> Recorded {
+    async fn abandon(&self) -> Recorded {
         match &self.task.cancel_reason {
             Some(reason) if self.task.superseded_by.is_none() => self.cancel(reason).await,
             _ => self.supersede().await,
@@ -217,27 +220,6 @@ impl Outcome<'_> {
             "Replaced by a newer request"
         );
         self.recorder.decide_returns(task).await;
-        Ok(Ok(()))
-    }
-
-    async fn watch(
-        &self,
-        job: &str,
-        after: Duration,
-        started: bool,
-        found_by_id: bool,
-    ) -> Recorded {
-        let task = self.task;
-        let mut tx = self.begin().await?;
-        let goes_on = GoesOn::Watch { job, started, found_by_id };
-        if let Err(lost) = self.release(&mut tx, after, goes_on).await? {
-            return Ok(Err(lost));
-        }
-        if let Some((what, detail)) = started_line(task, job, started) {
-            self.append(&mut tx, what, detail).await?;
-        }
-        self.commit(tx).await?;
-        log_watched(task, job, started);
         Ok(Ok(()))
     }
 
@@ -360,7 +342,7 @@ impl Outcome<'_> {
         };
         if closed.superseded_by.is_some() || closed.is_cancelled {
             tx.rollback().await?;
-            return self.release_called_off().await;
+            return self.release_abandoned().await;
         }
         let opening = opening(&mut tx, task, reason, failure).await?;
         let due_in = manual_action::due_in(&self.recorder.deadlines, task.desired.operation);
@@ -391,9 +373,14 @@ impl Outcome<'_> {
 
     /// The task was superseded or cancelled while it was in flight, so no person is asked to do it. The next claim sees
     /// the mark, and ends the task once none of its attempts is in flight.
-    async fn release_called_off(&self) -> Recorded {
+    async fn release_abandoned(&self) -> Recorded {
         match &self.task.running {
-            Some((job, _)) => self.watch(job, Duration::ZERO, false, self.task.found_by_id).await,
+            Some((job, _)) => {
+                let (job, found_by_id) = (job.clone(), self.task.found_by_id);
+                let after = Duration::ZERO;
+                let next = retry::TaskOutcome::Watch { job, after, started: false, found_by_id };
+                self.write_frequent(&next).await
+            }
             None => {
                 let why = "it was called off meanwhile".to_owned();
                 self.wait(
@@ -418,56 +405,6 @@ impl Outcome<'_> {
         )
         .await
     }
-}
-
-/// The trail entry of a job that is polled from now on.
-pub(super) fn started_line(
-    task: &ClaimedTask,
-    job: &str,
-    started: bool,
-) -> Option<(&'static str, Value)> {
-    match started {
-        true => {
-            let detail = json!({"attempt": task.attempts + 1, "job_id": job});
-            Some(("task.attempt_started", detail))
-        }
-        false if task.running.is_none() => Some(("task.job_restarted", json!({"job_id": job}))),
-        false => None,
-    }
-}
-
-pub(super) fn log_watched(task: &ClaimedTask, job: &str, started: bool) {
-    if started {
-        emit!(
-            TASK_ATTEMPT_STARTED,
-            task.id = task.id,
-            integration.id = task.key.integration,
-            operation = task.desired.operation.as_str(),
-            attempt = task.attempts + 1,
-            job.id = job,
-            "The backend runs a job"
-        );
-    } else if task.running.is_none() {
-        emit!(
-            TASK_JOB_RESTARTED,
-            task.id = task.id,
-            integration.id = task.key.integration,
-            job.id = job,
-            "The failed job runs again"
-        );
-    }
-}
-
-pub(super) fn log_succeeded(task: &ClaimedTask, reason: &str) {
-    emit!(
-        TASK_SUCCEEDED,
-        task.id = task.id,
-        integration.id = task.key.integration,
-        operation = task.desired.operation.as_str(),
-        attempts = task.attempts,
-        reason,
-        "The task succeeded"
-    );
 }
 
 fn log_moved(key: &MemberKey, moved: Move) {

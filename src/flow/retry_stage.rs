@@ -12,43 +12,32 @@ use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
 use crate::retry::claim::Quota;
-use crate::retry::scan_starts::{DueFrom, ScanStarts};
-use crate::retry::step::{ByBackend, Steps};
+use crate::retry::lanes::{DueFrom, Lanes};
+use crate::retry::step::Steps;
 use crate::retry::{self, ClaimedTask};
 use crate::store::{StoreError, with_timeout};
 use crate::worker::{Stage, within};
 
-pub struct RetryStage<S = ByBackend> {
-    steps: S,
+pub struct RetryStage {
+    steps: Steps,
     lease: Duration,
     query_timeout: Duration,
     recorder: Arc<Recorder>,
     batches: Batches,
-    starts: Mutex<ScanStarts>,
+    lanes: Mutex<Lanes>,
 }
 
 impl RetryStage {
     pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
-        Self::with_steps(
-            config,
-            pool,
-            ByBackend { backend, policy: retry::RetryPolicy::new(config) },
-        )
-    }
-}
-
-impl<S: Steps> RetryStage<S> {
-    /// Builds the stage with other steps than those of the backend.
-    pub fn with_steps(config: &Config, pool: PgPool, steps: S) -> Arc<Self> {
         let recorder = Arc::new(Recorder::new(config, pool));
         let query_timeout = config.database.query_timeout();
         Arc::new(Self {
-            steps,
+            steps: Steps { backend, policy: retry::RetryPolicy::new(config) },
             lease: config.worker.lease(),
             query_timeout,
             batches: Batches::start(Arc::clone(&recorder), query_timeout),
             recorder,
-            starts: Mutex::default(),
+            lanes: Mutex::default(),
         })
     }
 
@@ -60,16 +49,17 @@ impl<S: Steps> RetryStage<S> {
         limit: usize,
         tasks: &mut Vec<Arc<ClaimedTask>>,
     ) -> Result<(), StoreError> {
-        let Some(backend) = self.steps.client() else { return Ok(()) };
+        let backend = &self.steps.backend;
         for Opening { scope, room } in backend.openings() {
             let room = i64::from(room).min(i64::try_from(limit - tasks.len()).unwrap_or(0));
             if room == 0 {
                 return Ok(());
             }
             let key = scope.key();
-            let resting = quota.resting.iter().filter(|one| **one != key).cloned().collect();
+            let unavailable =
+                quota.unavailable.iter().filter(|one| **one != key).cloned().collect();
             let due_from = DueFrom::default();
-            let quota = Quota { tasks: room, resting, only: Some(key), due_from, ..quota };
+            let quota = Quota { tasks: room, unavailable, only: Some(key), due_from, ..quota };
             let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
             let claimed = with_timeout(self.query_timeout, claiming).await?.tasks;
             backend.let_through(&scope, claimed.len());
@@ -78,33 +68,33 @@ impl<S: Steps> RetryStage<S> {
         Ok(())
     }
 
-    fn starts(&self) -> MutexGuard<'_, ScanStarts> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: Steps> Stage for RetryStage<S> {
+impl Stage for RetryStage {
     /// In an `Arc`, because a claimed task is large and is moved often.
     type Claim = Arc<ClaimedTask>;
     type Outcome = retry::TaskOutcome;
 
     async fn claim(&self, limit: usize) -> Result<Vec<Arc<ClaimedTask>>, StoreError> {
         let began = Instant::now();
-        let resting = self.steps.client().map(Client::resting).unwrap_or_default();
+        let unavailable = self.steps.backend.unavailable();
         let quota = Quota {
             tasks: i64::try_from(limit).unwrap_or(i64::MAX),
             max_in_flight: self.recorder.breaker.max_in_flight(),
             starts_per_minute: self.recorder.breaker.starts_per_minute(),
-            resting: resting.iter().map(Scope::key).collect(),
+            unavailable: unavailable.iter().map(Scope::key).collect(),
             only: None,
-            due_from: self.starts().at(began),
+            due_from: self.lanes().at(began),
         };
         let claiming = retry::claim::claim(&self.recorder.pool, &quota, self.lease);
         let claimed = with_timeout(self.query_timeout, claiming).await?;
         let may_be_more = claimed.may_be_more || claimed.tasks.len() >= limit;
-        self.starts().advance(&claimed.tasks, may_be_more, began);
+        self.lanes().advance(&claimed.tasks, may_be_more, began);
         let mut tasks = claimed.tasks;
-        if !resting.is_empty() {
+        if !unavailable.is_empty() {
             self.claim_openings(quota, limit, &mut tasks).await?;
         }
         Ok(tasks)
@@ -113,7 +103,7 @@ impl<S: Steps> Stage for RetryStage<S> {
     /// If the time runs out, nothing is recorded. The next claim treats the outcome as unknown.
     async fn step(&self, task: &Arc<ClaimedTask>) -> Option<retry::TaskOutcome> {
         let (workspace, integration) = (&task.key.workspace, &task.key.integration);
-        if self.steps.client().is_some_and(|backend| backend.pauses(workspace, integration)) {
+        if self.steps.backend.pauses(workspace, integration) {
             self.hand_back(vec![Arc::clone(task)]).await;
             return None;
         }
@@ -139,7 +129,7 @@ impl<S: Steps> Stage for RetryStage<S> {
     }
 
     async fn hand_back(&self, tasks: Vec<Arc<ClaimedTask>>) {
-        self.starts().forget(&tasks);
+        self.lanes().forget(&tasks);
         let handed =
             with_timeout(self.query_timeout, retry::claim::hand_back(&self.recorder.pool, &tasks));
         if let Err(error) = handed.await {

@@ -25,7 +25,7 @@ async fn decide_one(pool: &PgPool) -> Result<bool, StoreError> {
             let sent = returns::send(&mut tx, &undecided, 1).await?;
             let canary = sent.tasks.first().copied();
             returns::update(&mut tx, &undecided, ReturnState::Waiting, canary, &sent).await?;
-            (None, sent.left.len() < undecided.rest.len())
+            (None, sent.left.len() < undecided.remaining.len())
         }
         Step::Release => {
             let sent = returns::send(&mut tx, &undecided, CHUNK).await?;
@@ -39,7 +39,7 @@ async fn decide_one(pool: &PgPool) -> Result<bool, StoreError> {
             }
             let all =
                 (state == ReturnState::Released).then_some((state, undecided.sent + sent.count()));
-            (all, sent.left.len() < undecided.rest.len() || all.is_some())
+            (all, sent.left.len() < undecided.remaining.len() || all.is_some())
         }
         Step::Stop => {
             (Some((ReturnState::Stopped, returns::stop(&mut tx, &undecided).await?)), true)

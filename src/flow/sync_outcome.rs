@@ -54,11 +54,19 @@ pub(super) async fn record_sync(
             Ok(recorded)
         }
         sync::SyncOutcome::RetryLater { why, waits, min_wait } => {
-            again(recorder, sync, why, waits, min_wait, None).await
+            read_again(recorder, sync, why, waits, min_wait, None).await
         }
         sync::SyncOutcome::Unknown { kind, id } => {
             let why = format!("nothing tells how old the backend's {kind} is; another one follows");
-            again(recorder, sync, why, false, Duration::ZERO, Some(sync::former(kind, &id))).await
+            read_again(
+                recorder,
+                sync,
+                why,
+                false,
+                Duration::ZERO,
+                Some(sync::earlier_run(kind, &id)),
+            )
+            .await
         }
         sync::SyncOutcome::RestartNow { why } => anew(recorder, sync, why).await,
         sync::SyncOutcome::Hold { update, known, intents, reason } => {
@@ -102,13 +110,13 @@ async fn hold(
     Ok(Ok(()))
 }
 
-async fn again(
+async fn read_again(
     recorder: &SyncRecorder,
     sync: &ClaimedSync,
     why: String,
     waits: bool,
     min_wait: Duration,
-    former: Option<String>,
+    earlier_run: Option<String>,
 ) -> Recorded {
     let failures = sync.failures + 1;
     if !waits && failures >= recorder.policy.sync.max_failures {
@@ -125,7 +133,7 @@ async fn again(
     let is_down = recorder.backend.is_down(&sync.workspace, &sync.integration);
     let waited = waited.filter(|waited| recorder.policy.is_long_wait(*waited) && !is_down);
     let mut tx = begin_briefly(&recorder.pool).await?;
-    let recorded = sync::store::again(&mut tx, sync, after, &why, !waits, former).await?;
+    let recorded = sync::store::read_again(&mut tx, sync, after, &why, !waits, earlier_run).await?;
     if recorded.is_ok() && waited.is_some() {
         let enough = recorder.policy.sync.unverifiable_after;
         sync::store::mark_unverifiable(&mut tx, sync, enough).await?;
@@ -135,7 +143,7 @@ async fn again(
         if let Some(waited) = waited {
             log_long_wait(sync, waited, &why);
         }
-        log_again(sync, failures, after, why);
+        log_read_again(sync, failures, after, why);
     }
     Ok(recorded)
 }
@@ -151,12 +159,12 @@ async fn anew(recorder: &SyncRecorder, sync: &ClaimedSync, why: String) -> Recor
     let recorded = sync::store::restart(&mut tx, sync, &why).await?;
     tx.commit().await?;
     if recorded.is_ok() {
-        log_again(sync, failures, Duration::ZERO, why);
+        log_read_again(sync, failures, Duration::ZERO, why);
     }
     Ok(recorded)
 }
 
-fn log_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
+fn log_read_again(sync: &ClaimedSync, failures: i32, after: Duration, why: String) {
     emit!(
         SYNC_STEP_FAILED,
         sync.id = sync.id,

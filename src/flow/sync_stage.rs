@@ -53,8 +53,9 @@ impl SyncStage {
                 return Ok(());
             }
             let key = scope.key();
-            let resting = quota.resting.iter().filter(|one| **one != key).cloned().collect();
-            let quota = Quota { syncs: 1, resting, only: Some(key) };
+            let unavailable =
+                quota.unavailable.iter().filter(|one| **one != key).cloned().collect();
+            let quota = Quota { syncs: 1, unavailable, only: Some(key) };
             let claiming = sync::store::claim(&self.recorder.pool, &quota, self.lease);
             let claimed = with_timeout(self.query_timeout, claiming).await?;
             self.recorder.backend.let_through(&scope, claimed.len());
@@ -115,15 +116,15 @@ impl Stage for SyncStage {
     type Outcome = sync::SyncOutcome;
 
     async fn claim(&self, limit: usize) -> Result<Vec<ClaimedSync>, StoreError> {
-        let resting = self.recorder.backend.resting();
+        let unavailable = self.recorder.backend.unavailable();
         let quota = Quota {
             syncs: i64::try_from(limit).unwrap_or(i64::MAX),
-            resting: resting.iter().map(Scope::key).collect(),
+            unavailable: unavailable.iter().map(Scope::key).collect(),
             only: None,
         };
         let claiming = sync::store::claim(&self.recorder.pool, &quota, self.lease);
         let mut syncs = with_timeout(self.query_timeout, claiming).await?;
-        if !resting.is_empty() {
+        if !unavailable.is_empty() {
             self.claim_openings(&quota, &mut syncs).await?;
         }
         Ok(syncs)

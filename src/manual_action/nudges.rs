@@ -163,7 +163,7 @@ pub async fn delete(connection: &mut PgConnection, ids: &[i64]) -> Result<(), St
     Ok(())
 }
 
-pub async fn put_off(
+pub async fn postpone(
     connection: &mut PgConnection,
     ids: &[i64],
     wait: Duration,
@@ -172,7 +172,7 @@ pub async fn put_off(
         return Ok(());
     }
     sqlx::query!(
-        "-- put_off_nudges
+        "-- postpone_nudges
          update reconciler.nudges n set not_before = clock_timestamp() + $2
          from unnest($1::bigint[]) k (id)
          where n.ctid = (select b.ctid from reconciler.nudges b where b.id = k.id)",

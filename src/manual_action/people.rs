@@ -16,10 +16,12 @@ pub struct ActionLine {
     pub integration_name: String,
     pub member_email: String,
     pub reason: String,
+    /// The deadline, with the time added for which the integration has not been active.
     pub due_at: DateTime<Utc>,
     pub overdue: bool,
     pub assignee: Option<String>,
     pub reopened_count: i32,
+    pub integration_status: String,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +40,16 @@ pub async fn list(pool: &PgPool, filter: ActionFilter<'_>) -> Result<Vec<ActionL
     Ok(sqlx::query_as!(
         ActionLine,
         r#"-- list_actions
-         select id, status, operation, workspace_id, integration_name, member_email, reason, due_at,
-                closed_at is null and due_at < now() as "overdue!", assignee, reopened_count
-         from reconciler.manual_actions
+         select id as "id!", status as "status!", operation as "operation!", workspace_id as "workspace_id!",
+                app as "integration_name!", member_email as "member_email!", reason as "reason!", due_at as "due_at!",
+                overdue as "overdue!", assignee, reopened_count as "reopened_count!",
+                integration_status as "integration_status!"
+         from reconciler.action_list
          where (cardinality($1::text[]) = 0 or status = any ($1)) and ($2::text is null or workspace_id = $2)
            and ($3::bigint is null
-                or (closed_at is not null, due_at, id)
+                or (closed_at is not null, stored_due_at, id)
                    > (select b.closed_at is not null, b.due_at, b.id from reconciler.manual_actions b where b.id = $3))
-         order by closed_at is not null, due_at, id
+         order by closed_at is not null, stored_due_at, id
          limit $4"#,
         &statuses,
         filter.workspace,
@@ -67,6 +71,7 @@ pub struct Card {
     pub integration_kind: String,
     pub attempts: i32,
     pub failure_message: Option<String>,
+    pub integration_status: String,
     pub opened_at: DateTime<Utc>,
     pub due_at: DateTime<Utc>,
     pub assignee: Option<String>,
@@ -84,11 +89,13 @@ pub struct Card {
 pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     Ok(sqlx::query_as!(
         Card,
-        "-- find_action
-         select id, status, instructions, workspace_id, integration_name, integration_kind, attempts,
-                failure_message, opened_at, due_at, assignee, note, done_by, done_at, confirmed_by, verdict, verdict_at,
-                observed, reopened_count, task_id
-         from reconciler.manual_actions where id = $1",
+        r#"-- find_action
+         select a.id, a.status, a.instructions, a.workspace_id, a.integration_name, a.integration_kind, a.attempts,
+                a.failure_message, l.integration_status as "integration_status!", a.opened_at, l.due_at as "due_at!", a.assignee, a.note, a.done_by, a.done_at, a.confirmed_by, a.verdict,
+                a.verdict_at, a.observed, a.reopened_count, a.task_id
+         from reconciler.manual_actions a
+         join reconciler.action_list l using (id, workspace_id)
+         where a.id = $1"#,
         id,
     )
     .fetch_optional(pool)
@@ -121,29 +128,28 @@ pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proo
     .await?)
 }
 
-/// Withdraws a person's word for an action, in the name of the user who runs the transaction. Returns whether there was
-/// one.
-pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
-    let written = sqlx::query!(
+/// Withdraws a person's word for an action, in the name of the user who runs the transaction.
+pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+    sqlx::query!(
         "-- withdraw_action
-         update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'in_progress')",
-        id,
+         select reconciler.withdraw_action($1)",
+        id
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(written.rows_affected() == 1)
+    Ok(())
 }
 
-/// Gives back an action that the user who runs the transaction works on. Returns whether anybody worked on it.
-pub async fn release(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
-    let written = sqlx::query!(
+/// Gives back an action that the user who runs the transaction works on.
+pub async fn release(connection: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+    sqlx::query!(
         "-- release_action
-         update reconciler.manual_actions set status = 'open' where id = $1 and status not in ('open', 'done')",
-        id,
+         select reconciler.release_action($1)",
+        id
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(written.rows_affected() == 1)
+    Ok(())
 }
 
 /// Claims an action in the name of the user who runs the transaction. With a note, also takes it over from a colleague.
@@ -158,7 +164,7 @@ pub async fn claim(
         id,
         take_over_note
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
     Ok(())
 }
@@ -177,7 +183,7 @@ pub async fn hand_over(
         assignee,
         note
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
     Ok(())
 }
@@ -189,7 +195,7 @@ pub async fn confirm(connection: &mut PgConnection, id: i64) -> Result<(), Store
          select reconciler.confirm_action($1)",
         id
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
     Ok(())
 }

@@ -150,7 +150,7 @@ pub struct Undecided {
     /// How the canary's task ended; `None` if the task was deleted.
     pub canary: Option<CanaryEnd>,
     /// The actions that have not returned yet.
-    pub rest: Vec<i64>,
+    pub remaining: Vec<i64>,
     /// Why the actions return.
     pub reason: String,
     /// How many of the rest have returned.
@@ -180,7 +180,7 @@ pub fn next_step(undecided: &Undecided) -> Step {
         _ if undecided.is_releasing => Step::Release,
         Some(CanaryEnd::Worked) => Step::Release,
         Some(CanaryEnd::Failed) => Step::Stop,
-        Some(CanaryEnd::SaysNothing) | None if undecided.rest.is_empty() => Step::Release,
+        Some(CanaryEnd::SaysNothing) | None if undecided.remaining.is_empty() => Step::Release,
         Some(CanaryEnd::SaysNothing) | None => Step::SendNext,
     }
 }
@@ -206,7 +206,7 @@ pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided
                                                   where n.action_id = a.id -- and no more, or another index is read
                                                   offset 0) n)
         )
-        select w.id, w.workspace_id, w.integration_id, w.state = 'releasing' as "is_releasing!", w.rest, w.reason,
+        select w.id, w.workspace_id, w.integration_id, w.state = 'releasing' as "is_releasing!", w.remaining_action_ids, w.reason,
                w.sent, next.canary as "canary?", next.attempts as "attempts?"
         from next
         cross join lateral (select * from reconciler.returns w
@@ -227,7 +227,7 @@ pub async fn undecided(connection: &mut PgConnection) -> Result<Option<Undecided
             "escalated" => CanaryEnd::Failed,
             _ => CanaryEnd::SaysNothing,
         }),
-        rest: row.rest,
+        remaining: row.remaining_action_ids,
         reason: row.reason,
         sent: row.sent,
     }))
@@ -254,7 +254,7 @@ pub async fn send(
     undecided: &Undecided,
     limit: usize,
 ) -> Result<Sent, StoreError> {
-    let (next, later) = undecided.rest.split_at(limit.min(undecided.rest.len()));
+    let (next, later) = undecided.remaining.split_at(limit.min(undecided.remaining.len()));
     let rows = sqlx::query!(
         r#"-- send_back
         with opened as materialized (
@@ -304,7 +304,7 @@ pub async fn update(
     sqlx::query!(
         "-- update_return
          update reconciler.returns
-         set state = $3, canary_task_id = coalesce($4, canary_task_id), rest = $5, sent = sent + $6,
+         set state = $3, canary_task_id = coalesce($4, canary_task_id), remaining_action_ids = $5, sent = sent + $6,
              decided_at = case when $3 = 'released' then clock_timestamp() end,
              not_before = case when $6 = 0 then clock_timestamp() + interval '1 s' else not_before end
          where id = $1 and workspace_id = $2",
@@ -348,7 +348,7 @@ pub async fn stop(connection: &mut PgConnection, undecided: &Undecided) -> Resul
         where a.status = 'open'"#,
         undecided.id,
         undecided.workspace,
-        &undecided.rest,
+        &undecided.remaining,
     )
     .fetch_one(connection)
     .await?)
@@ -401,7 +401,7 @@ mod tests {
                 integration: "app".to_owned(),
                 is_releasing,
                 canary,
-                rest: vec![7; rest],
+                remaining: vec![7; rest],
                 reason: "fixed".to_owned(),
                 sent: 0,
             };

@@ -25,12 +25,12 @@ pub async fn request(
     reason: &str,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "-- cancel_task
-         select reconciler.cancel_task($1, $2)",
+        "-- request_cancellation
+         select reconciler.request_cancellation($1, $2)",
         task,
         reason
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
     Ok(())
 }

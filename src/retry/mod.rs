@@ -20,8 +20,8 @@ pub mod again;
 pub mod cancel;
 pub mod claim;
 pub mod decide;
+pub mod lanes;
 pub mod record;
-pub mod scan_starts;
 pub mod step;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -87,7 +87,7 @@ pub struct ClaimedTask {
 impl ClaimedTask {
     /// Whether it was superseded or cancelled while it was in flight. It ends once none of its attempts can take effect
     /// any more.
-    pub fn is_called_off(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         self.superseded_by.is_some() || self.cancel_reason.is_some()
     }
 }
@@ -220,7 +220,7 @@ pub enum TaskOutcome {
         after_attempt: bool,
     },
     /// The task was superseded or cancelled, and nothing of it is in flight any more.
-    CallOff,
+    Abandon,
 }
 
 /// Why a task is postponed.

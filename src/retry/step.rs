@@ -17,24 +17,16 @@ use crate::worker::within;
 /// Pages of an app's list that are read for one member at most. A longer list cannot prove that the member is gone.
 const LIST_PAGES: u32 = 50;
 
-/// Executes the steps of tasks. Benchmarks measure the queue with their own implementation.
-pub trait Steps: Send + Sync + 'static {
-    /// Executes one step of a task. Changes nothing in the database.
-    fn step(&self, task: &ClaimedTask) -> impl Future<Output = TaskOutcome> + Send;
-
-    /// The client that knows for which workspaces and apps the backend gives no usable answer; `None` if there is no
-    /// backend.
-    fn client(&self) -> Option<&Client>;
-}
-
+/// Executes the steps of tasks.
 #[derive(Debug)]
-pub struct ByBackend {
+pub struct Steps {
     pub backend: Client,
     pub policy: RetryPolicy,
 }
 
-impl Steps for ByBackend {
-    async fn step(&self, task: &ClaimedTask) -> TaskOutcome {
+impl Steps {
+    /// Executes one step of a task. Changes nothing in the database.
+    pub async fn step(&self, task: &ClaimedTask) -> TaskOutcome {
         let (backend, policy) = (&self.backend, &self.policy);
         if let Some(next) = decide::before_read(policy, task) {
             return next;
@@ -43,10 +35,6 @@ impl Steps for ByBackend {
             Some((job, since)) => watch(backend, policy, task, job, *since).await,
             None => read_and_run(backend, policy, task).await,
         }
-    }
-
-    fn client(&self) -> Option<&Client> {
-        Some(&self.backend)
     }
 }
 
@@ -181,7 +169,7 @@ async fn watch(
         false => read(backend, task).await,
     };
     match seen {
-        Ok(seen) if !task.is_called_off() && decide::is_believed(task, &ended, &seen) => {
+        Ok(seen) if !task.is_abandoned() && decide::is_believed(task, &ended, &seen) => {
             TaskOutcome::Succeed { reason: "Confirmed in the app after an attempt" }
         }
         Ok(_) | Err(BackendError::NotFound { .. }) if lost => {

@@ -53,7 +53,7 @@ words! {
 
 words! {
     /// What the backend may have made at an unknown time.
-    Former {
+    RunKind {
         /// A job that read the app.
         Job = "job",
         Report = "report",
@@ -106,26 +106,26 @@ pub struct ClaimedSync {
     /// The time of the claim, by the clock of the database.
     pub claimed_at: DateTime<Utc>,
     /// Jobs and reports of unknown age that already existed. What follows them is younger than this sync.
-    pub former: Vec<String>,
+    pub earlier_runs: Vec<String>,
 }
 
 impl ClaimedSync {
     /// Whether something of unknown age is younger than the start of this sync. It is, if something else of its kind
     /// already existed before this sync asked.
-    pub fn is_successor(&self, kind: Former, id: &str) -> bool {
-        let this = former(kind, id);
+    pub fn is_successor(&self, kind: RunKind, id: &str) -> bool {
+        let this = earlier_run(kind, id);
         let is_of_kind = |one: &String| one.split_whitespace().next() == Some(kind.as_str());
-        self.former.iter().any(is_of_kind) && !self.former.contains(&this)
+        self.earlier_runs.iter().any(is_of_kind) && !self.earlier_runs.contains(&this)
     }
 
     /// Whether something of unknown age already existed before.
-    pub fn is_former(&self, kind: Former, id: &str) -> bool {
-        self.former.contains(&former(kind, id))
+    pub fn is_earlier_run(&self, kind: RunKind, id: &str) -> bool {
+        self.earlier_runs.contains(&earlier_run(kind, id))
     }
 }
 
 /// A thing of unknown age, as the row of a sync stores it.
-pub fn former(kind: Former, id: &str) -> String {
+pub fn earlier_run(kind: RunKind, id: &str) -> String {
     format!("{kind} {id}")
 }
 
@@ -220,7 +220,7 @@ pub enum SyncOutcome {
     },
     /// The age of something that the backend made is unknown: take the snapshot again later, and trust what follows.
     Unknown {
-        kind: Former,
+        kind: RunKind,
         id: String,
     },
     /// The app changed while it was read: take the snapshot again at once.

@@ -151,7 +151,7 @@ pub async fn request(
         workspace,
         integration
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::report::KnownMember;
 use super::report::LatestIntent;
 use super::verdict::Sightings;
 use super::{
-    ClaimedSync, Former, HeldDecision, Procedure, SyncOutcome, SyncPolicy, SyncState, plausible,
+    ClaimedSync, HeldDecision, Procedure, RunKind, SyncOutcome, SyncPolicy, SyncState, plausible,
 };
 use crate::backend::{BackendError, Client, Gap, Progress, Snapshot, UpdateReport};
 use crate::catalogue;
@@ -89,10 +89,10 @@ impl Step<'_> {
                 Progress::Finished => match self.age_of_job(job, answer.age, asked.elapsed()) {
                     Age::Younger => self.after_job().await,
                     Age::Older => Ok(self.of_unknown_age()),
-                    Age::Unknown if self.sync.is_former(Former::Job, job) => {
+                    Age::Unknown if self.sync.is_earlier_run(RunKind::Job, job) => {
                         Ok(self.of_unknown_age())
                     }
-                    Age::Unknown => Ok(unknown(Former::Job, job)),
+                    Age::Unknown => Ok(unknown(RunKind::Job, job)),
                 },
             },
             Err(BackendError::NotFound { .. }) => Ok(again("the backend no longer knows its job")),
@@ -129,12 +129,12 @@ impl Step<'_> {
         if self.sync.state != SyncState::Started {
             return Age::Younger; // it applies a report whose age was checked
         }
-        self.compared(age, asking, Former::Job, job)
+        self.compared(age, asking, RunKind::Job, job)
     }
 
     /// Compares with the time when this sync asked. Each age is measured by the clock that wrote it. If the age is
     /// unknown, a thing that follows another of its kind is younger.
-    fn compared(&self, age: Option<Duration>, asking: Duration, kind: Former, id: &str) -> Age {
+    fn compared(&self, age: Option<Duration>, asking: Duration, kind: RunKind, id: &str) -> Age {
         let ours = self.sync.started_at.map(|at| elapsed(at, self.sync.claimed_at) + asking);
         match (age, ours) {
             (Some(age), Some(ours)) if age > ours + CLOCK_STEP => Age::Older,
@@ -184,12 +184,12 @@ impl Step<'_> {
                 Ok(fails("the approved report was replaced by another"))
             }
             Some((update, age)) if !update.applied && !is_empty(&update) => {
-                match self.compared(age, asked.elapsed(), Former::Report, &update.id) {
+                match self.compared(age, asked.elapsed(), RunKind::Report, &update.id) {
                     // The backend makes no other report, so a person decides.
                     Age::Unknown
-                        if !approved && !self.sync.is_former(Former::Report, &update.id) =>
+                        if !approved && !self.sync.is_earlier_run(RunKind::Report, &update.id) =>
                     {
-                        Ok(unknown(Former::Report, &update.id))
+                        Ok(unknown(RunKind::Report, &update.id))
                     }
                     compared => self.guarded(update, age, compared).await,
                 }
@@ -406,7 +406,7 @@ enum Age {
     Unknown,
 }
 
-fn unknown(kind: Former, id: &str) -> SyncOutcome {
+fn unknown(kind: RunKind, id: &str) -> SyncOutcome {
     SyncOutcome::Unknown { kind, id: id.to_owned() }
 }
 

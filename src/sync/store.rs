@@ -20,7 +20,7 @@ const BAD_ROW_PAUSE: Duration = Duration::from_secs(15 * 60);
 pub struct Quota {
     pub syncs: i64,
     /// Workspaces and apps for which the backend gives no usable answer. They are not claimed.
-    pub resting: Vec<String>,
+    pub unavailable: Vec<String>,
     /// The only workspace or app to claim for; `None` for all.
     pub only: Option<String>,
 }
@@ -59,7 +59,7 @@ pub async fn claim(
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,
-                  s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until, s.former,
+                  s.unreleased_claims, now() as "claimed_at!", s.started_at, s.held_until, s.earlier_runs,
                   greatest(s.started_at, s.decided_at) as trying_since,
                   s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
@@ -70,7 +70,7 @@ pub async fn claim(
         "#,
         quota.syncs,
         interval(lease),
-        &quota.resting,
+        &quota.unavailable,
         quota.only,
     )
     .fetch_all(pool)
@@ -103,19 +103,19 @@ pub async fn claim(
                 decision,
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
-                former: row.former,
+                earlier_runs: row.earlier_runs,
             }),
             (Err(error), ..) | (_, Err(error), ..) | (.., Err(error), _) | (.., Err(error)) => {
                 bad.push((row.id, error));
             }
         }
     }
-    quarantined(pool, &bad).await?;
+    quarantine(pool, &bad).await?;
     Ok(claimed)
 }
 
 /// Quarantines syncs that cannot be read, and logs them.
-async fn quarantined(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), StoreError> {
+async fn quarantine(pool: &PgPool, bad: &[(i64, UnknownWord)]) -> Result<(), StoreError> {
     if bad.is_empty() {
         return Ok(());
     }
@@ -221,25 +221,25 @@ pub async fn watch(
     Ok(fenced(written.rows_affected()))
 }
 
-/// Records that the snapshot is taken again from the start after `after`. `failed` counts a failure, and `former` is
+/// Records that the snapshot is taken again from the start after `after`. `failed` counts a failure, and `earlier_run` is
 /// something of unknown age. A report that a person approved stays approved.
-pub async fn again(
+pub async fn read_again(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     after: Duration,
     why: &str,
     failed: bool,
-    former: Option<String>,
+    earlier_run: Option<String>,
 ) -> Result<Result<(), LeaseLost>, StoreError> {
     let written = sqlx::query!(
-        "-- try_sync_again
+        "-- read_again
          update reconciler.syncs
          set state = case when state in ('requested', 'report_ready') then state else 'started' end,
              report_id = case when state = 'report_ready' then report_id end,
              report = case when state = 'report_ready' then report end,
              running_job_id = null, running_since = null,
              failures = failures + case when $6 then 1 else 0 end, last_error = $5,
-             former = former || array_remove(array[$7::text], null),
+             earlier_runs = earlier_runs || array_remove(array[$7::text], null),
              next_step_at = clock_timestamp() + $4,
              lease_until = null, unreleased_claims = 0
          where id = $1 and workspace_id = $2 and lease_token = $3",
@@ -249,7 +249,7 @@ pub async fn again(
         interval(after),
         why,
         failed,
-        former,
+        earlier_run,
     )
     .execute(connection)
     .await?;
@@ -381,7 +381,7 @@ pub async fn request(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "-- request_sync_again
-         select reconciler.request_sync($1, $2, clock_timestamp() + $3, 'again')",
+         select reconciler.schedule_sync($1, $2, clock_timestamp() + $3, 'recheck')",
         sync.workspace,
         sync.integration,
         interval(after),
@@ -402,7 +402,7 @@ pub async fn request_at(
 ) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- request_sync_at
-        select reconciler.request_sync($1, $2, coalesce($4, clock_timestamp()), $3) as "is_there!""#,
+        select reconciler.schedule_sync($1, $2, coalesce($4, clock_timestamp()), $3) as "is_there!""#,
         workspace,
         integration,
         cause,

@@ -132,6 +132,8 @@ events! {
         ["workspace.id, integration.id"], "Nothing.";
     TASK_QUARANTINED = "task.quarantined" WARN, "A row of automation_tasks cannot be processed: it has a value that cannot be read or that the database refuses. It is tried again after `wait_s`; all others go on.",
         ["task.id, error, wait_s"], "Read the error and the row: `select * from reconciler.automation_tasks where id = …`. Correct the row, or ask the operators of the backend to insert another one.";
+    INTEGRATION_APPLICATION_UNKNOWN = "integration.application_unknown" WARN, "Rows name an application that the catalogue of this program does not have. They are worked on as those of an app that automation can read and change. Logged when the integration is seen for the first time.",
+        ["workspace.id, integration.id, application"], "If the application is new: update this program. If its name is wrong: correct it in the backend, and with `cerby-reconciler integrations set ID --application …`.";
     TASK_HELD = "task.held" WARN, "Rows of automation_tasks have another kind or application than their integration, which stays as it was first seen. They are neither ordered nor tried, and are checked again every few minutes. `task.id` is the first of `tasks`; `task_places` shows all.",
         ["task.id, workspace.id, integration.id, differs, tasks"], "If the row is wrong: `cerby-reconciler tasks cancel ID`. If the integration is wrong: `cerby-reconciler integrations set ID --kind … --application …`.";
     NUDGE_QUARANTINED = "nudge.quarantined" WARN, "A nudge cannot be processed: the database refuses the changes that follow from what a person did. It is tried again after `wait_s`; all others go on.",

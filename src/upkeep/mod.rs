@@ -12,7 +12,7 @@ use crate::emit;
 use crate::flow::returns;
 use crate::manual_action;
 use crate::manual_action::store::Overdue;
-use crate::member::store::{give_turn, let_sleep};
+use crate::member::store::{give_turn, raise_next_due_times};
 use crate::poll_interval::PollInterval;
 use crate::store::{StoreError, begin, begin_exclusive, with_timeout};
 use crate::telemetry::chain;
@@ -42,11 +42,11 @@ pub async fn run(
     while !stop.is_cancelled() {
         let began = Instant::now();
         let pause = match round(&pool, &config, &mut sweep).await {
-            Ok(Rest::Nothing) => {
+            Ok(Left::Nothing) => {
                 poll_interval.on_success();
                 poll_interval.next()
             }
-            Ok(Rest::Deletions) => {
+            Ok(Left::Deletions) => {
                 poll_interval.on_success();
                 poll_interval.next().min(began.elapsed() * REST_AFTER_DELETING)
             }
@@ -61,7 +61,7 @@ pub async fn run(
 
 /// What a round leaves for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
+pub enum Left {
     /// Nothing that cannot wait for the usual interval.
     Nothing,
     /// More rows past their retention than one round deletes.
@@ -76,17 +76,17 @@ pub struct Sweep {
 }
 
 /// One round. `Err` if the database does not answer; a step that the database refuses is logged, and the others run.
-pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<Rest, StoreError> {
+pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<Left, StoreError> {
     let query_timeout = config.database.query_timeout();
     let retention = &config.retention;
     let batch = config.upkeep.batch;
-    let mut rest = Rest::Nothing;
+    let mut left = Left::Nothing;
     step("heal", query_timeout, heal(pool)).await?;
-    step("let_sleep", query_timeout, let_sleep(pool)).await?;
+    step("raise_next_due_times", query_timeout, raise_next_due_times(pool)).await?;
     step("sweep_members", query_timeout, sweep_members(pool, retention, batch, &mut sweep.member))
         .await?;
     step("decide_returns", query_timeout, returns::decide(pool)).await?;
-    step("put_off_deadlines", query_timeout, put_off_deadlines(pool)).await?;
+    step("extend_deadlines", query_timeout, extend_deadlines(pool)).await?;
     step("remind", query_timeout, remind(pool, config.breaker.remind_s)).await?;
     step("end_undecided_syncs", query_timeout, store::end_undecided_syncs(pool)).await?;
     let periodic =
@@ -96,9 +96,9 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     step("request_watch_snapshots", query_timeout, watches).await?;
     let deleting = delete(pool, retention, batch, sweep);
     if step("delete", query_timeout, deleting).await? == Some(true) {
-        rest = Rest::Deletions;
+        left = Left::Deletions;
     }
-    Ok(rest)
+    Ok(left)
 }
 
 /// Runs one step; `None` if the database refused it.
@@ -147,8 +147,8 @@ async fn sweep_members(
     Ok(())
 }
 
-async fn put_off_deadlines(pool: &PgPool) -> Result<(), StoreError> {
-    while store::put_off_deadlines(pool, CHUNK).await? {}
+async fn extend_deadlines(pool: &PgPool) -> Result<(), StoreError> {
+    while store::extend_deadlines(pool, CHUNK).await? {}
     Ok(())
 }
 

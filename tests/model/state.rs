@@ -108,7 +108,7 @@ pub(crate) enum Outcome {
     Retry { lost: bool },
     Wait { lost: bool, counts: bool },
     Escalate { tried: bool, unsettled: bool },
-    CallOff { tried: bool, unsettled: bool },
+    Abandon { tried: bool, unsettled: bool },
 }
 
 /// A snapshot under way.
@@ -266,11 +266,11 @@ impl State {
             Stands::Unborn => return None,
             Stands::Pending if self.arrivals.contains(&request) && elsewhere => Standing::Effective,
             Stands::Pending if self.arrivals.contains(&request) => Standing::Arrived,
-            Stands::Pending if self.head != Some(request) => Standing::Waiting,
+            Stands::Pending if self.head != Some(request) => Standing::Blocked,
             Stands::Pending if self.is_in_flight() => {
                 Standing::InFlight { superseded_by: superseded_by.map(id) }
             }
-            Stands::Pending => Standing::Head,
+            Stands::Pending => Standing::Ready,
             Stands::WithAPerson if self.left_out == Some(LeftOut::Waiting) => Standing::Effective,
             Stands::WithAPerson => Standing::Action(id(request)),
             Stands::Done => Standing::Effective,
@@ -287,7 +287,7 @@ impl State {
     /// Gives everything that arrived its place, as intake does.
     pub(crate) fn order_arrivals(&mut self) {
         let intents: Vec<_> = (0..self.requests.len()).filter_map(|one| self.intent(one)).collect();
-        let Order { closed, marked, ended_actions, waiting, head } = order(&intents);
+        let Order { closed, marked, ended_actions, blocked, ready } = order(&intents);
         for arrived in std::mem::take(&mut self.arrivals) {
             if self.requests[arrived].elsewhere {
                 self.requests[arrived].stands = Stands::Done;
@@ -308,8 +308,8 @@ impl State {
             self.end_action(Stands::Superseded);
             debug_assert_eq!(self.requests[number(action)].stands, Stands::Superseded);
         }
-        let head = head.map(number);
-        self.blocked = waiting.into_iter().map(number).collect();
+        let head = ready.map(number);
+        self.blocked = blocked.into_iter().map(number).collect();
         if self.head.is_none() || head != self.head {
             self.head = None;
             self.blocked.splice(0..0, head);

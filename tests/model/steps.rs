@@ -160,7 +160,7 @@ fn outcome(state: &State, claim: &Claim, next: &TaskOutcome) -> Outcome {
             counts: *lost == Uncertainty::Answer,
         },
         TaskOutcome::Escalate { .. } => Outcome::Escalate { tried, unsettled },
-        TaskOutcome::CallOff => Outcome::CallOff { tried, unsettled },
+        TaskOutcome::Abandon => Outcome::Abandon { tried, unsettled },
         TaskOutcome::Watch { .. } | TaskOutcome::Park { .. } => {
             unreachable!("the model has no such answers")
         }
@@ -257,7 +257,7 @@ impl State {
         };
         let seen = self.observe(claim);
         let is_as_desired = seen == Observation::AsDesired;
-        if !task.is_called_off() && is_believed(&task, &ended, &seen) {
+        if !task.is_abandoned() && is_believed(&task, &ended, &seen) {
             let effects = effects_for(policy(), &task, now());
             let unsettled = effects.is_some_and(|left| !left.is_zero());
             return Outcome::Succeed { unsettled };
@@ -278,9 +278,9 @@ impl State {
         if token != self.token || self.head != Some(request) {
             return; // a late worker changes nothing
         }
-        let is_called_off = self.requests[request].superseded_by.is_some();
+        let is_abandoned = self.requests[request].superseded_by.is_some();
         if let Outcome::Escalate { .. } = outcome
-            && is_called_off
+            && is_abandoned
         {
             (self.is_leased, self.is_unreleased) = (false, false);
             return; // looked at again
@@ -312,7 +312,7 @@ impl State {
                 }
                 self.requests[request].attempts += u8::from(counts);
             }
-            Outcome::Succeed { .. } | Outcome::Escalate { .. } | Outcome::CallOff { .. } => {
+            Outcome::Succeed { .. } | Outcome::Escalate { .. } | Outcome::Abandon { .. } => {
                 return false;
             }
         }
@@ -341,7 +341,7 @@ impl State {
                 }
                 self.open_action(request);
             }
-            Outcome::CallOff { tried, unsettled } => {
+            Outcome::Abandon { tried, unsettled } => {
                 self.is_unsettled |= unsettled;
                 if tried {
                     self.remember_tried(request);

@@ -1194,7 +1194,7 @@ async fn an_operators_login_requests_decides_and_protects_and_no_more(pool: PgPo
     ] {
         sqlx::query(statement).execute(&mut *tx).await.expect(statement);
     }
-    let refused = "select reconciler.request_sync('acme', 'an-app', now(), 'done')";
+    let refused = "select reconciler.schedule_sync('acme', 'an-app', now(), 'done')";
     let told = sqlx::query(refused).execute(&mut *tx).await.unwrap_err().to_string();
     assert_names(&told, &["permission denied"]);
     drop(tx);

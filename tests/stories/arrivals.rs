@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{APP, Task, WORKSPACE, World, a_failed, eventually};
-use cerby_reconciler::member::store::let_sleep;
+use cerby_reconciler::member::store::raise_next_due_times;
 use cerby_reconciler::worker::Stage;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
@@ -342,14 +342,14 @@ async fn an_integration_sleeps_until_its_next_request_is_due(pool: PgPool) {
     world.order().await;
     assert_eq!(looked_at_from(&world).await, Some(due(&world, "kim").await), "the earliest counts");
     world.step().await;
-    let_sleep(&world.pool.clone().into()).await.unwrap();
+    raise_next_due_times(&world.pool.clone().into()).await.unwrap();
     assert_eq!(
         looked_at_from(&world).await,
         Some(due(&world, "jo").await),
         "kim has gone to a person"
     );
     world.drive().await;
-    let_sleep(&world.pool.clone().into()).await.unwrap();
+    raise_next_due_times(&world.pool.clone().into()).await.unwrap();
     assert_eq!(looked_at_from(&world).await, None, "nothing is left");
 }
 
@@ -363,7 +363,7 @@ async fn an_integration_that_sleeps_is_woken_for_an_overtaken_attempt(pool: PgPo
     world.let_time_pass().await;
     world.step().await;
     assert_eq!(world.state(invite).await, "running");
-    let_sleep(&world.pool.clone().into()).await.unwrap();
+    raise_next_due_times(&world.pool.clone().into()).await.unwrap();
     let removal = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(0)).await;
     world.order().await;
     assert_eq!(looked_at_from(&world).await, Some(due(&world, "lee").await));
@@ -371,7 +371,7 @@ async fn an_integration_that_sleeps_is_woken_for_an_overtaken_attempt(pool: PgPo
 }
 
 async fn looked_at_from(world: &World) -> Option<DateTime<Utc>> {
-    let awake = "select awake_from from reconciler.integration_states where integration_id = $1";
+    let awake = "select next_due_at from reconciler.integration_states where integration_id = $1";
     sqlx::query_scalar(awake).bind(APP).fetch_one(&world.pool).await.expect("the database answers")
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{APP, HUB, WORKSPACE, World, a_failed, work};
 use cerby_reconciler::retry::ClaimedTask;
 use cerby_reconciler::retry::claim::{self as tasks, Quota};
-use cerby_reconciler::retry::scan_starts::DueFrom;
+use cerby_reconciler::retry::lanes::DueFrom;
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 use testkit::simulator::{
@@ -81,7 +81,7 @@ async fn work_off(world: &World, most: usize) -> usize {
             work(&world.tasks, claim).await;
         }
         // Before what has not begun, as it would be if looks at jobs were not so far apart.
-        let due = "with woken as (update reconciler.integration_states set awake_from = now())
+        let due = "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members m
                    set next_attempt_at = (select least(now(), min(o.next_attempt_at)) from reconciler.members o
                                           where o.integration_id = m.integration_id and o.ready_task_id is not null)
@@ -127,7 +127,7 @@ async fn five_failures_in_a_row_trip_the_integration_and_touch_no_other_task(poo
     let hub = world.insert(&a_failed("remove", HUB, "m0")).await;
     world.order().await;
     sqlx::query(
-        "with woken as (update reconciler.integration_states set awake_from = now())
+        "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where ready_task_id = $1",
     )
     .bind(hub)
@@ -171,7 +171,7 @@ async fn one_task_of_the_whole_fleet_tries_and_its_failure_closes_for_twice_as_l
     assert_eq!(world.tasks.claim(10).await.unwrap().len(), 0, "its job runs: nobody else tries");
     work_off(&world, 10).await;
     let watched =
-        "with woken as (update reconciler.integration_states set awake_from = now())
+        "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where running_job_id is not null";
     sqlx::query(watched).execute(&world.pool).await.unwrap();
     work_off(&world, 10).await;
@@ -208,7 +208,7 @@ async fn after_an_opening_one_more_passes_with_each_that_works(pool: PgPool) {
     let probe = world.tasks.claim(10).await.unwrap().remove(0);
     work(&world.tasks, probe).await;
     let due =
-        "with woken as (update reconciler.integration_states set awake_from = now())
+        "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where ready_task_id is not null";
     let mut widths = Vec::new();
     while number(&world, "select count(*) from reconciler.members where ready_task_id is not null")
@@ -241,7 +241,7 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
         .await
         .unwrap();
     world.order().await;
-    let due = "with woken as (update reconciler.integration_states set awake_from = now())
+    let due = "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where ready_task_id = $1";
     sqlx::query(due).bind(started).execute(&world.pool).await.unwrap();
     let watched = world.tasks.claim(100).await.unwrap();
@@ -252,14 +252,14 @@ async fn late_news_from_before_a_closing_moves_nothing(pool: PgPool) {
 }
 
 async fn work_off_others(world: &World, except: i64) {
-    let hold = "with woken as (update reconciler.integration_states set awake_from = now())
+    let hold = "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() + interval '1 hour' where ready_task_id = $1";
     for _ in 0..20 {
         sqlx::query(hold).bind(except).execute(&world.pool).await.unwrap();
         for claim in world.tasks.claim(1).await.unwrap() {
             work(&world.tasks, claim).await;
         }
-        let due = "with woken as (update reconciler.integration_states set awake_from = now())
+        let due = "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where running_job_id is not null";
         sqlx::query(due).execute(&world.pool).await.unwrap();
     }
@@ -493,7 +493,7 @@ async fn starts_per_minute_are_counted_over_all_replicas(pool: PgPool) {
 async fn time_while_inactive_is_not_trying(pool: PgPool) {
     let world = with_a_dozen_removals(pool).await;
     let tried = "with tried as (update reconciler.automation_tasks set attempts = 1),
-                 woken as (update reconciler.integration_states set awake_from = now())
+                 woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members
                  set trying_since = now() - interval '90 min', next_attempt_at = now() - interval '89 min'
                  where ready_task_id is not null";
@@ -585,7 +585,7 @@ async fn limits_leave_no_trace_on_tasks_that_do_not_pass(pool: PgPool) {
         tasks: 100,
         max_in_flight: None,
         starts_per_minute: None,
-        resting: Vec::new(),
+        unavailable: Vec::new(),
         only: None,
         due_from: DueFrom::default(),
     };
@@ -603,7 +603,7 @@ async fn a_busy_integration_does_not_keep_a_closed_one_from_trying(pool: PgPool)
         world.insert(&a_failed("remove", HUB, id)).await;
     }
     world.order().await;
-    let busy = "with woken as (update reconciler.integration_states set awake_from = now())
+    let busy = "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() - interval '1 h' where ready_task_id is not null";
     sqlx::query(busy).execute(&world.pool).await.unwrap();
     let closed = "update reconciler.integrations set max_in_flight = 1 where integration_id = $1";

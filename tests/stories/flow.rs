@@ -644,7 +644,7 @@ async fn the_time_before_a_claim_that_came_to_nothing_is_not_waited_for_twice(po
     world.insert(&a_failed("invite", APP, "lee")).await;
     world.order().await;
     sqlx::query(
-        "with woken as (update reconciler.integration_states set awake_from = now())
+        "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members
          set trying_since = now() - interval '60 min', next_attempt_at = now() - interval '10 min',
              lease_until = now() - interval '1 min'",

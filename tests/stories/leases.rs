@@ -8,10 +8,10 @@ use crate::support::{APP, World, a_failed};
 use cerby_reconciler::database::PgConnection;
 use cerby_reconciler::lease::LeaseLost;
 use cerby_reconciler::retry::claim::{self, Quota};
+use cerby_reconciler::retry::lanes::DueFrom;
 use cerby_reconciler::retry::record::{
     Breakers, End, EndState, GoesOn, Release, end, release, release_one,
 };
-use cerby_reconciler::retry::scan_starts::DueFrom;
 use cerby_reconciler::retry::{ClaimedTask, Uncertainty, WaitCause};
 use cerby_reconciler::store::begin;
 use cerby_reconciler::worker::Stage;
@@ -25,7 +25,7 @@ fn ten() -> Quota {
         tasks: 10,
         max_in_flight: None,
         starts_per_minute: None,
-        resting: Vec::new(),
+        unavailable: Vec::new(),
         only: None,
         due_from: DueFrom::default(),
     }

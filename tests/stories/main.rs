@@ -9,6 +9,7 @@ mod integrations;
 mod leases;
 mod odd_replies;
 mod people;
+mod psql;
 mod reconciliation;
 mod returns;
 mod trail;

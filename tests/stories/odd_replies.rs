@@ -8,8 +8,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::lease::Lease;
 use cerby_reconciler::membership::{Desired, Operation, Trigger};
 use cerby_reconciler::retry::{
-    ClaimedTask, EscalationReason, RetryPolicy, TaskOutcome, Uncertainty, WaitCause,
-    step::{ByBackend, Steps},
+    ClaimedTask, EscalationReason, RetryPolicy, TaskOutcome, Uncertainty, WaitCause, step::Steps,
 };
 use cerby_reconciler::sync::{self, ClaimedSync};
 use chrono::{DateTime, TimeDelta};
@@ -105,7 +104,7 @@ async fn next_with(odd: &Reply, at: Part, task: &ClaimedTask) -> TaskOutcome {
         false => truth(operation, heard),
     };
     let server = Server::start(script).await;
-    ByBackend { backend: server.client(), policy: policy() }.step(task).await
+    Steps { backend: server.client(), policy: policy() }.step(task).await
 }
 
 /// Replies that are no answer, and what their names are.
@@ -201,7 +200,7 @@ async fn a_job_is_not_given_up_while_the_backend_answers_nothing_at_all() {
     for operation in OPERATIONS {
         for (name, odd) in odd_replies() {
             let server = Server::always(odd).await;
-            let step = ByBackend { backend: server.client(), policy: policy() };
+            let step = Steps { backend: server.client(), policy: policy() };
             let next = step.step(&watching(operation, 60)).await;
             let watches = matches!(&next, TaskOutcome::Watch { started: false, .. });
             assert!(watches, "{operation:?}, {name}: {next:?}");
@@ -224,7 +223,7 @@ async fn next_unanswered(
     let server = Server::start(script).await;
     let unanswered_since = Some(task.claimed_at - TimeDelta::minutes(minutes));
     let task = ClaimedTask { unanswered_since, ..task.clone() };
-    ByBackend { backend: server.client(), policy: policy() }.step(&task).await
+    Steps { backend: server.client(), policy: policy() }.step(&task).await
 }
 
 #[tokio::test]
@@ -247,7 +246,7 @@ async fn a_member_of_whom_alone_nothing_usable_is_ever_said_goes_to_a_person() {
             assert!(waits, "an outage escalates nothing, {name}: {next:?}");
         }
         let next = next_unanswered(&odd, false, &replaced, 1).await;
-        assert_eq!(next, TaskOutcome::CallOff, "{name}");
+        assert_eq!(next, TaskOutcome::Abandon, "{name}");
     }
 }
 
@@ -279,7 +278,7 @@ async fn a_job_of_which_only_a_limit_of_the_rate_is_told_is_lost_in_the_end() {
             let task = watching(operation, minutes);
             let limited = [next_with(&busy, Part::Job, &task).await, {
                 let all = Server::always(busy.clone()).await;
-                ByBackend { backend: all.client(), policy: policy() }.step(&task).await
+                Steps { backend: all.client(), policy: policy() }.step(&task).await
             }];
             for next in limited {
                 let is_lost = matches!(&next, TaskOutcome::Retry { lost: Uncertainty::Job, .. });
@@ -357,7 +356,7 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
         decision: None,
         unreleased_claims: 1,
         claimed_at,
-        former: Vec::new(),
+        earlier_runs: Vec::new(),
     }
 }
 
@@ -423,9 +422,9 @@ async fn a_job_of_unknown_age_proves_nothing_and_the_one_after_it_does() {
     .await;
     let after = async |former: &[&str]| {
         let former = former.iter().map(|one| (*one).to_owned()).collect();
-        next_of(&server, &ClaimedSync { former, ..claimed_sync(1) }).await
+        next_of(&server, &ClaimedSync { earlier_runs: former, ..claimed_sync(1) }).await
     };
-    let unknown = sync::SyncOutcome::Unknown { kind: sync::Former::Job, id: "j1".into() };
+    let unknown = sync::SyncOutcome::Unknown { kind: sync::RunKind::Job, id: "j1".into() };
     assert_eq!(after(&[]).await, unknown);
     assert_eq!(after(&["report j0"]).await, unknown, "another kind says nothing");
     assert!(matches!(after(&["job j0"]).await, sync::SyncOutcome::Judge { .. }));
@@ -466,7 +465,7 @@ async fn a_report_that_was_there_before_the_sync_by_the_clock_that_wrote_it_is_n
         "{older:?}"
     );
     let (unknown, is_applied) = next("last Thursday").await;
-    let expected = sync::SyncOutcome::Unknown { kind: sync::Former::Report, id: "r1".into() };
+    let expected = sync::SyncOutcome::Unknown { kind: sync::RunKind::Report, id: "r1".into() };
     assert!(!is_applied && unknown == expected, "{unknown:?}");
 }
 

@@ -51,7 +51,7 @@ impl World {
         .execute(&self.pool)
         .await
         .unwrap();
-        sqlx::query("select reconciler.request_sync($1, $2, clock_timestamp(), 'person')")
+        sqlx::query("select reconciler.schedule_sync($1, $2, clock_timestamp(), 'person')")
             .bind(WORKSPACE)
             .bind(integration)
             .execute(&self.pool)

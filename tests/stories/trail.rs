@@ -152,7 +152,7 @@ async fn a_deadline_that_moves_or_passes_is_in_the_trail(pool: PgPool) {
     let rewriting = "set session_replication_role = replica";
     run(&world, &format!("{rewriting}; {inactive}; reset session_replication_role")).await;
     world.upkeep().await;
-    let (actor, moved) = lines(&world, "action.put_off").await.remove(0);
+    let (actor, moved) = lines(&world, "action.deadline_extended").await.remove(0);
     let time = |name: &str| {
         moved[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap()
     };

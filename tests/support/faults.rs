@@ -191,7 +191,7 @@ impl CrashableDaemon {
     /// Makes everything due that waits for a time, the end of a lease included.
     pub(crate) async fn let_time_pass(&self) {
         sqlx::raw_sql(
-            "with woken as (update reconciler.integration_states set awake_from = now())
+            "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members
              set next_attempt_at = now(), lease_until = case when lease_until is not null then now() end
              where ready_task_id is not null;

@@ -287,7 +287,7 @@ impl World {
     /// Makes everything due that waits for a time.
     pub(crate) async fn let_time_pass(&self) {
         sqlx::query(
-            "with woken as (update reconciler.integration_states set awake_from = now())
+            "with woken as (update reconciler.integration_states set next_due_at = now())
                  update reconciler.members set next_attempt_at = now() where ready_task_id is not null",
         )
         .execute(&self.pool)

@@ -111,7 +111,7 @@ impl OutageTracker {
     }
 
     /// The scopes for which nothing may start, unless it is let through at the end of the backoff.
-    pub(super) fn resting(&self) -> Vec<Scope> {
+    pub(super) fn unavailable(&self) -> Vec<Scope> {
         let here = self.rests(Instant::now()).into_iter().map(|opening| opening.scope);
         here.chain(self.of_others().iter().cloned()).collect()
     }

@@ -19,12 +19,12 @@ fn ended<'a>(of: Subject<'a>, error: Option<&'a BackendError>) -> Ended<'a> {
 }
 
 /// What backs off after these requests, in this order.
-fn resting_after(requests: &[(Subject<'_>, Option<&BackendError>)]) -> Vec<String> {
+fn unavailable_after(requests: &[(Subject<'_>, Option<&BackendError>)]) -> Vec<String> {
     let outages = outages();
     for (of, error) in requests {
         outages.note(&ended(*of, *error), Instant::now());
     }
-    outages.resting().iter().map(Scope::key).collect()
+    outages.unavailable().iter().map(Scope::key).collect()
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn who_rests_is_told_by_whom_the_answers_in_a_row_were_about() {
         ),
     ];
     for (name, requests, expected) in table {
-        assert_eq!(resting_after(&requests), expected, "{name}");
+        assert_eq!(unavailable_after(&requests), expected, "{name}");
     }
 }
 
@@ -116,7 +116,7 @@ fn what_the_backend_says_itself_is_an_answer_and_what_another_says_is_none() {
     ];
     for (error, rests) in table {
         let requests = [(Subject::app("acme", "x"), Some(&error)); 5];
-        assert_eq!(!resting_after(&requests).is_empty(), rests, "{error}");
+        assert_eq!(!unavailable_after(&requests).is_empty(), rests, "{error}");
     }
 }
 
@@ -175,7 +175,7 @@ fn each_answer_lets_two_more_through_until_the_rest_is_over() {
     outages.let_through(&scope, 1, now);
     let mut widths = Vec::new();
     let mut in_flight = 1;
-    while !outages.resting().is_empty() {
+    while !outages.unavailable().is_empty() {
         for _ in 0..in_flight {
             succeed(&outages, now);
         }
@@ -226,7 +226,7 @@ fn a_workspace_rests_as_a_whole_or_app_by_app() {
     for _ in 0..2 {
         outages.note(&ended(Subject::app("acme", "y"), Some(&BROKEN)), Instant::now());
     }
-    assert_eq!(outages.resting().iter().map(Scope::key).collect::<Vec<_>>(), ["acme"]);
+    assert_eq!(outages.unavailable().iter().map(Scope::key).collect::<Vec<_>>(), ["acme"]);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn what_another_replica_probes_rests_until_the_other_says_that_it_is_over() {
     let keys = |scopes: Vec<Scope>| scopes.iter().map(Scope::key).collect::<Vec<_>>();
     let of_another = HashSet::from([app.clone()]);
     outages.go_by(&[], of_another.clone(), now);
-    assert_eq!(keys(outages.resting()), ["acme/x"]);
+    assert_eq!(keys(outages.unavailable()), ["acme/x"]);
     assert!(outages.pauses("acme", "x", now) && !outages.pauses("acme", "y", now));
     // What was in flight also ends without an answer, and is not for this replica to probe.
     for row in ["a", "b", "c", "d", "e"] {

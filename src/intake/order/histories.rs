@@ -10,8 +10,8 @@ use Operation::{ChangeRole, Invite, Remove};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    Waiting,
-    Head,
+    Blocked,
+    Ready,
     Flying { superseded_by: Option<i64> },
     Action,
     Done,
@@ -96,7 +96,7 @@ impl Member {
                 self.promote();
             }
             Step::PersonReturns => {
-                self.move_all(Place::Action, |_| Place::Waiting);
+                self.move_all(Place::Action, |_| Place::Blocked);
                 self.promote();
             }
         }
@@ -118,7 +118,7 @@ impl Member {
     fn start(&mut self) {
         let effects = self.known_effects();
         let began = self.effects.len();
-        for row in self.rows.iter_mut().filter(|row| row.place == Place::Head) {
+        for row in self.rows.iter_mut().filter(|row| row.place == Place::Ready) {
             let request = (row.intent.task, row.intent.requested_at);
             row.began = began;
             row.place = match effects.over(row.intent.operation, request) {
@@ -144,7 +144,7 @@ impl Member {
         let requested_at = DateTime::from_timestamp(minute * 60, 0).unwrap();
         let intent = Intent { task, operation, requested_at, standing: Standing::Arrived };
         let began = self.effects.len();
-        let place = if has_succeeded { Place::Done } else { Place::Waiting };
+        let place = if has_succeeded { Place::Done } else { Place::Blocked };
         let row = Row { intent, place, began, elsewhere: has_succeeded };
         // A success that is reported late took place before what came later.
         let is_latest = !self.effects.iter().any(|other| age(&other.intent) > age(&row.intent));
@@ -168,10 +168,10 @@ impl Member {
                 row.place = Place::Flying { superseded_by: Some(by) };
             } else if let Some((_, by)) = order.ended_actions.iter().find(|(id, _)| *id == task) {
                 row.place = Place::Superseded { by: *by };
-            } else if order.waiting.contains(&task) {
-                row.place = Place::Waiting;
-            } else if order.head == Some(task) && !matches!(row.place, Place::Flying { .. }) {
-                row.place = Place::Head;
+            } else if order.blocked.contains(&task) {
+                row.place = Place::Blocked;
+            } else if order.ready == Some(task) && !matches!(row.place, Place::Flying { .. }) {
+                row.place = Place::Ready;
             }
         }
         self.promote(); // an action that ended freed the turn
@@ -182,14 +182,14 @@ impl Member {
         let blocked = self
             .rows
             .iter()
-            .any(|row| matches!(row.place, Place::Head | Place::Flying { .. } | Place::Action));
+            .any(|row| matches!(row.place, Place::Ready | Place::Flying { .. } | Place::Action));
         let oldest = self
             .rows
             .iter_mut()
-            .filter(|row| row.place == Place::Waiting)
+            .filter(|row| row.place == Place::Blocked)
             .min_by_key(|row| age(&row.intent));
         if let (false, Some(row)) = (blocked, oldest) {
-            row.place = Place::Head;
+            row.place = Place::Ready;
         }
     }
 
@@ -232,7 +232,7 @@ impl Member {
         let ahead = self
             .rows
             .iter()
-            .filter(|row| matches!(row.place, Place::Head | Place::Flying { .. } | Place::Action));
+            .filter(|row| matches!(row.place, Place::Ready | Place::Flying { .. } | Place::Action));
         prop_assert!(ahead.count() <= 1, "two at a time: {:?}", self.rows);
         let is_flying = self.rows.iter().any(|row| matches!(row.place, Place::Flying { .. }));
         prop_assert!(
@@ -247,7 +247,7 @@ impl Member {
             }
         }
         // No intent that counts overrules an intent that is neither finished nor in flight.
-        for row in self.rows.iter().filter(|row| matches!(row.place, Place::Waiting | Place::Head))
+        for row in self.rows.iter().filter(|row| matches!(row.place, Place::Blocked | Place::Ready))
         {
             let overruled = self.rows.iter().any(|later| {
                 let counts = later.intent.operation == Remove
@@ -317,8 +317,8 @@ impl Member {
 fn known(row: &Row, arrived: Option<i64>) -> Intent {
     let standing = match row.place {
         _ if Some(row.intent.task) == arrived => Standing::Arrived,
-        Place::Waiting => Standing::Waiting,
-        Place::Head => Standing::Head,
+        Place::Blocked => Standing::Blocked,
+        Place::Ready => Standing::Ready,
         Place::Flying { superseded_by } => Standing::InFlight { superseded_by },
         Place::Action => Standing::Action(row.intent.task),
         Place::Done => Standing::Effective,

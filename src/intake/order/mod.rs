@@ -22,9 +22,9 @@ pub struct Intent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Arrived,
-    Waiting,
+    Blocked,
     /// It has its turn, and nothing of it is in flight.
-    Head,
+    Ready,
     /// It has its turn, and an attempt of it is or may be in flight.
     InFlight {
         /// The intent that superseded it meanwhile.
@@ -53,9 +53,9 @@ pub struct Order {
     pub marked: Vec<Superseded>,
     /// Manual actions to end, each with the task of the winner.
     pub ended_actions: Vec<(i64, i64)>,
-    pub waiting: Vec<i64>,
+    pub blocked: Vec<i64>,
     /// The task that has its turn.
-    pub head: Option<i64>,
+    pub ready: Option<i64>,
 }
 
 /// Orders all unfinished intents of one member. `intents` also holds the latest closed ones, which may win against a
@@ -63,15 +63,15 @@ pub struct Order {
 pub fn order(intents: &[Intent]) -> Order {
     let mut order = Order::default();
     let mut queue: Vec<&Intent> = Vec::new();
-    let mut blocked = false;
+    let mut is_blocked = false;
     for intent in intents {
         let winner = winner_over(intent, intents);
         match (intent.standing, winner) {
             (Standing::Effective | Standing::Void, _) => {}
             (Standing::Action(action), Some(by)) => order.ended_actions.push((action, by)),
-            (Standing::Action(_), None) => blocked = true,
+            (Standing::Action(_), None) => is_blocked = true,
             (Standing::InFlight { superseded_by }, winner) => {
-                order.head = Some(intent.task);
+                order.ready = Some(intent.task);
                 if let (Some(by), None) = (winner, superseded_by) {
                     order.marked.push(Superseded { task: intent.task, by });
                 }
@@ -82,10 +82,10 @@ pub fn order(intents: &[Intent]) -> Order {
     }
     queue.sort_by_key(|intent| age(intent));
     let mut queue = queue.into_iter().map(|intent| intent.task);
-    if order.head.is_none() && !blocked {
-        order.head = queue.next();
+    if order.ready.is_none() && !is_blocked {
+        order.ready = queue.next();
     }
-    order.waiting = queue.collect();
+    order.blocked = queue.collect();
     order
 }
 

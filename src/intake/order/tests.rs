@@ -18,7 +18,7 @@ fn new(task: i64, operation: Operation) -> Intent {
 #[test]
 fn a_single_new_task_gets_its_turn() {
     let order = order(&[new(1, Invite)]);
-    assert_eq!(order, Order { head: Some(1), ..Order::default() });
+    assert_eq!(order, Order { ready: Some(1), ..Order::default() });
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_later_removal_supersedes_everything_older_whatever_the_order_of_arrival() {
             .map(|task| new(*task, operations[usize::try_from(task - 1).unwrap()]))
             .collect();
         let order = order(&intents);
-        assert_eq!(order.head, Some(3));
+        assert_eq!(order.ready, Some(3));
         let mut closed = order.closed;
         closed.sort_by_key(|loser| loser.task);
         assert_eq!(closed, [Superseded { task: 1, by: 3 }, Superseded { task: 2, by: 3 }]);
@@ -39,36 +39,36 @@ fn a_later_removal_supersedes_everything_older_whatever_the_order_of_arrival() {
 
 #[test]
 fn a_later_invite_waits_behind_an_unfinished_removal() {
-    let order = order(&[intent(1, Remove, Standing::Head), new(2, Invite)]);
-    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
+    let order = order(&[intent(1, Remove, Standing::Ready), new(2, Invite)]);
+    assert_eq!(order, Order { ready: Some(1), blocked: vec![2], ..Order::default() });
 }
 
 #[test]
 fn a_change_of_role_waits_behind_an_unfinished_invite() {
-    let order = order(&[intent(1, Invite, Standing::Head), new(2, ChangeRole)]);
-    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
+    let order = order(&[intent(1, Invite, Standing::Ready), new(2, ChangeRole)]);
+    assert_eq!(order, Order { ready: Some(1), blocked: vec![2], ..Order::default() });
 }
 
 #[test]
 fn a_task_in_flight_keeps_its_turn_until_it_settles_and_is_only_marked() {
     let order = order(&[intent(1, Invite, FLYING), new(2, Remove)]);
     let marked = vec![Superseded { task: 1, by: 2 }];
-    assert_eq!(order, Order { head: Some(1), waiting: vec![2], marked, ..Order::default() });
+    assert_eq!(order, Order { ready: Some(1), blocked: vec![2], marked, ..Order::default() });
 }
 
 #[test]
 fn an_open_manual_action_holds_the_turn_until_a_removal_ends_it() {
     let held = order(&[intent(1, Invite, Standing::Action(7)), new(2, ChangeRole)]);
-    assert_eq!(held, Order { waiting: vec![2], ..Order::default() });
+    assert_eq!(held, Order { blocked: vec![2], ..Order::default() });
     let ended = order(&[intent(1, Invite, Standing::Action(7)), new(2, Remove)]);
-    assert_eq!(ended, Order { head: Some(2), ended_actions: vec![(7, 2)], ..Order::default() });
+    assert_eq!(ended, Order { ready: Some(2), ended_actions: vec![(7, 2)], ..Order::default() });
 }
 
 #[test]
 fn an_older_invite_that_arrives_after_a_removal_took_effect_is_closed() {
     let order = order(&[intent(2, Remove, Standing::Effective), new(1, Invite)]);
     assert_eq!(order.closed, [Superseded { task: 1, by: 2 }]);
-    assert_eq!(order.head, None);
+    assert_eq!(order.ready, None);
 }
 
 #[test]
@@ -83,18 +83,18 @@ fn an_older_removal_that_arrives_after_a_rehire_took_effect_is_closed() {
 fn an_older_request_is_not_closed_by_what_nobody_has_done_yet() {
     for (later, older) in [(Invite, Remove), (ChangeRole, Remove), (Invite, ChangeRole)] {
         let behind_an_attempt = order(&[intent(2, later, FLYING), new(1, older)]);
-        let expected = Order { head: Some(2), waiting: vec![1], ..Order::default() };
+        let expected = Order { ready: Some(2), blocked: vec![1], ..Order::default() };
         assert_eq!(behind_an_attempt, expected, "{later} over {older}");
         let behind_a_person = order(&[intent(2, later, Standing::Action(9)), new(1, older)]);
-        let expected = Order { waiting: vec![1], ..Order::default() };
+        let expected = Order { blocked: vec![1], ..Order::default() };
         assert_eq!(behind_a_person, expected, "{later} over {older}");
     }
 }
 
 #[test]
 fn an_older_removal_that_arrives_before_the_rehire_was_tried_goes_first() {
-    let order = order(&[intent(2, Invite, Standing::Head), new(1, Remove)]);
-    assert_eq!(order, Order { head: Some(1), waiting: vec![2], ..Order::default() });
+    let order = order(&[intent(2, Invite, Standing::Ready), new(1, Remove)]);
+    assert_eq!(order, Order { ready: Some(1), blocked: vec![2], ..Order::default() });
 }
 
 #[test]
@@ -102,17 +102,17 @@ fn a_dismissed_removal_still_keeps_out_what_is_older_and_a_dismissed_invite_noth
     let removal = order(&[intent(2, Remove, Standing::Void), new(1, Invite)]);
     assert_eq!(removal.closed, [Superseded { task: 1, by: 2 }]);
     let invite = order(&[intent(2, Invite, Standing::Void), new(1, Invite)]);
-    assert_eq!(invite.head, Some(1));
+    assert_eq!(invite.ready, Some(1));
 }
 
 fn any_intents() -> impl Strategy<Value = Vec<Intent>> {
     let operation = prop_oneof![Just(Invite), Just(Remove), Just(ChangeRole)];
     let standing = prop_oneof![
         Just(Standing::Arrived),
-        Just(Standing::Waiting),
+        Just(Standing::Blocked),
         Just(Standing::Effective),
         Just(Standing::Void),
-        Just(Standing::Head),
+        Just(Standing::Ready),
         Just(FLYING),
         (1_i64..99).prop_map(Standing::Action),
     ];
@@ -129,7 +129,7 @@ proptest! {
     fn nobody_whose_removal_was_asked_for_is_brought_back_by_an_older_intent(intents in any_intents()) {
         let order = order(&intents);
         for one in &intents {
-            let lives = order.waiting.contains(&one.task) || order.head == Some(one.task);
+            let lives = order.blocked.contains(&one.task) || order.ready == Some(one.task);
             let removed_later = intents.iter().any(|later| {
                 later.task > one.task && later.operation == Remove
             });
@@ -141,14 +141,14 @@ proptest! {
     fn every_unfinished_intent_ends_in_exactly_one_place(intents in any_intents()) {
         let order = order(&intents);
         for one in &intents {
-            let places = order.waiting.iter().filter(|task| **task == one.task).count()
+            let places = order.blocked.iter().filter(|task| **task == one.task).count()
                 + order.closed.iter().filter(|loser| loser.task == one.task).count()
-                + usize::from(order.head == Some(one.task));
+                + usize::from(order.ready == Some(one.task));
             let expected = match one.standing {
                 Standing::Effective | Standing::Void | Standing::Action(_) => 0,
                 // In production only one request can be in flight. Of several, the last is the head.
                 Standing::InFlight { .. } => continue,
-                Standing::Arrived | Standing::Waiting | Standing::Head => 1,
+                Standing::Arrived | Standing::Blocked | Standing::Ready => 1,
             };
             prop_assert_eq!(places, expected, "task {} in {:?}", one.task, order);
         }

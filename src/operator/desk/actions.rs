@@ -1,6 +1,6 @@
 //! Manual actions: claim them, give them away, and state what was done.
 
-use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
+use super::{Actor, Desk, DeskError, Refusal, commit};
 use crate::catalogue;
 use crate::history::{self, TrailLine};
 use crate::manual_action::people::{self, ActionFilter, ActionLine, Card};
@@ -65,9 +65,7 @@ impl Desk {
     /// Releases an action that the actor works on.
     pub async fn release(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
-        if !people::release(&mut tx, id).await? {
-            return Err(self.why_not(id, "nobody works on").await);
-        }
+        people::release(&mut tx, id).await?;
         commit(tx).await
     }
 
@@ -102,9 +100,7 @@ impl Desk {
     /// Withdraws the statement that an action was done, before it was judged.
     pub async fn withdraw(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
-        if !people::withdraw(&mut tx, id).await? {
-            return Err(self.why_not(id, "nobody called done").await);
-        }
+        people::withdraw(&mut tx, id).await?;
         commit(tx).await
     }
 
@@ -122,19 +118,6 @@ impl Desk {
             return Err(no_action(id).into());
         }
         commit(tx).await
-    }
-
-    /// Explains why nothing was changed: the action does not exist, or this cannot be done with it.
-    async fn why_not(&self, id: i64, which: &str) -> DeskError {
-        match people::find(&self.pool, id).await {
-            Ok(None) => no_action(id).into(),
-            Ok(Some(card)) => Refusal::new(
-                RefusalKind::NotAllowedNow,
-                format!("manual action {id} is {}: {which} it", card.status),
-            )
-            .into(),
-            Err(error) => error.into(),
-        }
     }
 }
 

@@ -60,8 +60,8 @@ pub enum AfterRead {
 
 /// Escalates or ends a task whose workers crash even while they only read. No request is sent for it any more.
 pub fn before_read(policy: &RetryPolicy, task: &ClaimedTask) -> Option<TaskOutcome> {
-    is_crash_loop(policy, task).then(|| match task.is_called_off() {
-        true => TaskOutcome::CallOff,
+    is_crash_loop(policy, task).then(|| match task.is_abandoned() {
+        true => TaskOutcome::Abandon,
         false => escalate(EscalationReason::CrashLoop, &task.first_failure),
     })
 }
@@ -74,8 +74,8 @@ pub fn after_read(
     now: DateTime<Utc>,
 ) -> AfterRead {
     let unsettled = unsettled_for(policy, task, now);
-    if task.is_called_off() {
-        return AfterRead::Record(unsettled.map_or(TaskOutcome::CallOff, settle));
+    if task.is_abandoned() {
+        return AfterRead::Record(unsettled.map_or(TaskOutcome::Abandon, settle));
     }
     if *seen == Observation::AsDesired && !is_doubtful(task) {
         return AfterRead::Record(TaskOutcome::Succeed { reason: already(task) });
@@ -181,8 +181,8 @@ pub fn after_failure(
     failure: Failure,
     now: DateTime<Utc>,
 ) -> TaskOutcome {
-    if task.is_called_off() {
-        return TaskOutcome::CallOff;
+    if task.is_abandoned() {
+        return TaskOutcome::Abandon;
     }
     let reason = match failure.class(task.desired.operation) {
         FailureClass::Credential(remedy) => return TaskOutcome::Park { failure, remedy },
@@ -208,7 +208,7 @@ pub fn after_lost_job(
     failure: Failure,
     now: DateTime<Utc>,
 ) -> TaskOutcome {
-    if task.is_called_off() {
+    if task.is_abandoned() {
         return unsettled(policy.settle(), Uncertainty::Job);
     }
     if failure.code.as_deref() == Some(JOB_NEVER_ENDED) {
@@ -236,8 +236,8 @@ pub fn after_unanswered_read(
     match error {
         // The read asks for the integration before it reports a member as absent, so this 404 is about the integration.
         BackendError::NotFound { .. } => {
-            if task.is_called_off() {
-                return TaskOutcome::CallOff;
+            if task.is_abandoned() {
+                return TaskOutcome::Abandon;
             }
             escalate(EscalationReason::IntegrationGone, &task.first_failure)
         }
@@ -256,8 +256,8 @@ fn unanswered(
 ) -> TaskOutcome {
     let limits = policy.of(task.desired.operation);
     let so_far = task.unanswered_since.map_or(Duration::ZERO, |since| elapsed(since, now));
-    if task.is_called_off() {
-        return unsettled_for(policy, task, now).map_or(TaskOutcome::CallOff, settle);
+    if task.is_abandoned() {
+        return unsettled_for(policy, task, now).map_or(TaskOutcome::Abandon, settle);
     }
     if so_far >= Duration::from_secs(limits.within_s) {
         let unsettled = unsettled_for(policy, task, now).map(settle);
@@ -456,7 +456,7 @@ pub fn signal(task: &ClaimedTask, next: &TaskOutcome) -> HealthSignal {
         TaskOutcome::Wait { .. }
         | TaskOutcome::Park { .. }
         | TaskOutcome::Escalate { .. }
-        | TaskOutcome::CallOff => HealthSignal::Nothing,
+        | TaskOutcome::Abandon => HealthSignal::Nothing,
     }
 }
 

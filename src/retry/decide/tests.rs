@@ -67,7 +67,7 @@ fn a_task_whose_workers_die_while_they_look_is_not_looked_at_for_ever() {
     assert_eq!(after(6, None), None);
     assert_eq!(after(7, None).as_deref(), Some("escalate CrashLoop"));
     assert_eq!(after(6, Some(2)), None);
-    assert_eq!(after(7, Some(2)).as_deref(), Some("call off"));
+    assert_eq!(after(7, Some(2)).as_deref(), Some("abandon"));
     let running = Some(("job".to_owned(), now()));
     let watched = ClaimedTask { unreleased_claims: 7, running, ..task(Operation::Invite) };
     let next = before_read(&policy(), &watched).map(|next| word_of(&next));
@@ -91,7 +91,7 @@ fn word_of(next: &TaskOutcome) -> String {
         TaskOutcome::Wait { lost, .. } => format!("wait, lost {lost:?}"),
         TaskOutcome::Park { .. } => "park".to_owned(),
         TaskOutcome::Escalate { reason, .. } => format!("escalate {reason:?}"),
-        TaskOutcome::CallOff => "call off".to_owned(),
+        TaskOutcome::Abandon => "abandon".to_owned(),
     }
 }
 
@@ -123,7 +123,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             "gone by id, in the list, and superseded",
             ClaimedTask { superseded_by: Some(2), ..of() },
             &unmatched,
-            "call off",
+            "abandon",
         ),
         (
             "gone, by a list older than a person's hand",
@@ -143,8 +143,8 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             &gone,
             "escalate Deprovisioned",
         ),
-        ("superseded", ClaimedTask { superseded_by: Some(2), ..of() }, &THERE, "call off"),
-        ("superseded and gone", ClaimedTask { superseded_by: Some(2), ..of() }, &gone, "call off"),
+        ("superseded", ClaimedTask { superseded_by: Some(2), ..of() }, &THERE, "abandon"),
+        ("superseded and gone", ClaimedTask { superseded_by: Some(2), ..of() }, &gone, "abandon"),
         (
             "superseded with something on its way",
             ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(1), ..of() },
@@ -155,7 +155,7 @@ fn a_look_before_a_removal_is_decided_by_this_table() {
             "superseded and settled",
             ClaimedTask { superseded_by: Some(2), uncertain_since: seconds_ago(1801), ..of() },
             &gone,
-            "call off",
+            "abandon",
         ),
         ("unsettled", ClaimedTask { uncertain_since: seconds_ago(1), ..of() }, &THERE, "wait"),
         ("settled", ClaimedTask { uncertain_since: seconds_ago(1801), ..of() }, &THERE, "run"),
@@ -529,7 +529,7 @@ fn only_a_jobs_end_is_a_sign_of_the_app() {
         (&at_work, waits(WaitCause::Ourselves), HealthSignal::Nothing),
         (&idle, waits(WaitCause::Member), HealthSignal::Nothing),
         (&idle, waits(WaitCause::RateLimit { asked }), HealthSignal::LimitsRate(asked)),
-        (&at_work, TaskOutcome::CallOff, HealthSignal::Nothing),
+        (&at_work, TaskOutcome::Abandon, HealthSignal::Nothing),
     ];
     for (task, next, expected) in table {
         assert_eq!(signal(task, &next), expected, "{next:?}");
