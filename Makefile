@@ -1,6 +1,7 @@
 # The programs that a build leaves there: ours, and the test kit, which never ships. The test kit as last built lends its
 # PostgreSQL to `prepare` even while new queries, which are in no .sqlx/ yet, keep the sources from compiling.
 TESTKIT := $(or $(CARGO_TARGET_DIR),target)/debug/testkit
+PROGRAM := $(or $(CARGO_TARGET_DIR),target)/debug/cerby-reconciler
 BUILD = cargo build --locked --workspace
 BUILD_IF_POSSIBLE = @$(BUILD) --quiet 2>/dev/null || test -x $(TESTKIT) || \
 	{ echo "build once with the committed queries first"; exit 1; }
@@ -10,12 +11,14 @@ SQLX_SCOPE := --quiet --locked --lib
 IMAGE ?= cerby-reconciler
 # Where the peers of our queue are installed and their drivers built.
 PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
+# Where the client libraries are installed with which the inbound contract is tried.
+CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test soak model bench bench-peers bench-report check prepare prepare-check image
+.PHONY: help demo demo-once test test-integrations soak model bench bench-peers bench-report check prepare prepare-check image
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## See it work, with a simulated backend and a private PostgreSQL
 	$(BUILD)
@@ -30,6 +33,13 @@ test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_O
 test: ## Run all tests, on a private PostgreSQL unless DATABASE_URL is set
 	$(BUILD) --quiet
 	$(TESTKIT) with-postgres -- cargo test --locked --workspace
+
+# `migrate` needs a complete configuration, and asks nothing of the backend.
+test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prisma; needs Python 3.10 and Node 20.19
+	$(BUILD) --quiet
+	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
+		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
+		&& tests/integrations/run.sh $(CLIENTS)'
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
