@@ -12,3 +12,7 @@ $$
                       session_user::text)
     end
 $$;
+
+comment on function reconciler.current_actor() is
+    'Returns under which name the present session acts, as the trail records it: its login, daemon, or cli:NAME for a '
+    'person at the command line.';

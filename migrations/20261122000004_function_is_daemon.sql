@@ -6,3 +6,6 @@ $$
     select pg_has_role(session_user, 'reconciler_daemon', 'member')
        and coalesce(current_setting('reconciler.actor', true), '') = 'daemon'
 $$;
+
+comment on function reconciler.is_daemon() is
+    'Returns whether the daemon itself acts in the present transaction, and not a person.';

@@ -20,3 +20,22 @@ create index events_by_time on reconciler.events using brin (at) with (pages_per
 
 comment on table reconciler.events is
     'What happened to every row, append-only: who, when, what, why.';
+
+comment on column reconciler.events.id is 'Assigned by the database: a line that was appended later has a higher id.';
+
+comment on column reconciler.events.at is 'When the line was appended. Stamped by the database.';
+
+comment on column reconciler.events.actor is
+    'Who acted: a login, cli:NAME for a person at the command line, or daemon. Stamped by the database.';
+
+comment on column reconciler.events.what is 'Name of what happened, such as action.claimed or task.succeeded.';
+
+comment on column reconciler.events.workspace_id is 'The customer''s tenant in Cerby.';
+
+comment on column reconciler.events.subject is 'What the line is about: task, action, sync, integration or workspace.';
+
+comment on column reconciler.events.subject_id is
+    'Id of the subject as text, such as 42 for a task, or the integration_id for an integration.';
+
+comment on column reconciler.events.detail is
+    'Facts about what happened, as a JSON object whose keys depend on what; {} if there are none.';

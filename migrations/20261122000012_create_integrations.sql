@@ -134,3 +134,32 @@ comment on column reconciler.integrations.four_eyes is
 
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';
+
+comment on column reconciler.integrations.workspace_id is 'The customer''s tenant in Cerby. Written by the daemon.';
+
+comment on column reconciler.integrations.integration_id is 'Cerby''s id of the integration. Written by the daemon.';
+
+comment on column reconciler.integrations.name is 'Display name, as the latest task gives it. Written by the daemon.';
+
+comment on column reconciler.integrations.kind is
+    'app or business_hub, as the first task gave it. Written by the daemon; a person may correct it.';
+
+comment on column reconciler.integrations.application is
+    'Id of the app in the catalogue, such as youtube_tenant, as the first task gave it. Written by the daemon; a '
+    'person may correct it.';
+
+comment on column reconciler.integrations.status_reason is
+    'Why the integration is not active; null while it is active. Set by the person who pauses it, otherwise written '
+    'by the daemon.';
+
+comment on column reconciler.integrations.status_until is
+    'tripped: when one task is tried; probing: when another task may be tried. Null for every other status. Written '
+    'by the daemon.';
+
+comment on column reconciler.integrations.status_since is
+    'Since when the integration has been active, or not active for the present reason; null if it has always been '
+    'active. Stamped by the database for a pause, otherwise written by the daemon.';
+
+comment on column reconciler.integrations.snapshot_at is
+    'When the latest snapshot of the members started, complete or not; -infinity if there is none. Written by the '
+    'daemon.';

@@ -177,3 +177,220 @@ create index arrivals_by_workspace
 create index unordered_removals on reconciler.arrivals (workspace_id, integration_id, member_id) where is_removal;
 
 create sequence reconciler.lease_tokens;
+
+comment on column reconciler.automation_tasks.id is
+    'Assigned by the database. It orders the requests of a member that have the same requested_at.';
+
+comment on column reconciler.automation_tasks.workspace_id is
+    'The customer''s tenant in Cerby, which is part of the backend''s URL. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.source_id is
+    'Identifies one run of a job and member, or one deprovisioning event; unique in the workspace. Set by the '
+    'backend; required.';
+
+comment on column reconciler.automation_tasks.job_id is
+    'The backend''s job that failed; null if there is none. A task of trigger user_deprovisioned without one cannot '
+    'be automated. Set by the backend.';
+
+comment on column reconciler.automation_tasks.integration_id is
+    'Cerby''s id of the integration, compared byte by byte. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.integration_kind is
+    'app or business_hub. A task is held while its integration has another kind. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.integration_name is
+    'Display name of the integration; a new name replaces the one that is known. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.application is
+    'Id of the app in the catalogue, such as youtube_tenant. A task is held while its integration has another '
+    'application. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.member_id is
+    'Cerby''s user id of the member, compared byte by byte. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.member_email is
+    'Email address of the member. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.member_username is
+    'Username of the member in the app; null if it is the email. Set by the backend.';
+
+comment on column reconciler.automation_tasks.member_name is
+    'The person''s name, which only people read; null if the backend gives none. Set by the backend.';
+
+comment on column reconciler.automation_tasks.operation is
+    'What is done to the membership: invite, remove or change_role. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.entitlements is
+    'The whole desired set of role ids. Required for change_role; an invite gives these roles, and a removal does not '
+    'use them. Set by the backend.';
+
+comment on column reconciler.automation_tasks.hub_role is
+    'Role that an invite gives on a business hub: account_owner or account_collaborator. Null counts as '
+    'account_collaborator. Set by the backend.';
+
+comment on column reconciler.automation_tasks.trigger is
+    'Why the request was made: manual, workspace_policy, system or user_deprovisioned. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.requested_at is
+    'When the request was made. It orders the requests of a member. Set by the backend; required.';
+
+comment on column reconciler.automation_tasks.failure_code is
+    'Code of the failure that the task came with, such as NotEnoughSeats; null if the backend gives none. Later '
+    'failures are in last_error. Set by the backend.';
+
+comment on column reconciler.automation_tasks.failure_message is
+    'Message of that failure, which only people read and which may contain personal data; null if the backend gives '
+    'none. Set by the backend.';
+
+comment on column reconciler.automation_tasks.failure_screenshot_url is
+    'URL of a screenshot of that failure, which only people open; null if there is none. Set by the backend.';
+
+comment on column reconciler.automation_tasks.can_retry is
+    'Whether the backend expects that another attempt can succeed; null if it does not say. If failure_code is not a '
+    'known code, false means that a person is needed. Set by the backend.';
+
+comment on column reconciler.automation_tasks.user_required is
+    'Whether the backend expects that a person is needed; null if it does not say. If failure_code is not a known '
+    'code, true means that a person is needed. Set by the backend.';
+
+comment on column reconciler.automation_tasks.traceparent is
+    'W3C trace context of the request; null if there is none. The daemon does not read it. Set by the backend.';
+
+comment on column reconciler.automation_tasks.requested_by is
+    'Who made the request; null if the backend does not say. The daemon does not read it. Set by the backend.';
+
+comment on column reconciler.automation_tasks.state is
+    'pending: the task waits for its turn or for its next attempt; running: a job of the backend is in flight; '
+    'succeeded, escalated, superseded or cancelled: it has ended. Written by the daemon.';
+
+comment on column reconciler.automation_tasks.received_at is 'When the row was inserted. Stamped by the database.';
+
+comment on column reconciler.automation_tasks.attempts is
+    'Number of attempts that the daemon requested from the backend. It is 0 again after a return to automation. '
+    'Written by the daemon.';
+
+comment on column reconciler.automation_tasks.next_attempt_at is
+    'When the task is due for an attempt or for a poll of its job; for a blocked task the earliest time. It has no '
+    'meaning once the task has ended. Written by the daemon.';
+
+comment on column reconciler.automation_tasks.last_error is
+    'Failure code or cause of the latest step that failed or was postponed; null if there was none. A success does '
+    'not clear it. Written by the daemon.';
+
+comment on column reconciler.automation_tasks.superseded_by is
+    'Id of the task whose newer request replaces this one; null if there is none. A task in flight gets it before it '
+    'ends. Written by the daemon.';
+
+comment on column reconciler.automation_tasks.cancel_reason is
+    'The reason of the person who cancelled the task; null if nobody did. A task in flight gets it before it ends. '
+    'Written by the daemon.';
+
+comment on column reconciler.automation_tasks.effects_possible_until is
+    'Until when the attempts of a task that has ended may still change the app; null if there was no attempt. Written '
+    'by the daemon.';
+
+comment on column reconciler.automation_tasks.closed_at is
+    'When the task ended; null while it is unfinished. Written by the daemon.';
+
+comment on column reconciler.automation_tasks.closed_reason is
+    'Why the task ended, as a sentence for people; null while it is unfinished. Written by the daemon.';
+
+comment on constraint source_id_is_unique_in_the_workspace on reconciler.automation_tasks is
+    'A workspace has each source_id once. A repeated insert uses on conflict (workspace_id, source_id) do nothing, or '
+    'the function enqueue_task.';
+
+comment on constraint workspace_id_is_1_to_63_letters_digits_hyphens_underscores on reconciler.automation_tasks is
+    'workspace_id has 1 to 63 characters: a to z, A to Z, 0 to 9, - and _. The first is a letter or a digit.';
+
+comment on constraint source_id_is_1_to_200_visible_characters on reconciler.automation_tasks is
+    'source_id has 1 to 200 visible characters, without blanks and control characters.';
+
+comment on constraint job_id_is_1_to_200_visible_characters on reconciler.automation_tasks is
+    'job_id is null, or has 1 to 200 visible characters, without blanks and control characters.';
+
+comment on constraint integration_id_is_1_to_200_visible_characters on reconciler.automation_tasks is
+    'integration_id has 1 to 200 visible characters, without blanks and control characters.';
+
+comment on constraint integration_kind_is_app_or_business_hub on reconciler.automation_tasks is
+    'integration_kind is app or business_hub.';
+
+comment on constraint integration_name_is_1_to_200_characters_not_blank on reconciler.automation_tasks is
+    'integration_name has 1 to 200 characters, which are not all blanks.';
+
+comment on constraint integration_id_and_member_id_are_not_dots on reconciler.automation_tasks is
+    'integration_id and member_id are not . and not .., because both are part of a URL.';
+
+comment on constraint application_is_1_to_200_characters_not_blank on reconciler.automation_tasks is
+    'application has 1 to 200 characters, which are not all blanks.';
+
+comment on constraint member_id_is_1_to_200_visible_characters on reconciler.automation_tasks is
+    'member_id has 1 to 200 visible characters, without blanks and control characters.';
+
+comment on constraint member_email_has_an_at_sign on reconciler.automation_tasks is
+    'member_email has one @ with text on both sides, and no blanks.';
+
+comment on constraint member_email_is_at_most_320_characters on reconciler.automation_tasks is
+    'member_email has at most 320 characters.';
+
+comment on constraint member_username_is_at_most_320_characters on reconciler.automation_tasks is
+    'member_username is null, or has at most 320 characters.';
+
+comment on constraint member_name_is_at_most_400_characters on reconciler.automation_tasks is
+    'member_name is null, or has at most 400 characters.';
+
+comment on constraint operation_is_invite_remove_or_change_role on reconciler.automation_tasks is
+    'operation is invite, remove or change_role.';
+
+comment on constraint entitlements_are_a_plain_list_of_at_most_1000 on reconciler.automation_tasks is
+    'entitlements is empty, or an array of one dimension whose first index is 1, with at most 1000 role ids.';
+
+comment on constraint entitlements_are_not_null_or_empty on reconciler.automation_tasks is
+    'No element of entitlements is null or an empty string.';
+
+comment on constraint entitlements_are_at_most_50000_characters on reconciler.automation_tasks is
+    'All elements of entitlements together have at most 50000 characters.';
+
+comment on constraint entitlements_are_given_for_change_role on reconciler.automation_tasks is
+    'entitlements has at least one role id if operation is change_role.';
+
+comment on constraint hub_role_is_account_owner_or_account_collaborator on reconciler.automation_tasks is
+    'hub_role is null, account_owner or account_collaborator.';
+
+comment on constraint trigger_is_manual_workspace_policy_system_or_user_deprovisioned on reconciler.automation_tasks is
+    'trigger is manual, workspace_policy, system or user_deprovisioned.';
+
+comment on constraint trigger_user_deprovisioned_is_for_operation_remove on reconciler.automation_tasks is
+    'trigger is user_deprovisioned only if operation is remove.';
+
+comment on constraint requested_at_is_at_most_10_years_ago_and_5_minutes_ahead on reconciler.automation_tasks is
+    'requested_at is a finite time, at most 10 years before and 5 minutes after the insert.';
+
+comment on constraint failure_code_is_at_most_200_characters on reconciler.automation_tasks is
+    'failure_code is null, or has at most 200 characters.';
+
+comment on constraint failure_message_is_at_most_10000_characters on reconciler.automation_tasks is
+    'failure_message is null, or has at most 10000 characters.';
+
+comment on constraint failure_screenshot_url_is_at_most_2000_characters on reconciler.automation_tasks is
+    'failure_screenshot_url is null, or has at most 2000 characters.';
+
+comment on constraint failure_screenshot_url_begins_with_https_or_http on reconciler.automation_tasks is
+    'failure_screenshot_url is null, or begins with https:// or http://.';
+
+comment on constraint traceparent_is_at_most_200_characters on reconciler.automation_tasks is
+    'traceparent is null, or has at most 200 characters.';
+
+comment on constraint requested_by_is_at_most_320_characters on reconciler.automation_tasks is
+    'requested_by is null, or has at most 320 characters.';
+
+comment on constraint outcome_is_failed_or_succeeded on reconciler.automation_tasks is
+    'outcome is failed or succeeded.';
+
+comment on constraint state_is_known on reconciler.automation_tasks is
+    'state is pending, running, succeeded, escalated, superseded or cancelled.';
+
+comment on constraint closed_tasks_say_when_and_why on reconciler.automation_tasks is
+    'closed_at and closed_reason are set once state is succeeded, escalated, superseded or cancelled, and null before.';
+
+comment on constraint superseded_tasks_say_by_what on reconciler.automation_tasks is
+    'superseded_by is set if state is superseded.';

@@ -30,3 +30,6 @@ begin
     return 'cancellation requested';
 end
 $$;
+
+comment on function reconciler.request_cancellation(bigint, text) is
+    'Does what cancel_task does for one task, and returns cancellation requested.';

@@ -79,3 +79,96 @@ create index syncs_of_an_integration
 
 create index applied_removals_by_time
     on reconciler.syncs (workspace_id, integration_id, finished_at) where unexpected_removals > 0;
+
+comment on column reconciler.syncs.id is 'Id of the sync, which approve and reject take. Assigned by the database.';
+
+comment on column reconciler.syncs.workspace_id is 'The customer''s tenant in Cerby. Written by the daemon.';
+
+comment on column reconciler.syncs.integration_id is
+    'Cerby''s id of the integration that is read. Written by the daemon.';
+
+comment on column reconciler.syncs.procedure is
+    'How the integration is read: check_and_apply for an app, sync for a business_hub. Written by the daemon.';
+
+comment on column reconciler.syncs.state is
+    'requested: not started; started: the app is read; held: a person has to decide on the report; report_ready: a '
+    'person decided; applying: the report is applied; finished or failed: ended. Written by the daemon; a decision '
+    'sets report_ready.';
+
+comment on column reconciler.syncs.requested_at is 'When the sync was requested. Stamped by the database.';
+
+comment on column reconciler.syncs.next_step_at is
+    'When the next step is due. It has no meaning while the sync is held and once it has ended. Written by the '
+    'daemon; a decision sets it to now.';
+
+comment on column reconciler.syncs.started_at is
+    'When the snapshot started, written before the backend is asked; null while the sync is requested. A restarted '
+    'snapshot has a later time. Written by the daemon.';
+
+comment on column reconciler.syncs.running_job_id is
+    'The backend''s job in flight; null if there is none. Written by the daemon.';
+
+comment on column reconciler.syncs.running_since is
+    'When that job was started; null if there is none. Written by the daemon.';
+
+comment on column reconciler.syncs.report_id is
+    'The backend''s id of the report that is held or applied; null if there is none. Written by the daemon.';
+
+comment on column reconciler.syncs.failures is
+    'Number of failed steps that were tried again; a wait for the backend does not count. Written by the daemon.';
+
+comment on column reconciler.syncs.last_error is
+    'Cause of the latest step that failed or was postponed; null if there was none. A success does not clear it. '
+    'Written by the daemon.';
+
+comment on column reconciler.syncs.held_reason is
+    'Why the report is or was held, as a sentence for people; null if it never was. Written by the daemon.';
+
+comment on column reconciler.syncs.decision is
+    'approved or rejected. Null until a person decides, once, while the sync is held and before held_until.';
+
+comment on column reconciler.syncs.decision_reason is 'The reason of the person who decided; null without a decision.';
+
+comment on column reconciler.syncs.decided_by is 'Who decided; null without a decision. Stamped by the database.';
+
+comment on column reconciler.syncs.decided_at is
+    'When the person decided; null without a decision. Stamped by the database.';
+
+comment on column reconciler.syncs.finished_at is 'When the sync ended; null before. Written by the daemon.';
+
+comment on column reconciler.syncs.finished_reason is
+    'Why the sync ended, as a sentence for people; null before. Written by the daemon.';
+
+comment on column reconciler.syncs.unexpected_removals is
+    'Number of members whom an apply removes although nobody requested it, counted just before the apply. Null if '
+    'there was no such apply. Written by the daemon.';
+
+comment on column reconciler.syncs.lease_token is
+    'Number of claims of this row so far. A worker whose claim has another number changes nothing. Written by the '
+    'daemon.';
+
+comment on column reconciler.syncs.lease_until is
+    'Until when a worker has claimed this row; null if none has. Written by the daemon.';
+
+comment on column reconciler.syncs.unreleased_claims is
+    'Consecutive claims without a result, including the present one. The sync ends as failed after '
+    'worker.max_unreleased_claims. Written by the daemon.';
+
+comment on constraint procedure_is_check_and_apply_or_sync on reconciler.syncs is
+    'procedure is check_and_apply or sync.';
+
+comment on constraint state_is_known on reconciler.syncs is
+    'state is requested, started, report_ready, held, applying, finished or failed.';
+
+comment on constraint started_syncs_say_when on reconciler.syncs is 'started_at is set unless state is requested.';
+
+comment on constraint held_syncs_say_why_and_how_long on reconciler.syncs is
+    'held_reason and held_until are set if state is held.';
+
+comment on constraint ended_syncs_say_when on reconciler.syncs is
+    'finished_at is set if state is finished or failed, and null otherwise.';
+
+comment on constraint decision_is_approved_or_rejected on reconciler.syncs is 'decision is null, approved or rejected.';
+
+comment on constraint decisions_have_a_reason on reconciler.syncs is
+    'decision_reason is set and not blank if decision is set.';

@@ -16,3 +16,6 @@ begin
     return 'sync requested';
 end
 $$;
+
+comment on function reconciler.request_snapshot(text, text) is
+    'Does what request_sync does for one integration, and returns sync requested.';

@@ -86,7 +86,15 @@ create unique index one_unfinished_action_per_member
 
 -- Due times and members are never null; the conditions keep the planner from using these indexes for other queries.
 create index actions_by_due_time
-    on reconciler.manual_actions (due_at) where closed_at is null and due_at is not null;
+    on reconciler.manual_actions (due_at, id) where closed_at is null and due_at is not null;
+
+create index reopened_actions_by_due_time
+    on reconciler.manual_actions (due_at, id) where closed_at is null and reopened_count > 0;
+
+-- Counts by app, operation and cause read this index alone.
+create index unfinished_actions_by_cause
+    on reconciler.manual_actions (workspace_id, integration_id, operation, failure_code, reason, status, due_at)
+    where closed_at is null;
 
 create index unfinished_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id, id)
@@ -98,6 +106,153 @@ create index done_actions_of_an_integration
 create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at) where member_id is not null;
 
-create index ended_actions on reconciler.manual_actions (closed_at) where closed_at is not null;
+create index ended_actions on reconciler.manual_actions (closed_at, id) where closed_at is not null;
 
 create index action_of_a_task on reconciler.manual_actions (task_id);
+
+comment on column reconciler.manual_actions.id is
+    'Id of the action, which claim, mark_done and the other functions take. Assigned by the database.';
+
+comment on column reconciler.manual_actions.status is
+    'open, in_progress or done while unfinished; verified, attested, not_needed, dismissed, superseded or returned '
+    'once ended. The function next_action_statuses says what people and the daemon may set.';
+
+comment on column reconciler.manual_actions.operation is
+    'invite, remove or change_role: what a person has to do in the app; reconnect: fix the login of the integration. '
+    'Written by the daemon.';
+
+comment on column reconciler.manual_actions.workspace_id is 'The customer''s tenant in Cerby. Written by the daemon.';
+
+comment on column reconciler.manual_actions.integration_id is 'Cerby''s id of the integration. Written by the daemon.';
+
+comment on column reconciler.manual_actions.integration_name is
+    'Display name of the integration, as its task gives it. Written by the daemon.';
+
+comment on column reconciler.manual_actions.integration_kind is
+    'app or business_hub, as its task gives it. Written by the daemon.';
+
+comment on column reconciler.manual_actions.application is
+    'Id of the app in the catalogue, as its task gives it. Written by the daemon.';
+
+comment on column reconciler.manual_actions.member_id is
+    'Cerby''s user id of the member; empty for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.member_email is
+    'Email address of the member; empty for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.member_username is
+    'Username of the member in the app; null if it is the email, and for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.member_name is
+    'The person''s name; null if it is not known, and for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.entitlements is
+    'The whole desired set of role ids; empty if the request names none, and for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.trigger is
+    'Why the request of its task was made: manual, workspace_policy, system or user_deprovisioned. Written by the '
+    'daemon.';
+
+comment on column reconciler.manual_actions.reason is 'Why a person is needed, as a sentence. Written by the daemon.';
+
+comment on column reconciler.manual_actions.failure_code is
+    'Code of the failure that led to the action; null if there is none. Written by the daemon.';
+
+comment on column reconciler.manual_actions.failure_message is
+    'Message of that failure, which may contain personal data; null if there is none. Written by the daemon.';
+
+comment on column reconciler.manual_actions.failure_screenshot_url is
+    'URL of a screenshot of that failure; null if there is none. Written by the daemon.';
+
+comment on column reconciler.manual_actions.attempts is
+    'Number of attempts of automation before the action was opened; 0 for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.instructions is
+    'The complete steps for the person who makes the change. Written by the daemon.';
+
+comment on column reconciler.manual_actions.due_at is
+    'The stored deadline. It is extended by the time for which the integration was not active once it is active '
+    'again, except for reconnect; action_list.due_at includes that time at once. Written by the daemon.';
+
+comment on column reconciler.manual_actions.opened_at is 'When the action was opened. Stamped by the database.';
+
+comment on column reconciler.manual_actions.reminded_at is
+    'When the daemon logged action.overdue, which it does once; null before. Written by the daemon.';
+
+comment on column reconciler.manual_actions.assignee is
+    'Who works or last worked on the action: a login, or cli:NAME for a person at the command line. Null if nobody '
+    'claimed it, and after a release or a withdrawal. Set by a claim or a hand-over.';
+
+comment on column reconciler.manual_actions.assigned_at is
+    'When the assignee claimed or was given the action; null without an assignee. Stamped by the database.';
+
+comment on column reconciler.manual_actions.note is
+    'The latest note of a person or the daemon, such as the reason of a dismissal; null if there is none.';
+
+comment on column reconciler.manual_actions.note_at is
+    'When the note was written, even if its text stayed the same; null without a note. Stamped by the database.';
+
+comment on column reconciler.manual_actions.done_by is
+    'Who marked the action done; null if nobody did, and after a withdrawal or a verdict of contradicted. Stamped by '
+    'the database.';
+
+comment on column reconciler.manual_actions.done_at is
+    'When the action was marked done; null if done_by is null. Stamped by the database.';
+
+comment on column reconciler.manual_actions.confirmed_at is
+    'When confirmed_by confirmed the statement; null if nobody did. Stamped by the database.';
+
+comment on column reconciler.manual_actions.verdict is
+    'Latest verdict: confirmed, not_yet, contradicted or unverifiable. Null if there is none since the action was '
+    'last marked done or withdrawn. Written by the daemon.';
+
+comment on column reconciler.manual_actions.verdict_at is
+    'When that verdict was given; null without a verdict. Written by the daemon.';
+
+comment on column reconciler.manual_actions.snapshots is
+    'Number of verdicts since the action was last marked done or withdrawn, including those of failed syncs. Written '
+    'by the daemon.';
+
+comment on column reconciler.manual_actions.reopened_count is
+    'How often a verdict of contradicted opened the action again. Counted by the database.';
+
+comment on column reconciler.manual_actions.closed_at is
+    'When the action ended; null while it is unfinished. Stamped by the database.';
+
+comment on column reconciler.manual_actions.task_id is
+    'Id of the automation task that the action replaces; for reconnect the task whose job met the rejected login. '
+    'Written by the daemon.';
+
+comment on column reconciler.manual_actions.extended_until is
+    'due_at includes the time without activity of the integration up to here; -infinity if there was none. Written by '
+    'the daemon.';
+
+comment on constraint status_is_known on reconciler.manual_actions is
+    'status is open, in_progress, done, verified, attested, not_needed, dismissed, superseded or returned.';
+
+comment on constraint operation_is_invite_remove_change_role_or_reconnect on reconciler.manual_actions is
+    'operation is invite, remove, change_role or reconnect.';
+
+comment on constraint only_reconnect_is_about_no_member on reconciler.manual_actions is
+    'member_id is empty if operation is reconnect, and only then.';
+
+comment on constraint verdict_is_known on reconciler.manual_actions is
+    'verdict is null, confirmed, not_yet, contradicted or unverifiable.';
+
+comment on constraint done_actions_say_who_and_when on reconciler.manual_actions is
+    'done_by and done_at are set if status is done, verified or attested.';
+
+comment on constraint confirmations_say_who_and_when on reconciler.manual_actions is
+    'confirmed_by and confirmed_at are both set or both null.';
+
+comment on constraint verified_actions_are_confirmed on reconciler.manual_actions is
+    'If status is verified, verdict is confirmed and snapshot_started_at is later than done_at.';
+
+comment on constraint note_is_at_most_10000_characters on reconciler.manual_actions is
+    'note is null, or has at most 10000 characters.';
+
+comment on constraint assignee_is_1_to_200_characters_not_blank on reconciler.manual_actions is
+    'assignee is null, or has 1 to 200 characters, which are not all blanks.';
+
+comment on constraint ended_actions_say_when on reconciler.manual_actions is
+    'closed_at is null if status is open, in_progress or done, and set otherwise.';

@@ -13,3 +13,7 @@ $$
         else array[]::text[]
     end
 $$;
+
+comment on function reconciler.next_action_statuses(text, boolean) is
+    'Returns the statuses that an action can have after this one: those that the daemon may set if the second '
+    'argument is true, otherwise those that a person may set. Empty if an action with this status has ended.';

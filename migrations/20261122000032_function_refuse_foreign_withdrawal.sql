@@ -12,3 +12,6 @@ begin
     end if;
 end
 $$;
+
+comment on function reconciler.refuse_foreign_withdrawal(reconciler.manual_actions) is
+    'Refuses (P0403) if the present actor is not the person who marked the action done; otherwise returns nothing.';

@@ -11,3 +11,6 @@ begin
     end if;
 end
 $$;
+
+comment on function reconciler.refuse_foreign_claim(reconciler.manual_actions) is
+    'Refuses (P0403) if the present actor is not the assignee of the action; otherwise returns nothing.';

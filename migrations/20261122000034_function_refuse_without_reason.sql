@@ -21,3 +21,7 @@ begin
     end if;
 end
 $$;
+
+comment on function reconciler.refuse_without_reason(reconciler.manual_actions, text, text, timestamptz) is
+    'Refuses a dismissal or a return whose note was not written by the same statement (23514), and the return of an '
+    'action of operation reconnect (P0409); otherwise returns nothing.';

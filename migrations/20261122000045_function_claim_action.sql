@@ -28,3 +28,6 @@ begin
     return 'in_progress';
 end
 $$;
+
+comment on function reconciler.claim_action(bigint, text) is
+    'Does what claim does for one action, and returns in_progress.';

@@ -27,3 +27,6 @@ begin
     return 'in_progress';
 end
 $$;
+
+comment on function reconciler.hand_over_action(bigint, text, text) is
+    'Does what hand_over does for one action, and returns in_progress.';

@@ -34,3 +34,5 @@ begin
     return 'done';
 end
 $$;
+
+comment on function reconciler.confirm_action(bigint) is 'Does what confirm does for one action, and returns done.';

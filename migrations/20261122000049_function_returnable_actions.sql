@@ -12,3 +12,7 @@ $$
       and (p_operation is null or a.operation = p_operation)
     order by a.opened_at, a.id
 $$;
+
+comment on function reconciler.returnable_actions(text, text, text, text) is
+    'Returns the open actions of an integration that return_to_automation takes, the canary first; null takes every '
+    'failure code or operation. Actions of operation reconnect are left out.';

@@ -127,3 +127,23 @@ from reconciler.members m cross join unnest(m.blocked_task_ids) b (task_id);
 
 comment on view reconciler.task_places is
     'Where an unfinished request stands: unordered, held (a person has to decide, see held_reason), ready (its turn), or blocked behind another request or an action.';
+
+comment on column reconciler.task_places.workspace_id is 'The customer''s tenant in Cerby.';
+
+comment on column reconciler.task_places.integration_id is 'Cerby''s id of the integration.';
+
+comment on column reconciler.task_places.member_id is 'Cerby''s user id of the member.';
+
+comment on column reconciler.task_places.task_id is 'Id of the unfinished automation task.';
+
+comment on column reconciler.task_places.place is
+    'unordered: intake has not placed it; held: a person has to decide; ready: it has its turn; blocked: behind '
+    'another request or a manual action of the member.';
+
+comment on column reconciler.task_places.next_attempt_at is
+    'When a ready task is due for an attempt or for a poll of its job; null for every other place.';
+
+comment on column reconciler.task_places.is_running is 'Whether a job of the backend is in flight for the task.';
+
+comment on column reconciler.task_places.held_reason is
+    'How the kind or application of a held task differs from its integration; null for every other place.';

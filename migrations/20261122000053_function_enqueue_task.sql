@@ -51,3 +51,12 @@ begin
     return v_id;
 end
 $$;
+
+comment on function reconciler.enqueue_task(jsonb) is
+    'Inserts an automation task from a JSON object with the columns that the backend sets, and returns its id. For a '
+    'source_id that the workspace has already, it changes nothing and returns the id of that row. Refuses unknown '
+    'keys (23514) and values that break a constraint (22..., 23...). Example: select '
+    'reconciler.enqueue_task(''{"workspace_id": "acme", "source_id": "job-1:u-7", "job_id": "job-1", '
+    '"integration_id": "int-1", "integration_kind": "app", "integration_name": "Video", "application": '
+    '"youtube_tenant", "member_id": "u-7", "member_email": "jo@example.com", "operation": "remove", "trigger": '
+    '"manual", "requested_at": "2026-11-22T09:30:00Z"}'');';

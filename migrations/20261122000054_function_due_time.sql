@@ -10,3 +10,7 @@ $$
                                    - greatest((d).inactive_since, (a).opened_at, (a).extended_until), interval '0')
     end
 $$;
+
+comment on function reconciler.due_time(reconciler.manual_actions, reconciler.integration_states) is
+    'Returns the deadline of an action: due_at, plus the time for which its integration has not been active and which '
+    'due_at does not include yet.';

@@ -76,3 +76,7 @@ begin
                   coalesce(' within the limit of the integration: ' || i.max_in_flight || ' at a time', ''));
 end
 $$;
+
+comment on function reconciler.why_waiting(reconciler.automation_tasks) is
+    'Returns why an unfinished task waits, until when, and who can change that, in sentences; null for a task that '
+    'has ended.';

@@ -16,3 +16,8 @@ $$
                        order by a.id desc limit 1) a on true
     where t.workspace_id = p_workspace_id and t.source_id = p_source_id
 $$;
+
+comment on function reconciler.task_status(text, text) is
+    'Returns what became of the task with this workspace_id and source_id: its state, why it waits or ended, and its '
+    'latest manual action. Returns no row if there is no such task; refuses nothing. '
+    'Example: select * from reconciler.task_status(''acme'', ''job-1:u-7'');';

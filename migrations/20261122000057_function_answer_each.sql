@@ -29,3 +29,7 @@ begin
     end loop;
 end
 $$;
+
+comment on function reconciler.answer_each(text, text[], text, text, text, boolean) is
+    'Runs a statement for each id with the privileges of the caller, and returns what each row became or why it was '
+    'refused. If there is only one id, a refusal is an error.';

@@ -16,3 +16,5 @@ begin
     return 'open';
 end
 $$;
+
+comment on function reconciler.release_action(bigint) is 'Does what release does for one action, and returns open.';

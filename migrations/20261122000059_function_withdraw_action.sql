@@ -16,3 +16,5 @@ begin
     return 'open';
 end
 $$;
+
+comment on function reconciler.withdraw_action(bigint) is 'Does what withdraw does for one action, and returns open.';

@@ -15,3 +15,14 @@ create function reconciler.hand_over(p_id bigint, p_assignee text, p_note text)
 $$
     select * from reconciler.hand_over(array[p_id], p_assignee, p_note)
 $$;
+
+comment on function reconciler.hand_over(bigint, text, text) is
+    'Gives an action to a colleague, with a note: your own, or one that nobody works on. Returns one row in which '
+    'became is in_progress. Refuses an unknown id or colleague (P0002), an action of another colleague (P0403), one '
+    'that is done or has ended (P0409), and a blank note (23514). '
+    'Example: select * from reconciler.hand_over(7, ''kim'', ''knows the app'');';
+
+comment on function reconciler.hand_over(bigint[], text, text) is
+    'Does for several ids what hand_over does for one. Returns one row for each id, with what it became or why it was '
+    'refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.hand_over(array[7, 8], ''kim'', ''knows the app'');';

@@ -18,3 +18,14 @@ create function reconciler.mark_done(p_id bigint, p_note text default null)
 $$
     select * from reconciler.mark_done(array[p_id], p_note)
 $$;
+
+comment on function reconciler.mark_done(bigint, text) is
+    'States that you made the change of an action; a note is optional. The app is then read to prove it, where it can '
+    'be read. Returns one row in which became is done. Refuses an unknown id (P0002), an action that somebody else '
+    'marked done, and one that has ended (P0409). '
+    'Example: select * from reconciler.mark_done(7, ''removed in the admin console'');';
+
+comment on function reconciler.mark_done(bigint[], text) is
+    'Does for several ids what mark_done does for one. Returns one row for each id, with what it became or why it was '
+    'refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.mark_done(array[7, 8]);';

@@ -15,3 +15,14 @@ create function reconciler.withdraw(p_id bigint)
 $$
     select * from reconciler.withdraw(array[p_id])
 $$;
+
+comment on function reconciler.withdraw(bigint) is
+    'Withdraws your statement that an action is done. Returns one row in which became is open. Refuses an unknown id '
+    '(P0002), the statement of somebody else (P0403), an action that is not done (P0409), and a statement that was '
+    'judged (P0410). '
+    'Example: select * from reconciler.withdraw(7);';
+
+comment on function reconciler.withdraw(bigint[]) is
+    'Does for several ids what withdraw does for one. Returns one row for each id, with what it became or why it was '
+    'refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.withdraw(array[7, 8]);';

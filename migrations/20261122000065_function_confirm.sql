@@ -15,3 +15,15 @@ create function reconciler.confirm(p_id bigint)
 $$
     select * from reconciler.confirm(array[p_id])
 $$;
+
+comment on function reconciler.confirm(bigint) is
+    'Confirms a colleague''s statement, which is needed where the app cannot be read and the integration has '
+    'four_eyes set. The daemon then ends the action. Returns one row in which became is done. Refuses an unknown id '
+    '(P0002), your own statement (P0403), an action that is not done, is confirmed already, or whose integration does '
+    'not have four_eyes set (P0409). '
+    'Example: select * from reconciler.confirm(7);';
+
+comment on function reconciler.confirm(bigint[]) is
+    'Does for several ids what confirm does for one. Returns one row for each id, with what it became or why it was '
+    'refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.confirm(array[7, 8]);';

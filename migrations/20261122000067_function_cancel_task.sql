@@ -15,3 +15,14 @@ create function reconciler.cancel_task(p_id bigint, p_reason text)
 $$
     select * from reconciler.cancel_task(array[p_id], p_reason)
 $$;
+
+comment on function reconciler.cancel_task(bigint, text) is
+    'Cancels a task: the daemon ends it, and a task in flight once nothing of it can still take effect. Returns one '
+    'row in which became is cancellation requested. Refuses an unknown id (P0002), a task that has ended (P0409), and '
+    'a reason that is blank or longer than 2000 characters (23514). '
+    'Example: select * from reconciler.cancel_task(42, ''jo stays a member'');';
+
+comment on function reconciler.cancel_task(bigint[], text) is
+    'Does for several ids what cancel_task does for one. Returns one row for each id, with what it became or why it '
+    'was refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.cancel_task(array[42, 43], ''both stay members'');';

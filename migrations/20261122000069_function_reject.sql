@@ -16,3 +16,14 @@ create function reconciler.reject(p_id bigint, p_reason text)
 $$
     select * from reconciler.reject(array[p_id], p_reason)
 $$;
+
+comment on function reconciler.reject(bigint, text) is
+    'Rejects the held report of a sync; the sync ends as failed, and nothing of the report is applied. Returns one '
+    'row in which became is rejected. Refuses an unknown id (P0002), a sync that is not held or is decided already '
+    '(P0409), a decision after held_until (P0410), and a blank reason (23514). '
+    'Example: select * from reconciler.reject(9, ''the list was cut'');';
+
+comment on function reconciler.reject(bigint[], text) is
+    'Does for several ids what reject does for one. Returns one row for each id, with what it became or why it was '
+    'refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.reject(array[9, 10], ''the list was cut'');';

@@ -15,3 +15,13 @@ create function reconciler.request_sync(p_workspace_id text, p_integration_id te
 $$
     select * from reconciler.request_sync(p_workspace_id, array[p_integration_id])
 $$;
+
+comment on function reconciler.request_sync(text, text) is
+    'Requests a snapshot of an integration now; several requests share one sync. Returns one row in which became is '
+    'sync requested. Refuses an unknown integration (P0002). '
+    'Example: select * from reconciler.request_sync(''acme'', ''int-1'');';
+
+comment on function reconciler.request_sync(text, text[]) is
+    'Does for several ids what request_sync does for one. Returns one row for each id, with what it became or why it '
+    'was refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.request_sync(''acme'', array[''int-1'', ''int-2'']);';

@@ -61,3 +61,21 @@ create function reconciler.return_to_automation(p_id bigint, p_reason text)
 $$
     select * from reconciler.return_to_automation(array[p_id], p_reason)
 $$;
+
+comment on function reconciler.return_to_automation(bigint, text) is
+    'Sends an open or in_progress action back to automation after a fix; the reason says what was fixed. Returns one '
+    'row in which became is returned. Refuses an unknown id (P0002), an action of operation reconnect, one that is '
+    'done or has ended (P0409), and a blank reason (23514). '
+    'Example: select * from reconciler.return_to_automation(7, ''seats were bought'');';
+
+comment on function reconciler.return_to_automation(bigint[], text) is
+    'Does for several ids what return_to_automation does for one. Of several open actions in one integration, the '
+    'oldest returns as the canary, and the others follow when its attempt has worked. Returns one row for each id, '
+    'with what it became or why it was refused. A refusal does not undo the others; for a single id it is an error. '
+    'Example: select * from reconciler.return_to_automation(array[7, 8], ''seats were bought'');';
+
+comment on function reconciler.return_to_automation(text, text, text, text, text) is
+    'Sends the open actions of an integration back to automation, the oldest as the canary; null takes every failure '
+    'code or operation. Returns the id of the return, or null if there is no such action. Refuses a blank reason '
+    '(23514). Example: select reconciler.return_to_automation(''acme'', ''int-1'', ''NotEnoughSeats'', null, ''seats '
+    'were bought'');';

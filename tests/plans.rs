@@ -333,15 +333,23 @@ const HOT: &[Statement] = &[
     ("delete_finished_tasks", &["0", "100", "0"], 1_100),
 ];
 
-/// What upkeep asks again and again, and syncs.
+/// What the sessions with fixed plans ask now and then.
 const NOW_AND_THEN: &[Statement] = &[
-    ("request_missing_syncs", &[], 450),
     ("raise_next_due_times", &[], 900),
+    ("share_outages", &["1", "'{acme}'", "'{app-7}'", "'30 s'"], 40),
+    ("undecided_return", &[], 200),
+    ("send_back", &[ASKED_OF_ONE, "'fixed'"], 3_200),
+    ("stop_return", &["1", "'acme'", ASKED_OF_ONE], 700),
+    ("update_return", &["1", "'acme'", "'released'", "1", "'{}'", "1"], 30),
+];
+
+/// What upkeep and syncs ask. Their sessions plan by the statistics.
+const BY_STATISTICS: &[Statement] = &[
+    ("request_missing_syncs", &[], 450),
     ("end_undecided_syncs", &[], 80),
     ("request_periodic_snapshots", &["86400", "'{}'", "10"], 70),
     ("extend_deadlines", &["1000"], 20),
     ("remind_of_unavailable", &["3600"], 40),
-    ("share_outages", &["1", "'{acme}'", "'{app-7}'", "'30 s'"], 40),
     ("remind_of_actions", &["100"], 500),
     ("sweep_members", &["90", "1000", "'acme'", "'app-2'", "'member-5'"], 700),
     ("request_watch_snapshots", &["10", "'1 h'"], 150),
@@ -370,10 +378,6 @@ const NOW_AND_THEN: &[Statement] = &[
     ("request_sync_at", &["'acme'", "'app-7'", "'done'", "now()"], 50),
     ("next_attestation", &["'acme'", "'app-7'", "'900 s'", "true"], 1_300),
     ("unexpected_removals", &["'acme'", "'app-7'"], 20),
-    ("undecided_return", &[], 200),
-    ("send_back", &[ASKED_OF_ONE, "'fixed'"], 3_200),
-    ("stop_return", &["1", "'acme'", ASKED_OF_ONE], 700),
-    ("update_return", &["1", "'acme'", "'released'", "1", "'{}'", "1"], 30),
 ];
 
 const DETAILS_OF_ROLES: &str =
@@ -430,7 +434,7 @@ async fn plans_made_for_an_empty_database_suit_a_full_one(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPool) {
+async fn what_is_asked_now_and_then_reads_by_index_and_only_what_it_is_about(pool: PgPool) {
     schema::migrate(&pool.clone().into()).await.unwrap();
     pool.execute(FIRST).await.unwrap();
     let mut connection = session(&pool).await;
@@ -443,6 +447,21 @@ async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPoo
     for statistics in ["made with the statistics of a few tasks", "made with true statistics"] {
         check(&mut connection, &statements, MOST_ROWS_OF_UPKEEP, statistics).await;
         connection.execute("vacuum analyze").await.unwrap();
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPool) {
+    schema::migrate(&pool.clone().into()).await.unwrap();
+    for statements_of in [FIRST, KEPT, QUEUED, ASKED, "vacuum analyze"] {
+        pool.execute(statements_of).await.unwrap();
+    }
+    let mut connection = pool.acquire().await.unwrap();
+    connection.execute("set session_replication_role = origin").await.unwrap();
+    connection.execute("set reconciler.actor = 'daemon'").await.unwrap();
+    let statements = prepare(&mut connection, BY_STATISTICS).await;
+    for plan in ["made once", "made for every value", "kept"] {
+        check(&mut connection, &statements, MOST_ROWS_OF_UPKEEP, plan).await;
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn lock_actions(
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
                 a.confirmed_at is not null as "is_confirmed!"
-         from (select a.id, a.ctid as place
+         from (select a.id
                from reconciler.manual_actions a
                where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
                  and a.closed_at is null and a.operation <> 'reconnect'
@@ -65,11 +65,10 @@ pub(super) async fn lock_actions(
                limit $5) known
          left join lateral (
              select * from reconciler.manual_actions a
-             where a.ctid = known.place
+             where a.id = known.id and a.workspace_id = $1
                and (a.status = 'done' and a.done_at < $3
                     or a.status in ('open', 'in_progress') and a.opened_at < $3)
              for no key update skip locked
-             offset 0
          ) a on true
          order by known.id"#,
         sync.workspace,
@@ -225,11 +224,7 @@ pub(super) async fn write_verdicts(
              snapshots = a.snapshots + 1, sync_id = $5, snapshot_hash = $6,
              snapshot_started_at = (select s.started_at from reconciler.syncs s where s.id = $5 and s.workspace_id = $7)
          from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
-         cross join lateral (
-             select k.ctid as place from reconciler.manual_actions k where k.id = v.id
-             offset 0
-         ) k
-         where a.ctid = k.place
+         where a.id = v.id and a.workspace_id = $7
          returning a.id, a.reopened_count",
         &ids,
         &statuses,

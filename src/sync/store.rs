@@ -35,7 +35,7 @@ pub async fn claim(
     let rows = sqlx::query!(
         r#"-- claim_syncs
         with due as materialized (
-            select s.ctid as place
+            select s.id, s.workspace_id
             from reconciler.syncs s
             where s.state in ('requested', 'started', 'report_ready', 'applying')
               and s.next_step_at <= now()
@@ -45,8 +45,7 @@ pub async fn claim(
               and (s.state <> 'requested' or not exists (
                   select from reconciler.syncs a
                   where a.workspace_id = s.workspace_id and a.integration_id = s.integration_id
-                    and a.state in ('started', 'report_ready', 'held', 'applying')
-                  offset 0))
+                    and a.state in ('started', 'report_ready', 'held', 'applying')))
             order by s.next_step_at
             limit $1
             for no key update skip locked
@@ -55,7 +54,7 @@ pub async fn claim(
         set lease_until = now() + $2, lease_token = s.lease_token + 1,
             unreleased_claims = s.unreleased_claims + 1
         from due, reconciler.integration_settings i
-        where s.ctid = due.place
+        where s.id = due.id and s.workspace_id = due.workspace_id
           and i.workspace_id = s.workspace_id and i.integration_id = s.integration_id
         returning s.id, s.workspace_id, s.integration_id, i.application, s.procedure, s.state,
                   s.running_job_id, s.running_since, s.report_id, s.failures, s.decision, s.lease_token,

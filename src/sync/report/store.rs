@@ -24,8 +24,9 @@ pub async fn members(pool: &PgPool, sync: &ClaimedSync) -> Result<Vec<KnownMembe
                m.watch_task_id, m.watch_operation, m.watch_since, m.watch_checks, m.watch_due_at,
                m.observed_membership, m.observed_entitlements
         from reconciler.members m
-        left join lateral (select * from reconciler.manual_actions a
-                           where a.id = m.open_action_id and a.workspace_id = m.workspace_id offset 0) a on true
+        left join lateral (select a.* from reconciler.manual_actions a
+                           where a.id = m.open_action_id and a.workspace_id = m.workspace_id
+                           limit 1) a on true
         where m.workspace_id = $1 and m.integration_id = $2"#,
         sync.workspace,
         sync.integration,

@@ -3,7 +3,7 @@
 use crate::database::PgPool;
 use crate::store::{StoreError, begin};
 
-/// Puts off the deadlines of at most `limit` unfinished actions by the time that their integration was not active;
+/// Extends the deadlines of at most `limit` unfinished actions by the time that their integration was not active;
 /// returns whether there may be more. An action that a person has locked is left for the next round, and the record of
 /// the inactive time is kept until then.
 pub(in crate::upkeep) async fn extend_deadlines(
@@ -19,29 +19,24 @@ pub(in crate::upkeep) async fn extend_deadlines(
             where inactive_since is not null and inactive_until is not null
             order by inactive_since
         ), late as materialized (
-            select r.workspace_id, r.integration_id, a.id
+            select r.workspace_id, r.integration_id, r.inactive_since, r.inactive_until, a.id
             from recovered r
-            cross join lateral (
-                select * from reconciler.manual_actions a
-                where a.workspace_id = r.workspace_id and a.integration_id = r.integration_id
-                  and a.closed_at is null
-                  and a.operation <> 'reconnect' and a.opened_at < r.inactive_until
-                  and a.extended_until < r.inactive_until
-                offset 0
-            ) a
+            join reconciler.manual_actions a using (workspace_id, integration_id)
+            where a.closed_at is null and a.operation <> 'reconnect' and a.opened_at < r.inactive_until
+              and a.extended_until < r.inactive_until
             limit $1
+        ), free as materialized (
+            select a.id, a.workspace_id
+            from late l
+            join reconciler.manual_actions a using (id, workspace_id)
+            for no key update of a skip locked
         ), extended as (
             update reconciler.manual_actions a
-            set due_at = a.due_at + (r.inactive_until - greatest(r.inactive_since, a.opened_at, a.extended_until)),
-                extended_until = r.inactive_until
-            from recovered r
-            join late l using (workspace_id, integration_id)
-            cross join lateral (
-                select f.ctid as place from reconciler.manual_actions f where f.id = l.id
-                for no key update skip locked
-                offset 0
-            ) free
-            where a.ctid = free.place
+            set due_at = a.due_at + (l.inactive_until - greatest(l.inactive_since, a.opened_at, a.extended_until)),
+                extended_until = l.inactive_until
+            from late l
+            join free using (id, workspace_id)
+            where a.id = l.id and a.workspace_id = l.workspace_id
             returning 1
         ), settled as (
             update reconciler.integration_states d
@@ -84,30 +79,21 @@ pub(in crate::upkeep) async fn remind_of_unavailable(
         Unavailable,
         r#"-- remind_of_unavailable
         with unavailable as materialized (
-            select d.place, case when s.paused_at is null then d.status else 'paused' end as status,
+            select workspace_id, integration_id,
+                   case when s.paused_at is null then d.status else 'paused' end as status,
                    case when s.paused_at is null then d.status_cause end as cause
-            from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
-                  where inactive_since is not null
-                  order by inactive_since
-                  offset 0) inactive
-            cross join lateral (
-                select s.paused_at from reconciler.integration_settings s
-                where s.workspace_id = inactive.workspace_id and s.integration_id = inactive.integration_id
-                offset 0
-            ) s
-            cross join lateral (
-                select d.ctid as place, d.status, d.status_cause from reconciler.integration_states d
-                where d.ctid = inactive.place and (d.status <> 'active' or s.paused_at is not null)
-                  and greatest(d.inactive_since, d.status_reminded_at) <= now() - make_interval(secs => $1)
-                for no key update skip locked
-                offset 0
-            ) d
+            from reconciler.integration_states d
+            join reconciler.integration_settings s using (workspace_id, integration_id)
+            where d.inactive_since is not null and (d.status <> 'active' or s.paused_at is not null)
+              and greatest(d.inactive_since, d.status_reminded_at) <= now() - make_interval(secs => $1)
+            order by d.inactive_since
             limit 100
+            for no key update of d skip locked
         )
         update reconciler.integration_states d
         set status_reminded_at = clock_timestamp()
         from unavailable u
-        where d.ctid = u.place
+        where d.workspace_id = u.workspace_id and d.integration_id = u.integration_id
         returning d.workspace_id as workspace, d.integration_id as integration, u.status as "status!",
                   u.cause,
                   extract(epoch from now() - d.inactive_since)::bigint as "seconds!",

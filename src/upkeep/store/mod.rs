@@ -35,12 +35,10 @@ pub(super) async fn request_missing_syncs(
             select e.* from every e
             where not exists (select from reconciler.syncs s
                               where s.workspace_id = e.workspace_id and s.integration_id = e.integration_id
-                                and s.state = 'requested'
-                              offset 0)
+                                and s.state = 'requested')
               and not exists (select from reconciler.syncs s
                               where s.workspace_id = e.workspace_id and s.integration_id = e.integration_id
-                                and s.state in ('started', 'report_ready', 'held', 'applying')
-                              offset 0)
+                                and s.state in ('started', 'report_ready', 'held', 'applying'))
               and not exists (select from reconciler.nudges n
                               where n.workspace_id = e.workspace_id and n.integration_id = e.integration_id)
             limit 100
@@ -59,7 +57,7 @@ pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError>
     sqlx::query!(
         "-- end_undecided_syncs
          with undecided as materialized (
-             select ctid as place from reconciler.syncs
+             select id, workspace_id from reconciler.syncs
              where state in ('started', 'report_ready', 'held', 'applying') -- as the index of them says it
                and state = 'held' and held_until <= now()
              limit 100
@@ -68,7 +66,7 @@ pub(super) async fn end_undecided_syncs(pool: &PgPool) -> Result<(), StoreError>
              update reconciler.syncs s
              set state = 'failed', finished_at = clock_timestamp(), finished_reason = 'nobody decided in time'
              from undecided
-             where s.ctid = undecided.place
+             where s.id = undecided.id and s.workspace_id = undecided.workspace_id
              returning s.workspace_id, s.integration_id
          )
          select reconciler.schedule_sync(workspace_id, integration_id, clock_timestamp(), 'recheck') from ended"
@@ -95,25 +93,15 @@ pub(super) async fn request_periodic_snapshots(
     sqlx::query!(
         "-- request_periodic_snapshots
          with due as materialized (
-             select d.workspace_id, d.integration_id, d.next_snapshot_at, make_interval(secs => s.every_s) as every
-             from (select ctid as place, workspace_id, integration_id from reconciler.integration_states
-                   where coalesce(next_snapshot_at, '-infinity') <= now()
-                   order by coalesce(next_snapshot_at, '-infinity')
-                   offset 0) next
-             cross join lateral (
-                 select coalesce(s.snapshot_every_s, $1) as every_s from reconciler.integration_settings s
-                 where s.workspace_id = next.workspace_id and s.integration_id = next.integration_id
-                   and s.paused_at is null and s.application <> all ($2) and coalesce(s.snapshot_every_s, $1) > 0
-                 offset 0
-             ) s
-             cross join lateral (
-                 select * from reconciler.integration_states d
-                 where d.ctid = next.place and d.status <> 'login_rejected'
-                   and coalesce(d.next_snapshot_at, '-infinity') <= now()
-                 for no key update skip locked
-                 offset 0
-             ) d
+             select d.workspace_id, d.integration_id, d.next_snapshot_at,
+                    make_interval(secs => coalesce(s.snapshot_every_s, $1)) as every
+             from reconciler.integration_states d
+             join reconciler.integration_settings s using (workspace_id, integration_id)
+             where coalesce(d.next_snapshot_at, '-infinity') <= now() and d.status <> 'login_rejected'
+               and s.paused_at is null and s.application <> all ($2) and coalesce(s.snapshot_every_s, $1) > 0
+             order by coalesce(d.next_snapshot_at, '-infinity')
              limit $3
+             for no key update of d skip locked
          ), planned as (
              update reconciler.integration_states d
              set next_snapshot_at = now() + due.every * case when due.next_snapshot_at is null then random()
@@ -123,13 +111,9 @@ pub(super) async fn request_periodic_snapshots(
          )
          select reconciler.schedule_sync(workspace_id, integration_id, clock_timestamp(), 'period') from due
          where next_snapshot_at is not null
-           and not exists (select from (
-                               select s.state from reconciler.syncs s
-                               where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
-                                 and s.started_at > now() - due.every / 2
-                               order by s.started_at
-                               offset 0) s
-                           where s.state = 'finished')",
+           and not exists (select from reconciler.syncs s
+                           where s.workspace_id = due.workspace_id and s.integration_id = due.integration_id
+                             and s.started_at > now() - due.every / 2 and s.state = 'finished')",
         i32::try_from(every_s).unwrap_or(i32::MAX),
         &unreadable,
         limit,
@@ -151,7 +135,7 @@ pub(super) async fn request_watch_snapshots(
     let requested = sqlx::query_scalar!(
         r#"-- request_watch_snapshots
         with due as materialized (
-            select m.ctid as place, m.workspace_id, m.integration_id, m.watch_due_at
+            select m.workspace_id, m.integration_id, m.member_id, m.watch_due_at
             from reconciler.members m
             where m.watch_due_at <= now() and (m.watch_asked_at is null or m.watch_asked_at < now() - $2::interval)
             order by m.watch_due_at
@@ -162,18 +146,21 @@ pub(super) async fn request_watch_snapshots(
             where exists (select from reconciler.integration_settings s
                           join reconciler.integration_states d using (workspace_id, integration_id)
                           where s.workspace_id = w.workspace_id and s.integration_id = w.integration_id
-                            and s.paused_at is null and d.status <> 'login_rejected'
-                          offset 0)
+                            and s.paused_at is null and d.status <> 'login_rejected')
             group by workspace_id, integration_id
             order by min(watch_due_at)
             limit $1
         ), free as materialized (
-            select f.place
-            from due join integrations using (workspace_id, integration_id)
-            cross join lateral (select m.ctid as place from reconciler.members m where m.ctid = due.place
-                                for no key update skip locked offset 0) f
+            select m.workspace_id, m.integration_id, m.member_id
+            from due
+            join integrations using (workspace_id, integration_id)
+            join reconciler.members m using (workspace_id, integration_id, member_id)
+            for no key update of m skip locked
         ), asked as (
-            update reconciler.members m set watch_asked_at = now() from free where m.ctid = free.place
+            update reconciler.members m set watch_asked_at = now()
+            from free
+            where m.workspace_id = free.workspace_id and m.integration_id = free.integration_id
+              and m.member_id = free.member_id
         )
         select count(*) filter (where reconciler.schedule_sync(workspace_id, integration_id, clock_timestamp(), 'watch'))
                as "requested!"

@@ -30,29 +30,20 @@ pub(in crate::upkeep) async fn delete_finished_tasks(
             order by id
             limit $2
         ), old as materialized (
-            select o.place
+            select o.id, o.workspace_id
             from next
-            cross join lateral (
-                select o.ctid as place
-                from reconciler.automation_tasks o
-                where o.id = next.id and o.workspace_id = next.workspace_id
-                  and o.closed_at < now() - make_interval(days => $1)
-                  and not exists (select from reconciler.members m
-                                  where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id
-                                    and m.member_id = o.member_id and m.watch_task_id = o.id
-                                  offset 0)
-                  and not exists (select from (
-                                      select a.closed_at from reconciler.manual_actions a
-                                      where a.workspace_id = o.workspace_id and a.task_id = o.id
-                                      offset 0) a
-                                  where a.closed_at is null)
-                for update of o skip locked
-                offset 0
-            ) o
+            join reconciler.automation_tasks o using (id, workspace_id)
+            where o.closed_at < now() - make_interval(days => $1)
+              and not exists (select from reconciler.members m
+                              where m.workspace_id = o.workspace_id and m.integration_id = o.integration_id
+                                and m.member_id = o.member_id and m.watch_task_id = o.id)
+              and not exists (select from reconciler.manual_actions a
+                              where a.workspace_id = o.workspace_id and a.task_id = o.id and a.closed_at is null)
+            for update of o skip locked
         ), deleted as (
             delete from reconciler.automation_tasks t
             using old
-            where t.ctid = old.place
+            where t.id = old.id and t.workspace_id = old.workspace_id
             returning t.id
         )
         select (select count(*) from deleted) as "deleted!",
@@ -98,7 +89,7 @@ pub(in crate::upkeep) async fn sweep_members(
     let rows = sqlx::query!(
         r#"-- sweep_members
         with next as materialized (
-            select ctid as place, workspace_id, integration_id, member_id,
+            select workspace_id, integration_id, member_id,
                    ready_task_id is null and open_action_id is null and blocked_task_ids <> '{}' as is_stuck,
                    ready_task_id is null and open_action_id is null and blocked_task_ids = '{}'
                    and watch_due_at is null
@@ -112,12 +103,12 @@ pub(in crate::upkeep) async fn sweep_members(
             limit $2
         ), forgotten as (
             delete from reconciler.members m
-            using (select f.place from next
-                   cross join lateral (select m.ctid as place from reconciler.members m
-                                       where m.ctid = next.place and next.is_idle and m.ready_task_id is null
-                                       for update skip locked
-                                       offset 0) f) f
-            where m.ctid = f.place
+            using (select m.workspace_id, m.integration_id, m.member_id
+                   from next
+                   join reconciler.members m using (workspace_id, integration_id, member_id)
+                   where next.is_idle and m.ready_task_id is null
+                   for update of m skip locked) f
+            where m.workspace_id = f.workspace_id and m.integration_id = f.integration_id and m.member_id = f.member_id
             returning 1
         )
         select workspace_id, integration_id, member_id, is_stuck as "is_stuck!",
@@ -160,15 +151,17 @@ pub(in crate::upkeep) async fn reduce_finished_syncs(
     Ok(sqlx::query_scalar!(
         r#"-- reduce_finished_syncs
          with old as materialized (
-             select ctid as place, state from reconciler.syncs
+             select id, workspace_id, state from reconciler.syncs
              where finished_at is not null and not is_reduced and finished_at < now() - make_interval(days => $1)
              order by finished_at limit $2
              for update skip locked
          ), gone as (
-             delete from reconciler.syncs s using old where s.ctid = old.place and old.state = 'failed'
+             delete from reconciler.syncs s using old
+             where s.id = old.id and s.workspace_id = old.workspace_id and old.state = 'failed'
          ), reduced as (
              update reconciler.syncs s set is_reduced = true, report = s.report - 'update' - 'differences'
-             from old where s.ctid = old.place and old.state <> 'failed'
+             from old
+             where s.id = old.id and s.workspace_id = old.workspace_id and old.state <> 'failed'
              returning s.id, s.workspace_id
          ), recorded as (
              insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
@@ -193,10 +186,10 @@ pub(in crate::upkeep) async fn delete_reduced_syncs(
     let deleted = sqlx::query!(
         "-- delete_reduced_syncs
          delete from reconciler.syncs s
-         using (select ctid as place from reconciler.syncs
+         using (select id, workspace_id from reconciler.syncs
                 where is_reduced and finished_at < now() - make_interval(days => $1)
                 order by finished_at limit $2 for update skip locked) old
-         where s.ctid = old.place",
+         where s.id = old.id and s.workspace_id = old.workspace_id",
         days,
         i64::from(limit),
     )
