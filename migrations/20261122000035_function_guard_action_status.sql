@@ -12,7 +12,8 @@ begin
     end if;
     if old.closed_at is not null then
         raise exception 'manual action % has ended: it is % since %', old.id, old.status,
-                        reconciler.moment(old.closed_at)
+                        concat(reconciler.moment(old.closed_at), ', and ' || old.done_by || ' marked it done at '
+                                                                 || reconciler.moment(old.done_at))
             using errcode = 'P0409', hint = 'Nothing of an action that has ended can be changed.';
     elsif new.status is distinct from old.status and not (new.status = any (allowed)) then
         raise exception 'manual action % is % and cannot become %', old.id, old.status, coalesce(new.status, 'null')

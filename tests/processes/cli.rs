@@ -761,8 +761,8 @@ async fn done_on_an_action_that_has_ended_is_refused_in_the_databases_words(pool
     world.drive().await;
     assert_eq!(world.status(app).await, "verified");
     let told = program.run(&["actions", "done", &app.to_string()]).await.refusal();
-    let words = format!("manual action {app} is verified and cannot become done");
-    assert_names(&told, &[&words, "This action has ended."]);
+    let words = format!("manual action {app} has ended: it is verified since");
+    assert_names(&told, &[&words, "marked it done at 20", "Nothing of an action"]);
     let told = program.run(&["actions", "done", "4711"]).await.refusal();
     assert_names(&told, &["there is no manual action 4711"]);
 }
