@@ -96,6 +96,12 @@ create index unfinished_actions_by_cause
     on reconciler.manual_actions (workspace_id, integration_id, operation, failure_code, reason, status, due_at)
     where closed_at is null;
 
+-- People search by email and by id.
+create index unfinished_actions_by_email
+    on reconciler.manual_actions (lower(member_email)) where closed_at is null;
+
+create index unfinished_actions_by_member on reconciler.manual_actions (member_id) where closed_at is null;
+
 create index unfinished_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id, id)
     where closed_at is null;

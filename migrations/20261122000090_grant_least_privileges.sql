@@ -45,6 +45,7 @@ grant select on reconciler.action_list, reconciler.my_work, reconciler.overdue, 
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 grant execute on function reconciler.due_time(reconciler.manual_actions, reconciler.integration_states),
+                          reconciler.find_actions(text[], text, text, text, text, text, boolean, boolean, bigint[]),
                           reconciler.why_waiting(reconciler.automation_tasks), reconciler.is_same_person(text, text),
                           reconciler.current_actor(), reconciler.is_daemon(), reconciler.moment(timestamptz)
     to reconciler_viewer, reconciler_operator, reconciler_daemon;

@@ -257,7 +257,7 @@ pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
     // start.
     sqlx::query(
         "grant select on reconciler.schema_migrations
-         to reconciler_daemon, reconciler_operator, reconciler_viewer",
+         to reconciler_daemon, reconciler_backend, reconciler_operator, reconciler_viewer",
     )
     .execute(&mut session)
     .await

@@ -345,6 +345,22 @@ const NOW_AND_THEN: &[Statement] = &[
 
 /// What upkeep and syncs ask. Their sessions plan by the statistics.
 const BY_STATISTICS: &[Statement] = &[
+    (
+        "list_unfinished_actions",
+        &[
+            "'{}'", "null", "null", "null", "null", "null", "false", "false", "'{}'", "null",
+            "null", "100",
+        ],
+        600,
+    ),
+    (
+        "list_ended_actions",
+        &[
+            "'{}'", "null", "null", "null", "null", "null", "false", "false", "'{}'", "null",
+            "null", "100",
+        ],
+        600,
+    ),
     ("request_missing_syncs", &[], 450),
     ("end_undecided_syncs", &[], 80),
     ("request_periodic_snapshots", &["86400", "'{}'", "10"], 70),

@@ -219,7 +219,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the defaults, `file` if given, then `RECONCILER__…` variables, and checks the result.
+    /// Reads the defaults, `file` if given, then `RECONCILER__…` variables, and checks the result. Where nothing else
+    /// names the database, `DATABASE_URL` does, as a shell may have it.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::from_sources(file, None)
     }
@@ -235,16 +236,21 @@ impl Config {
             read::check_file(path)?;
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
+        let variables = variables.map_or_else(read::environment, Ok)?;
+        let shells_url = variables.get("DATABASE_URL").cloned();
         // Values stay text until their key defines the type, because a secret may look like a number.
         let environment = Environment::with_prefix("RECONCILER")
             .prefix_separator("__")
             .separator("__")
-            .source(Some(variables.map_or_else(read::environment, Ok)?));
+            .source(Some(variables));
         let mut config: Self = sources
             .add_source(environment)
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(ConfigError::Unreadable)?;
+        if config.database.url.is_none() && config.database.url_file.is_none() {
+            config.database.url = shells_url.map(Into::into);
+        }
         let mut wrong = config.read_secret_files()?;
         wrong.extend(check::check(&config));
         if wrong.is_empty() { Ok(config) } else { Err(ConfigError::Wrong(wrong)) }

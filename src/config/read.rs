@@ -10,11 +10,12 @@ use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
 
-/// The variables that begin with our prefix, as text.
+/// The variables that begin with our prefix, and the one that a shell may have, as text.
 pub(super) fn environment() -> Result<HashMap<String, String>, ConfigError> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
-        name.to_uppercase().starts_with("RECONCILER__").then_some((name, value))
+        let is_ours = name == "DATABASE_URL" || name.to_uppercase().starts_with("RECONCILER__");
+        is_ours.then_some((name, value))
     });
     ours.map(|(name, value)| match value.into_string() {
         Ok(value) => Ok((name, value)),

@@ -3,8 +3,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::database::PgConnection;
 
@@ -27,7 +28,7 @@ pub struct InboundTask {
     pub entitlements: Vec<String>,
     pub hub_role: Option<String>,
     pub trigger: String,
-    pub requested_at: DateTime<Utc>,
+    pub requested_at: RequestedAt,
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
     pub failure_screenshot_url: Option<String>,
@@ -39,6 +40,41 @@ pub struct InboundTask {
     pub outcome: Option<String>,
 }
 
+/// The time of a request. A time without a zone is read as UTC.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestedAt {
+    pub at: DateTime<Utc>,
+    pub has_zone: bool,
+}
+
+impl From<DateTime<Utc>> for RequestedAt {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self { at, has_zone: true }
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestedAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if let Ok(at) = text.parse::<DateTime<Utc>>() {
+            return Ok(Self { at, has_zone: true });
+        }
+        let text = text.replacen(' ', "T", 1);
+        match text.parse::<NaiveDateTime>() {
+            Ok(at) => Ok(Self { at: at.and_utc(), has_zone: false }),
+            Err(_) => {
+                Err(D::Error::custom("invalid time, expected one such as 2026-11-30T09:00:00Z"))
+            }
+        }
+    }
+}
+
+impl Serialize for RequestedAt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.at.serialize(serializer)
+    }
+}
+
 #[derive(Debug)]
 pub struct Numbered {
     pub number: usize,
@@ -48,8 +84,18 @@ pub struct Numbered {
 const BAD_LINES_SHOWN: usize = 20;
 
 /// Lines that do not match the contract, each with its number and the reason.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BadLines(Vec<String>);
+
+impl BadLines {
+    pub fn push(&mut self, number: usize, why: &str) {
+        self.0.push(format!("line {number}: {why}"));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Display for BadLines {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -66,7 +112,9 @@ impl Display for BadLines {
 /// Names every bad line by number and column, without its values.
 pub fn parse(text: &str) -> Result<Vec<Numbered>, BadLines> {
     let mut tasks = Vec::new();
-    let mut bad = Vec::new();
+    let mut bad = BadLines::default();
+    // Windows writes a byte-order mark, which is not part of the first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (line, number) in text.lines().zip(1..) {
         if line.trim().is_empty() {
             continue;
@@ -79,13 +127,13 @@ pub fn parse(text: &str) -> Result<Vec<Numbered>, BadLines> {
             });
         match parsed {
             Ok(task) => tasks.push(Numbered { number, task }),
-            Err(why) => bad.push(format!("line {number}: {why}")),
+            Err(why) => bad.push(number, &why),
         }
     }
     if bad.is_empty() {
         return Ok(tasks);
     }
-    Err(BadLines(bad))
+    Err(bad)
 }
 
 /// serde's message names a missing or unknown column. For a bad value, the path names it.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::status::ActionStatus;
 use crate::database::{PgConnection, PgPool};
+use crate::membership::words;
 use crate::store::StoreError;
 
 /// One line of the list for operators.
@@ -13,9 +14,12 @@ pub struct ActionLine {
     pub status: String,
     pub operation: String,
     pub workspace_id: String,
+    pub integration_id: String,
     pub integration_name: String,
+    pub member_id: String,
     pub member_email: String,
     pub reason: String,
+    pub failure_code: Option<String>,
     /// The deadline, with the time added for which the integration has not been active.
     pub due_at: DateTime<Utc>,
     pub overdue: bool,
@@ -24,39 +28,182 @@ pub struct ActionLine {
     pub integration_status: String,
 }
 
-#[derive(Debug, Clone, Copy)]
+words! {
+    ActionOperation {
+        Invite = "invite",
+        Remove = "remove",
+        ChangeRole = "change_role",
+        /// Fix the login of an integration.
+        Reconnect = "reconnect",
+    }
+}
+
+/// Which actions to list; a field that is empty or `None` leaves all.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ActionFilter<'a> {
-    /// Only actions with one of these statuses; empty for all.
     pub statuses: &'a [ActionStatus],
     pub workspace: Option<&'a str>,
+    pub integration: Option<&'a str>,
+    /// By id or email.
+    pub member: Option<&'a str>,
+    pub operation: Option<ActionOperation>,
+    /// By failure code, or by reason where there is none.
+    pub cause: Option<&'a str>,
+    pub overdue: bool,
+    /// Only those that the person who runs the transaction works on.
+    pub mine: bool,
+    pub ids: &'a [i64],
     /// Only actions that come after this one in the list.
     pub after: Option<i64>,
     pub limit: u32,
 }
 
-/// Lists actions, the most urgent first.
-pub async fn list(pool: &PgPool, filter: ActionFilter<'_>) -> Result<Vec<ActionLine>, StoreError> {
-    let statuses: Vec<_> = filter.statuses.iter().map(ToString::to_string).collect();
+impl ActionFilter<'_> {
+    /// The unfinished or the ended ones among the statuses; `None` if all of them are left out.
+    fn words(&self, unfinished: bool) -> Option<Vec<String>> {
+        let words = self.statuses.iter().filter(|status| status.is_unfinished() == unfinished);
+        let words: Vec<_> = words.map(ToString::to_string).collect();
+        (self.statuses.is_empty() || !words.is_empty()).then_some(words)
+    }
+}
+
+/// Lists actions: the unfinished ones, the most urgent first, and then the ended ones, the latest first.
+pub async fn list(
+    connection: &mut PgConnection,
+    filter: ActionFilter<'_>,
+) -> Result<Vec<ActionLine>, StoreError> {
+    let after = match filter.after {
+        Some(id) => place(connection, id).await?,
+        None => None,
+    };
+    let mut lines = Vec::new();
+    if let Some(words) = filter.words(true)
+        && after.is_none_or(|(_, closed_at, _)| closed_at.is_none())
+    {
+        lines = list_unfinished(connection, &filter, &words, after).await?;
+    }
+    let room = i64::from(filter.limit) - lines.len() as i64;
+    if let Some(words) = filter.words(false)
+        && room > 0
+    {
+        let after = after.and_then(|(id, closed_at, _)| Some((id, closed_at?)));
+        lines.extend(list_ended(connection, &filter, &words, after, room).await?);
+    }
+    Ok(lines)
+}
+
+/// Where an action is in the lists: its id, its end, its deadline.
+type Place = (i64, Option<DateTime<Utc>>, DateTime<Utc>);
+
+async fn place(connection: &mut PgConnection, id: i64) -> Result<Option<Place>, StoreError> {
+    let row = sqlx::query!(
+        "-- place_of_action
+         select id, closed_at, due_at from reconciler.manual_actions where id = $1",
+        id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (row.id, row.closed_at, row.due_at)))
+}
+
+async fn list_unfinished(
+    connection: &mut PgConnection,
+    filter: &ActionFilter<'_>,
+    words: &[String],
+    after: Option<Place>,
+) -> Result<Vec<ActionLine>, StoreError> {
     Ok(sqlx::query_as!(
         ActionLine,
-        r#"-- list_actions
+        r#"-- list_unfinished_actions
          select id as "id!", status as "status!", operation as "operation!", workspace_id as "workspace_id!",
-                app as "integration_name!", member_email as "member_email!", reason as "reason!", due_at as "due_at!",
+                integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
+                member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
                 integration_status as "integration_status!"
-         from reconciler.action_list
-         where (cardinality($1::text[]) = 0 or status = any ($1)) and ($2::text is null or workspace_id = $2)
-           and ($3::bigint is null
-                or (closed_at is not null, stored_due_at, id)
-                   > (select b.closed_at is not null, b.due_at, b.id from reconciler.manual_actions b where b.id = $3))
-         order by closed_at is not null, stored_due_at, id
-         limit $4"#,
-        &statuses,
+         from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         where closed_at is null and stored_due_at is not null
+           and ($10::bigint is null or (stored_due_at, id) > ($11, $10))
+         order by stored_due_at, id
+         limit $12"#,
+        words,
         filter.workspace,
-        filter.after,
+        filter.integration,
+        filter.member,
+        filter.operation.map(ActionOperation::as_str),
+        filter.cause,
+        filter.overdue,
+        filter.mine,
+        filter.ids,
+        after.map(|(id, _, _)| id),
+        after.map(|(_, _, due_at)| due_at),
         i64::from(filter.limit),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn list_ended(
+    connection: &mut PgConnection,
+    filter: &ActionFilter<'_>,
+    words: &[String],
+    after: Option<(i64, DateTime<Utc>)>,
+    limit: i64,
+) -> Result<Vec<ActionLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        ActionLine,
+        r#"-- list_ended_actions
+         select id as "id!", status as "status!", operation as "operation!", workspace_id as "workspace_id!",
+                integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
+                member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
+                overdue as "overdue!", assignee, reopened_count as "reopened_count!",
+                integration_status as "integration_status!"
+         from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         where closed_at is not null and ($10::bigint is null or (closed_at, id) < ($11, $10))
+         order by closed_at desc, id desc
+         limit $12"#,
+        words,
+        filter.workspace,
+        filter.integration,
+        filter.member,
+        filter.operation.map(ActionOperation::as_str),
+        filter.cause,
+        filter.overdue,
+        filter.mine,
+        filter.ids,
+        after.map(|(id, _)| id),
+        after.map(|(_, closed_at)| closed_at),
+        limit,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The number of actions that a filter lets through is counted up to this.
+pub const MOST_COUNTED: i64 = 10_000;
+
+/// How many unfinished actions a filter lets through, whatever its cursor; [`MOST_COUNTED`] and one if there are more.
+pub async fn count(
+    connection: &mut PgConnection,
+    filter: ActionFilter<'_>,
+) -> Result<i64, StoreError> {
+    let Some(words) = filter.words(true) else { return Ok(0) };
+    Ok(sqlx::query_scalar!(
+        r#"-- count_unfinished_actions
+         select count(*) as "count!" from (
+             select from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             where closed_at is null limit $10) counted"#,
+        &words,
+        filter.workspace,
+        filter.integration,
+        filter.member,
+        filter.operation.map(ActionOperation::as_str),
+        filter.cause,
+        filter.overdue,
+        filter.mine,
+        filter.ids,
+        MOST_COUNTED + 1,
+    )
+    .fetch_one(connection)
     .await?)
 }
 

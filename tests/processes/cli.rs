@@ -177,8 +177,8 @@ async fn the_help_tells_what_there_is() {
       -h, --help           Print help
       -V, --version        Print version
 
-    Three things must be set, in the file or in the environment:
-      RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE)
+    Three things must be set, in the file or in the environment; commands that do not call the backend need only the first:
+      RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE, or DATABASE_URL)
       RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
       RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
     config/default.toml explains every key.
@@ -498,7 +498,7 @@ async fn a_bad_line_is_named_by_number_and_column_and_nothing_is_inserted(pool: 
         (with("entitlements", json!(["A", 5])), vec!["entitlements"]),
         (with("entitlements", json!(EMAIL)), vec!["entitlements"]),
         (with("requested_at", json!(EMAIL)), vec!["requested_at"]),
-        (with("requested_at", json!("2024-08-29T19:31:21")), vec!["requested_at"]),
+        (with("requested_at", json!("29 August 2024")), vec!["requested_at"]),
         (format!("{0}{0}", a_line("bad")), vec!["more than one object"]),
         (format!("{} {EMAIL}", a_line("bad")), vec!["more than one object"]),
         (format!("\"{EMAIL}\""), vec!["expected"]),
@@ -543,6 +543,54 @@ async fn an_import_that_cannot_begin_says_why(pool: PgPool) {
     assert_names(&told, &["/no/such/file.jsonl", "No such file"]);
 }
 
+#[sqlx::test(migrations = false)]
+async fn every_line_that_the_database_refuses_is_named_with_its_column(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let mut all = lines(6);
+    all[1]["operation"] = json!("delete");
+    all[4]["requested_at"] = json!("1999-01-01T00:00:00Z");
+    let told = program.run_on(&["import", "-"], &text(&all)).await.refusal();
+    let words = [
+        "2 bad lines, nothing was inserted",
+        "line 2: ",
+        "operation_is_invite_remove_or_change_role",
+        "line 5: ",
+        "requested_at_is_at_most_10_years_ago",
+    ];
+    assert_names(&told, &words);
+    assert_eq!(tasks(&pool).await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_byte_order_mark_is_dropped_and_a_time_without_a_zone_is_read_as_utc(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let mut all = lines(3);
+    all[0]["requested_at"] = json!("2024-08-29T19:31:21");
+    all[1]["requested_at"] = json!("2024-08-29 19:31:21.5");
+    let input = format!("\u{feff}{}", text(&all));
+    let ended = program.run_on(&["import", "-"], &input).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "3 inserted, 0 known already\n"));
+    assert_eq!(ended.stderr, "note: requested_at has no zone in 2 lines and was read as UTC\n");
+    let first = "select requested_at = '2024-08-29 19:31:21Z' from reconciler.automation_tasks where source_id = 's0'";
+    assert!(sqlx::query_scalar::<_, bool>(first).fetch_one(&pool).await.unwrap());
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_login_of_the_backend_imports(pool: PgPool) {
+    migrated(&pool).await;
+    let login = format!("importer_{}", std::process::id());
+    let make = format!(
+        "drop role if exists {login}; create role {login} login password 'x' in role reconciler_backend"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&pool).await.unwrap();
+    let options = (*pool.connect_options()).clone().username(&login).password("x");
+    let program = Program::at(options.to_url_lossy());
+    let said = program.run_on(&["import", "-"], &text(&lines(2))).await.ok();
+    assert_eq!(said, "2 inserted, 0 known already\n");
+    let drop = format!("drop role {login}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&pool).await.unwrap();
+}
+
 // ---- actions ----
 
 /// A world with one open action for an app and one for a hub.
@@ -579,6 +627,101 @@ async fn actions_are_listed_as_a_table_and_as_json(pool: PgPool) {
 
     let one = program.run(&["actions", "list", "--limit", "1", "--json"]).await.ok();
     assert_eq!(one.lines().count(), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn several_actions_are_shown_first_and_done_with_yes(pool: PgPool) {
+    let (world, program, [app, hub]) = with_actions(pool).await;
+    let ids = [app, hub].map(|id| id.to_string());
+    let [one, other] = ids.each_ref().map(String::as_str);
+    let preview = program.run(&["actions", "claim", one, other, "--as", "kim"]).await;
+    assert_eq!(preview.code, Some(2), "a script says --yes: {}", preview.stderr);
+    assert_names(&preview.stdout, &[one, other, "jo@example.com"]);
+    assert_names(&preview.stderr, &["Nothing was done. To claim these 2 actions, give --yes."]);
+    assert_eq!(world.status(app).await, "open");
+    let all = ["actions", "claim", one, other, "--as", "kim", "--yes"];
+    let claimed = program.run(&all).await.ok();
+    assert_eq!(claimed, format!("action {one} is yours\naction {other} is yours\n"));
+    let done = ["actions", "done", "-", "--yes", "--as", "kim", "--note", "removed"];
+    program.run_on(&done, &format!("{one}\n{other}\n")).await.ok();
+    assert_eq!([world.status(app).await, world.status(hub).await], ["done", "done"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_exit_code_says_whether_all_some_or_none_was_done(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    let ids = [app, hub].map(|id| id.to_string());
+    let [one, other] = ids.each_ref().map(String::as_str);
+    program.run(&["actions", "claim", one, "--as", "kim"]).await.ok();
+    let partly = program.run(&["actions", "claim", one, other, "--yes", "--as", "lee"]).await;
+    assert_eq!(partly.code, Some(3), "{}", partly.stderr);
+    assert_eq!(partly.stdout, format!("action {other} is yours\n"));
+    assert_names(&partly.stderr, &["cli:kim has worked on it since"]);
+    let none = program.run(&["actions", "release", one, other, "--yes", "--as", "sam"]).await;
+    assert_eq!(none.code, Some(1), "{}", none.stderr);
+    let word = program.run(&["actions", "release", "seven"]).await.refusal();
+    assert_names(&word, &["\"seven\" is not the id of an action"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_list_says_how_many_there_are_and_goes_on_after_what_was_shown(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    let first = program.run(&["actions", "list", "--limit", "1"]).await.ok();
+    assert_names(&first, &[&format!("1 of 2. More: --after {app}")]);
+    let after = app.to_string();
+    let second = program.run(&["actions", "list", "--limit", "1", "--after", &after]).await.ok();
+    assert_names(&second, &[&hub.to_string(), HUB]);
+    let next = program.run(&["actions", "next"]).await.ok();
+    assert_names(&next, &[&format!("Manual action {app} of workspace {WORKSPACE}: open")]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn actions_are_found_by_integration_member_operation_cause_and_person(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    program.run(&["actions", "claim", &hub.to_string(), "--as", "kim"]).await.ok();
+    let ids = async |arguments: &[&str]| -> Vec<i64> {
+        let all = [&["actions", "list", "--json"], arguments].concat();
+        let json = program.run(&all).await.ok();
+        let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
+        json.lines().map(id).collect()
+    };
+    for (arguments, found) in [
+        (&["--integration", HUB][..], vec![hub]),
+        (&["--member", "JO@example.com"], vec![app, hub]),
+        (&["--member", "jo"], vec![app, hub]),
+        (&["--member", "kim"], vec![]),
+        (&["--operation", "remove"], vec![app, hub]),
+        (&["--operation", "invite"], vec![]),
+        (&["--cause", "NotEnoughSeats"], vec![app, hub]),
+        (&["--overdue"], vec![]),
+        (&["--mine", "--as", "kim"], vec![hub]),
+        (&["--mine", "--as", "lee"], vec![]),
+    ] {
+        assert_eq!(ids(arguments).await, found, "{arguments:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_spreadsheet_gets_no_formula(pool: PgPool) {
+    let (world, program, _) = with_actions(pool).await;
+    let name = "set session_replication_role = replica;
+        update reconciler.manual_actions set integration_name = '=1+1, \"x\"'";
+    let mut connection = world.pool.acquire().await.unwrap();
+    sqlx::raw_sql(name).execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql("reset session_replication_role").execute(&mut *connection).await.unwrap();
+    let csv = program.run(&["actions", "list", "--csv"]).await.ok();
+    assert!(csv.starts_with("ID,STATUS,DUE,OPERATION,APP,"), "{csv}");
+    assert_names(&csv, &[r#""'=1+1, ""x""""#]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_database_of_the_shell_is_used_where_nothing_else_names_one(pool: PgPool) {
+    let (world, _, [app, _]) = with_actions(pool).await;
+    let shell = Program { variables: Vec::new() }
+        .with("DATABASE_URL", world.pool.connect_options().to_url_lossy());
+    assert_names(&shell.run(&["actions", "list"]).await.ok(), &[&app.to_string()]);
+    let other = shell.with("RECONCILER__DATABASE__URL", "postgres://127.0.0.1:9/nowhere");
+    assert_names(&other.run(&["actions", "list"]).await.refusal(), &["127.0.0.1:9/nowhere"]);
 }
 
 #[sqlx::test(migrations = false)]
@@ -708,7 +851,7 @@ async fn a_word_is_taken_back_and_confirmed_at_the_command_line(pool: PgPool) {
     let shown = program.run(&["actions", "show", &id]).await.ok();
     assert_names(&shown, &["confirmed by", "cli:robin", "action.confirmed"]);
     let said = program.run(&["actions", "withdraw", &id, "--as", "sam"]).await.ok();
-    assert_eq!(said, format!("action {id} is open again: nothing is said of it any more\n"));
+    assert_eq!(said, format!("action {id} is open again: the statement is withdrawn\n"));
     assert_eq!(world.status(app).await, "open");
     let told = program.run(&["actions", "withdraw", "4711"]).await.refusal();
     assert_names(&told, &["there is no manual action 4711"]);
@@ -728,7 +871,8 @@ async fn two_people_claim_take_over_hand_over_and_release_at_the_command_line(po
     assert_names(&told, &["is in progress: cli:sam has worked on it since 20", "To take it over"]);
     let taken = ["--take-over", "--note", "sam is ill"].map(str::to_owned);
     run([claim("robin").to_vec(), taken.to_vec()].concat()).await.ok();
-    let over = ["actions", "hand-over", &id, "kim", "--as", "robin", "--note", "knows the app"];
+    let over =
+        ["actions", "hand-over", &id, "--to", "kim", "--as", "robin", "--note", "knows the app"];
     assert_eq!(program.run(&over).await.ok(), format!("action {id} is kim's\n"));
     let told = program.run(&["actions", "release", &id, "--as", "robin"]).await.refusal();
     assert_names(&told, &["is in progress: kim has worked on it since 20"]);

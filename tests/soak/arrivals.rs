@@ -52,7 +52,7 @@ fn rows(world: &World, batch: &Batch) -> Vec<Row> {
         if batch.done_elsewhere.is_none() {
             return Row { task, outcome: "failed" };
         }
-        task.requested_at = now();
+        task.requested_at = now().into();
         let is_done = world.apps.changes_elsewhere(
             &task.workspace_id,
             &task.integration_id,

@@ -186,7 +186,7 @@ impl Draft<'_> {
             },
             hub_role: None,
             trigger: trigger.to_owned(),
-            requested_at: self.requested_at(at),
+            requested_at: self.requested_at(at).into(),
             failure_code: has_job.then(|| self.first_code()).flatten(),
             failure_message: None,
             failure_screenshot_url: None,

@@ -65,8 +65,8 @@ async fn lists_go_on_after_what_was_shown(pool: PgPool) {
     world.drive().await;
     let (desk, mut seen, mut after) = (desk(&world), Vec::new(), None);
     loop {
-        let filter = ActionFilter { statuses: &[], workspace: None, after, limit: 3 };
-        let page = desk.actions(filter).await.unwrap();
+        let filter = ActionFilter { after, limit: 3, ..ActionFilter::default() };
+        let page = desk.actions(&kim(), filter).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         seen.extend(page.into_iter().map(|line| line.id));

@@ -1,13 +1,15 @@
 //! `actions`: what people have to do, on a terminal.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use super::terminal::{happened, json, moment, more, print, table};
+use super::several::ActionsArg;
+use super::terminal::{Format, csv, happened, json, moment, more, print, table};
 use super::{Acting, desk, one_of, returns};
-use crate::manual_action::people::{ActionFilter, ActionLine, Card};
+use crate::manual_action::people::{ActionFilter, ActionLine, ActionOperation, Card, MOST_COUNTED};
 use crate::manual_action::status::ActionStatus;
-use crate::operator::desk::{ActionCard, Desk, Done};
+use crate::operator::desk::{ActionCard, Actor, Desk, Done};
 use crate::text::printable;
 
 /// What to do with actions.
@@ -24,15 +26,43 @@ pub(super) enum Command {
         /// Only this workspace
         #[arg(long)]
         workspace: Option<String>,
+        /// Only this integration
+        #[arg(long)]
+        integration: Option<String>,
+        /// Only this member, by id or email
+        #[arg(long)]
+        member: Option<String>,
+        /// Only this operation
+        #[arg(long, value_parser = one_of!(ActionOperation))]
+        operation: Option<ActionOperation>,
+        /// Only those with this failure code or reason
+        #[arg(long)]
+        cause: Option<String>,
+        /// Only those past their deadline
+        #[arg(long)]
+        overdue: bool,
+        /// Only those that you work on
+        #[arg(long)]
+        mine: bool,
         /// At most this many
         #[arg(long, default_value_t = 100)]
         limit: u32,
         /// Those that come after this one in the list
         #[arg(long, value_name = "ID")]
         after: Option<i64>,
-        /// One JSON object per line
+        /// How to print the list
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        acting: Acting,
+    },
+    /// Show the most urgent action that nobody works on
+    Next {
+        /// Only this integration
         #[arg(long)]
-        json: bool,
+        integration: Option<String>,
+        #[command(flatten)]
+        acting: Acting,
     },
     /// Show one action: its instructions, where it stands, and what happened to it
     Show {
@@ -44,27 +74,25 @@ pub(super) enum Command {
     /// One action by its id; or all open ones of an integration, by failure code and operation: then one canary
     /// goes first, and the rest follows when it has worked.
     Return(returns::Options),
-    /// Say that the change was made in the app; the app is then read to prove it
+    /// State that you made the change in the app; the daemon then reads the app to prove it
     Done {
-        /// The action's id
-        id: i64,
+        /// Which ones, and who
+        #[command(flatten)]
+        which: ActionsArg,
         /// What was done, for whoever reads the trail
         #[arg(long)]
         note: Option<String>,
-        #[command(flatten)]
-        acting: Acting,
     },
-    /// End an action that is not to be done in the app
+    /// End an action whose change is not to be made
     Dismiss {
-        /// The action's id
-        id: i64,
+        /// Which ones, and who
+        #[command(flatten)]
+        which: ActionsArg,
         /// Why it is not to be done, for whoever reads the trail
         #[arg(long)]
         note: String,
-        #[command(flatten)]
-        acting: Acting,
     },
-    /// Note something on an action, for whoever works on it
+    /// Write a note on an action, for whoever works on it
     Note {
         /// The action's id
         id: i64,
@@ -73,17 +101,17 @@ pub(super) enum Command {
         #[command(flatten)]
         acting: Acting,
     },
-    /// Take back that the change was made, before it was judged: only who said it may
+    /// Withdraw your statement that the change was made, until it is judged
     Withdraw {
-        /// Which one, and who
+        /// Which ones, and who
         #[command(flatten)]
-        which: ActionArg,
+        which: ActionsArg,
     },
-    /// Take up an action: an open one, or with --take-over and a note one that a colleague works on
+    /// Claim an action: an open one, or with --take-over and a note one that a colleague works on
     Claim {
-        /// Which one, and who
+        /// Which ones, and who
         #[command(flatten)]
-        which: ActionArg,
+        which: ActionsArg,
         /// Take it over from whoever works on it
         #[arg(long, requires = "note")]
         take_over: bool,
@@ -93,109 +121,202 @@ pub(super) enum Command {
     },
     /// Give an action to a colleague: your own, or one that nobody works on
     HandOver {
-        /// Which one, and who
+        /// Which ones, and who
         #[command(flatten)]
-        which: ActionArg,
+        which: ActionsArg,
         /// The colleague
+        #[arg(long = "to", value_name = "NAME")]
         assignee: String,
         /// Why, or what they need to know
         #[arg(long)]
         note: String,
     },
-    /// Give back an action that you work on, for anybody to claim
+    /// Release an action that you work on, for anybody to claim
     Release {
-        /// Which one, and who
+        /// Which ones, and who
         #[command(flatten)]
-        which: ActionArg,
+        which: ActionsArg,
     },
-    /// Confirm what another person said, where the app cannot be read and its integration asks for a second person
+    /// Confirm another person's statement, where the app cannot be read and its integration has four eyes set
     Confirm {
-        /// Which one, and who
+        /// Which ones, and who
         #[command(flatten)]
-        which: ActionArg,
+        which: ActionsArg,
     },
-}
-
-/// An action, and who acts.
-#[derive(Debug, clap::Args)]
-pub(super) struct ActionArg {
-    /// The action's id
-    id: i64,
-    #[command(flatten)]
-    acting: Acting,
 }
 
 const UNFINISHED: [ActionStatus; 3] =
     [ActionStatus::Open, ActionStatus::InProgress, ActionStatus::Done];
 
 /// Runs one of them.
-pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
+pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<ExitCode> {
     let (config, desk) = desk(file).await?;
-    match command {
-        Command::List { status, all, workspace, limit, after, json: as_json } => {
-            let statuses = if all || !status.is_empty() { &*status } else { &UNFINISHED };
-            let workspace = workspace.as_deref();
-            let lines = desk.actions(ActionFilter { statuses, workspace, after, limit }).await?;
-            print(&match as_json {
-                true => json(&lines)?,
-                false => {
-                    listed(&lines) + &more(lines.len(), limit, lines.last().map(|line| line.id))
-                }
-            })
+    let desk = &desk;
+    let done = match command {
+        Command::List {
+            status,
+            all,
+            workspace,
+            integration,
+            member,
+            operation,
+            cause,
+            overdue,
+            mine,
+            limit,
+            after,
+            format,
+            acting,
+        } => {
+            let actor = acting.actor();
+            let filter = ActionFilter {
+                statuses: if all || !status.is_empty() { &status } else { &UNFINISHED },
+                workspace: workspace.as_deref(),
+                integration: integration.as_deref(),
+                member: member.as_deref(),
+                operation,
+                cause: cause.as_deref(),
+                overdue,
+                mine,
+                ids: &[],
+                after,
+                limit,
+            };
+            list(desk, &actor, filter, format).await
         }
-        Command::Show { id } => show(&desk, id).await,
-        Command::Return(options) => returns::run(&desk, &config, &options).await,
-        Command::Done { id, note, acting } => {
-            let done = desk.done(&acting.actor(), id, note.as_deref()).await?;
-            let attest_after = Duration::from_secs(config.manual_action.attest_after_s);
-            print(&format!("action {id} is done; {}\n", what_follows(id, done, attest_after)))
+        Command::Next { integration, acting } => {
+            next(desk, &acting.actor(), integration.as_deref()).await
         }
-        Command::Dismiss { id, note, acting } => {
-            desk.dismiss(&acting.actor(), id, &note).await?;
-            print(&format!("action {id} is dismissed\n"))
-        }
+        Command::Show { id } => show(desk, id).await,
+        Command::Return(options) => returns::run(desk, &config, &options).await,
         Command::Note { id, note, acting } => {
             desk.note(&acting.actor(), id, &note).await?;
             print(&format!("noted on action {id}\n"))
         }
-        Command::Withdraw { which: ActionArg { id, acting } } => {
-            desk.withdraw(&acting.actor(), id).await?;
-            print(&format!("action {id} is open again: nothing is said of it any more\n"))
+        Command::Done { which, note } => {
+            let (actor, note) = (which.actor(), note.as_deref());
+            let attest_after = Duration::from_secs(config.manual_action.attest_after_s);
+            let act = async |id| {
+                let done = desk.done(&actor, id, note).await?;
+                Ok(format!("action {id} is done; {}\n", what_follows(id, done, attest_after)))
+            };
+            return which.each(desk, "mark done", act).await;
         }
-        Command::Claim { which: ActionArg { id, acting }, note, .. } => {
-            desk.claim(&acting.actor(), id, note.as_deref()).await?;
-            print(&format!("action {id} is yours\n"))
+        Command::Dismiss { which, note } => {
+            let actor = which.actor();
+            let act = async |id| {
+                desk.dismiss(&actor, id, &note).await?;
+                Ok(format!("action {id} is dismissed\n"))
+            };
+            return which.each(desk, "dismiss", act).await;
         }
-        Command::HandOver { which: ActionArg { id, acting }, assignee, note } => {
-            desk.assign(&acting.actor(), id, &assignee, &note).await?;
-            print(&format!("action {id} is {}'s\n", printable(&assignee)))
+        Command::Withdraw { which } => {
+            let actor = which.actor();
+            let act = async |id| {
+                desk.withdraw(&actor, id).await?;
+                Ok(format!("action {id} is open again: the statement is withdrawn\n"))
+            };
+            return which.each(desk, "withdraw", act).await;
         }
-        Command::Release { which: ActionArg { id, acting } } => {
-            desk.release(&acting.actor(), id).await?;
-            print(&format!("action {id} is open: anybody may claim it\n"))
+        Command::Claim { which, note, .. } => {
+            let (actor, note) = (which.actor(), note.as_deref());
+            let act = async |id| {
+                desk.claim(&actor, id, note).await?;
+                Ok(format!("action {id} is yours\n"))
+            };
+            return which.each(desk, "claim", act).await;
         }
-        Command::Confirm { which: ActionArg { id, acting } } => {
-            desk.confirm(&acting.actor(), id).await?;
-            print(&format!("action {id} is confirmed\n"))
+        Command::HandOver { which, assignee, note } => {
+            let actor = which.actor();
+            let act = async |id| {
+                desk.assign(&actor, id, &assignee, &note).await?;
+                Ok(format!("action {id} is {}'s\n", printable(&assignee)))
+            };
+            return which.each(desk, "hand over", act).await;
+        }
+        Command::Release { which } => {
+            let actor = which.actor();
+            let act = async |id| {
+                desk.release(&actor, id).await?;
+                Ok(format!("action {id} is open: anybody may claim it\n"))
+            };
+            return which.each(desk, "release", act).await;
+        }
+        Command::Confirm { which } => {
+            let actor = which.actor();
+            let act = async |id| {
+                desk.confirm(&actor, id).await?;
+                Ok(format!("action {id} is confirmed\n"))
+            };
+            return which.each(desk, "confirm", act).await;
+        }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+async fn list(
+    desk: &Desk,
+    actor: &Actor,
+    filter: ActionFilter<'_>,
+    format: Format,
+) -> anyhow::Result<()> {
+    let lines = desk.actions(actor, filter).await?;
+    let more = more(lines.len(), filter.limit, lines.last().map(|line| line.id));
+    match format {
+        Format { json: true, .. } => print(&json(&lines)?),
+        Format { csv: true, .. } => print(&csv(HEADS, lines.iter().map(cells))?),
+        _ if more.is_empty() => print(&listed(&lines)),
+        _ => {
+            let all = desk.count_actions(actor, filter).await?;
+            print(&format!("{}{} of {}. {more}", listed(&lines), lines.len(), counted(all)))
         }
     }
 }
 
-fn listed(lines: &[ActionLine]) -> String {
-    if lines.is_empty() {
-        return "no such actions\n".to_owned();
-    }
-    let heads = ["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WORKSPACE", "WHY"];
-    table(heads, lines.iter().map(cells))
+/// A number with its thousands apart. Counting ends at a limit.
+fn counted(all: i64) -> String {
+    let digits = all.min(MOST_COUNTED).to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    let more = if all > MOST_COUNTED { " or more" } else { "" };
+    format!("{}{more}", groups.join(","))
 }
 
-fn cells(line: &ActionLine) -> [String; 8] {
-    let again = if line.reopened_count > 0 {
-        format!(" (reopened {}×)", line.reopened_count)
-    } else {
-        String::new()
+async fn next(desk: &Desk, actor: &Actor, integration: Option<&str>) -> anyhow::Result<()> {
+    let statuses = &[ActionStatus::Open];
+    let filter = ActionFilter { statuses, integration, limit: 1, ..ActionFilter::default() };
+    match desk.actions(actor, filter).await?.first() {
+        Some(line) => show(desk, line.id).await,
+        None => print("nobody has to do anything: no action is open\n"),
+    }
+}
+
+const HEADS: [&str; 10] = [
+    "ID",
+    "STATUS",
+    "DUE",
+    "OPERATION",
+    "APP",
+    "MEMBER",
+    "WORKSPACE",
+    "ASSIGNEE",
+    "INTEGRATION",
+    "WHY",
+];
+
+pub(super) fn listed(lines: &[ActionLine]) -> String {
+    match lines.is_empty() {
+        true => "no such actions\n".to_owned(),
+        false => table(HEADS, lines.iter().map(cells)),
+    }
+}
+
+fn cells(line: &ActionLine) -> [String; 10] {
+    let again = match line.reopened_count {
+        0 => String::new(),
+        times => format!(" (reopened {times}×)"),
     };
     let due = line.due_at.format("%Y-%m-%d %H:%M UTC");
+    let code = line.failure_code.as_deref().map(|code| format!(": {}", printable(code)));
     [
         line.id.to_string(),
         format!("{}{again}", line.status),
@@ -204,7 +325,9 @@ fn cells(line: &ActionLine) -> [String; 8] {
         printable(&line.integration_name),
         member(line),
         line.workspace_id.clone(),
-        printable(&line.reason),
+        line.assignee.as_deref().map_or("-".to_owned(), printable),
+        line.integration_status.clone(),
+        format!("{}{}", printable(&line.reason), code.unwrap_or_default()),
     ]
 }
 
@@ -230,6 +353,7 @@ async fn show(desk: &Desk, id: i64) -> anyhow::Result<()> {
 fn facts(card: &Card) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("due", moment(card.due_at)),
+        ("integration", card.integration_status.clone()),
         ("opened", moment(card.opened_at)),
         ("attempts", card.attempts.to_string()),
         ("reopened", card.reopened_count.to_string()),

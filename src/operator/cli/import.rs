@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::desk;
-use super::terminal::print;
+use super::terminal::{complain, print};
 use crate::operator::desk::Actor;
 
 /// Imports a file and says what came of it.
@@ -24,6 +24,12 @@ pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()
     };
     let imported = desk.import(&Actor::import(), &text, progress).await?;
     bar.finish_and_clear();
+    if imported.without_zone > 0 {
+        complain(&format!(
+            "note: requested_at has no zone in {} lines and was read as UTC",
+            imported.without_zone
+        ));
+    }
     print(&format!("{} inserted, {} known already\n", imported.inserted, imported.known))
 }
 

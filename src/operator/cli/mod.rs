@@ -5,6 +5,7 @@ mod check;
 mod import;
 mod integrations;
 mod returns;
+mod several;
 mod syncs;
 mod tasks;
 pub mod terminal;
@@ -35,8 +36,8 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Three things must be set, in the file or in the environment:
-  RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE)
+Three things must be set, in the file or in the environment; commands that do not call the backend need only the first:
+  RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE, or DATABASE_URL)
   RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
   RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
 config/default.toml explains every key.";
@@ -129,7 +130,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate => migrate(config).await,
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
         Command::Import { file } => import::run(config, &file).await,
-        Command::Actions(command) => actions::run(config, command).await,
+        Command::Actions(command) => match actions::run(config, command).await {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Tasks(command) => tasks::run(config, command).await,
         Command::Syncs(command) => syncs::run(config, command).await,
         Command::Integrations(command) => integrations::run(config, command).await,

@@ -26,6 +26,37 @@ pub(super) fn table<const N: usize>(
     rows.iter().map(aligned).collect()
 }
 
+/// How a list is printed; as a table if nothing else is asked for.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(multiple = false)]
+pub(super) struct Format {
+    /// One JSON object per line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Comma-separated values with a line of heads, for a spreadsheet
+    #[arg(long)]
+    pub(super) csv: bool,
+}
+
+/// A table as comma-separated values. A spreadsheet would run a cell that begins like a formula, so such a cell gets an
+/// apostrophe.
+pub(super) fn csv<const N: usize>(
+    heads: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> anyhow::Result<String> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    lines.write_record(heads)?;
+    for row in rows {
+        lines.write_record(row.map(
+            |cell| match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+                true if cell != "-" => format!("'{cell}"),
+                _ => cell,
+            },
+        ))?;
+    }
+    Ok(String::from_utf8(lines.into_inner()?)?)
+}
+
 /// How to see the rest of a list, where there may be more of it.
 pub(super) fn more(shown: usize, limit: u32, last: Option<i64>) -> String {
     match last {

@@ -25,9 +25,24 @@ pub enum Done {
 }
 
 impl Desk {
-    /// Actions, the most urgent first.
-    pub async fn actions(&self, filter: ActionFilter<'_>) -> Result<Vec<ActionLine>, DeskError> {
-        Ok(people::list(&self.pool, filter).await?)
+    /// Actions: the unfinished ones, the most urgent first, and then the ended ones, the latest first.
+    pub async fn actions(
+        &self,
+        actor: &Actor,
+        filter: ActionFilter<'_>,
+    ) -> Result<Vec<ActionLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        Ok(people::list(&mut tx, filter).await?)
+    }
+
+    /// How many unfinished actions a filter lets through, up to [`people::MOST_COUNTED`] and one.
+    pub async fn count_actions(
+        &self,
+        actor: &Actor,
+        filter: ActionFilter<'_>,
+    ) -> Result<i64, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        Ok(people::count(&mut tx, filter).await?)
     }
 
     pub async fn action(&self, id: i64) -> Result<ActionCard, DeskError> {

@@ -4,7 +4,7 @@ use sqlx::Executor;
 
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
 use crate::database::PgConnection;
-use crate::intake::inbound::{self, Numbered};
+use crate::intake::inbound::{self, BadLines, Numbered};
 
 const BATCH: usize = 500;
 
@@ -13,6 +13,8 @@ pub struct Imported {
     pub inserted: u64,
     /// Lines whose source_id the workspace had already.
     pub known: u64,
+    /// Lines whose requested_at has no zone. It was read as UTC.
+    pub without_zone: usize,
 }
 
 impl Desk {
@@ -27,47 +29,63 @@ impl Desk {
         let lines = inbound::parse(text)
             .map_err(|bad| Refusal::new(RefusalKind::Invalid, bad.to_string()))?;
         let mut tx = self.begin(actor).await?;
-        let mut inserted = 0;
+        let (mut inserted, mut refused) = (0, BadLines::default());
         for batch in lines.chunks(BATCH) {
-            inserted += insert(&mut tx, batch).await?;
+            inserted += insert(&mut tx, batch, &mut refused).await?;
             progress(batch.len(), lines.len());
         }
+        if !refused.is_empty() {
+            return Err(Refusal::new(RefusalKind::Invalid, refused.to_string()).into());
+        }
         commit(tx).await?;
-        Ok(Imported { inserted, known: lines.len() as u64 - inserted })
+        let without_zone = lines.iter().filter(|line| !line.task.requested_at.has_zone).count();
+        Ok(Imported { inserted, known: lines.len() as u64 - inserted, without_zone })
     }
 }
 
-async fn insert(connection: &mut PgConnection, batch: &[Numbered]) -> Result<u64, DeskError> {
-    connection.execute("savepoint batch").await?;
-    match inbound::insert(connection, batch).await {
-        Ok(inserted) => {
-            connection.execute("release savepoint batch").await?;
-            Ok(inserted)
-        }
-        Err(sqlx::Error::Database(_)) => {
-            connection.execute("rollback to savepoint batch").await?;
-            Err(first_refused(connection, batch).await)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Finds the line that the database refuses by inserting one line at a time.
-async fn first_refused(connection: &mut PgConnection, batch: &[Numbered]) -> DeskError {
-    for line in batch {
-        let Err(error) = inbound::insert(connection, std::slice::from_ref(line)).await else {
-            continue;
-        };
-        return match Refusal::of(&error) {
-            Some(refusal) => Refusal {
-                message: format!("line {}: {refusal}\nnothing was inserted", line.number),
-                hint: None,
-                ..refusal
+/// Inserts a batch; returns how many lines were new. If the database refuses the batch, the lines that it refuses are
+/// found one by one.
+async fn insert(
+    connection: &mut PgConnection,
+    batch: &[Numbered],
+    refused: &mut BadLines,
+) -> Result<u64, DeskError> {
+    match insert_or_roll_back(connection, batch).await {
+        Err(error) if Refusal::of(&error).is_some() => {
+            for line in batch {
+                insert_one(connection, line, refused).await?;
             }
-            .into(),
-            None => error.into(),
-        };
+            Ok(0)
+        }
+        inserted => Ok(inserted?),
     }
-    let message = "the database refused a batch of which it takes every line: try again; nothing was inserted";
-    Refusal::new(RefusalKind::Busy, message).into()
+}
+
+async fn insert_one(
+    connection: &mut PgConnection,
+    line: &Numbered,
+    refused: &mut BadLines,
+) -> Result<(), DeskError> {
+    match insert_or_roll_back(connection, std::slice::from_ref(line)).await {
+        Ok(_) => Ok(()),
+        Err(error) => match Refusal::of(&error) {
+            Some(refusal) => {
+                refused.push(line.number, &refusal.to_string());
+                Ok(())
+            }
+            None => Err(error.into()),
+        },
+    }
+}
+
+async fn insert_or_roll_back(
+    connection: &mut PgConnection,
+    lines: &[Numbered],
+) -> sqlx::Result<u64> {
+    connection.execute("savepoint lines").await?;
+    let inserted = inbound::insert(connection, lines).await;
+    let end =
+        if inserted.is_ok() { "release savepoint lines" } else { "rollback to savepoint lines" };
+    connection.execute(end).await?;
+    inserted
 }

@@ -64,7 +64,7 @@ fn intents(tasks: &[InboundTask]) -> BTreeMap<(Place, String), Vec<&InboundTask>
         intents.entry(key).or_default().push(task);
     }
     for tasks in intents.values_mut() {
-        tasks.sort_by_key(|task| task.requested_at);
+        tasks.sort_by_key(|task| task.requested_at.at);
     }
     intents
 }

@@ -1,0 +1,24 @@
+-- The filters of the lists of actions; a parameter that is null or empty leaves all. It has no search path of its own, so
+-- that it is inlined: the caller orders by an index.
+create function reconciler.find_actions(
+    p_statuses text[], p_workspace_id text, p_integration_id text, p_member text, p_operation text, p_cause text,
+    p_overdue boolean, p_mine boolean, p_ids bigint[])
+    returns setof reconciler.action_list
+    language sql stable as
+$$
+    select * from reconciler.action_list
+    where (coalesce(cardinality(p_statuses), 0) = 0 or status = any (p_statuses))
+      and (p_workspace_id is null or workspace_id = p_workspace_id)
+      and (p_integration_id is null or integration_id = p_integration_id)
+      and (p_member is null or member_id = p_member or lower(member_email) = lower(p_member))
+      and (p_operation is null or operation = p_operation)
+      and (p_cause is null or coalesce(failure_code, reason) = p_cause)
+      and (not p_overdue or overdue and stored_due_at < now())
+      and (not p_mine or status = 'in_progress' and reconciler.is_same_person(assignee, reconciler.current_actor()))
+      and (coalesce(cardinality(p_ids), 0) = 0 or id = any (p_ids))
+$$;
+
+comment on function reconciler.find_actions(text[], text, text, text, text, text, boolean, boolean, bigint[]) is
+    'The actions that pass all filters: statuses, workspace, integration, member (id or email), operation, cause (failure '
+    'code, or reason where there is none), only overdue ones, only yours, ids. A filter that is null or empty leaves all. '
+    'Example: select * from reconciler.find_actions(null, null, null, ''kim@example.com'', null, null, false, false, null).';
