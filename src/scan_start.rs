@@ -14,8 +14,10 @@ use rand::RngExt;
 /// together do not have their full scans together.
 const FULL_SCAN_EVERY: Duration = Duration::from_secs(5);
 
-/// After a full scan, this many times its duration passes without another one, however long it took.
+/// After a full scan that took long, this many times its duration passes without another one, up to [`LONGEST_REST`]: a
+/// row before the watermark does not wait longer because the database is slow.
 const FULL_SCAN_REST: u32 = 50;
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The watermark of one scan, by ids or by due times.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl<P: Copy + Ord> ScanStart<P> {
 }
 
 fn next_full_scan(began: Instant) -> Instant {
-    let rest = FULL_SCAN_EVERY.max(began.elapsed() * FULL_SCAN_REST);
+    let rest = (began.elapsed() * FULL_SCAN_REST).clamp(FULL_SCAN_EVERY, LONGEST_REST);
     Instant::now() + rest.mul_f64(rand::rng().random_range(0.5..1.0))
 }
 
@@ -108,6 +110,14 @@ mod tests {
         assert_eq!(start.at(later), None, "others may have filled the claim");
         start.advance(Some(2), false, later);
         assert_eq!(start.from, Some(10));
+    }
+
+    #[test]
+    fn a_slow_database_makes_nobody_wait_longer_for_a_full_scan() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let Some(began) = now.checked_sub(hour) else { return };
+        assert!(next_full_scan(began) <= Instant::now() + LONGEST_REST);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use cerby_reconciler::config::Config;
 use cerby_reconciler::schema;
 use sqlx::{Connection, PgPool, Postgres, Transaction};
 use support::{APP, World, a_failed};
@@ -164,6 +165,27 @@ async fn the_trail_cannot_be_rewritten_even_by_its_owner(pool: PgPool) {
     let mut tx = pool.begin().await.unwrap();
     let message = refusal(&mut tx, "select reconciler.delete_old_events('1 day', 10)").await;
     assert!(message.contains("at least 30 days"), "{message}");
+}
+
+/// The database keeps the minima, as its functions can be called by SQL. The configuration refuses the same values at the
+/// start, with the name of the key.
+#[sqlx::test(migrations = false)]
+async fn retention_keeps_at_least_what_the_configuration_says(pool: PgPool) {
+    let pool = migrated(pool).await;
+    for (key, function, least) in [
+        ("EVENTS_DAYS", "delete_old_events", 30),
+        ("ENDED_ACTIONS_DAYS", "delete_ended_actions", 1),
+    ] {
+        for (days, is_enough) in [(least, true), (least - 1, false)] {
+            let variables = [("FINISHED_TASKS_DAYS", days.max(1)), (key, days)]
+                .map(|(key, days)| (format!("RECONCILER__RETENTION__{key}"), days.to_string()));
+            let configured = Config::from_sources(None, Some(variables.into()));
+            assert_eq!(configured.is_ok(), is_enough, "{key} = {days}");
+            let delete = format!("select reconciler.{function}(make_interval(days => {days}), 10)");
+            let deleted = sqlx::raw_sql(sqlx::AssertSqlSafe(delete)).execute(&pool).await;
+            assert_eq!(deleted.is_ok(), is_enough, "{function} of {days} days");
+        }
+    }
 }
 
 #[sqlx::test(migrations = false)]
