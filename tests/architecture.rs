@@ -103,6 +103,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "retry/cancel.rs",
             "retry/claim/",
             "retry/record/",
+            "retry/review.rs",
             "sync/review.rs",
         ],
     ),

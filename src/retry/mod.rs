@@ -22,6 +22,7 @@ pub mod claim;
 pub mod decide;
 pub mod lanes;
 pub mod record;
+pub mod review;
 pub mod step;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -166,7 +166,7 @@ async fn the_help_tells_what_there_is() {
       check         Check configuration, database, schema and backend
       import        Insert failed tasks from a file of JSON lines, all or none
       actions       List, show and work manual actions, or send them back to automation
-      tasks         Cancel automation tasks
+      tasks         List, show and cancel automation tasks, and say why they wait
       syncs         List, show and request syncs, and decide on held reports
       integrations  List, pause, resume, limit and protect integrations
       config        Print the configuration in force, secrets redacted
@@ -699,6 +699,28 @@ async fn actions_are_found_by_integration_member_operation_cause_and_person(pool
     ] {
         assert_eq!(ids(arguments).await, found, "{arguments:?}");
     }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_task_says_at_the_command_line_what_it_waits_for(pool: PgPool) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let behind = world.insert(&a_failed("change_role", APP, "jo")).await.to_string();
+    world.order().await;
+    let listed = program.run(&["tasks", "list", "--integration", APP]).await.ok();
+    assert_names(&listed, &[&behind, "change_role", &format!("Behind manual action {app} of")]);
+    assert_eq!(
+        program.run(&["tasks", "list", "--member", "kim"]).await.ok(),
+        "no task is unfinished\n"
+    );
+    let shown = program.run(&["tasks", "show", &behind]).await.ok();
+    assert_names(&shown, &["change_role for jo@example.com", "Behind manual action", "source id"]);
+    let task =
+        world.text("select task_id::text from reconciler.manual_actions where id = $1", app).await;
+    let ended = program.run(&["tasks", "show", &task, "--json"]).await.ok();
+    let ended: Value = serde_json::from_str(&ended).unwrap();
+    assert_eq!((&ended["state"], &ended["action_id"]), (&json!("escalated"), &json!(app)));
+    let unknown = program.run(&["tasks", "show", "4711"]).await.refusal();
+    assert_names(&unknown, &["there is no task 4711"]);
 }
 
 #[sqlx::test(migrations = false)]

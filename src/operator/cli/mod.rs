@@ -72,7 +72,7 @@ enum Command {
     /// List, show and work manual actions, or send them back to automation
     #[command(subcommand)]
     Actions(actions::Command),
-    /// Cancel automation tasks
+    /// List, show and cancel automation tasks, and say why they wait
     #[command(subcommand)]
     Tasks(tasks::Command),
     /// List, show and request syncs, and decide on held reports

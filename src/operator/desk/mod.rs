@@ -18,6 +18,7 @@ pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};
 pub use returns::Chosen;
 pub use syncs::SyncCard;
+pub use tasks::TaskPage;
 
 use crate::database::{PgPool, Transaction};
 use crate::store::begin_as;
