@@ -9,7 +9,11 @@ declare
         'member_id', 'member_email', 'member_username', 'member_name', 'operation', 'entitlements', 'hub_role',
         'trigger', 'requested_at', 'failure_code', 'failure_message', 'failure_screenshot_url', 'can_retry',
         'user_required', 'traceparent', 'requested_by', 'outcome'];
+    v_required constant text[] := array[
+        'workspace_id', 'source_id', 'integration_id', 'integration_kind', 'integration_name', 'application',
+        'member_id', 'member_email', 'operation', 'trigger', 'requested_at'];
     v_unknown text;
+    v_missing text;
     v_id bigint;
 begin
     if jsonb_typeof(p_task) is distinct from 'object' then
@@ -21,6 +25,11 @@ begin
     if v_unknown is not null then
         raise exception 'a task has no %', v_unknown
             using errcode = 'check_violation', hint = 'It may have: ' || array_to_string(v_keys, ', ') || '.';
+    end if;
+    select string_agg(key, ', ' order by place) into v_missing
+    from unnest(v_required) with ordinality required (key, place) where p_task ->> key is null;
+    if v_missing is not null then
+        raise exception 'a task needs %', v_missing using errcode = 'not_null_violation';
     end if;
     insert into reconciler.automation_tasks
         (workspace_id, source_id, job_id, integration_id, integration_kind, integration_name, application, member_id,

@@ -27,8 +27,21 @@ pub struct IntegrationLine {
     pub unfinished_actions: i64,
 }
 
-/// Lists integrations, the inactive ones first.
-pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationLine>, StoreError> {
+/// Which integrations to list; a field that is `None` or false leaves all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IntegrationFilter<'a> {
+    pub only_inactive: bool,
+    pub workspace: Option<&'a str>,
+    /// Only integrations that come after this one in the list: its workspace and its id.
+    pub after: Option<(&'a str, &'a str)>,
+    pub limit: u32,
+}
+
+/// Lists integrations, the inactive ones first. Tasks and actions are counted of those that are listed.
+pub async fn list(
+    pool: &PgPool,
+    filter: IntegrationFilter<'_>,
+) -> Result<Vec<IntegrationLine>, StoreError> {
     Ok(sqlx::query_as!(
         IntegrationLine,
         r#"-- list_integrations
@@ -37,7 +50,14 @@ pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationL
                   i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.snapshot_every_s,
                   i.four_eyes as "four_eyes!",
                   t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
-           from reconciler.integrations i
+           from (select * from reconciler.integrations i
+                 where (not $1 or i.status <> 'active') and ($2::text is null or i.workspace_id = $2)
+                   and ($3::text is null
+                        or (i.status = 'active', i.workspace_id, i.integration_id)
+                           > ((select b.status = 'active' from reconciler.integrations b
+                               where b.workspace_id = $3 and b.integration_id = $4), $3, $4))
+                 order by i.status = 'active', i.workspace_id, i.integration_id
+                 limit $5) i
            cross join lateral (
                select count(*) filter (where not t.is_running) as waiting,
                       count(*) filter (where t.is_running) as in_flight
@@ -47,9 +67,12 @@ pub async fn list(pool: &PgPool, only_inactive: bool) -> Result<Vec<IntegrationL
                select count(*) as unfinished from reconciler.manual_actions a
                where a.workspace_id = i.workspace_id and a.integration_id = i.integration_id
                  and a.closed_at is null) a
-           where not $1 or i.status <> 'active'
            order by i.status = 'active', i.workspace_id, i.integration_id"#,
-        only_inactive,
+        filter.only_inactive,
+        filter.workspace,
+        filter.after.map(|(workspace, _)| workspace),
+        filter.after.map(|(_, integration)| integration),
+        i64::from(filter.limit),
     )
     .fetch_all(pool)
     .await?)

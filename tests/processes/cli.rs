@@ -724,6 +724,23 @@ async fn a_task_says_at_the_command_line_what_it_waits_for(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn the_list_of_integrations_goes_on_after_what_was_shown(pool: PgPool) {
+    let (_world, program, _) = with_actions(pool).await;
+    let pause = ["integrations", "pause", HUB, "--reason", "the vendor works on it"];
+    program.run(&pause).await.ok();
+    let first = program.run(&["integrations", "list", "--limit", "1"]).await.ok();
+    let place = format!("{WORKSPACE}/{HUB}");
+    assert_names(&first, &[HUB, "paused", &format!("More: --after {place}")]);
+    let second =
+        program.run(&["integrations", "list", "--limit", "1", "--after", &place]).await.ok();
+    assert_names(&second, &[APP, "active"]);
+    assert!(!second.contains(HUB), "{second}");
+    let wrong = program.run(&["integrations", "list", "--after", HUB]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert_names(&wrong.stderr, &["give it as WORKSPACE/ID"]);
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_spreadsheet_gets_no_formula(pool: PgPool) {
     let (world, program, _) = with_actions(pool).await;
     let name = "set session_replication_role = replica;

@@ -99,7 +99,7 @@ async fn a_row_as_json_is_refused_with_the_key_that_is_wrong(pool: PgPool) {
             "\"by hand\"",
             "trigger_is_manual_workspace_policy_system_or_user_deprovisioned",
         ),
-        ("\"acme\"", "null", "workspace_id"),
+        ("\"acme\"", "null", "a task needs workspace_id"),
         ("\"now\"", "\"2001-01-01\"", "requested_at_is_at_most_10_years_ago"),
         (
             "\"requested_at\"",

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::terminal::{json, print, table};
+use super::terminal::{Format, csv, json, more, print, table};
 use super::{Acting, desk, one_of};
-use crate::integration::store::{IntegrationLine, Settings};
+use crate::integration::store::{IntegrationFilter, IntegrationLine, Settings};
 use crate::membership::IntegrationKind;
 use crate::operator::desk::{Actor, Desk, DeskError, Integration};
 use crate::text::printable;
@@ -19,9 +19,18 @@ pub(super) enum Command {
         /// Only those that are not active
         #[arg(long)]
         inactive: bool,
-        /// One JSON object per line
+        /// Only this workspace
         #[arg(long)]
-        json: bool,
+        workspace: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Those that come after this one in the list
+        #[arg(long, value_name = "WORKSPACE/ID", value_parser = place)]
+        after: Option<(String, String)>,
+        /// How to print the list
+        #[command(flatten)]
+        format: Format,
     },
     /// Put the tasks of an integration on hold; nothing is lost, and no attempt is used
     Pause {
@@ -133,13 +142,22 @@ impl IntegrationArg {
 pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
     let (_, desk) = desk(file).await?;
     match command {
-        Command::List { inactive, json: as_json } => {
-            let lines = desk.integrations(inactive).await?;
-            print(&match (as_json, lines.is_empty()) {
-                (true, _) => json(&lines)?,
-                (false, true) if inactive => "every integration is active\n".to_owned(),
-                (false, true) => "no integration is known yet\n".to_owned(),
-                (false, false) => listed(&lines),
+        Command::List { inactive, workspace, limit, after, format } => {
+            let after = after.as_ref().map(|(workspace, id)| (workspace.as_str(), id.as_str()));
+            let workspace = workspace.as_deref();
+            let filter = IntegrationFilter { only_inactive: inactive, workspace, after, limit };
+            let lines = desk.integrations(filter).await?;
+            print(&match (format, lines.is_empty()) {
+                (Format { json: true, .. }, _) => json(&lines)?,
+                (Format { csv: true, .. }, _) => csv(HEADS, lines.iter().map(cells))?,
+                (_, true) if inactive => "every integration is active\n".to_owned(),
+                (_, true) => "no integration is known\n".to_owned(),
+                (_, false) => {
+                    let last = lines
+                        .last()
+                        .map(|one| format!("{}/{}", one.workspace_id, one.integration_id));
+                    table(HEADS, lines.iter().map(cells)) + &more(lines.len(), limit, last)
+                }
             })
         }
         Command::Pause { arg, reason } => {
@@ -182,10 +200,13 @@ fn limits(in_flight: Option<u32>, per_minute: Option<u32>) -> String {
     limits.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn listed(lines: &[IntegrationLine]) -> String {
-    let heads =
-        ["INTEGRATION", "NAME", "STATUS", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
-    table(heads, lines.iter().map(cells))
+const HEADS: [&str; 8] =
+    ["INTEGRATION", "NAME", "STATUS", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
+
+/// The place of an integration in the list.
+fn place(text: &str) -> Result<(String, String), String> {
+    let place = text.split_once('/').map(|(workspace, id)| (workspace.to_owned(), id.to_owned()));
+    place.ok_or_else(|| "give it as WORKSPACE/ID".to_owned())
 }
 
 fn cells(line: &IntegrationLine) -> [String; 8] {

@@ -1,5 +1,6 @@
 //! What every command prints with: aligned tables, JSON lines, and an end when the reader has seen enough.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
@@ -58,7 +59,7 @@ pub(super) fn csv<const N: usize>(
 }
 
 /// How to see the rest of a list, where there may be more of it.
-pub(super) fn more(shown: usize, limit: u32, last: Option<i64>) -> String {
+pub(super) fn more(shown: usize, limit: u32, last: Option<impl Display>) -> String {
     match last {
         Some(last) if shown as u64 >= u64::from(limit) => format!("More: --after {last}\n"),
         _ => String::new(),

@@ -1,7 +1,7 @@
 //! Integrations: their status, their limits, and their protected accounts.
 
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
-use crate::integration::store::{self, IntegrationLine, Settings};
+use crate::integration::store::{self, IntegrationFilter, IntegrationLine, Settings};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Integration {
@@ -13,9 +13,9 @@ impl Desk {
     /// Integrations, the inactive ones first.
     pub async fn integrations(
         &self,
-        only_inactive: bool,
+        filter: IntegrationFilter<'_>,
     ) -> Result<Vec<IntegrationLine>, DeskError> {
-        Ok(store::list(&self.pool, only_inactive).await?)
+        Ok(store::list(&self.pool, filter).await?)
     }
 
     /// The one integration with this id. If several workspaces have it, the caller has to name one.
