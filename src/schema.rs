@@ -61,7 +61,7 @@ pub fn needed_version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// The planner settings of the sessions that work on tasks. Tables fill and drain, so statistics mislead the planner. With these
+/// The planner settings of the daemon's sessions. Tables fill and drain, so statistics mislead the planner. With these
 /// settings it makes the same few plans once and keeps them: row by row, by the index that has the requested order.
 /// `tests/plans.rs` runs with these.
 pub const PLANNING: [(&str, &str); 6] = [
@@ -104,21 +104,10 @@ const SESSION: [(&str, &str); 5] = [
 /// How the statements of a session are planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planning {
-    /// As [`PLANNING`] says: for what the daemon does with tasks.
+    /// As [`PLANNING`] says: for the daemon.
     Fixed,
-    /// By the statistics, as anywhere: for upkeep and syncs of the daemon, and for people.
+    /// By the statistics, as anywhere: for people, who ask for what no index has.
     ByStatistics,
-}
-
-impl Planning {
-    /// How many of the configured connections sessions of this kind get. One is the listener's.
-    fn connections(self, database: &Database) -> u32 {
-        let by_statistics = (database.max_connections / 4).max(1);
-        match self {
-            Self::Fixed => database.max_connections.saturating_sub(1 + by_statistics).max(1),
-            Self::ByStatistics => by_statistics,
-        }
-    }
 }
 
 /// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
@@ -130,7 +119,8 @@ pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, 
     let within = Duration::from_secs(database.acquire_timeout_s);
     check_server(&options, within).await?;
     let limits = Limits {
-        connections: planning.connections(database),
+        // The listener uses one of them.
+        connections: database.max_connections.saturating_sub(1).max(1),
         acquire_within: within,
         answer_within: database.answer_within(),
     };

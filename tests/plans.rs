@@ -343,8 +343,8 @@ const NOW_AND_THEN: &[Statement] = &[
     ("update_return", &["1", "'acme'", "'released'", "1", "'{}'", "1"], 30),
 ];
 
-/// What upkeep and syncs ask. Their sessions plan by the statistics.
-const BY_STATISTICS: &[Statement] = &[
+/// What upkeep and syncs ask, in plain SQL.
+const PLAIN: &[Statement] = &[
     (
         "list_unfinished_actions",
         &[
@@ -472,10 +472,8 @@ async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPoo
     for statements_of in [FIRST, KEPT, QUEUED, ASKED, "vacuum analyze"] {
         pool.execute(statements_of).await.unwrap();
     }
-    let mut connection = pool.acquire().await.unwrap();
-    connection.execute("set session_replication_role = origin").await.unwrap();
-    connection.execute("set reconciler.actor = 'daemon'").await.unwrap();
-    let statements = prepare(&mut connection, BY_STATISTICS).await;
+    let mut connection = daemon(&pool).await;
+    let statements = prepare(&mut connection, PLAIN).await;
     for plan in ["made once", "made for every value", "kept"] {
         check(&mut connection, &statements, MOST_ROWS_OF_UPKEEP, plan).await;
     }

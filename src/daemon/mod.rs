@@ -15,7 +15,7 @@ use crate::flow::outages::Outages;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
 use crate::poll_interval::{Failing, PollInterval};
-use crate::schema::{self, Planning, SchemaError};
+use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, chain};
 use crate::upkeep;
@@ -56,8 +56,8 @@ impl Daemon {
         let mut loops = JoinSet::new();
         loops.spawn(probes::serve(listener, health.clone(), stop.clone()));
         let grace = Duration::from_secs(config.shutdown.grace_s);
-        let pools = tokio::select! {
-            pools = usable_database(&config.database) => pools?,
+        let pool = tokio::select! {
+            pool = usable_database(&config.database) => pool?,
             signal = signals.next() => {
                 emit!(SERVICE_STOPPING, signal, grace_s = grace.as_secs(), "Stopping before the database was there");
                 emit!(SERVICE_STOPPED, took_ms = 0, "The daemon stopped");
@@ -65,13 +65,12 @@ impl Daemon {
             }
         };
         loops.spawn(telemetry::tell_losses(stop.clone()));
-        let outages =
-            Outages::new(pools.tasks.clone(), backend.clone(), config.database.query_timeout());
+        let outages = Outages::new(pool.clone(), backend.clone(), config.database.query_timeout());
         // Reads the known outages before the first request, so that this replica does not have to detect them again. If
         // the database does not answer, the loop tries again.
         let _ = outages.share().await;
-        start_loops(&config, &pools, &backend, outages, &health.failing, &stop, &mut loops);
-        health.pools.get_or_init(|| pools);
+        start_loops(&config, &pool, &backend, outages, &health.failing, &stop, &mut loops);
+        health.pool.get_or_init(|| pool);
         emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
           start_ms = began.elapsed().as_millis() as u64, "The daemon is up");
         Ok(Some(Self { signals, loops, health, stop, grace }))
@@ -94,25 +93,16 @@ impl Daemon {
             bail!("a loop ended by itself: {ended:?}");
         }
         drain(&mut loops, &mut signals, grace).await?;
-        if let Some(pools) = health.pools.get() {
-            pools.tasks.close().await;
-            pools.others.close().await;
+        if let Some(pool) = health.pool.get() {
+            pool.close().await;
         }
         Ok(())
     }
 }
 
-/// The connections of the daemon, by how their statements are planned.
-#[derive(Debug)]
-struct Pools {
-    tasks: PgPool,
-    /// Upkeep and syncs.
-    others: PgPool,
-}
-
 /// Waits for a database that the daemon can use, and logs at intervals what it waits for. `Err` if waiting does not
 /// help.
-async fn usable_database(config: &config::Database) -> Result<Pools, SchemaError> {
+async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaError> {
     let began = Instant::now();
     let mut told: Option<Instant> = None;
     loop {
@@ -130,24 +120,23 @@ async fn usable_database(config: &config::Database) -> Result<Pools, SchemaError
     }
 }
 
-async fn usable(config: &config::Database) -> Result<Pools, SchemaError> {
-    let tasks = schema::connect(config, Planning::Fixed).await?;
-    schema::check_login(&tasks).await?;
-    schema::check(&tasks).await?;
-    let others = schema::connect(config, Planning::ByStatistics).await?;
-    Ok(Pools { tasks, others })
+async fn usable(config: &config::Database) -> Result<PgPool, SchemaError> {
+    let pool = schema::connect(config, schema::Planning::Fixed).await?;
+    schema::check_login(&pool).await?;
+    schema::check(&pool).await?;
+    Ok(pool)
 }
 
 fn start_loops(
     config: &Config,
-    pools: &Pools,
+    pool: &PgPool,
     backend: &Client,
     outages: Outages,
     failing: &Failing,
     stop: &CancellationToken,
     loops: &mut JoinSet<()>,
 ) {
-    let (wakeups, pool) = (Wakeups::default(), &pools.tasks);
+    let wakeups = Wakeups::default();
     let poll = Duration::from_millis(config.wakeup.poll_ms);
     if config.wakeup.listen {
         loops.spawn(wakeup::listen(pool.clone(), wakeups.clone(), stop.clone()));
@@ -181,7 +170,7 @@ fn start_loops(
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
-        stage: SyncStage::new(config, pools.others.clone(), backend.clone()),
+        stage: SyncStage::new(config, pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_syncs_in_flight,
         max_ahead: 0,
         new_work: wakeups.syncs,
@@ -190,7 +179,7 @@ fn start_loops(
     loops.spawn(syncs.run(stop.clone()));
     let upkeep_interval =
         PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(failing);
-    loops.spawn(upkeep::run(pools.others.clone(), config.clone(), upkeep_interval, stop.clone()));
+    loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_interval, stop.clone()));
 }
 
 /// Waits for the loops to end by themselves. The leases of work that does not end in time run out.

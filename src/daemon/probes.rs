@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Pools;
+use crate::database::PgPool;
 use crate::emit;
 use crate::poll_interval::Failing;
 use crate::telemetry::chain;
@@ -24,7 +24,7 @@ const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Health {
     /// Empty until the database can be used.
-    pub(super) pools: Arc<OnceLock<Pools>>,
+    pub(super) pool: Arc<OnceLock<PgPool>>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) failing: Failing,
 }
@@ -62,12 +62,11 @@ async fn unready(health: &Health) -> Option<&'static str> {
     if health.stopping.load(Ordering::SeqCst) {
         return Some("stopping\n");
     }
-    let Some(pools) = health.pools.get() else { return Some("starting\n") };
-    match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, pools.tasks.can_write()).await {
+    let Some(pool) = health.pool.get() else { return Some("starting\n") };
+    match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, pool.can_write()).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Some("the database is read-only\n"),
         _ => return Some("the database does not answer\n"),
     }
-    let is_refused = pools.tasks.is_refused() || pools.others.is_refused();
-    (health.failing.are_some() || is_refused).then_some("work fails\n")
+    (health.failing.are_some() || pool.is_refused()).then_some("work fails\n")
 }
