@@ -4,12 +4,8 @@ create function reconciler.claim_action(p_action_id bigint, p_take_over_note tex
 $$
 declare
     v_actor text := reconciler.current_actor();
-    a reconciler.manual_actions;
+    a reconciler.manual_actions := reconciler.lock_action(p_action_id);
 begin
-    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
-    if not found then
-        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
-    end if;
     if a.status not in ('open', 'in_progress') then
         raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'P0409';
     end if;

@@ -5,12 +5,8 @@ create function reconciler.confirm_action(p_action_id bigint) returns text
 $$
 declare
     v_actor text := reconciler.current_actor();
-    a reconciler.manual_actions;
+    a reconciler.manual_actions := reconciler.lock_action(p_action_id);
 begin
-    select * into a from reconciler.manual_actions b where b.id = p_action_id for no key update;
-    if not found then
-        raise exception 'there is no manual action %', p_action_id using errcode = 'no_data_found';
-    end if;
     if a.status <> 'done' then
         raise exception 'manual action % is %: only one that is marked done can be confirmed', a.id, a.status
             using errcode = 'P0409';

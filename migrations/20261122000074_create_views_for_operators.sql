@@ -1,5 +1,6 @@
 -- The daily questions of operators. Their deadlines are those of the stopped clock (due_time). Lists are sorted by the
--- stored deadline, which an index has.
+-- stored deadline, which an index has; the planner uses that index only for a condition that says that it is not null.
+-- action_list has the status as the view integrations has it: a join with that view would read the state a second time.
 create view reconciler.action_list as
 select a.id, a.status, a.operation, a.integration_name as app, a.member_name, a.member_email, due_at as stored_due_at,
        reconciler.due_time(a, d) as due_at, a.closed_at is null and reconciler.due_time(a, d) < now() as overdue,
@@ -24,7 +25,7 @@ create view reconciler.overdue as
 select id, status, due_at, now() - due_at as late_by, operation, app, member_name, member_email, assignee, reason,
        failure_code, integration_status, workspace_id, integration_id, member_id
 from reconciler.action_list
-where closed_at is null and stored_due_at is not null and stored_due_at < now() and overdue
+where closed_at is null and stored_due_at < now() and overdue
 order by stored_due_at, id;
 
 create view reconciler.contradicted as
