@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::several::ActionsArg;
-use super::terminal::{Format, csv, happened, json, moment, more, print, table};
+use super::terminal::{Format, facts, happened, moment, more, print, table};
 use super::{Acting, desk, one_of, returns};
 use crate::manual_action::people::{ActionFilter, ActionLine, ActionOperation, Card, MOST_COUNTED};
 use crate::manual_action::status::ActionStatus;
@@ -262,15 +262,12 @@ async fn list(
 ) -> anyhow::Result<()> {
     let lines = desk.actions(actor, filter).await?;
     let more = more(lines.len(), filter.limit, lines.last().map(|line| line.id));
-    match format {
-        Format { json: true, .. } => print(&json(&lines)?),
-        Format { csv: true, .. } => print(&csv(HEADS, lines.iter().map(cells))?),
-        _ if more.is_empty() => print(&listed(&lines)),
-        _ => {
-            let all = desk.count_actions(actor, filter).await?;
-            print(&format!("{}{} of {}. {more}", listed(&lines), lines.len(), counted(all)))
-        }
+    let mut shown = listed(&lines);
+    if format.is_table() && !more.is_empty() {
+        let all = counted(desk.count_actions(actor, filter).await?);
+        shown = format!("{shown}{} of {all}. {more}", lines.len());
     }
+    format.print(&lines, HEADS, cells, shown)
 }
 
 /// A number with its thousands apart. Counting ends at a limit.
@@ -343,34 +340,29 @@ async fn show(desk: &Desk, id: i64) -> anyhow::Result<()> {
         "Manual action {id} of workspace {}: {}\n\n{}\n\n",
         card.workspace_id, card.status, card.instructions
     );
-    for (name, value) in facts(&card) {
-        text.push_str(&format!("{name:<18}{value}\n"));
-    }
+    text.push_str(&facts(known(&card)));
     text.push_str(&happened(&trail));
     print(&text)
 }
 
-fn facts(card: &Card) -> Vec<(&'static str, String)> {
-    let mut facts = vec![
-        ("due", moment(card.due_at)),
-        ("integration", card.integration_status.clone()),
-        ("opened", moment(card.opened_at)),
-        ("attempts", card.attempts.to_string()),
-        ("reopened", card.reopened_count.to_string()),
-    ];
-    let texts = [
-        ("failure message", card.failure_message.clone()),
-        ("assignee", card.assignee.clone()),
-        ("note", card.note.clone()),
-        ("done by", card.done_by.clone()),
+fn known(card: &Card) -> [(&'static str, Option<String>); 14] {
+    let text = |text: &Option<String>| text.as_deref().map(printable);
+    [
+        ("due", Some(moment(card.due_at))),
+        ("integration", Some(card.integration_status.clone())),
+        ("opened", Some(moment(card.opened_at))),
+        ("attempts", Some(card.attempts.to_string())),
+        ("reopened", Some(card.reopened_count.to_string())),
+        ("failure message", text(&card.failure_message)),
+        ("assignee", text(&card.assignee)),
+        ("note", text(&card.note)),
+        ("done by", text(&card.done_by)),
         ("done at", card.done_at.map(moment)),
-        ("confirmed by", card.confirmed_by.clone()),
-        ("verdict", card.verdict.clone()),
+        ("confirmed by", text(&card.confirmed_by)),
+        ("verdict", text(&card.verdict)),
         ("verdict at", card.verdict_at.map(moment)),
-        ("observed", card.observed.clone()),
-    ];
-    facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, printable(&text?)))));
-    facts
+        ("observed", text(&card.observed)),
+    ]
 }
 
 fn what_follows(id: i64, done: Done, attest_after: Duration) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::terminal::{Format, csv, json, more, print, table};
+use super::terminal::{Format, more, print, table};
 use super::{Acting, desk, one_of};
 use crate::integration::store::{IntegrationFilter, IntegrationLine, Settings};
 use crate::membership::IntegrationKind;
@@ -147,18 +147,17 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             let workspace = workspace.as_deref();
             let filter = IntegrationFilter { only_inactive: inactive, workspace, after, limit };
             let lines = desk.integrations(filter).await?;
-            print(&match (format, lines.is_empty()) {
-                (Format { json: true, .. }, _) => json(&lines)?,
-                (Format { csv: true, .. }, _) => csv(HEADS, lines.iter().map(cells))?,
-                (_, true) if inactive => "every integration is active\n".to_owned(),
-                (_, true) => "no integration is known\n".to_owned(),
-                (_, false) => {
+            let shown = match lines.is_empty() {
+                true if inactive => "every integration is active\n".to_owned(),
+                true => "no integration is known\n".to_owned(),
+                false => {
                     let last = lines
                         .last()
                         .map(|one| format!("{}/{}", one.workspace_id, one.integration_id));
                     table(HEADS, lines.iter().map(cells)) + &more(lines.len(), limit, last)
                 }
-            })
+            };
+            format.print(&lines, HEADS, cells, shown)
         }
         Command::Pause { arg, reason } => {
             let (actor, integration) = arg.find(&desk).await?;

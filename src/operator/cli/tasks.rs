@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::terminal::{Format, csv, happened, json, moment, more, print, table};
+use super::terminal::{Format, facts, happened, json, moment, more, print, table};
 use super::{Acting, desk};
 use crate::operator::desk::{Desk, TaskPage};
 use crate::retry::review::{TaskFilter, TaskLine};
@@ -78,15 +78,12 @@ const HEADS: [&str; 8] =
 
 async fn list(desk: &Desk, filter: TaskFilter<'_>, format: Format) -> anyhow::Result<()> {
     let lines = desk.tasks(filter).await?;
-    let rows = lines.iter().map(cells);
-    print(&match format {
-        Format { json: true, .. } => json(&lines)?,
-        Format { csv: true, .. } => csv(HEADS, rows)?,
-        _ if lines.is_empty() => "no task is unfinished\n".to_owned(),
-        _ => {
-            table(HEADS, rows) + &more(lines.len(), filter.limit, lines.last().map(|line| line.id))
-        }
-    })
+    let more = more(lines.len(), filter.limit, lines.last().map(|line| line.id));
+    let shown = match lines.is_empty() {
+        true => "no task is unfinished\n".to_owned(),
+        false => table(HEADS, lines.iter().map(cells)) + &more,
+    };
+    format.print(&lines, HEADS, cells, shown)
 }
 
 fn cells(line: &TaskLine) -> [String; 8] {
@@ -107,7 +104,7 @@ async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return print(&json(&[&card])?);
     }
-    let mut text = format!(
+    let text = format!(
         "Task {id} of workspace {}: {} for {} in {}: {}\n\n{}\n\n",
         card.workspace_id,
         card.operation,
@@ -116,7 +113,7 @@ async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
         card.state,
         printable(&card.reason)
     );
-    let facts = [
+    let known = facts([
         ("source id", Some(printable(&card.source_id))),
         ("integration", Some(card.integration_id.clone())),
         ("member", Some(card.member_id.clone())),
@@ -129,11 +126,6 @@ async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
         ("ended", card.closed_at.map(moment)),
         ("superseded by", card.superseded_by.map(|id| format!("task {id}"))),
         ("manual action", card.action_id.map(|id| id.to_string())),
-    ];
-    for (name, value) in facts {
-        if let Some(value) = value {
-            text.push_str(&format!("{name:<18}{value}\n"));
-        }
-    }
-    print(&(text + &happened(&trail)))
+    ]);
+    print(&(text + &known + &happened(&trail)))
 }

@@ -39,9 +39,30 @@ pub(super) struct Format {
     pub(super) csv: bool,
 }
 
+impl Format {
+    pub(super) fn is_table(self) -> bool {
+        !self.json && !self.csv
+    }
+
+    /// Prints the lines of a list; `table` is what people see.
+    pub(super) fn print<T: Serialize, const N: usize>(
+        self,
+        lines: &[T],
+        heads: [&str; N],
+        cells: impl Fn(&T) -> [String; N],
+        table: String,
+    ) -> anyhow::Result<()> {
+        print(&match self {
+            Self { json: true, .. } => json(lines)?,
+            Self { csv: true, .. } => csv(heads, lines.iter().map(cells))?,
+            Self { .. } => table,
+        })
+    }
+}
+
 /// A table as comma-separated values. A spreadsheet would run a cell that begins like a formula, so such a cell gets an
 /// apostrophe.
-pub(super) fn csv<const N: usize>(
+fn csv<const N: usize>(
     heads: [&str; N],
     rows: impl Iterator<Item = [String; N]>,
 ) -> anyhow::Result<String> {
@@ -69,6 +90,12 @@ pub(super) fn more(shown: usize, limit: u32, last: Option<impl Display>) -> Stri
 /// A time to the second.
 pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What is known of one row, a fact on each line; what is not known is left out.
+pub(super) fn facts(facts: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
+    let known = facts.into_iter().filter_map(|(name, fact)| Some((name, fact?)));
+    known.map(|(name, fact)| format!("{name:<18}{fact}\n")).collect()
 }
 
 /// The trail of what is shown.
