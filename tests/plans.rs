@@ -343,8 +343,8 @@ const NOW_AND_THEN: &[Statement] = &[
     ("update_return", &["1", "'acme'", "'released'", "1", "'{}'", "1"], 30),
 ];
 
-/// What upkeep and syncs ask, in plain SQL.
-const PLAIN: &[Statement] = &[
+/// What people ask. Their sessions plan by the statistics.
+const OF_PEOPLE: &[Statement] = &[
     (
         "list_unfinished_actions",
         &[
@@ -361,6 +361,10 @@ const PLAIN: &[Statement] = &[
         ],
         600,
     ),
+];
+
+/// What upkeep and syncs ask, in plain SQL.
+const PLAIN: &[Statement] = &[
     ("request_missing_syncs", &[], 450),
     ("end_undecided_syncs", &[], 80),
     ("request_periodic_snapshots", &["86400", "'{}'", "10"], 70),
@@ -473,10 +477,13 @@ async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPoo
         pool.execute(statements_of).await.unwrap();
     }
     let mut connection = daemon(&pool).await;
-    let statements = prepare(&mut connection, PLAIN).await;
+    let plain = prepare(&mut connection, PLAIN).await;
     for plan in ["made once", "made for every value", "kept"] {
-        check(&mut connection, &statements, MOST_ROWS_OF_UPKEEP, plan).await;
+        check(&mut connection, &plain, MOST_ROWS_OF_UPKEEP, plan).await;
     }
+    let mut person = pool.acquire().await.unwrap();
+    let of_people = prepare(&mut person, OF_PEOPLE).await;
+    check(&mut person, &of_people, MOST_ROWS_OF_UPKEEP, "of a person").await;
 }
 
 /// A session with the daemon's settings, and statistics of what is there now.
