@@ -8,12 +8,18 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     touch src/lib.rs src/main.rs \
     && cargo build --release --locked --package cerby-reconciler \
     && cp target/release/cerby-reconciler /cerby-reconciler
+RUN /cerby-reconciler man /share/man/man1 \
+    && mkdir /share/completions \
+    && for shell in bash fish zsh; do \
+           /cerby-reconciler completions $shell > /share/completions/$shell || exit 1; \
+       done
 
 # The C library and the authorities' certificates, no shell. Writes nothing.
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="cerby-reconciler" \
       org.opencontainers.image.description="Owns what happens after a membership automation failed"
 COPY --from=build /cerby-reconciler /usr/local/bin/cerby-reconciler
+COPY --from=build /share /usr/local/share/cerby-reconciler
 COPY config/ /etc/cerby-reconciler/config/
 WORKDIR /etc/cerby-reconciler
 USER 65532:65532

@@ -13,9 +13,10 @@ IMAGE ?= cerby-reconciler
 PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 # Where the client libraries are installed with which the inbound contract is tried.
 CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
+SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak model bench bench-peers bench-report check prepare prepare-check image
+.PHONY: help demo demo-once test test-integrations soak model bench bench-peers bench-report check prepare prepare-check share image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +77,12 @@ prepare: ## Regenerate .sqlx/ after a change of queries or migrations
 prepare-check: ## Check that .sqlx/ is current
 	$(BUILD_IF_POSSIBLE)
 	$(ON_PRIVATE_POSTGRES) 'sqlx migrate run && cargo sqlx prepare --check -- $(SQLX_SCOPE)'
+
+share: ## Write completions of shells and pages for man to target/share
+	$(BUILD) --quiet
+	mkdir -p $(SHARE)/completions
+	$(PROGRAM) man $(SHARE)/man/man1
+	for shell in bash fish zsh; do $(PROGRAM) completions $$shell > $(SHARE)/completions/$$shell || exit 1; done
 
 image: ## Build the container image
 	docker build --tag $(IMAGE) .

@@ -26,7 +26,7 @@ comment on column reconciler.events.id is 'Assigned by the database: a line that
 comment on column reconciler.events.at is 'When the line was appended. Stamped by the database.';
 
 comment on column reconciler.events.actor is
-    'Who acted: a login, cli:NAME for a person at the command line, or daemon. Stamped by the database.';
+    'Who acted: a login, NAME via login LOGIN for a person who gave a name, or daemon. Stamped by the database.';
 
 comment on column reconciler.events.what is 'Name of what happened, such as action.claimed or task.succeeded.';
 

@@ -10,7 +10,7 @@ grant usage on schema reconciler
 -- Triggers and column defaults run with the caller's privileges where they do not say otherwise.
 grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
                           reconciler.next_action_statuses(text, boolean), reconciler.moment(timestamptz),
-                          reconciler.is_same_person(text, text),
+                          reconciler.is_same_person(text, text), reconciler.person(text),
                           reconciler.refuse_foreign_withdrawal(reconciler.manual_actions),
                           reconciler.refuse_foreign_claim(reconciler.manual_actions),
                           reconciler.refuse_without_reason(reconciler.manual_actions, text, text, timestamptz)
@@ -45,8 +45,10 @@ grant select on reconciler.action_list, reconciler.my_work, reconciler.overdue, 
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 grant execute on function reconciler.due_time(reconciler.manual_actions, reconciler.integration_states),
+                          reconciler.integration_status(timestamptz, text),
                           reconciler.find_actions(text[], text, text, text, text, text, boolean, boolean, bigint[]),
                           reconciler.why_waiting(reconciler.automation_tasks), reconciler.is_same_person(text, text),
+                          reconciler.person(text),
                           reconciler.current_actor(), reconciler.is_daemon(), reconciler.moment(timestamptz)
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 

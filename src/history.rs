@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::database::{PgConnection, PgPool};
+use crate::membership::words;
 use crate::store::StoreError;
 
 #[derive(Debug)]
@@ -41,11 +42,67 @@ pub async fn append(
     .map(drop)
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct TrailLine {
     pub at: DateTime<Utc>,
     pub actor: String,
     pub what: String,
+    pub detail: Value,
+}
+
+/// One line of the list of the trail.
+#[derive(Debug, serde::Serialize)]
+pub struct EventLine {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub what: String,
+    pub workspace_id: String,
+    pub subject: String,
+    pub subject_id: String,
+    pub detail: Value,
+}
+
+words! {
+    Subject {
+        Task = "task",
+        Action = "action",
+        Sync = "sync",
+        Integration = "integration",
+        Workspace = "workspace",
+    }
+}
+
+/// Which lines to list; `None` leaves all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventFilter<'a> {
+    /// Of one row: what it is, and its id.
+    pub row: Option<(Subject, &'a str)>,
+    pub workspace: Option<&'a str>,
+    /// Only lines that come after this one in the list.
+    pub after: Option<i64>,
+    pub limit: u32,
+}
+
+/// Lists lines of the trail, the newest first.
+pub async fn list(pool: &PgPool, filter: EventFilter<'_>) -> Result<Vec<EventLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        EventLine,
+        r#"-- list_events
+         select id, at, actor, what, workspace_id, subject, subject_id, detail
+         from reconciler.events
+         where ($1::text is null or subject = $1) and ($2::text is null or subject_id = $2)
+           and ($3::text is null or workspace_id = $3) and ($4::bigint is null or id < $4)
+         order by id desc
+         limit $5"#,
+        filter.row.map(|(subject, _)| subject.as_str()),
+        filter.row.map(|(_, id)| id),
+        filter.workspace,
+        filter.after,
+        i64::from(filter.limit),
+    )
+    .fetch_all(pool)
+    .await?)
 }
 
 /// The lines of these rows of a workspace, by subject and id, oldest first; at most 200.
@@ -59,7 +116,7 @@ pub async fn trail(
     Ok(sqlx::query_as!(
         TrailLine,
         "-- trail
-         select e.at, e.actor, e.what
+         select e.at, e.actor, e.what, e.detail
          from unnest($2::text[], $3::text[]) r (subject, id)
          join reconciler.events e on e.workspace_id = $1 and e.subject = r.subject and e.subject_id = r.id
          order by e.id limit 200",

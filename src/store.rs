@@ -150,6 +150,16 @@ pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction, sqlx::E
     Ok(tx)
 }
 
+/// Whether the session's login may act as the daemon.
+pub async fn is_shared_login(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"-- is_shared_login
+         select pg_has_role(session_user, 'reconciler_daemon', 'member') as "is_shared!""#
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// The time between the two, zero if it would be negative.
 pub fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - since).to_std().unwrap_or_default()

@@ -23,7 +23,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "backend breaker catalogue config database history lease manual_action member membership poll_interval retry store \
          sync telemetry wakeup worker",
     ),
-    ("history", "database store"),
+    ("history", "database membership store"),
     ("identity", ""),
     (
         "intake",
@@ -81,8 +81,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("reqwest::", &["backend/", "schema.rs", "config/"]),
     (" ::backoff::", &["backoff.rs"]),
     ("std::env", &["config/read.rs"]),
-    ("std::fs", &["config/read.rs", "operator/cli/import.rs"]),
-    ("Utc::now", &["backend/wire/", "backend/wire.rs"]),
+    ("std::fs", &["config/read.rs", "operator/cli/generate.rs", "operator/cli/import.rs"]),
+    ("Utc::now", &["backend/wire/", "backend/wire.rs", "operator/cli/terminal/"]),
     (
         "sqlx::query",
         &[

@@ -4,6 +4,7 @@
 //! start, unknown keys, invalid values and contradictions are refused, and the error names the key. Secrets are
 //! [`SecretString`]s, so that no `Debug` output or log line can show them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +15,11 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod read;
+mod service;
+
 mod show;
+
+pub use read::shell;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -220,7 +225,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the defaults, `file` if given, then `RECONCILER__…` variables, and checks the result. Where nothing else
-    /// names the database, `DATABASE_URL` does, as a shell may have it.
+    /// names the database, `DATABASE_URL` or `PGSERVICE` does, as a shell may have it.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::from_sources(file, None)
     }
@@ -228,7 +233,7 @@ impl Config {
     /// The same with `variables` instead of the process's environment.
     pub fn from_sources(
         file: Option<&Path>,
-        variables: Option<std::collections::HashMap<String, String>>,
+        variables: Option<HashMap<String, String>>,
     ) -> Result<Self, ConfigError> {
         let mut sources =
             config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
@@ -237,7 +242,7 @@ impl Config {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
         let variables = variables.map_or_else(read::environment, Ok)?;
-        let shells_url = variables.get("DATABASE_URL").cloned();
+        let shell = variables.clone();
         // Values stay text until their key defines the type, because a secret may look like a number.
         let environment = Environment::with_prefix("RECONCILER")
             .prefix_separator("__")
@@ -249,7 +254,7 @@ impl Config {
             .and_then(config::Config::try_deserialize)
             .map_err(ConfigError::Unreadable)?;
         if config.database.url.is_none() && config.database.url_file.is_none() {
-            config.database.url = shells_url.map(Into::into);
+            config.database.url = shells_database(&shell)?.map(Into::into);
         }
         let mut wrong = config.read_secret_files()?;
         wrong.extend(check::check(&config));
@@ -268,6 +273,13 @@ impl Config {
         let key =
             read::secret("backend.api_key", &mut backend.api_key, backend.api_key_file.as_deref())?;
         Ok(url.into_iter().chain(key).collect())
+    }
+}
+
+fn shells_database(shell: &HashMap<String, String>) -> Result<Option<String>, ConfigError> {
+    match shell.get("DATABASE_URL") {
+        Some(url) => Ok(Some(url.clone())),
+        None => service::url(shell),
     }
 }
 

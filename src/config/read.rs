@@ -8,13 +8,14 @@ use secrecy::SecretString;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::ConfigError;
+use super::{ConfigError, service};
 
-/// The variables that begin with our prefix, and the one that a shell may have, as text.
+/// The variables that begin with our prefix, and those with which a shell names its database, as text.
 pub(super) fn environment() -> Result<HashMap<String, String>, ConfigError> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
-        let is_ours = name == "DATABASE_URL" || name.to_uppercase().starts_with("RECONCILER__");
+        let is_shells = name == "DATABASE_URL" || service::VARIABLES.contains(&name.as_str());
+        let is_ours = is_shells || name.to_uppercase().starts_with("RECONCILER__");
         is_ours.then_some((name, value))
     });
     ours.map(|(name, value)| match value.into_string() {
@@ -22,6 +23,11 @@ pub(super) fn environment() -> Result<HashMap<String, String>, ConfigError> {
         Err(_) => Err(ConfigError::Wrong(vec![format!("{name} is not UTF-8 text")])),
     })
     .collect()
+}
+
+/// A variable of the shell that is no setting of ours, such as `USER`; `None` if it is empty or not UTF-8.
+pub fn shell(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Checks that the file is TOML. The parser's own message quotes the line, so it is not passed on.
@@ -36,6 +42,15 @@ pub(super) fn check_file(path: &Path) -> Result<(), ConfigError> {
             let line = text.bytes().take(end).filter(|byte| *byte == b'\n').count() + 1;
             Err(ConfigError::NotToml { path: name(), line, why: error.message().to_owned() })
         }
+    }
+}
+
+/// The text of a file; `None` if there is no such file.
+pub(super) fn text_if_there(path: &Path) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::File { path: path.display().to_string(), source }),
     }
 }
 

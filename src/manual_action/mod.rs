@@ -14,6 +14,7 @@ use crate::membership::{IntegrationKind, MemberKey, Operation, Trigger};
 pub mod instructions;
 pub mod nudges;
 pub mod people;
+pub mod return_review;
 pub mod returns;
 pub mod status;
 pub mod store;

@@ -208,15 +208,21 @@ pub async fn count(
 }
 
 /// Everything about one action, for people.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct Card {
     pub id: i64,
     pub status: String,
+    pub operation: String,
     pub instructions: String,
     pub workspace_id: String,
+    pub integration_id: String,
     pub integration_name: String,
     pub integration_kind: String,
+    pub member_id: String,
+    pub member_email: String,
     pub attempts: i32,
+    pub reason: String,
+    pub failure_code: Option<String>,
     pub failure_message: Option<String>,
     pub integration_status: String,
     pub opened_at: DateTime<Utc>,
@@ -229,6 +235,8 @@ pub struct Card {
     pub verdict: Option<String>,
     pub verdict_at: Option<DateTime<Utc>>,
     pub observed: Option<String>,
+    /// The sync that the latest verdict rests on.
+    pub sync_id: Option<i64>,
     pub reopened_count: i32,
     pub task_id: i64,
 }
@@ -237,9 +245,11 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
     Ok(sqlx::query_as!(
         Card,
         r#"-- find_action
-         select a.id, a.status, a.instructions, a.workspace_id, a.integration_name, a.integration_kind, a.attempts,
-                a.failure_message, l.integration_status as "integration_status!", a.opened_at, l.due_at as "due_at!", a.assignee, a.note, a.done_by, a.done_at, a.confirmed_by, a.verdict,
-                a.verdict_at, a.observed, a.reopened_count, a.task_id
+         select a.id, a.status, a.operation, a.instructions, a.workspace_id, a.integration_id, a.integration_name,
+                a.integration_kind, a.member_id, a.member_email, a.attempts, a.reason, a.failure_code, a.failure_message,
+                l.integration_status as "integration_status!", a.opened_at, l.due_at as "due_at!", a.assignee, a.note,
+                a.done_by, a.done_at, a.confirmed_by, a.verdict, a.verdict_at, a.observed, a.sync_id, a.reopened_count,
+                a.task_id
          from reconciler.manual_actions a
          join reconciler.action_list l using (id, workspace_id)
          where a.id = $1"#,

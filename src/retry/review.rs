@@ -29,6 +29,8 @@ pub struct TaskFilter<'a> {
     pub integration: Option<&'a str>,
     /// By id or email.
     pub member: Option<&'a str>,
+    /// Only these, unless it is empty.
+    pub ids: &'a [i64],
     /// Only tasks that come after this one in the list.
     pub after: Option<i64>,
     pub limit: u32,
@@ -46,13 +48,14 @@ pub async fn list(pool: &PgPool, filter: TaskFilter<'_>) -> Result<Vec<TaskLine>
          from reconciler.why_waiting
          where ($1::text is null or workspace_id = $1) and ($2::text is null or integration_id = $2)
            and ($3::text is null or member_id = $3 or lower(member_email) = lower($3))
-           and ($4::bigint is null or id > $4)
+           and ($4::bigint is null or id > $4) and (coalesce(cardinality($5::bigint[]), 0) = 0 or id = any ($5))
          order by id
-         limit $5"#,
+         limit $6"#,
         filter.workspace,
         filter.integration,
         filter.member,
         filter.after,
+        filter.ids,
         i64::from(filter.limit),
     )
     .fetch_all(pool)

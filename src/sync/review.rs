@@ -8,12 +8,14 @@ use super::HeldDecision;
 use crate::database::{PgConnection, PgPool};
 use crate::store::StoreError;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
     pub workspace: Option<&'a str>,
     pub integration: Option<&'a str>,
     /// Only syncs that wait for a decision.
     pub held: bool,
+    /// Only these, unless it is empty.
+    pub ids: &'a [i64],
     /// Only syncs that come after this one in the list.
     pub after: Option<i64>,
     pub limit: u32,
@@ -54,13 +56,14 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, St
          where ($1::text is null or s.workspace_id = $1)
            and ($2::text is null or s.integration_id = $2)
            and (not $3 or s.state = 'held')
-           and ($4::bigint is null or s.id < $4)
+           and ($4::bigint is null or s.id < $4) and (coalesce(cardinality($5::bigint[]), 0) = 0 or s.id = any ($5))
          order by s.id desc
-         limit $5"#,
+         limit $6"#,
         filter.workspace,
         filter.integration,
         filter.held,
         filter.after,
+        filter.ids,
         i64::from(filter.limit),
     )
     .fetch_all(pool)

@@ -1,9 +1,10 @@
 //! The built program as people and scripts start it.
 
+use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, work};
+use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, without_logins, work};
 use cerby_reconciler::operator::cli::Cli;
 use cerby_reconciler::schema;
 use cerby_reconciler::worker::Stage;
@@ -59,6 +60,7 @@ impl Program {
             .with("RECONCILER__BACKEND__BASE_URL", "http://127.0.0.1:9/{workspace}/api/v1")
             .with("RECONCILER__BACKEND__API_KEY", PASSWORD)
             .with("RECONCILER__HTTP__LISTEN", "127.0.0.1:0")
+            .with("USER", "alex")
     }
 
     fn on(pool: &PgPool) -> Self {
@@ -169,18 +171,25 @@ async fn the_help_tells_what_there_is() {
       tasks         List, show and cancel automation tasks, and say why they wait
       syncs         List, show and request syncs, and decide on held reports
       integrations  List, pause, resume, limit and protect integrations
+      returns       List and show returns of several actions to automation
+      events        List what happened to every row: who, when, what
       config        Print the configuration in force, secrets redacted
+      completions   Print the completions of a shell, for its folder of completions
+      man           Write a page for `man` for every command
       help          Print this message or the help of the given subcommand(s)
 
     Options:
-      -c, --config <FILE>  A TOML file over the defaults; the environment (RECONCILER__…) goes over both [env: RECONCILER_CONFIG=]
+      -c, --config <FILE>  A TOML file over the defaults; the environment (RECONCILER__…) goes over both
+                           [env: RECONCILER_CONFIG=]
       -h, --help           Print help
       -V, --version        Print version
 
-    Three things must be set, in the file or in the environment; commands that do not call the backend need only the first:
-      RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE, or DATABASE_URL)
-      RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
-      RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
+    Three things must be set, in the file or in the environment; commands that do not call the backend
+    need only the first:
+      RECONCILER__DATABASE__URL      postgres://user:password@host/name; or …__URL_FILE, or what a shell
+                                     has: DATABASE_URL or PGSERVICE
+      RECONCILER__BACKEND__BASE_URL  https://{workspace}.example/api/v1
+      RECONCILER__BACKEND__API_KEY   the key for X-API-Key; or …__API_KEY_FILE
     config/default.toml explains every key.
     ");
 }
@@ -196,6 +205,20 @@ fn assert_described(command: &clap::Command) {
     for command in command.get_subcommands() {
         assert_described(command);
     }
+}
+
+#[tokio::test]
+async fn completions_and_pages_are_made_of_the_commands() {
+    let program = Program::at("");
+    for shell in ["bash", "fish", "zsh"] {
+        let text = program.run(&["completions", shell]).await.ok();
+        assert_names(&text, &["hand-over", "integrations"]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    program.run(&["man", pages.to_str().unwrap()]).await.ok();
+    let page = std::fs::read_to_string(pages.join("cerby-reconciler-actions-claim.1")).unwrap();
+    assert_names(&page, &["Claim an action", "take\\-over"]);
 }
 
 #[test]
@@ -614,18 +637,20 @@ async fn actions_are_listed_as_a_table_and_as_json(pool: PgPool) {
     let rows: Vec<_> = table.lines().collect();
     assert_eq!(rows.len(), 3, "{table}");
     assert_names(rows[0], &["ID", "STATUS", "DUE", "OPERATION", "APP", "MEMBER", "WHY"]);
-    assert_names(rows[1], &[&app.to_string(), "open", "remove", APP, "jo@example.com", "acme"]);
+    assert_names(rows[1], &[&app.to_string(), "open", "remove", APP, "jo@example.com"]);
+    let wide = program.run(&["actions", "list", "-o", "wide"]).await.ok();
+    assert_names(&wide, &["WORKSPACE", "acme", "APP STATUS", "active"]);
     let start = |row: &str, word: &str| row.find(word).unwrap();
     assert_eq!(start(rows[0], "OPERATION"), start(rows[1], "remove"), "columns stand below heads");
 
-    let json = program.run(&["actions", "list", "--json"]).await.ok();
+    let json = program.run(&["actions", "list", "-o", "json"]).await.ok();
     let objects: Vec<Value> =
         json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ids: Vec<_> = objects.iter().map(|object| object["id"].as_i64().unwrap()).collect();
     assert_eq!(ids, [app, hub], "the first due is the first listed");
     assert_eq!(objects[0]["integration_name"], APP);
 
-    let one = program.run(&["actions", "list", "--limit", "1", "--json"]).await.ok();
+    let one = program.run(&["actions", "list", "--limit", "1", "-o", "json"]).await.ok();
     assert_eq!(one.lines().count(), 1);
 }
 
@@ -656,11 +681,11 @@ async fn the_exit_code_says_whether_all_some_or_none_was_done(pool: PgPool) {
     let partly = program.run(&["actions", "claim", one, other, "--yes", "--as", "lee"]).await;
     assert_eq!(partly.code, Some(3), "{}", partly.stderr);
     assert_eq!(partly.stdout, format!("action {other} is yours\n"));
-    assert_names(&partly.stderr, &["cli:kim has worked on it since"]);
+    assert_names(&partly.stderr, &["kim via login ", " has worked on it since"]);
     let none = program.run(&["actions", "release", one, other, "--yes", "--as", "sam"]).await;
     assert_eq!(none.code, Some(1), "{}", none.stderr);
     let word = program.run(&["actions", "release", "seven"]).await.refusal();
-    assert_names(&word, &["\"seven\" is not the id of an action"]);
+    assert_names(&word, &["\"seven\" is not an id of actions"]);
 }
 
 #[sqlx::test(migrations = false)]
@@ -680,7 +705,7 @@ async fn actions_are_found_by_integration_member_operation_cause_and_person(pool
     let (_world, program, [app, hub]) = with_actions(pool).await;
     program.run(&["actions", "claim", &hub.to_string(), "--as", "kim"]).await.ok();
     let ids = async |arguments: &[&str]| -> Vec<i64> {
-        let all = [&["actions", "list", "--json"], arguments].concat();
+        let all = [&["actions", "list", "-o", "json"], arguments].concat();
         let json = program.run(&all).await.ok();
         let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
         json.lines().map(id).collect()
@@ -716,7 +741,7 @@ async fn a_task_says_at_the_command_line_what_it_waits_for(pool: PgPool) {
     assert_names(&shown, &["change_role for jo@example.com", "Behind manual action", "source id"]);
     let task =
         world.text("select task_id::text from reconciler.manual_actions where id = $1", app).await;
-    let ended = program.run(&["tasks", "show", &task, "--json"]).await.ok();
+    let ended = program.run(&["tasks", "show", &task, "-o", "json"]).await.ok();
     let ended: Value = serde_json::from_str(&ended).unwrap();
     assert_eq!((&ended["state"], &ended["action_id"]), (&json!("escalated"), &json!(app)));
     let unknown = program.run(&["tasks", "show", "4711"]).await.refusal();
@@ -748,7 +773,7 @@ async fn a_spreadsheet_gets_no_formula(pool: PgPool) {
     let mut connection = world.pool.acquire().await.unwrap();
     sqlx::raw_sql(name).execute(&mut *connection).await.unwrap();
     sqlx::raw_sql("reset session_replication_role").execute(&mut *connection).await.unwrap();
-    let csv = program.run(&["actions", "list", "--csv"]).await.ok();
+    let csv = program.run(&["actions", "list", "-o", "csv"]).await.ok();
     assert!(csv.starts_with("ID,STATUS,DUE,OPERATION,APP,"), "{csv}");
     assert_names(&csv, &[r#""'=1+1, ""x""""#]);
 }
@@ -764,6 +789,89 @@ async fn the_database_of_the_shell_is_used_where_nothing_else_names_one(pool: Pg
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_service_of_the_shell_is_found_in_its_file_or_refused_by_name(pool: PgPool) {
+    let (world, _, [app, _]) = with_actions(pool).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("services.conf");
+    let url: reqwest::Url = world.pool.connect_options().to_url_lossy();
+    let parts = [
+        ("user", url.username().to_owned()),
+        ("port", url.port().unwrap_or(5432).to_string()),
+        ("host", url.host_str().unwrap_or("localhost").to_owned()),
+        ("dbname", url.path().trim_start_matches('/').to_owned()),
+        ("password", url.password().unwrap_or("none").to_owned()),
+    ];
+    let parts = parts.map(|(name, value)| format!("{name} = {value}\n")).concat();
+    let more = url.query_pairs().map(|(name, value)| format!("{name}={value}\n"));
+    let settings = parts + &more.collect::<String>();
+    std::fs::write(&file, format!("[other]\nhost=nowhere\n[queue]\n{settings}")).unwrap();
+    let shell = Program { variables: Vec::new() }
+        .with("PGSERVICEFILE", file.to_str().unwrap())
+        .with("PGSERVICE", "queue");
+    assert_names(&shell.run(&["actions", "list"]).await.ok(), &[&app.to_string()]);
+    let told = shell.with("PGSERVICE", "orders").run(&["actions", "list"]).await.refusal();
+    assert_names(&told, &["PGSERVICE names \"orders\"", "services.conf"]);
+}
+
+/// What the program shows on a terminal of so many columns and lines.
+async fn on_terminal(
+    program: &Program,
+    arguments: &[&str],
+    (columns, lines): (u16, u16),
+) -> String {
+    let size = nix::pty::Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None).expect("a terminal");
+    let mut screen = std::fs::File::from(terminal.master);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut shown = Vec::new();
+        // It fails once nobody has the other side open any more.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8(shown).expect("UTF-8")
+    });
+    let ended = program.end(arguments, "", terminal.slave.into(), Stdio::piped()).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    reading.await.expect("a reader")
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_terminal_gets_lines_that_fit_with_times_of_its_own_and_colors_unless_unwanted(
+    pool: PgPool,
+) {
+    let (_world, program, [app, _]) = with_actions(pool).await;
+    let program = program.with("TERM", "xterm").with("TZ", "Asia/Tokyo");
+    let list = ["actions", "list"];
+    let shown = on_terminal(&program, &list, (100, 50)).await;
+    assert_names(&shown, &["\u{1b}[1m", "…", ", in 3 h", &app.to_string()]);
+    assert!(shown.lines().all(|line| line.trim_end().chars().count() <= 108), "{shown}");
+    let card = on_terminal(&program, &["actions", "show", &app.to_string()], (100, 50)).await;
+    assert_names(&card, &["+09:00 (in 3 h)"]);
+
+    for unwanted in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let mut plain = Program { variables: program.variables.clone() };
+        plain.variables.push((unwanted.0, unwanted.1.to_owned()));
+        let shown = on_terminal(&plain, &list, (100, 50)).await;
+        assert!(!shown.contains('\u{1b}'), "{unwanted:?}: {shown}");
+    }
+    let piped = program.run(&list).await.ok();
+    assert!(!piped.contains('…') && piped.contains(" UTC "), "{piped}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_longer_than_a_terminal_goes_through_the_pager(pool: PgPool) {
+    let (_world, program, [app, _]) = with_actions(pool).await;
+    let program = program.with("TERM", "xterm").with("PATH", std::env::var("PATH").unwrap());
+    let paged = program.with("PAGER", "sed s/^/paged:/");
+    let short = on_terminal(&paged, &["actions", "list"], (100, 50)).await;
+    assert!(!short.contains("paged:"), "{short}");
+    let id = app.to_string();
+    let card = ["actions", "show", &id];
+    let long = on_terminal(&paged, &card, (100, 5)).await;
+    assert_names(&long, &["paged:Manual action"]);
+    let away = paged.with("PAGER", "no-such-pager");
+    assert_names(&on_terminal(&away, &card, (100, 5)).await, &["Manual action"]);
+}
+
+#[sqlx::test(migrations = false)]
 async fn commands_whose_output_nobody_reads_end_as_they_would(pool: PgPool) {
     let (world, program, [action, _]) = with_actions(pool).await;
     let (id, row) = (action.to_string(), a_line("unread").to_string());
@@ -772,7 +880,7 @@ async fn commands_whose_output_nobody_reads_end_as_they_would(pool: PgPool) {
         (&["actions", "list"], ""),
         (&["actions", "show", &id], ""),
         (&["actions", "done", &id], ""),
-        (&["integrations", "list", "--json"], ""),
+        (&["integrations", "list", "-o", "json"], ""),
         (&pause, ""),
         (&["import", "-"], &row),
         (&["config"], ""),
@@ -804,7 +912,7 @@ async fn actions_are_listed_by_status_and_workspace(pool: PgPool) {
     );
     dismissed.bind(hub).execute(&world.pool).await.unwrap();
     let ids = async |arguments: &[&str]| -> Vec<i64> {
-        let all = [&["actions", "list", "--json"], arguments].concat();
+        let all = [&["actions", "list", "-o", "json"], arguments].concat();
         let json = program.run(&all).await.ok();
         let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
         json.lines().map(id).collect()
@@ -850,7 +958,7 @@ async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPo
     let id = app.to_string();
     let said = program.run(&["actions", "done", &id, "--as", "sam", "--note", "gone"]).await.ok();
     assert_names(&said, &[&format!("action {id} is done")]);
-    assert_eq!(done_by(&world, app).await, "cli:sam");
+    assert_eq!(without_logins(&done_by(&world, app).await), "sam");
     let note = "select note from reconciler.manual_actions where id = $1";
     assert_eq!(world.text(note, app).await, "gone");
     let requested = "select count(*) from reconciler.syncs where state = 'requested'";
@@ -858,7 +966,7 @@ async fn done_is_recorded_with_the_name_given_where_a_login_is_shared(pool: PgPo
     assert_eq!(world.count(requested).await, 1, "the app will be read");
 
     program.with("USER", "robin").run(&["actions", "done", &hub.to_string()]).await.ok();
-    assert_eq!(done_by(&world, hub).await, "cli:robin");
+    assert_eq!(without_logins(&done_by(&world, hub).await), "robin");
 }
 
 #[sqlx::test(migrations = false)]
@@ -870,8 +978,11 @@ async fn done_twice_changes_nothing_more_and_somebody_else_is_told_who_said_it_f
     let (first, events) = (world.text(at, app).await, world.trail().await);
     program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
     let told = program.run(&["actions", "done", &id, "--as", "robin"]).await.refusal();
-    assert_names(&told, &[&format!("manual action {id} was marked done before: by cli:sam at 20")]);
-    assert_eq!(done_by(&world, app).await, "cli:sam");
+    assert_names(
+        &told,
+        &[&format!("manual action {id} was marked done before: by sam via login ")],
+    );
+    assert_eq!(without_logins(&done_by(&world, app).await), "sam");
     assert_eq!(world.text(at, app).await, first);
     assert_eq!(world.trail().await, events);
 }
@@ -882,13 +993,13 @@ async fn a_word_is_taken_back_and_confirmed_at_the_command_line(pool: PgPool) {
     let id = app.to_string();
     program.run(&["actions", "done", &id, "--as", "sam"]).await.ok();
     let told = program.run(&["actions", "withdraw", &id, "--as", "robin"]).await.refusal();
-    assert_names(&told, &[&format!("manual action {id} was marked done by cli:sam at ")]);
+    assert_names(&told, &[&format!("manual action {id} was marked done by sam via login ")]);
     let told = program.run(&["actions", "confirm", &id, "--as", "robin"]).await.refusal();
     assert_names(&told, &[&format!("integration {APP} asks for no second person")]);
     program.run(&["integrations", "set", APP, "--four-eyes", "true"]).await.ok();
     program.run(&["actions", "confirm", &id, "--as", "robin"]).await.ok();
     let shown = program.run(&["actions", "show", &id]).await.ok();
-    assert_names(&shown, &["confirmed by", "cli:robin", "action.confirmed"]);
+    assert_names(&shown, &["confirmed by", "robin via login ", "action.confirmed"]);
     let said = program.run(&["actions", "withdraw", &id, "--as", "sam"]).await.ok();
     assert_eq!(said, format!("action {id} is open again: the statement is withdrawn\n"));
     assert_eq!(world.status(app).await, "open");
@@ -907,7 +1018,10 @@ async fn two_people_claim_take_over_hand_over_and_release_at_the_command_line(po
     };
     assert_eq!(run(claim("sam").to_vec()).await.ok(), format!("action {id} is yours\n"));
     let told = run(claim("robin").to_vec()).await.refusal();
-    assert_names(&told, &["is in progress: cli:sam has worked on it since 20", "To take it over"]);
+    assert_names(
+        &told,
+        &["is in progress: sam via login ", " has worked on it since 20", "To take it over"],
+    );
     let taken = ["--take-over", "--note", "sam is ill"].map(str::to_owned);
     run([claim("robin").to_vec(), taken.to_vec()].concat()).await.ok();
     let over =
@@ -963,7 +1077,7 @@ async fn a_task_is_cancelled_with_a_reason_once_and_by_somebody(pool: PgPool) {
     assert_eq!(world.state(task).await, "cancelled");
     let actor = "select actor from reconciler.events
                  where what = 'task.cancel_requested' and subject_id = $1::text";
-    assert_eq!(world.text(actor, task).await, "cli:sam");
+    assert_eq!(without_logins(&world.text(actor, task).await), "sam");
     let told = program.run(&[&cancel[..], &["again"]].concat()).await.refusal();
     assert_names(&told, &[&format!("task {id} has ended as cancelled")]);
     let told = program.run(&["tasks", "cancel", "4711", "--reason", "left"]).await.refusal();
@@ -971,7 +1085,7 @@ async fn a_task_is_cancelled_with_a_reason_once_and_by_somebody(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn an_operators_own_login_is_recorded_whatever_name_is_given(pool: PgPool) {
+async fn an_operators_own_login_is_recorded_and_a_name_beside_it(pool: PgPool) {
     let (world, _, [app, hub]) = with_actions(pool).await;
     let login = format!("operator_of_a_test_{}", std::process::id());
     let run = async |statement: String| {
@@ -984,18 +1098,38 @@ async fn an_operators_own_login_is_recorded_whatever_name_is_given(pool: PgPool)
     url.set_username(&login).unwrap();
     url.set_password(Some(PASSWORD)).unwrap();
     let program = Program::at(url.as_str()).with_backend(&world.apps);
-    let done = program.run(&["actions", "done", &app.to_string(), "--as", "daemon"]).await;
+    let as_daemon = program.run(&["actions", "done", &app.to_string(), "--as", "daemon"]).await;
+    let done = program.run(&["actions", "done", &app.to_string()]).await;
+    let claimed = program.run(&["actions", "claim", &hub.to_string(), "--as", "Kim Roe"]).await;
     let shown = program.run(&["actions", "show", &app.to_string()]).await;
     let listed = program.run(&["actions", "list"]).await;
     let imported = program.run_on(&["import", "-"], &text(&lines(1))).await;
     // Roles outlive the test's database: dropped before anything can fail.
     run(format!("drop role {login}")).await.unwrap();
 
+    assert_names(&as_daemon.refusal(), &["\"daemon\" cannot be the name of a person"]);
     done.ok();
     assert_eq!(done_by(&world, app).await, login);
+    claimed.ok();
+    let assignee = "select assignee from reconciler.manual_actions where id = $1";
+    assert_eq!(world.text(assignee, hub).await, format!("Kim Roe via login {login}"));
     assert_names(&shown.ok(), &[&login]);
     assert_names(&listed.ok(), &[&hub.to_string()]);
     assert_names(&imported.refusal(), &["permission denied"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_write_at_a_login_that_people_share_asks_for_a_name_where_the_shell_has_none(
+    pool: PgPool,
+) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let program = program.with("USER", "");
+    let told = program.run(&["actions", "done", &app.to_string()]).await.refusal();
+    assert_names(&told, &["say who you are, with --as NAME"]);
+    program.run(&["actions", "list"]).await.ok();
+    assert_names(&program.run(&["actions", "list", "--mine"]).await.refusal(), &["--as NAME"]);
+    program.run(&["actions", "done", &app.to_string(), "--as", "sam"]).await.ok();
+    assert_eq!(without_logins(&done_by(&world, app).await), "sam");
 }
 
 // ---- integrations and returns ----
@@ -1012,7 +1146,7 @@ async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
     let rows: Vec<_> = listed.lines().collect();
     assert_names(rows[0], &["INTEGRATION", "STATUS", "WAITING", "IN FLIGHT", "WHY"]);
     assert_names(rows[1], &[APP, "paused", "maintenance[31m", WORKSPACE]);
-    let inactive = program.run(&["integrations", "list", "--inactive", "--json"]).await.ok();
+    let inactive = program.run(&["integrations", "list", "--inactive", "-o", "json"]).await.ok();
     let inactive: Vec<Value> =
         inactive.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(inactive.len(), 1);
@@ -1026,7 +1160,7 @@ async fn an_integration_is_paused_listed_limited_and_resumed(pool: PgPool) {
     let inactive = program.run(&["integrations", "list", "--inactive"]).await.ok();
     assert_eq!(inactive, "every integration is active\n");
     let actor = "select actor from reconciler.events where what = 'integration.resumed' and id > $1 order by id desc";
-    assert_eq!(world.text(actor, 0).await, "cli:kim");
+    assert_eq!(without_logins(&world.text(actor, 0).await), "kim");
 
     program
         .run(&["integrations", "limit", APP, "--in-flight", "3", "--per-minute", "60"])
@@ -1075,6 +1209,74 @@ async fn a_return_shows_what_would_be_sent_and_sends_it_only_when_told(pool: PgP
     assert_eq!(world.status(hub).await, "returned");
     let again = program.run(&[&one[..], &["--yes"]].concat()).await.refusal();
     assert_names(&again, &["there is no open action to return"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_return_of_several_is_listed_and_shown_with_its_canary(pool: PgPool) {
+    let (world, program, [_, hub]) = with_actions(pool).await;
+    let other = world.insert(&a_failed("remove", HUB, "kim").code("NotEnoughSeats")).await;
+    world.drive().await;
+    let other = world.action_of(other).await;
+    let all = ["actions", "return", "--integration", HUB, "--reason", "bought", "--yes"];
+    program.run(&all).await.ok();
+    let listed = program.run(&["returns", "list"]).await.ok();
+    assert_names(&listed, &["waiting", "bought", "task "]);
+    let id = listed.lines().nth(1).and_then(|line| line.split(' ').next()).unwrap();
+    let shown = program.run(&["returns", "show", id]).await.ok();
+    let remaining = format!("actions {other}");
+    let words =
+        ["the rest follows when the canary has worked", &remaining, "alex via login ", "canary"];
+    assert_names(&shown, &words);
+    assert_ne!(hub, other);
+    let json = program.run(&["returns", "show", id, "-o", "json"]).await.ok();
+    assert_eq!(objects(&json)[0]["remaining_action_ids"], json!([other]));
+    assert_names(
+        &program.run(&["returns", "show", "4711"]).await.refusal(),
+        &["there is no return 4711"],
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn several_tasks_syncs_and_integrations_are_shown_first_too(pool: PgPool) {
+    let world = World::new(pool).await;
+    let first = world.insert(&a_failed("remove", APP, "jo")).await.to_string();
+    let second = world.insert(&a_failed("remove", APP, "kim")).await.to_string();
+    world.order().await;
+    let program = Program::on(&world.pool).with_backend(&world.apps);
+    let cancel = ["tasks", "cancel", &first, &second, "--reason", "left"];
+    let shown = program.run(&cancel).await;
+    assert_eq!(shown.code, Some(2));
+    assert_names(&shown.stdout, &[&first, &second, "WHY IT WAITS"]);
+    assert_names(&shown.stderr, &["Nothing was done. To cancel these 2 tasks, give --yes."]);
+    let cancelled = program.run(&[&cancel[..], &["--yes"]].concat()).await.ok();
+    assert_eq!(cancelled.lines().count(), 2, "{cancelled}");
+
+    let pause = ["integrations", "pause", APP, "no-app", "--reason", "work", "--yes"];
+    let paused = program.run(&pause).await;
+    assert_eq!(paused.code, Some(3));
+    assert_names(&paused.stdout, &["is paused"]);
+    assert_names(&paused.stderr, &["there is no integration no-app here"]);
+    let both = program.run_on(&["syncs", "reject", "-", "--reason", "x", "--yes"], "1,2\n3").await;
+    assert_eq!(both.code, Some(1));
+    assert_names(&both.stderr, &["there is no sync 1", "there is no sync 2", "there is no sync 3"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_happened_to_a_row_is_listed_the_newest_first(pool: PgPool) {
+    let (_world, program, [app, _]) = with_actions(pool).await;
+    let id = app.to_string();
+    program.run(&["actions", "claim", &id]).await.ok();
+    let listed = program
+        .run(&["events", "list", "--subject", "action", "--id", &id, "-o", "json"])
+        .await
+        .ok();
+    let whats: Vec<_> =
+        objects(&listed).iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(whats, ["action.claimed", "action.opened"]);
+    let one = program.run(&["events", "list", "--limit", "1"]).await.ok();
+    assert_names(&one, &["action.claimed", "More: --after "]);
+    let half = program.run(&["events", "list", "--id", &id]).await;
+    assert_eq!(half.code, Some(2), "an id alone says nothing: {}", half.stderr);
 }
 
 // ---- syncs ----
@@ -1157,20 +1359,20 @@ async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided
     assert_printable(&listed);
     let rows: Vec<_> = listed.lines().collect();
     assert_eq!(rows.len(), 2, "{listed}");
-    assert_names(rows[0], &["ID", "STATE", "INTEGRATION", "CAUSES", "COMPLETE", "WHY"]);
+    assert_names(rows[0], &["ID", "STATE", "APP", "CAUSES", "COMPLETE", "WHY"]);
     assert_names(
         rows[1],
-        &[&held, "held", "As[31manahub", "done", "yes", "1 missing", "; decide until", "acme"],
+        &[&held, "held", "As[31manahub", "done", "yes", "1 missing", "; decide until"],
     );
 
     program.run(&["syncs", "request", "--integration", APP]).await.ok();
     world.take_up().await;
-    let all = program.run(&["syncs", "list", "--json"]).await.ok();
+    let all = program.run(&["syncs", "list", "-o", "json"]).await.ok();
     let states: Vec<_> = objects(&all).iter().map(|sync| sync["state"].clone()).collect();
     assert_eq!(states, ["requested", "held"], "the newest first");
     let listed = program.run(&["syncs", "list"]).await.ok();
     assert_names(listed.lines().nth(1).unwrap(), &["requested", "person", "due 2"]);
-    let held_only = objects(&program.run(&["syncs", "list", "--held", "--json"]).await.ok());
+    let held_only = objects(&program.run(&["syncs", "list", "--held", "-o", "json"]).await.ok());
     assert_eq!(held_only.len(), 1);
     assert_eq!(held_only[0]["counts"]["missing"], 1);
     for (filter, count) in [
@@ -1180,7 +1382,8 @@ async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided
         (["--workspace", "other"], 0),
         (["--limit", "1"], 1),
     ] {
-        let some = program.run(&[&["syncs", "list", "--json"], &filter[..]].concat()).await.ok();
+        let some =
+            program.run(&[&["syncs", "list", "-o", "json"], &filter[..]].concat()).await.ok();
         assert_eq!(objects(&some).len(), count, "{filter:?}");
     }
 }
@@ -1188,7 +1391,7 @@ async fn what_is_held_is_listed_with_its_reason_and_until_when_it_can_be_decided
 #[sqlx::test(migrations = false)]
 async fn a_syncs_json_is_its_row_and_report_as_stored_and_harmless_to_a_terminal(pool: PgPool) {
     let (_world, program, held) = with_held(pool).await;
-    let json = program.run(&["syncs", "show", &held, "--json"]).await.ok();
+    let json = program.run(&["syncs", "show", &held, "-o", "json"]).await.ok();
     assert_printable(&json);
     assert_eq!(json.lines().count(), 1, "{json}");
     let sync: Value = serde_json::from_str(&json).unwrap();
@@ -1218,13 +1421,13 @@ async fn an_approved_report_is_applied_and_shown_with_who_approved_it_and_why(po
         &shown,
         &[
             ": finished",
-            "approved by cli:sam at ",
+            "approved by sam via login ",
             "both[2J left",
             "1 of 1 members in 1 page, complete\n",
             "1 matched",
             "unexpected removals 1",
             "sync.approved",
-            "cli:sam",
+            "sam via login ",
         ],
     );
     assert!(!shown.contains("syncs approve"), "it is decided: {shown}");
@@ -1241,7 +1444,10 @@ async fn a_rejected_report_ends_the_sync_and_nothing_is_applied(pool: PgPool) {
     assert_eq!(sync_state(&world, &held).await, "failed: a person rejected the report");
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
     let shown = program.run(&["syncs", "show", &held]).await.ok();
-    assert_names(&shown, &["rejected by cli:sam", "eve is here", "a person rejected the report"]);
+    assert_names(
+        &shown,
+        &["rejected by sam via login ", "eve is here", "a person rejected the report"],
+    );
 }
 
 #[sqlx::test(migrations = false)]
@@ -1294,7 +1500,7 @@ async fn a_sync_without_a_report_or_with_an_odd_one_is_shown_all_the_same(pool: 
                                  "why": "nobody"}]}),
             "unexpected  eve  A      7     nobody",
         ),
-        (json!({"differences": "many"}), "not readable here: see --json"),
+        (json!({"differences": "many"}), "not readable here: see -o json"),
     ] {
         sqlx::query(report).bind(&stored).execute(&world.pool).await.unwrap();
         let shown = program.run(&["syncs", "show", &held]).await.ok();
@@ -1325,7 +1531,7 @@ async fn a_snapshot_is_requested_once_however_often_it_is_asked_for(pool: PgPool
     assert_eq!(world.count(finished).await, 1);
     let actors = "select string_agg(distinct actor, ',') from reconciler.events
                   where what = 'integration.snapshot_requested' and id > $1";
-    assert_eq!(world.text(actors, 0).await, "cli:kim");
+    assert_eq!(without_logins(&world.text(actors, 0).await), "kim");
 }
 
 #[sqlx::test(migrations = false)]
@@ -1337,7 +1543,7 @@ async fn a_request_joins_the_one_that_waits_and_is_in_the_trail(pool: PgPool) {
     let joined = "select count(*) from reconciler.syncs where causes = '{done,person}'";
     assert_eq!(world.count(joined).await, 1);
     let asked = "select count(*) from reconciler.events
-                 where what = 'integration.snapshot_requested' and actor = 'cli:kim'";
+                 where what = 'integration.snapshot_requested' and actor like 'kim via login %'";
     assert_eq!(world.count(asked).await, 1);
 }
 
@@ -1391,7 +1597,7 @@ async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool
         program.run(&[&["integrations", "set", APP, "--as", "kim"], told].concat()).await
     };
     let row = async || -> Value {
-        let listed = program.run(&["integrations", "list", "--json"]).await.ok();
+        let listed = program.run(&["integrations", "list", "-o", "json"]).await.ok();
         let all = objects(&listed);
         let row = all.into_iter().find(|row| row["integration_id"] == APP).unwrap();
         json!([row["own_account"], row["administrator_roles"], row["snapshot_every_s"]])
@@ -1405,7 +1611,7 @@ async fn an_account_is_protected_by_the_command_line_until_it_is_taken_back(pool
     let words = "protects bot@example.com; administrators: ADMIN, OWNER; read every 3600 s";
     assert_names(&listed, &[words]);
     let actor = "select actor from reconciler.events where subject = 'integration' and id > $1 order by id desc";
-    assert_eq!(world.text(actor, 0).await, "cli:kim");
+    assert_eq!(without_logins(&world.text(actor, 0).await), "kim");
 
     set(&["--snapshot-every-s", "0"]).await.ok();
     assert_eq!(row().await, json!(["bot@example.com", ["ADMIN", "OWNER"], 0]));

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::support::{APP, World, a_failed};
 
 fn kim() -> Actor {
-    Actor::at_command_line("kim")
+    Actor::named("kim").expect("a name")
 }
 
 fn desk(world: &World) -> Desk {
@@ -25,7 +25,7 @@ fn kind<T: std::fmt::Debug>(ended: Result<T, DeskError>) -> RefusalKind {
 #[sqlx::test(migrations = false)]
 async fn each_kind_of_no_is_told_apart(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
-    let (desk, robin) = (desk(&world), Actor::at_command_line("robin"));
+    let (desk, robin) = (desk(&world), Actor::named("robin").unwrap());
     assert_eq!(kind(desk.action(4711).await), RefusalKind::NotFound);
     assert_eq!(kind(desk.done(&kim(), 4711, None).await), RefusalKind::NotFound);
     assert_eq!(kind(desk.cancel(&kim(), 4711, "why").await), RefusalKind::NotFound);
@@ -78,7 +78,7 @@ async fn lists_go_on_after_what_was_shown(pool: PgPool) {
         desk.request(&kim(), &app).await.unwrap();
         world.drive().await;
     }
-    let all = Filter { workspace: None, integration: None, held: false, after: None, limit: 1 };
+    let all = Filter { limit: 1, ..Filter::default() };
     let newest = desk.syncs(all).await.unwrap();
     let older = desk.syncs(Filter { after: Some(newest[0].id), ..all }).await.unwrap();
     assert!(older[0].id < newest[0].id);

@@ -1,6 +1,6 @@
 //! What people say and take back, and how two of them keep out of each other's way.
 
-use crate::support::{APP, World, a_failed, eventually, work};
+use crate::support::{APP, World, a_failed, eventually, without_logins, work};
 use cerby_reconciler::catalogue;
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
@@ -20,9 +20,25 @@ async fn with_an_unreadable_action(pool: PgPool) -> (World, i64) {
 
 /// A statement of somebody at the command line; `Err` with the database's words, its hint left out.
 async fn says(world: &World, name: &str, statement: &str) -> Result<(), String> {
+    let tx = world.pool.begin().await.expect("the database answers");
+    says_in(tx, name, statement).await
+}
+
+/// The same at a login that is a person's own.
+async fn says_at_own_login(world: &World, name: &str, statement: &str) -> Result<(), String> {
     let mut tx = world.pool.begin().await.expect("the database answers");
+    let own = "set local session authorization reconciler_operator";
+    sqlx::query(own).execute(&mut *tx).await.expect("the role exists");
+    says_in(tx, name, statement).await
+}
+
+async fn says_in(
+    mut tx: sqlx::Transaction<'static, sqlx::Postgres>,
+    name: &str,
+    statement: &str,
+) -> Result<(), String> {
     sqlx::query("select set_config('reconciler.actor', $1, true)")
-        .bind(format!("cli:{name}"))
+        .bind(name)
         .execute(&mut *tx)
         .await
         .expect("the database answers");
@@ -40,18 +56,18 @@ fn set(action: i64, change: &str) -> String {
     format!("update reconciler.manual_actions set {change} where id = {action}")
 }
 
-/// Without times: `manual action 7 is in progress by cli:kim since …`.
+/// Without times and logins: `manual action 7 is in progress by kim since …`.
 fn timeless(words: &str) -> String {
     let is_time = |word: &str| {
         word.starts_with("UTC") || word.contains([':', '-']) && word.starts_with(char::is_numeric)
     };
-    words.split(' ').filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ")
+    without_logins(words).split(' ').filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// What happened to actions, as `actor what`.
 async fn trail(world: &World) -> Vec<String> {
     sqlx::query_scalar(
-        "select actor || ' ' || what from reconciler.events where subject = 'action' order by id",
+        "select regexp_replace(actor, ' via login .*', '') || ' ' || what from reconciler.events where subject = 'action' order by id",
     )
     .fetch_all(&world.pool)
     .await
@@ -83,23 +99,22 @@ async fn a_word_is_taken_back_by_whoever_gave_it_and_by_nobody_else(pool: PgPool
     for status in ["open", "in_progress"] {
         let back = set(action, &format!("status = '{status}'"));
         let refused = says(&world, "lee", &back).await.unwrap_err();
-        let words = format!(
-            "manual action {action} was marked done by cli:kim at only they can withdraw that"
-        );
+        let words =
+            format!("manual action {action} was marked done by kim at only they can withdraw that");
         assert_eq!(timeless(&refused), words, "{refused}");
     }
     says(&world, "kim", &set(action, "status = 'in_progress'")).await.unwrap();
     let said = "select concat_ws(' ', status, assignee, done_by, done_at, verdict, reopened_count)
                 from reconciler.manual_actions where id = $1";
-    assert_eq!(world.text(said, action).await, "in_progress cli:kim 0");
+    assert_eq!(without_logins(&world.text(said, action).await), "in_progress kim 0");
     says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
     says(&world, "kim", &set(action, "status = 'open'")).await.unwrap();
     assert_eq!(world.text(said, action).await, "open 0");
     let withdrawn = "select string_agg(concat_ws(' ', detail ->> 'from', detail ->> 'to', detail ->> 'done_by'), ', '
                                        order by id)
                      from reconciler.events where what = 'action.withdrawn' and subject_id = $1::text";
-    let told = world.text(withdrawn, action).await;
-    assert_eq!(told, "done in_progress cli:kim, done open cli:kim");
+    let told = without_logins(&world.text(withdrawn, action).await);
+    assert_eq!(told, "done in_progress kim, done open kim");
 }
 
 /// The sync that the word asked for finds an action like any other that is open: it contradicts nobody.
@@ -139,7 +154,7 @@ async fn a_judged_word_cannot_be_taken_back_any_more(pool: PgPool) {
     assert_eq!(world.status(action).await, "verified");
     let refused = says(&world, "kim", &set(action, "status = 'open'")).await.unwrap_err();
     let words = format!(
-        "manual action {action} was judged at it is verified, and the word of cli:kim cannot be withdrawn any more"
+        "manual action {action} was judged at it is verified, and the word of kim cannot be withdrawn any more"
     );
     assert_eq!(timeless(&refused), words, "{refused}");
 }
@@ -200,10 +215,9 @@ async fn a_second_person_confirms_where_the_integration_asks_for_one(pool: PgPoo
     assert_eq!(refused, format!("integration {APP} asks for no second person"));
     says(&world, "ann", &four_eyes(true)).await.unwrap();
     let refused = says(&world, "kim", &confirm).await.unwrap_err();
-    let words = format!(
-        "manual action {action} was marked done by cli:kim: somebody else has to confirm it"
-    );
-    assert_eq!(refused, words);
+    let words =
+        format!("manual action {action} was marked done by kim: somebody else has to confirm it");
+    assert_eq!(without_logins(&refused), words);
     said_minutes_ago(&world, action, 16).await;
     world.let_time_pass().await;
     sync_what_is_due(&world).await;
@@ -212,12 +226,28 @@ async fn a_second_person_confirms_where_the_integration_asks_for_one(pool: PgPoo
 
     says(&world, "lee", &confirm).await.unwrap();
     let refused = says(&world, "ann", &confirm).await.unwrap_err();
-    assert_eq!(timeless(&refused), format!("manual action {action} was confirmed by cli:lee at"));
+    assert_eq!(timeless(&refused), format!("manual action {action} was confirmed by lee at"));
     sync_what_is_due(&world).await;
     assert_eq!(world.status(action).await, "attested");
     let trail = trail(&world).await;
-    let last = ["cli:kim action.done", "cli:lee action.confirmed", "daemon action.attested"];
+    let last = ["kim action.done", "lee action.confirmed", "daemon action.attested"];
     assert_eq!(trail[trail.len() - 3..], last);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_name_beside_a_login_is_recorded_and_makes_no_second_person_of_it(pool: PgPool) {
+    let (world, action) = with_an_unreadable_action(pool).await;
+    says(&world, "ann", "update reconciler.integrations set four_eyes = true").await.unwrap();
+    says_at_own_login(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
+    let done_by = "select done_by from reconciler.manual_actions where id = $1";
+    assert_eq!(world.text(done_by, action).await, "kim via login reconciler_operator");
+    let confirm = format!("select reconciler.confirm_action({action})");
+    for name in ["lee", "lee via login postgres", ""] {
+        let refused = says_at_own_login(&world, name, &confirm).await.unwrap_err();
+        assert!(refused.ends_with("somebody else has to confirm it"), "{name}: {refused}");
+    }
+    says(&world, "kim", &set(action, "status = 'open'")).await.expect_err("another kim");
+    says_at_own_login(&world, "lee", &set(action, "status = 'open'")).await.unwrap();
 }
 
 #[sqlx::test(migrations = false)]
@@ -247,7 +277,8 @@ async fn words_that_waited_for_a_second_person_close_when_none_is_asked_for_any_
 }
 
 async fn assignee(world: &World, action: i64) -> String {
-    world.text("select assignee from reconciler.manual_actions where id = $1", action).await
+    let assignee = "select assignee from reconciler.manual_actions where id = $1";
+    without_logins(&world.text(assignee, action).await)
 }
 
 #[sqlx::test(migrations = false)]
@@ -256,7 +287,7 @@ async fn what_a_colleague_works_on_is_claimed_only_by_taking_it_over_with_a_note
     let claim = set(action, "status = 'in_progress'");
     says(&world, "kim", &claim).await.unwrap();
     says(&world, "kim", &claim).await.unwrap();
-    let words = format!("manual action {action} is in progress: cli:kim has worked on it since");
+    let words = format!("manual action {action} is in progress: kim has worked on it since");
     for statement in [
         claim,
         set(action, "status = 'open'"),
@@ -269,11 +300,11 @@ async fn what_a_colleague_works_on_is_claimed_only_by_taking_it_over_with_a_note
     }
     let take_over = format!("select reconciler.claim_action({action}, 'kim is on leave')");
     says(&world, "lee", &take_over).await.unwrap();
-    assert_eq!(assignee(&world, action).await, "cli:lee");
-    assert_eq!(trail(&world).await[1..], ["cli:kim action.claimed", "cli:lee action.claimed"]);
+    assert_eq!(assignee(&world, action).await, "lee");
+    assert_eq!(trail(&world).await[1..], ["kim action.claimed", "lee action.claimed"]);
     let told = "select detail ->> 'assignee_before' || ' ' || (detail ->> 'assignee') || ' ' || (detail ->> 'note')
                 from reconciler.events where subject_id = $1::text order by id desc limit 1";
-    assert_eq!(world.text(told, action).await, "cli:kim cli:lee kim is on leave");
+    assert_eq!(without_logins(&world.text(told, action).await), "kim lee kim is on leave");
 }
 
 #[sqlx::test(migrations = false)]
@@ -300,7 +331,7 @@ async fn nobody_becomes_the_assignee_but_by_claiming_and_handing_over(pool: PgPo
     assert_eq!(assignee(&world, action).await, "kim");
     says(&world, "kim", &set(action, "status = 'open'")).await.unwrap();
     assert_eq!(assignee(&world, action).await, "");
-    let last = ["cli:lee action.claimed", "cli:lee action.handed_over", "cli:kim action.released"];
+    let last = ["lee action.claimed", "lee action.handed_over", "kim action.released"];
     assert_eq!(trail(&world).await[1..], last);
     says(&world, "lee", &hand_over).await.unwrap();
     assert_eq!(
@@ -314,7 +345,7 @@ async fn nobody_becomes_the_assignee_but_by_claiming_and_handing_over(pool: PgPo
 async fn of_two_who_claim_at_once_the_second_is_told_of_the_first(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
     let mut first = world.pool.begin().await.unwrap();
-    let name = "select set_config('reconciler.actor', 'cli:kim', true)";
+    let name = "select set_config('reconciler.actor', 'kim', true)";
     sqlx::query(name).execute(&mut *first).await.unwrap();
     let claim = set(action, "status = 'in_progress'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(claim.clone())).execute(&mut *first).await.unwrap();
@@ -327,7 +358,7 @@ async fn of_two_who_claim_at_once_the_second_is_told_of_the_first(pool: PgPool) 
     };
     let (refused, ()) = tokio::join!(second, commit);
     let refused = refused.unwrap_err();
-    assert!(refused.contains("cli:kim has worked on it since"), "{refused}");
+    assert!(without_logins(&refused).contains("kim has worked on it since"), "{refused}");
 }
 
 #[sqlx::test(migrations = false)]
@@ -336,7 +367,7 @@ async fn a_second_word_is_told_who_said_it_first_and_when(pool: PgPool) {
     let done = set(action, "status = 'done'");
     says(&world, "kim", &done).await.unwrap();
     let refused = says(&world, "lee", &done).await.unwrap_err();
-    let words = format!("manual action {action} was marked done before: by cli:kim at");
+    let words = format!("manual action {action} was marked done before: by kim at");
     assert_eq!(timeless(&refused), words, "{refused}");
     says(&world, "kim", &done).await.unwrap();
 }

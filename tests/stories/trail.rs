@@ -47,8 +47,8 @@ async fn nobody_gives_who_and_when_not_even_the_daemons_login(pool: PgPool) {
     }
     for (named, actor) in [
         ("daemon", "daemon"),
-        ("kim", "cli:kim"),
-        ("cli:kim", "cli:kim"),
+        ("kim", "kim via login reconciler_daemon"),
+        ("lee via login kim", "lee via login kim via login reconciler_daemon"),
         ("", "reconciler_daemon"),
     ] {
         let mut tx = acting_as(&world, "reconciler_daemon").await;

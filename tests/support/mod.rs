@@ -155,6 +155,16 @@ pub(crate) fn apps() -> Apps {
     apps
 }
 
+/// The text without the logins beside the names: `kim` instead of `kim via login postgres`.
+pub(crate) fn without_logins(text: &str) -> String {
+    let mut parts = text.split(" via login ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let login = |c: char| c.is_alphanumeric() || c == '_';
+        text + part.trim_start_matches(login)
+    })
+}
+
 impl World {
     pub(crate) async fn new(pool: PgPool) -> Self {
         Self::with(pool, apps(), Settings::default()).await

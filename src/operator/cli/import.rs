@@ -22,7 +22,7 @@ pub(super) async fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()
         bar.set_length(all as u64);
         bar.inc(part as u64);
     };
-    let imported = desk.import(&Actor::import(), &text, progress).await?;
+    let imported = desk.import(&Actor::by_login(), &text, progress).await?;
     bar.finish_and_clear();
     if imported.without_zone > 0 {
         complain(&format!(

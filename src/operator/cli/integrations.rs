@@ -1,11 +1,13 @@
 //! `integrations`: which apps are active, on a terminal.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::terminal::{Format, more, print, table};
-use super::{Acting, desk, one_of};
+use super::several::{Several, Verb};
+use super::terminal::{Clock, List, ListFormat, more};
+use super::{desk, one_of};
 use crate::integration::store::{IntegrationFilter, IntegrationLine, Settings};
 use crate::membership::IntegrationKind;
 use crate::operator::desk::{Actor, Desk, DeskError, Integration};
@@ -28,30 +30,26 @@ pub(super) enum Command {
         /// Those that come after this one in the list
         #[arg(long, value_name = "WORKSPACE/ID", value_parser = place)]
         after: Option<(String, String)>,
-        /// How to print the list
         #[command(flatten)]
-        format: Format,
+        format: ListFormat,
     },
-    /// Put the tasks of an integration on hold; nothing is lost, and no attempt is used
+    /// Put the tasks of integrations on hold; nothing is lost, and no attempt is used
     Pause {
-        /// Which one
         #[command(flatten)]
-        arg: IntegrationArg,
+        which: Which,
         /// Why, for whoever wonders
         #[arg(long)]
         reason: String,
     },
-    /// Make an integration active again, whatever stopped it; one task goes first
+    /// Make integrations active again, whatever stopped them; one task of each goes first
     Resume {
-        /// Which one
         #[command(flatten)]
-        arg: IntegrationArg,
+        which: Which,
     },
-    /// Limit how much of an integration's automation runs, all replicas together
+    /// Limit how much of the automation of integrations runs, all replicas together
     Limit {
-        /// Which one
         #[command(flatten)]
-        arg: IntegrationArg,
+        which: Which,
         /// Tasks in flight at a time; 0 for the configured number
         #[arg(long, value_name = "N")]
         in_flight: Option<u32>,
@@ -61,10 +59,8 @@ pub(super) enum Command {
     },
     /// Protect accounts from automatic removal, set how often the app is read, or correct what it is
     Set {
-        /// Which one
         #[command(flatten)]
-        arg: IntegrationArg,
-        /// What to set
+        which: Which,
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -119,68 +115,90 @@ impl SettingsArgs {
     }
 }
 
-/// An integration, and who asks.
+/// Integrations by their ids, and who asks.
 #[derive(Debug, clap::Args)]
-pub(super) struct IntegrationArg {
-    /// The integration's id
-    integration: String,
-    /// Its workspace; needed if several workspaces know the id
+pub(super) struct Which {
+    #[command(flatten)]
+    which: Several,
+    /// Their workspace; needed if several workspaces know an id
     #[arg(long)]
     workspace: Option<String>,
-    #[command(flatten)]
-    acting: Acting,
 }
 
-impl IntegrationArg {
-    async fn find(&self, desk: &Desk) -> Result<(Actor, Integration), DeskError> {
-        let integration = desk.integration(&self.integration, self.workspace.as_deref()).await?;
-        Ok((self.acting.actor(), integration))
+impl Which {
+    async fn each(
+        &self,
+        desk: &Desk,
+        verb: &'static str,
+        act: impl AsyncFn(&Actor, &Integration) -> Result<String, DeskError>,
+    ) -> anyhow::Result<ExitCode> {
+        let actor = self.which.actor(desk).await?;
+        let find = async |id: &str| desk.integration(id, self.workspace.as_deref()).await;
+        let preview = async |ids: &[String]| {
+            let mut text = String::new();
+            for id in ids {
+                let found = find(id).await;
+                text.push_str(&match found {
+                    Ok(one) => format!("{} of workspace {}\n", one.id, one.workspace),
+                    Err(error) => format!("{error}\n"),
+                });
+            }
+            Ok(text)
+        };
+        let act = async |id: String| act(&actor, &find(&id).await?).await;
+        self.which.each(Verb { verb, rows: "integrations" }, preview, act).await
     }
 }
 
 /// Runs one of them.
-pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
+pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<ExitCode> {
     let (_, desk) = desk(file).await?;
+    let desk = &desk;
     match command {
         Command::List { inactive, workspace, limit, after, format } => {
             let after = after.as_ref().map(|(workspace, id)| (workspace.as_str(), id.as_str()));
             let workspace = workspace.as_deref();
             let filter = IntegrationFilter { only_inactive: inactive, workspace, after, limit };
-            let lines = desk.integrations(filter).await?;
-            let shown = match lines.is_empty() {
-                true if inactive => "every integration is active\n".to_owned(),
-                true => "no integration is known\n".to_owned(),
-                false => {
-                    let last = lines
-                        .last()
-                        .map(|one| format!("{}/{}", one.workspace_id, one.integration_id));
-                    table(HEADS, lines.iter().map(cells)) + &more(lines.len(), limit, last)
-                }
+            let read = async || {
+                let lines = desk.integrations(filter).await?;
+                let last =
+                    lines.last().map(|one| format!("{}/{}", one.workspace_id, one.integration_id));
+                format.render(&listed(&lines, inactive, more(lines.len(), limit, last)))
             };
-            format.print(&lines, HEADS, cells, shown)
+            format.show(read).await?;
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Pause { arg, reason } => {
-            let (actor, integration) = arg.find(&desk).await?;
-            desk.pause(&actor, &integration, &reason).await?;
-            print(&format!("integration {} is paused: its tasks are on hold\n", integration.id))
+        Command::Pause { which, reason } => {
+            let act = async |actor: &Actor, one: &Integration| {
+                desk.pause(actor, one, &reason).await?;
+                Ok(format!("integration {} is paused: its tasks are on hold\n", one.id))
+            };
+            which.each(desk, "pause", act).await
         }
-        Command::Resume { arg } => {
-            let (actor, integration) = arg.find(&desk).await?;
-            desk.resume(&actor, &integration).await?;
-            print(&format!("integration {} is active: one task goes first\n", integration.id))
+        Command::Resume { which } => {
+            let act = async |actor: &Actor, one: &Integration| {
+                desk.resume(actor, one).await?;
+                Ok(format!("integration {} is active: one task goes first\n", one.id))
+            };
+            which.each(desk, "resume", act).await
         }
-        Command::Limit { arg, in_flight, per_minute } => {
+        Command::Limit { which, in_flight, per_minute } => {
             if in_flight.is_none() && per_minute.is_none() {
                 bail!("give --in-flight or --per-minute");
             }
-            let (actor, integration) = arg.find(&desk).await?;
-            desk.limit(&actor, &integration, in_flight, per_minute).await?;
-            print(&format!("Limit set: {}\n", limits(in_flight, per_minute)))
+            let act = async |actor: &Actor, one: &Integration| {
+                desk.limit(actor, one, in_flight, per_minute).await?;
+                Ok(format!("Limit of {} set: {}\n", one.id, limits(in_flight, per_minute)))
+            };
+            which.each(desk, "limit", act).await
         }
-        Command::Set { arg, settings } => {
-            let (actor, integration) = arg.find(&desk).await?;
-            desk.protect(&actor, &integration, &settings.settings()).await?;
-            print(&format!("integration {} is set: see `integrations list`\n", integration.id))
+        Command::Set { which, settings } => {
+            let settings = settings.settings();
+            let act = async |actor: &Actor, one: &Integration| {
+                desk.protect(actor, one, &settings).await?;
+                Ok(format!("integration {} is set: see `integrations list`\n", one.id))
+            };
+            which.each(desk, "set", act).await
         }
     }
 }
@@ -199,8 +217,29 @@ fn limits(in_flight: Option<u32>, per_minute: Option<u32>) -> String {
     limits.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-const HEADS: [&str; 8] =
-    ["INTEGRATION", "NAME", "STATUS", "WAITING", "IN FLIGHT", "ACTIONS", "WORKSPACE", "WHY"];
+fn listed(
+    lines: &[IntegrationLine],
+    inactive: bool,
+    below: String,
+) -> List<'_, IntegrationLine, 8> {
+    List {
+        lines,
+        heads: [
+            "INTEGRATION",
+            "NAME",
+            "STATUS",
+            "WAITING",
+            "IN FLIGHT",
+            "ACTIONS",
+            "WHY",
+            "WORKSPACE",
+        ],
+        wide: &[],
+        cells,
+        nothing: if inactive { "every integration is active" } else { "no integration is known" },
+        below,
+    }
+}
 
 /// The place of an integration in the list.
 fn place(text: &str) -> Result<(String, String), String> {
@@ -208,8 +247,8 @@ fn place(text: &str) -> Result<(String, String), String> {
     place.ok_or_else(|| "give it as WORKSPACE/ID".to_owned())
 }
 
-fn cells(line: &IntegrationLine) -> [String; 8] {
-    let until = line.status_until.map(|until| format!(" until {}", until.format("%H:%M:%S UTC")));
+fn cells(line: &IntegrationLine, clock: Clock) -> [String; 8] {
+    let until = line.status_until.map(|until| format!(" until {}", clock.moment(until)));
     let said = [
         line.max_in_flight.map(|number| format!("at most {number} in flight")),
         line.starts_per_minute.map(|number| format!("at most {number} a minute")),
@@ -231,7 +270,7 @@ fn cells(line: &IntegrationLine) -> [String; 8] {
         line.waiting.to_string(),
         line.in_flight.to_string(),
         line.unfinished_actions.to_string(),
-        line.workspace_id.clone(),
         why.into_iter().chain(said.into_iter().flatten()).collect::<Vec<_>>().join("; "),
+        line.workspace_id.clone(),
     ]
 }

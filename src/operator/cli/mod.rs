@@ -2,6 +2,8 @@
 
 mod actions;
 mod check;
+mod events;
+mod generate;
 mod import;
 mod integrations;
 mod returns;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Telemetry};
+use crate::config::{Config, LogFormat, Telemetry, shell};
 use crate::daemon::Daemon;
 use crate::emit;
 use crate::operator::desk::{Actor, Desk};
@@ -37,9 +39,10 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Three things must be set, in the file or in the environment; commands that do not call the backend need only the first:
-  RECONCILER__DATABASE__URL       postgres://user:password@host/name (or …__URL_FILE, or DATABASE_URL)
-  RECONCILER__BACKEND__BASE_URL   https://{workspace}.example/api/v1
-  RECONCILER__BACKEND__API_KEY    the key for X-API-Key (or …__API_KEY_FILE)
+  RECONCILER__DATABASE__URL      postgres://user:password@host/name; or …__URL_FILE, or what a shell
+                                 has: DATABASE_URL or PGSERVICE
+  RECONCILER__BACKEND__BASE_URL  https://{workspace}.example/api/v1
+  RECONCILER__BACKEND__API_KEY   the key for X-API-Key; or …__API_KEY_FILE
 config/default.toml explains every key.";
 
 #[derive(Debug, Subcommand)]
@@ -81,8 +84,24 @@ enum Command {
     /// List, pause, resume, limit and protect integrations
     #[command(subcommand)]
     Integrations(integrations::Command),
+    /// List and show returns of several actions to automation
+    #[command(subcommand)]
+    Returns(returns::Command),
+    /// List what happened to every row: who, when, what
+    #[command(subcommand)]
+    Events(events::Command),
     /// Print the configuration in force, secrets redacted
     Config,
+    /// Print the completions of a shell, for its folder of completions
+    Completions {
+        /// The shell that is to complete commands
+        shell: clap_complete::Shell,
+    },
+    /// Write a page for `man` for every command
+    Man {
+        /// The folder to write to
+        folder: PathBuf,
+    },
 }
 
 /// Parses one of the words of a type; the help lists them.
@@ -99,14 +118,24 @@ use one_of;
 /// Who acts at the command line.
 #[derive(Debug, clap::Args)]
 struct Acting {
-    /// Your name, where several people share one database login
-    #[arg(long = "as", env = "USER", value_name = "NAME", default_value = "unknown")]
-    name: String,
+    /// Your name, which the trail records beside the database login; $USER at a login that people share
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
 }
 
 impl Acting {
-    fn actor(&self) -> Actor {
-        Actor::at_command_line(&self.name)
+    /// Asks for a name where the login says nothing about the person and the shell has no user.
+    async fn actor(&self, desk: &Desk) -> anyhow::Result<Actor> {
+        match &self.name {
+            Some(name) => Ok(Actor::named(name)?),
+            None if !desk.is_shared().await? => Ok(Actor::by_login()),
+            None => {
+                let user = shell("USER").context(
+                    "say who you are, with --as NAME: people share this database login, and the trail records who acted",
+                )?;
+                Ok(Actor::named(&user)?)
+            }
+        }
     }
 }
 
@@ -130,17 +159,22 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate => migrate(config).await,
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
         Command::Import { file } => import::run(config, &file).await,
-        Command::Actions(command) => match actions::run(config, command).await {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
-        Command::Tasks(command) => tasks::run(config, command).await,
-        Command::Syncs(command) => syncs::run(config, command).await,
-        Command::Integrations(command) => integrations::run(config, command).await,
+        Command::Actions(command) => return ended(actions::run(config, command).await),
+        Command::Tasks(command) => return ended(tasks::run(config, command).await),
+        Command::Syncs(command) => return ended(syncs::run(config, command).await),
+        Command::Integrations(command) => return ended(integrations::run(config, command).await),
+        Command::Returns(command) => returns::run(config, command).await,
+        Command::Events(command) => events::run(config, command).await,
         Command::Config => show_config(config),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Man { folder } => generate::manual(&folder),
     };
+    ended(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&format!("error: {error:#}"));
             ExitCode::FAILURE

@@ -1,10 +1,12 @@
 //! `tasks`: automation tasks, on a terminal.
 
 use std::path::Path;
+use std::process::ExitCode;
 
-use super::terminal::{Format, facts, happened, json, moment, more, print, table};
-use super::{Acting, desk};
-use crate::operator::desk::{Desk, TaskPage};
+use super::desk;
+use super::several::{Several, Verb};
+use super::terminal::{CardFormat, Clock, List, ListFormat, clock, facts, happened, more};
+use crate::operator::desk::TaskPage;
 use crate::retry::review::{TaskFilter, TaskLine};
 use crate::text::printable;
 
@@ -28,84 +30,102 @@ pub(super) enum Command {
         /// Those that come after this one in the list
         #[arg(long, value_name = "ID")]
         after: Option<i64>,
-        /// How to print the list
         #[command(flatten)]
-        format: Format,
+        format: ListFormat,
     },
     /// Show one task: where it stands, why, and what happened to it
     Show {
         /// The task's id
         id: i64,
-        /// One JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: CardFormat,
     },
-    /// Cancel a task that is not to be tried any more
+    /// Cancel tasks that are not to be tried any more
     ///
     /// Nothing more is asked of the backend for it. What is on its way is waited for, then the task ends as cancelled.
     Cancel {
-        /// The task's id
-        id: i64,
+        #[command(flatten)]
+        which: Several,
         /// Why, for whoever reads the trail
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        acting: Acting,
     },
 }
 
 /// Runs one of them.
-pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
+pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<ExitCode> {
     let (_, desk) = desk(file).await?;
     match command {
         Command::List { workspace, integration, member, limit, after, format } => {
             let (workspace, integration) = (workspace.as_deref(), integration.as_deref());
             let member = member.as_deref();
-            list(&desk, TaskFilter { workspace, integration, member, after, limit }, format).await
+            let filter = TaskFilter { workspace, integration, member, ids: &[], after, limit };
+            let read = async || {
+                let lines = desk.tasks(filter).await?;
+                let below = more(lines.len(), limit, lines.last().map(|line| line.id));
+                format.render(&listed(&lines, below))
+            };
+            format.show(read).await?;
         }
-        Command::Show { id, json: as_json } => show(&desk, id, as_json).await,
-        Command::Cancel { id, reason, acting } => {
-            desk.cancel(&acting.actor(), id, &reason).await?;
-            print(&format!(
-                "Task {id} is not tried any more. It ends once nothing of it is on its way.\n"
-            ))
+        Command::Show { id, format } => format.print(&desk.task(id).await?, page)?,
+        Command::Cancel { which, reason } => {
+            let actor = which.actor(&desk).await?;
+            let preview = async |ids: &[i64]| {
+                let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                let filter = TaskFilter { ids, limit, ..TaskFilter::default() };
+                listed(&desk.tasks(filter).await?, String::new()).shown()
+            };
+            let act = async |id: i64| {
+                desk.cancel(&actor, id, &reason).await?;
+                Ok(format!(
+                    "Task {id} is not tried any more. It ends once nothing of it is on its way.\n"
+                ))
+            };
+            return which.each(Verb { verb: "cancel", rows: "tasks" }, preview, act).await;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(lines: &[TaskLine], below: String) -> List<'_, TaskLine, 9> {
+    List {
+        lines,
+        heads: [
+            "ID",
+            "STATE",
+            "OPERATION",
+            "APP",
+            "MEMBER",
+            "RECEIVED",
+            "WHY IT WAITS",
+            "INTEGRATION",
+            "WORKSPACE",
+        ],
+        wide: &["INTEGRATION", "WORKSPACE"],
+        cells,
+        nothing: "no task is unfinished",
+        below,
     }
 }
 
-const HEADS: [&str; 8] =
-    ["ID", "STATE", "OPERATION", "APP", "MEMBER", "WORKSPACE", "RECEIVED", "WHY IT WAITS"];
-
-async fn list(desk: &Desk, filter: TaskFilter<'_>, format: Format) -> anyhow::Result<()> {
-    let lines = desk.tasks(filter).await?;
-    let more = more(lines.len(), filter.limit, lines.last().map(|line| line.id));
-    let shown = match lines.is_empty() {
-        true => "no task is unfinished\n".to_owned(),
-        false => table(HEADS, lines.iter().map(cells)) + &more,
-    };
-    format.print(&lines, HEADS, cells, shown)
-}
-
-fn cells(line: &TaskLine) -> [String; 8] {
+fn cells(line: &TaskLine, clock: Clock) -> [String; 9] {
     [
         line.id.to_string(),
         line.state.clone(),
         line.operation.clone(),
         printable(&line.integration_name),
         printable(&line.member_email),
-        line.workspace_id.clone(),
-        moment(line.received_at),
+        clock.minute(line.received_at),
         printable(&line.why),
+        printable(&line.integration_id),
+        printable(&line.workspace_id),
     ]
 }
 
-async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
-    let TaskPage { card, trail } = desk.task(id).await?;
-    if as_json {
-        return print(&json(&[&card])?);
-    }
+fn page(TaskPage { card, trail }: &TaskPage) -> String {
     let text = format!(
-        "Task {id} of workspace {}: {} for {} in {}: {}\n\n{}\n\n",
+        "Task {} of workspace {}: {} for {} in {}: {}\n\n{}\n\n",
+        card.id,
         card.workspace_id,
         card.operation,
         printable(&card.member_email),
@@ -113,6 +133,7 @@ async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
         card.state,
         printable(&card.reason)
     );
+    let moment = |at| clock().moment(at);
     let known = facts([
         ("source id", Some(printable(&card.source_id))),
         ("integration", Some(card.integration_id.clone())),
@@ -127,5 +148,5 @@ async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
         ("superseded by", card.superseded_by.map(|id| format!("task {id}"))),
         ("manual action", card.action_id.map(|id| id.to_string())),
     ]);
-    print(&(text + &known + &happened(&trail)))
+    text + &known + &happened(trail)
 }

@@ -6,8 +6,9 @@ use crate::history::{self, TrailLine};
 use crate::manual_action::people::{self, ActionFilter, ActionLine, Card};
 use crate::manual_action::status::ActionStatus;
 
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct ActionCard {
+    #[serde(flatten)]
     pub card: Card,
     /// The trail of the action and of its task, oldest first.
     pub trail: Vec<TrailLine>,

@@ -5,6 +5,7 @@
 //! and renders.
 
 mod actions;
+mod events;
 mod import;
 mod integrations;
 mod refusal;
@@ -21,22 +22,41 @@ pub use syncs::SyncCard;
 pub use tasks::TaskPage;
 
 use crate::database::{PgPool, Transaction};
-use crate::store::begin_as;
+use crate::store::{self, begin_as};
+use crate::text::printable;
 
-/// Who acts, in the form that the trail records.
+/// Who acts. The trail records the login, and the name beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor(String);
+pub struct Actor {
+    /// Empty for a person who gives none.
+    name: String,
+}
 
 impl Actor {
-    /// A person at the command line, by the name that they give.
-    pub fn at_command_line(name: &str) -> Self {
-        Self(format!("cli:{name}"))
+    /// A person who is known by the database login alone.
+    pub fn by_login() -> Self {
+        Self { name: String::new() }
     }
 
-    pub fn import() -> Self {
-        Self("import".to_owned())
+    /// A person by the name that they give.
+    pub fn named(name: &str) -> Result<Self, Refusal> {
+        let name = name.trim();
+        let is_plain = !name.is_empty() && printable(name) == name && !name.contains(BESIDE);
+        if !is_plain || name == "daemon" || name.chars().count() > LONGEST_NAME {
+            return Err(Refusal {
+                kind: RefusalKind::Invalid,
+                message: format!("{:?} cannot be the name of a person", printable(name)),
+                hint: Some(format!("Give your own name, in up to {LONGEST_NAME} characters.")),
+            });
+        }
+        Ok(Self { name: name.to_owned() })
     }
 }
+
+/// What the database puts between a name and the login that gave it.
+const BESIDE: &str = " via login ";
+
+const LONGEST_NAME: usize = 100;
 
 #[derive(Debug, Clone)]
 pub struct Desk {
@@ -48,8 +68,13 @@ impl Desk {
         Self { pool }
     }
 
+    /// Whether the login is that of the daemon, which people share: a name has to tell them apart.
+    pub async fn is_shared(&self) -> Result<bool, DeskError> {
+        Ok(store::is_shared_login(&self.pool).await?)
+    }
+
     async fn begin(&self, actor: &Actor) -> Result<Transaction, DeskError> {
-        Ok(begin_as(&self.pool, &actor.0).await?)
+        Ok(begin_as(&self.pool, &actor.name).await?)
     }
 }
 

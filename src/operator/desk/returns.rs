@@ -2,6 +2,7 @@
 
 use super::{Actor, Desk, DeskError, Integration, Refusal, RefusalKind, commit};
 use crate::manual_action::people;
+use crate::manual_action::return_review::{self, ReturnFilter, ReturnLine};
 use crate::manual_action::returns::{self, Returnable};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::Operation;
@@ -19,6 +20,17 @@ pub enum Chosen {
 }
 
 impl Desk {
+    /// Returns of several actions, the newest first.
+    pub async fn returns(&self, filter: ReturnFilter<'_>) -> Result<Vec<ReturnLine>, DeskError> {
+        Ok(return_review::list(&self.pool, filter).await?)
+    }
+
+    pub async fn find_return(&self, id: i64) -> Result<ReturnLine, DeskError> {
+        let filter = ReturnFilter { id: Some(id), limit: 1, ..ReturnFilter::default() };
+        let found = self.returns(filter).await?.pop();
+        Ok(found.ok_or_else(|| Refusal::not_found(format!("there is no return {id}")))?)
+    }
+
     /// The actions that would be returned, the canary first.
     pub async fn returnable(&self, chosen: &Chosen) -> Result<Vec<Returnable>, DeskError> {
         let found: Vec<_> = match chosen {

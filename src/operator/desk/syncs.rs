@@ -5,8 +5,9 @@ use crate::history::{self, TrailLine};
 use crate::sync::HeldDecision;
 use crate::sync::review::{self, Card, Filter, SyncLine};
 
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct SyncCard {
+    #[serde(flatten)]
     pub card: Card,
     /// What happened to it, oldest first.
     pub trail: Vec<TrailLine>,

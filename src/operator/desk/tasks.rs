@@ -6,8 +6,9 @@ use crate::retry::cancel;
 use crate::retry::review::{self, TaskCard, TaskFilter, TaskLine};
 
 /// A task, with its trail and that of its manual action, oldest first.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct TaskPage {
+    #[serde(flatten)]
     pub card: TaskCard,
     pub trail: Vec<TrailLine>,
 }

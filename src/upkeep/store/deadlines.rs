@@ -80,7 +80,7 @@ pub(in crate::upkeep) async fn remind_of_unavailable(
         r#"-- remind_of_unavailable
         with unavailable as materialized (
             select workspace_id, integration_id,
-                   case when s.paused_at is null then d.status else 'paused' end as status,
+                   reconciler.integration_status(s.paused_at, d.status) as status,
                    case when s.paused_at is null then d.status_cause end as cause
             from reconciler.integration_states d
             join reconciler.integration_settings s using (workspace_id, integration_id)

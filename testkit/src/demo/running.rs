@@ -86,7 +86,7 @@ impl Scene {
     pub(super) async fn let_tasks_arrive(&self, tempo: &Tempo) -> anyhow::Result<()> {
         let desk = Desk::new(self.backend.clone().into());
         for batch in tasks::batches(tempo.arrivals) {
-            desk.import(&Actor::import(), &batch, |_, _| ()).await?;
+            desk.import(&Actor::by_login(), &batch, |_, _| ()).await?;
             tokio::time::sleep(tempo.arrive_every).await;
         }
         Ok(())

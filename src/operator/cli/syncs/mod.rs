@@ -3,13 +3,14 @@
 mod page;
 
 use std::path::Path;
+use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::terminal::{json, more, print, table};
+use super::several::{Several, Verb};
+use super::terminal::{CardFormat, Clock, List, ListFormat, more, print};
 use super::{Acting, desk};
-use crate::operator::desk::Desk;
+use crate::operator::desk::{Actor, Desk, DeskError};
 use crate::sync::report::Class;
 use crate::sync::review::{Filter, SyncLine};
 use crate::text::printable;
@@ -34,21 +35,19 @@ pub(super) enum Command {
         /// Those that come after this one in the list
         #[arg(long, value_name = "ID")]
         after: Option<i64>,
-        /// One JSON object per line
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: ListFormat,
     },
     /// Show one sync: its snapshot and how complete it was, everybody who differs, and what happened to it
     Show {
         /// The sync's id
         id: i64,
-        /// One JSON object, with the report as it is stored
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: CardFormat,
     },
-    /// Let a held report be applied, removals included, if it is still the same
+    /// Let held reports be applied, removals included, if they are still the same
     Approve(Decision),
-    /// End a sync whose report is held; nothing of the report is applied
+    /// End syncs whose report is held; nothing of the report is applied
     Reject(Decision),
     /// Ask for a snapshot of an integration now
     Request {
@@ -63,81 +62,109 @@ pub(super) enum Command {
     },
 }
 
-/// On which report, why, and who decides.
+/// On which reports, why, and who decides.
 #[derive(Debug, clap::Args)]
 pub(super) struct Decision {
-    /// The sync's id
-    id: i64,
+    #[command(flatten)]
+    which: Several,
     /// Why, for whoever wonders
     #[arg(long)]
     reason: String,
-    #[command(flatten)]
-    acting: Acting,
+}
+
+impl Decision {
+    async fn each(
+        &self,
+        desk: &Desk,
+        verb: &'static str,
+        act: impl AsyncFn(&Actor, i64) -> Result<String, DeskError>,
+    ) -> anyhow::Result<ExitCode> {
+        let actor = self.which.actor(desk).await?;
+        let preview = async |ids: &[i64]| {
+            let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            let filter = Filter { ids, limit, ..Filter::default() };
+            listed(&desk.syncs(filter).await?, "no such syncs", String::new()).shown()
+        };
+        let verb = Verb { verb, rows: "syncs" };
+        self.which.each(verb, preview, async |id| act(&actor, id).await).await
+    }
 }
 
 /// Runs one of them.
-pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<()> {
+pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result<ExitCode> {
     let (_, desk) = desk(file).await?;
     match command {
-        Command::List { integration, workspace, held, limit, after, json: as_json } => {
+        Command::List { integration, workspace, held, limit, after, format } => {
             let (workspace, integration) = (workspace.as_deref(), integration.as_deref());
-            let filter = Filter { workspace, integration, held, after, limit };
-            let lines = desk.syncs(filter).await?;
-            print(&match (as_json, lines.is_empty()) {
-                (true, _) => json(&lines)?,
-                (false, true) if held => "no report is held\n".to_owned(),
-                (false, true) => "no such syncs\n".to_owned(),
-                (false, false) => {
-                    listed(&lines) + &more(lines.len(), limit, lines.last().map(|line| line.id))
-                }
-            })
+            let filter = Filter { workspace, integration, held, ids: &[], after, limit };
+            let nothing = if held { "no report is held" } else { "no such syncs" };
+            let read = async || {
+                let lines = desk.syncs(filter).await?;
+                let below = more(lines.len(), limit, lines.last().map(|line| line.id));
+                format.render(&listed(&lines, nothing, below))
+            };
+            format.show(read).await?;
         }
-        Command::Show { id, json: as_json } => show(&desk, id, as_json).await,
-        Command::Approve(Decision { id, reason, acting }) => {
-            desk.approve(&acting.actor(), id, &reason).await?;
-            print(&format!(
-                "sync {id} is approved: its report is applied if it is still the same\n"
-            ))
+        Command::Show { id, format } => format.print(&desk.sync(id).await?, page::of)?,
+        Command::Approve(decision) => {
+            let act = async |actor: &Actor, id| {
+                desk.approve(actor, id, &decision.reason).await?;
+                Ok(format!(
+                    "sync {id} is approved: its report is applied if it is still the same\n"
+                ))
+            };
+            return decision.each(&desk, "approve", act).await;
         }
-        Command::Reject(Decision { id, reason, acting }) => {
-            desk.reject(&acting.actor(), id, &reason).await?;
-            print(&format!("sync {id} is rejected: nothing of it is applied\n"))
+        Command::Reject(decision) => {
+            let act = async |actor: &Actor, id| {
+                desk.reject(actor, id, &decision.reason).await?;
+                Ok(format!("sync {id} is rejected: nothing of it is applied\n"))
+            };
+            return decision.each(&desk, "reject", act).await;
         }
         Command::Request { integration, workspace, acting } => {
             let integration = desk.integration(&integration, workspace.as_deref()).await?;
-            let active = desk.request(&acting.actor(), &integration).await?;
+            let active = desk.request(&acting.actor(&desk).await?, &integration).await?;
             let id = &integration.id;
             print(&match active {
                 None => format!("a snapshot of {id} is requested: the app is read now\n"),
                 Some((active, state)) => format!(
                     "a snapshot of {id} is requested: the app is read when sync {active}, which is {state}, has ended\n"
                 ),
-            })
+            })?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed<'a>(lines: &'a [SyncLine], nothing: &'a str, below: String) -> List<'a, SyncLine, 13> {
+    List {
+        lines,
+        heads: [
+            "ID",
+            "STATE",
+            "APP",
+            "CAUSES",
+            "STARTED",
+            "MEMBERS",
+            "COMPLETE",
+            "DIFFERENCES",
+            "WHY",
+            "REQUESTED",
+            "FINISHED",
+            "INTEGRATION",
+            "WORKSPACE",
+        ],
+        wide: &["REQUESTED", "FINISHED", "INTEGRATION", "WORKSPACE"],
+        cells,
+        nothing,
+        below,
     }
 }
 
-fn listed(lines: &[SyncLine]) -> String {
-    let heads = [
-        "ID",
-        "STATE",
-        "INTEGRATION",
-        "CAUSES",
-        "REQUESTED (UTC)",
-        "STARTED (UTC)",
-        "FINISHED (UTC)",
-        "MEMBERS",
-        "COMPLETE",
-        "DIFFERENCES",
-        "WORKSPACE",
-        "WHY",
-    ];
-    table(heads, lines.iter().map(cells))
-}
-
-fn cells(line: &SyncLine) -> [String; 12] {
+fn cells(line: &SyncLine, clock: Clock) -> [String; 13] {
     let nothing = || "-".to_owned();
-    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M").to_string();
+    let time = |at| clock.minute(at);
     let read = |key: &str| line.snapshot.as_ref().and_then(|snapshot| snapshot.get(key));
     let complete = read("complete").and_then(Value::as_bool);
     [
@@ -145,14 +172,15 @@ fn cells(line: &SyncLine) -> [String; 12] {
         line.state.clone(),
         printable(&line.integration_name),
         line.causes.join(","),
-        time(line.requested_at),
         line.started_at.map_or_else(nothing, time),
-        line.finished_at.map_or_else(nothing, time),
         read("members").and_then(Value::as_u64).map_or_else(nothing, |count| count.to_string()),
         complete.map_or("-", |complete| if complete { "yes" } else { "NO" }).to_owned(),
         line.counts.as_ref().map_or_else(nothing, differences),
+        printable(&why(line, clock)),
+        time(line.requested_at),
+        line.finished_at.map_or_else(nothing, time),
+        printable(&line.integration_id),
         printable(&line.workspace_id),
-        printable(&why(line)),
     ]
 }
 
@@ -179,25 +207,15 @@ fn word(class: Class) -> String {
 }
 
 /// Why it ended or waits, or what went wrong last.
-fn why(line: &SyncLine) -> String {
+fn why(line: &SyncLine, clock: Clock) -> String {
     let held = line.held_reason.as_deref().filter(|_| line.state == "held");
     match (held, line.held_until, &line.finished_reason, &line.last_error) {
         (Some(reason), Some(until), ..) => {
-            format!("{reason}; decide until {} UTC", until.format("%Y-%m-%d %H:%M"))
+            format!("{reason}; decide until {}", clock.minute(until))
         }
         (.., Some(finished), _) => finished.clone(),
         (.., None, Some(error)) => format!("tried again: {error}"),
-        _ if line.state == "requested" => {
-            format!("due {} UTC", line.next_step_at.format("%Y-%m-%d %H:%M"))
-        }
+        _ if line.state == "requested" => format!("due {}", clock.minute(line.next_step_at)),
         (.., None, None) => String::new(),
-    }
-}
-
-async fn show(desk: &Desk, id: i64, as_json: bool) -> anyhow::Result<()> {
-    let sync = desk.sync(id).await?;
-    match as_json {
-        true => print(&json(&[sync.card])?),
-        false => print(&page::of(&sync.card, &sync.trail)),
     }
 }

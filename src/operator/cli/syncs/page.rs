@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::counted;
-use crate::history::TrailLine;
-use crate::operator::cli::terminal::{happened, moment, table};
+use crate::operator::cli::terminal::{clock, happened, span, table};
+use crate::operator::desk::SyncCard;
 use crate::sync::review::Card;
 use crate::text::printable;
 
@@ -85,7 +85,7 @@ impl Person {
 }
 
 /// The whole page.
-pub(super) fn of(card: &Card, trail: &[TrailLine]) -> String {
+pub(super) fn of(SyncCard { card, trail }: &SyncCard) -> String {
     let mut page = format!(
         "Sync {} of workspace {}: {}\n\n",
         card.id,
@@ -100,7 +100,7 @@ pub(super) fn of(card: &Card, trail: &[TrailLine]) -> String {
     facts.extend(decision(card));
     match &stored {
         Ok(stored) => facts.extend(findings(card, stored)),
-        Err(_) => facts.push(("report", "not readable here: see --json".to_owned())),
+        Err(_) => facts.push(("report", "not readable here: see -o json".to_owned())),
     }
     for (name, value) in facts {
         let _ = writeln!(page, "{name:<20}{}", printable(&value));
@@ -264,14 +264,6 @@ fn of_total(read: Option<u64>, total: Option<u64>) -> String {
     format!("{} of {}", number(read), number(total))
 }
 
-/// In two units at most.
-fn span(time: TimeDelta) -> String {
-    let (days, hours) = (time.num_days(), time.num_hours() % 24);
-    let (minutes, seconds) = (time.num_minutes() % 60, time.num_seconds() % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
+fn moment(at: DateTime<Utc>) -> String {
+    clock().moment(at)
 }

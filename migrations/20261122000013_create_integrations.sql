@@ -99,7 +99,7 @@ create index snapshots_by_due_time
 -- What people read and set. The outer join keeps people from locking the daemon's row through this view.
 create view reconciler.integrations as
 select s.workspace_id, s.integration_id, s.name, s.kind, s.application,
-       case when s.paused_at is not null then 'paused' else coalesce(d.status, 'active') end as status,
+       reconciler.integration_status(s.paused_at, d.status) as status,
        case when s.paused_at is not null then s.paused_reason else d.status_reason end as status_reason,
        case when s.paused_at is null then d.status_until end as status_until,
        coalesce(s.paused_at, d.status_since) as status_since,

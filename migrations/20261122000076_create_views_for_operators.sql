@@ -5,7 +5,7 @@ create view reconciler.action_list as
 select a.id, a.status, a.operation, a.integration_name as app, a.member_name, a.member_email, due_at as stored_due_at,
        reconciler.due_time(a, d) as due_at, a.closed_at is null and reconciler.due_time(a, d) < now() as overdue,
        a.assignee, a.reason, a.failure_code, a.note, a.done_by, a.done_at, a.verdict, a.observed, a.reopened_count,
-       case when s.paused_at is not null then 'paused' else coalesce(d.status, 'active') end as integration_status,
+       reconciler.integration_status(s.paused_at, d.status) as integration_status,
        a.opened_at, a.closed_at, a.workspace_id, a.integration_id, a.member_id, a.task_id
 from reconciler.manual_actions a
 left join reconciler.integration_settings s

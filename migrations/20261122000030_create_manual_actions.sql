@@ -186,8 +186,8 @@ comment on column reconciler.manual_actions.reminded_at is
     'When the daemon logged action.overdue, which it does once; null before. Written by the daemon.';
 
 comment on column reconciler.manual_actions.assignee is
-    'Who works or last worked on the action: a login, or cli:NAME for a person at the command line. Null if nobody '
-    'claimed it, and after a release or a withdrawal. Set by a claim or a hand-over.';
+    'Who works or last worked on the action: a login, or NAME via login LOGIN for a person who gave a name. Null if '
+    'nobody claimed it, and after a release or a withdrawal. Set by a claim or a hand-over.';
 
 comment on column reconciler.manual_actions.assigned_at is
     'When the assignee claimed or was given the action; null without an assignee. Stamped by the database.';

@@ -1,0 +1,21 @@
+-- The name under which somebody works on actions: a login that may do so. Where people share the login of the daemon, their
+-- names are theirs to choose, and nobody can check them.
+create function reconciler.assignee(p_name text) returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp as
+$$
+declare
+    v_logins text[] := array(select rolname::text from pg_roles
+                             where rolcanlogin and not rolsuper and pg_has_role(oid, 'reconciler_operator', 'member')
+                             order by rolname);
+begin
+    if reconciler.person(p_name) = any (v_logins)
+       or reconciler.person(p_name) <> regexp_replace(p_name, '^.* via login ', '')
+       or pg_has_role(session_user, 'reconciler_daemon', 'member') then
+        return p_name;
+    end if;
+    raise exception 'nobody who may work on manual actions is called %', p_name
+        using errcode = 'no_data_found',
+              hint = format('Logins: %s. A person at the login of the daemon is called NAME via login LOGIN.',
+                            array_to_string(v_logins, ', '));
+end
+$$;

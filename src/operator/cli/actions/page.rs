@@ -1,0 +1,42 @@
+//! One action as a page: what to do, where it stands, and what happened.
+
+use crate::manual_action::people::Card;
+use crate::operator::cli::terminal::{clock, facts, happened};
+use crate::operator::desk::ActionCard;
+use crate::text::printable;
+
+pub(super) fn of(ActionCard { card, trail }: &ActionCard) -> String {
+    // The instructions were rendered from names that anybody may type, and made printable then.
+    let head = format!(
+        "Manual action {} of workspace {}: {}\n\n{}\n\n",
+        card.id, card.workspace_id, card.status, card.instructions
+    );
+    head + &facts(known(card)) + &happened(trail)
+}
+
+fn known(card: &Card) -> [(&'static str, Option<String>); 18] {
+    let text = |text: &Option<String>| text.as_deref().map(printable);
+    let moment = |at| clock().moment(at);
+    let assignee = card.assignee.as_deref().map_or("nobody".to_owned(), printable);
+    let reopened = (card.reopened_count > 0).then(|| format!("{} times", card.reopened_count));
+    [
+        ("due", Some(moment(card.due_at))),
+        ("assignee", Some(assignee)),
+        ("why", Some(printable(&card.reason))),
+        ("failure code", text(&card.failure_code)),
+        ("failure message", text(&card.failure_message)),
+        ("attempts", Some(card.attempts.to_string())),
+        ("integration", Some(format!("{}, {}", card.integration_id, card.integration_status))),
+        ("task", Some(card.task_id.to_string())),
+        ("opened", Some(moment(card.opened_at))),
+        ("reopened", reopened),
+        ("note", text(&card.note)),
+        ("done by", text(&card.done_by)),
+        ("done at", card.done_at.map(moment)),
+        ("confirmed by", text(&card.confirmed_by)),
+        ("verdict", text(&card.verdict)),
+        ("verdict at", card.verdict_at.map(moment)),
+        ("proven by", card.sync_id.map(|sync| format!("sync {sync}"))),
+        ("observed", text(&card.observed)),
+    ]
+}
