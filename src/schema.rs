@@ -215,8 +215,38 @@ async fn server_info(
     Ok(answer)
 }
 
-/// Whether the login has the privileges for the daemon's work. Without a schema there is nothing to check yet.
-pub async fn check_login(pool: &PgPool) -> Result<(), SchemaError> {
+/// The server's version, and where it is: for people, without the password.
+pub async fn server(pool: &PgPool) -> Result<String, SchemaError> {
+    sqlx::query_scalar(
+        "select format('PostgreSQL %s at %s/%s', current_setting('server_version'),
+                       coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a local socket'), current_database())",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(SchemaError::Unreadable)
+}
+
+/// What the daemon's role may not do of what it needs, such as `insert on syncs`: a backup may have been restored without
+/// privileges.
+pub async fn missing_privileges(pool: &PgPool) -> Result<Vec<String>, SchemaError> {
+    sqlx::query_scalar(
+        "select p.privilege || ' on ' || c.relname
+         from pg_class c
+         cross join unnest(array['select', 'insert']) p (privilege)
+         where c.relnamespace = 'reconciler'::regnamespace and c.relkind in ('r', 'v')
+           and (p.privilege = 'select'
+                or c.relname in ('arrivals', 'automation_tasks', 'integration_settings', 'integration_states',
+                                 'manual_actions', 'members', 'nudges', 'outages', 'returns', 'syncs'))
+           and not has_table_privilege('reconciler_daemon', c.oid, p.privilege)
+         order by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(SchemaError::Unreadable)
+}
+
+/// The login, if it has the privileges for the daemon's work. Without a schema there is nothing to check yet.
+pub async fn check_login(pool: &PgPool) -> Result<String, SchemaError> {
     let (login, is_daemon): (String, bool) = sqlx::query_as(
         "select current_user::text,
                 coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = 'reconciler_daemon'), true)",
@@ -224,7 +254,7 @@ pub async fn check_login(pool: &PgPool) -> Result<(), SchemaError> {
     .fetch_one(pool)
     .await
     .map_err(SchemaError::Unreadable)?;
-    if is_daemon { Ok(()) } else { Err(SchemaError::NotTheDaemon(login)) }
+    if is_daemon { Ok(login) } else { Err(SchemaError::NotTheDaemon(login)) }
 }
 
 /// Runs the outstanding migrations. A second run at the same time waits for the first.

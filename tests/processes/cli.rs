@@ -394,10 +394,17 @@ async fn check_has_a_verdict_for_every_part(pool: PgPool) {
     let verdicts: Vec<_> = skipped.lines().map(|line| line.split(':').next().unwrap()).collect();
     assert_eq!(
         verdicts,
-        ["ok       configuration", "ok       database", "ok       schema", "skipped  backend"]
+        [
+            "ok       configuration",
+            "ok       database",
+            "ok       schema",
+            "ok       login",
+            "ok       probes",
+            "skipped  backend"
+        ]
     );
     let asked = program.run(&["check", "--workspace", WORKSPACE]).await.ok();
-    assert_names(&asked, &["ok       backend: it answers and accepts the key"]);
+    assert_names(&asked, &["ok       backend: http://127.0.0.1:", "answers and accepts the key"]);
 }
 
 #[sqlx::test(migrations = false)]
@@ -407,9 +414,11 @@ async fn check_tells_a_wrong_key_and_a_backend_that_is_away(pool: PgPool) {
     let wrong = program.with("RECONCILER__BACKEND__API_KEY", PASSWORD);
     let told = wrong.run(&["check", "--workspace", WORKSPACE]).await.refusal();
     assert_names(&told, &["ok       schema", "FAILED   backend", "rejected the API key", "401"]);
+    assert_names(&told, &["Set RECONCILER__BACKEND__API_KEY to a key that is valid."]);
+    assert_eq!(told.matches("FAILED").count(), 1, "one thing is wrong: {told}");
 
     let away = Program::on(&pool).run(&["check", "--workspace", WORKSPACE]).await.refusal();
-    assert_names(&away, &["FAILED   backend: the backend is not reachable"]);
+    assert_names(&away, &["FAILED   backend: http://127.0.0.1:9/", "the backend is not reachable"]);
 }
 
 #[sqlx::test(migrations = false)]
@@ -427,11 +436,51 @@ async fn check_goes_on_where_the_database_is_away_and_stops_where_the_configurat
     let apps = Simulator::start(crate::support::apps(), Default::default()).await.unwrap();
     let program = nowhere().with_backend(&apps);
     let told = program.run(&["check", "--workspace", WORKSPACE]).await.refusal();
-    assert_names(&told, &["FAILED   database", "ok       backend"]);
+    assert_names(
+        &told,
+        &["FAILED   database", "skipped  schema", "skipped  login", "ok       backend"],
+    );
+    assert_names(&told, &["Check the host and port in database.url"]);
 
     let wrong = nowhere().with("RECONCILER__WORKER__LEASE_S", "1").run(&["check"]).await.refusal();
     assert_names(&wrong, &["FAILED   configuration", "worker.lease_s = 1"]);
     assert!(!wrong.contains("database:"), "{wrong}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn check_names_the_privileges_that_a_restored_schema_lacks(pool: PgPool) {
+    let program = migrated(&pool).await;
+    for revoked in ["insert on reconciler.nudges", "select on reconciler.members"] {
+        let revoke = format!("revoke {revoked} from reconciler_daemon");
+        sqlx::query(sqlx::AssertSqlSafe(revoke)).execute(&pool).await.unwrap();
+    }
+    let told = program.run(&["check"]).await.refusal();
+    let words =
+        "FAILED   login: the role reconciler_daemon has no insert on nudges, no select on members";
+    assert_names(&told, &[words, "restored without its privileges"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn check_tells_who_has_the_address_of_the_probes(pool: PgPool) {
+    let program = migrated(&pool).await;
+    assert_names(&program.run(&["check"]).await.ok(), &["only this machine reaches it"]);
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let program = program.with("RECONCILER__HTTP__LISTEN", address.as_str());
+    let answered = async |answer: &str| {
+        let ours = async {
+            let (mut stream, _) = other.accept().await.unwrap();
+            let mut asked = [0; 1_024];
+            tokio::io::AsyncReadExt::read(&mut stream, &mut asked).await.unwrap();
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n{answer}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        tokio::join!(program.run(&["check"]), ours).0
+    };
+    let daemon = answered("ready\n").await.ok();
+    assert_names(&daemon, &[&format!("ok       probes: a daemon runs at {address}: ready")]);
+    let told = answered("<html>hello</html>").await.refusal();
+    assert_names(&told, &[&format!("FAILED   probes: {address} is taken by another program")]);
 }
 
 // ---- import ----

@@ -1,0 +1,109 @@
+//! The database: the server, the login and its privileges, the schema.
+
+use super::Verdict;
+use crate::config::Database;
+use crate::database::PgPool;
+use crate::integration;
+use crate::schema::{self, Planning, SchemaError};
+use crate::telemetry::chain;
+
+pub(super) struct Checked {
+    pub(super) verdicts: Vec<(&'static str, Verdict)>,
+    /// A workspace that the database knows.
+    pub(super) workspace: Option<String>,
+}
+
+/// The parts in the order in which one needs the other.
+pub(super) async fn check(config: &Database) -> Checked {
+    let pool = match schema::connect(config, Planning::ByStatistics).await {
+        Ok(pool) => pool,
+        Err(error) => {
+            let later = || Verdict::Skipped("the database has to answer first".to_owned());
+            let verdicts =
+                vec![("database", failed(&error)), ("login", later()), ("schema", later())];
+            return Checked { verdicts, workspace: None };
+        }
+    };
+    let server = match schema::server(&pool).await {
+        Ok(server) => Verdict::Ok(format!("{server} answers")),
+        Err(error) => failed(&error),
+    };
+    let schema = match schema::check(&pool).await {
+        Ok(version) => Verdict::Ok(format!("version {version}, as this program needs")),
+        Err(error) => failed(&error),
+    };
+    let login = match &schema {
+        Verdict::Ok(_) => login(&pool).await,
+        _ => Verdict::Skipped("the schema has to be right first".to_owned()),
+    };
+    let workspace = match &schema {
+        Verdict::Ok(_) => integration::store::some_workspace(&pool).await.ok().flatten(),
+        _ => None,
+    };
+    let verdicts = vec![("database", server), ("schema", schema), ("login", login)];
+    Checked { verdicts, workspace }
+}
+
+async fn login(pool: &PgPool) -> Verdict {
+    let login = match schema::check_login(pool).await {
+        Ok(login) => login,
+        Err(error) => return failed(&error),
+    };
+    match (schema::missing_privileges(pool).await, pool.can_write().await) {
+        (Err(error), _) => failed(&error),
+        (_, Err(error)) => failed(&SchemaError::Unreadable(error)),
+        (Ok(missing), _) if !missing.is_empty() => Verdict::failed(
+            format!("the role reconciler_daemon has no {}", missing.join(", no ")),
+            "Was the schema restored without its privileges? Restore it with them, or grant these to the role.",
+        ),
+        (_, Ok(false)) => Verdict::failed(
+            "the database is read-only",
+            "Connect to the primary server, not to a standby; check default_transaction_read_only.",
+        ),
+        (Ok(_), Ok(true)) => {
+            Verdict::Ok(format!("{login} is a member of reconciler_daemon and can write"))
+        }
+    }
+}
+
+fn failed(error: &SchemaError) -> Verdict {
+    Verdict::failed(chain(error), remedy(error))
+}
+
+fn remedy(error: &SchemaError) -> &'static str {
+    match error {
+        SchemaError::Config(_) | SchemaError::Url | SchemaError::Parameter(_) => {
+            "Correct RECONCILER__DATABASE__URL."
+        }
+        SchemaError::Unreachable { source, .. } | SchemaError::Unreadable(source) => {
+            remedy_of_connection(source)
+        }
+        SchemaError::Encoding(_) => "Create a database with encoding 'UTF8' and migrate it.",
+        SchemaError::NotTheDaemon(_) => {
+            "As an administrator, grant it: grant reconciler_daemon to the login."
+        }
+        SchemaError::ServerTooOld(_) => "Use a newer server.",
+        SchemaError::Missing | SchemaError::Older { .. } => {
+            "Run `cerby-reconciler migrate` as a role that may create schemas and roles."
+        }
+        SchemaError::Newer { .. } => "Run the program that migrated it, or a newer one.",
+        SchemaError::Migration(_) => "Read the cause; nothing of a failed migration is kept.",
+    }
+}
+
+/// By the SQLSTATE of the server, if it answered.
+fn remedy_of_connection(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    match code.as_ref() {
+        code if code.starts_with("28") => "Check the login and its password in database.url.",
+        "3D000" => "Create the database, or correct its name in database.url.",
+        "42501" => "Grant the login connect on the database, and a role of reconciler.",
+        code if code.starts_with("53") => {
+            "The server has no connections left: raise its max_connections, or lower those of its clients."
+        }
+        code if code.starts_with("57P") => "The server starts or stops: try again in a moment.",
+        _ => {
+            "Check the host and port in database.url, and that the server can be reached from this machine."
+        }
+    }
+}
