@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use cerby_reconciler::schema::PLANNING;
+use cerby_reconciler::schema::{Planning, settings};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
@@ -60,8 +60,9 @@ async fn drain(shape: &Shape<'_>, place: &Place, clients: usize) -> anyhow::Resu
 
 /// As the daemon connects.
 fn options() -> String {
-    PLANNING.map(|(setting, value)| format!("-c {setting}={value}")).join(" ")
-        + " -c statement_timeout=30s -c lock_timeout=10s"
+    let settings = settings(Planning::Fixed)
+        .map(|(setting, value)| format!("-c {setting}={} ", value.replace(' ', "\\ ")));
+    settings.collect::<String>() + "-c statement_timeout=30s -c lock_timeout=10s"
 }
 
 /// A pgbench that goes on until it is dropped.

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use cerby_reconciler::schema::{self, PLANNING};
+use cerby_reconciler::schema::{self, Planning, settings};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -130,7 +130,9 @@ pub(crate) async fn until_none_ready(connection: &mut PgConnection) -> anyhow::R
 
 /// Statements that make a session plan as the daemon's do.
 pub(crate) fn planning() -> String {
-    PLANNING.map(|(setting, value)| format!("set {setting} = {value};")).concat()
+    settings(Planning::Fixed)
+        .map(|(setting, value)| format!("set {setting} = '{value}';"))
+        .collect()
 }
 
 /// Asks until the answer is no.

@@ -40,17 +40,25 @@ pub struct TaskFilter<'a> {
 pub async fn list(pool: &PgPool, filter: TaskFilter<'_>) -> Result<Vec<TaskLine>, StoreError> {
     Ok(sqlx::query_as!(
         TaskLine,
+        // The tasks are found by their places first, or every unfinished one would be read.
         r#"-- list_tasks
-         select id as "id!", state as "state!", operation as "operation!", workspace_id as "workspace_id!",
-                integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
-                member_email as "member_email!", attempts as "attempts!", received_at as "received_at!",
-                coalesce(why, '') as "why!"
-         from reconciler.why_waiting
-         where ($1::text is null or workspace_id = $1) and ($2::text is null or integration_id = $2)
-           and ($3::text is null or member_id = $3 or lower(member_email) = lower($3))
-           and ($4::bigint is null or id > $4) and (coalesce(cardinality($5::bigint[]), 0) = 0 or id = any ($5))
-         order by id
-         limit $6"#,
+         with listed as materialized (
+             select p.task_id, p.workspace_id from reconciler.task_places p
+             where ($1::text is null or p.workspace_id = $1) and ($2::text is null or p.integration_id = $2)
+               and ($3::text is null or p.member_id = $3
+                    or exists (select from reconciler.automation_tasks t
+                               where t.id = p.task_id and t.workspace_id = p.workspace_id
+                                 and lower(t.member_email) = lower($3)))
+               and ($4::bigint is null or p.task_id > $4)
+               and (coalesce(cardinality($5::bigint[]), 0) = 0 or p.task_id = any ($5))
+             order by p.task_id
+             limit $6
+         )
+         select t.id, t.state, t.operation, t.workspace_id, t.integration_id, t.integration_name, t.member_id,
+                t.member_email, t.attempts, t.received_at, coalesce(reconciler.why_waiting(t), '') as "why!"
+         from listed l
+         join reconciler.automation_tasks t on t.id = l.task_id and t.workspace_id = l.workspace_id
+         order by t.id"#,
         filter.workspace,
         filter.integration,
         filter.member,

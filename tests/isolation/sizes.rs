@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cerby_reconciler::schema::{self, PLANNING};
+use cerby_reconciler::schema::{self, Planning, settings};
 use cerby_reconciler::worker::Stage;
 use sqlx::PgPool;
 
@@ -211,7 +211,7 @@ async fn claim_takes(world: &World) -> Duration {
 async fn ten_thousand_idle_apps_cost_a_claim_nothing(pool: PgPool) {
     let _alone = ALONE.lock().await;
     schema::migrate(&pool.clone().into()).await.unwrap();
-    let options = (*pool.connect_options()).clone().options(PLANNING);
+    let options = (*pool.connect_options()).clone().options(settings(Planning::Fixed));
     let world = World::on_migrated(PgPool::connect_with(options).await.unwrap()).await;
     world.insert(&a_failed("remove", APP, "jo")).await;
     world.drive().await;
