@@ -42,7 +42,7 @@ pub async fn append(
     .map(drop)
 }
 
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct TrailLine {
     pub at: DateTime<Utc>,
     pub actor: String,
@@ -51,7 +51,7 @@ pub struct TrailLine {
 }
 
 /// One line of the list of the trail.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct EventLine {
     pub id: i64,
     pub at: DateTime<Utc>,

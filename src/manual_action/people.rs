@@ -8,7 +8,7 @@ use crate::membership::words;
 use crate::store::StoreError;
 
 /// One line of the list for operators.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct ActionLine {
     pub id: i64,
     pub status: String,
@@ -208,8 +208,8 @@ pub async fn count(
 }
 
 /// Everything about one action, for people.
-#[derive(Debug, serde::Serialize)]
-pub struct Card {
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct ActionFacts {
     pub id: i64,
     pub status: String,
     pub operation: String,
@@ -241,9 +241,9 @@ pub struct Card {
     pub task_id: i64,
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<ActionFacts>, StoreError> {
     Ok(sqlx::query_as!(
-        Card,
+        ActionFacts,
         r#"-- find_action
          select a.id, a.status, a.operation, a.instructions, a.workspace_id, a.integration_id, a.integration_name,
                 a.integration_kind, a.member_id, a.member_email, a.attempts, a.reason, a.failure_code, a.failure_message,

@@ -6,7 +6,7 @@ use crate::database::PgPool;
 use crate::store::StoreError;
 
 /// One return of several actions to automation, and where its canary stands.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct ReturnLine {
     pub id: i64,
     pub workspace_id: String,

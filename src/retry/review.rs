@@ -6,7 +6,7 @@ use crate::database::PgPool;
 use crate::store::StoreError;
 
 /// One line of the list of unfinished tasks.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct TaskLine {
     pub id: i64,
     pub state: String,
@@ -71,8 +71,8 @@ pub async fn list(pool: &PgPool, filter: TaskFilter<'_>) -> Result<Vec<TaskLine>
 }
 
 /// Everything about one task, for people.
-#[derive(Debug, serde::Serialize)]
-pub struct TaskCard {
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct TaskFacts {
     pub id: i64,
     pub state: String,
     pub operation: String,
@@ -96,9 +96,9 @@ pub struct TaskCard {
     pub action_id: Option<i64>,
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<TaskCard>, StoreError> {
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<TaskFacts>, StoreError> {
     Ok(sqlx::query_as!(
-        TaskCard,
+        TaskFacts,
         r#"-- find_task
          select t.id, t.state, t.operation, t.workspace_id, t.source_id, t.integration_id, t.integration_name,
                 t.member_id, t.member_email, t.trigger, t.requested_at, t.received_at, t.attempts, t.failure_code,

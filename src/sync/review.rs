@@ -22,7 +22,7 @@ pub struct Filter<'a> {
 }
 
 /// One line of the list for operators.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SyncLine {
     pub id: i64,
     pub workspace_id: String,
@@ -71,8 +71,8 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, St
 }
 
 /// Everything about one sync, for people.
-#[derive(Debug, Serialize)]
-pub struct Card {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SyncFacts {
     pub id: i64,
     pub workspace_id: String,
     pub integration_id: String,
@@ -103,9 +103,9 @@ pub struct Card {
     pub now: DateTime<Utc>,
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Card>, StoreError> {
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<SyncFacts>, StoreError> {
     Ok(sqlx::query_as!(
-        Card,
+        SyncFacts,
         r#"-- find_sync
            select s.id, s.workspace_id, s.integration_id, i.name as "integration_name!",
                   i.application as "application!", s.procedure,

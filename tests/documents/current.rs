@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cerby_reconciler::manual_action::returns::ReturnState;
 use cerby_reconciler::manual_action::status::ActionStatus;
 use cerby_reconciler::membership::{IntegrationKind, Operation, Trigger};
+use cerby_reconciler::operator::cli::shape;
 use cerby_reconciler::sync::{HeldDecision, Procedure, SyncEnd, SyncState};
 use cerby_reconciler::telemetry::events;
 
@@ -38,6 +39,18 @@ fn the_page_of_events_is_current() {
     assert!(
         text("docs/events.md") == current,
         "docs/events.md is not what src/telemetry/events.rs says: run the tests once with UPDATE_DOCS=1"
+    );
+}
+
+#[test]
+fn the_schema_of_what_commands_print_is_current() {
+    let current = serde_json::to_string_pretty(&shape::schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs/output.schema.json"), &current).unwrap();
+    }
+    assert!(
+        text("docs/output.schema.json") == current,
+        "docs/output.schema.json is not what the types of the lines say: run the tests once with UPDATE_DOCS=1"
     );
 }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, without_logins, work};
-use cerby_reconciler::operator::cli::Cli;
+use cerby_reconciler::operator::cli::{Cli, shape};
 use cerby_reconciler::schema;
 use cerby_reconciler::worker::Stage;
 use clap::CommandFactory;
@@ -1283,6 +1283,40 @@ async fn a_return_of_several_is_listed_and_shown_with_its_canary(pool: PgPool) {
         &program.run(&["returns", "show", "4711"]).await.refusal(),
         &["there is no return 4711"],
     );
+}
+
+#[sqlx::test(migrations = false)]
+async fn every_command_that_prints_json_keeps_to_its_schema(pool: PgPool) {
+    let (world, program, held) = with_held(pool).await;
+    let app = world.insert(&a_failed("remove", HUB, "jo").code("NotEnoughSeats")).await;
+    let other = world.insert(&a_failed("remove", HUB, "kim").code("NotEnoughSeats")).await;
+    world.drive().await;
+    world.insert(&a_failed("change_role", HUB, "jo")).await;
+    world.order().await;
+    let action = world.action_of(app).await.to_string();
+    program.run(&["actions", "claim", &action]).await.ok();
+    program.run(&["actions", "release", &action]).await.ok();
+    program.run(&["actions", "return", "--integration", HUB, "--reason", "x", "--yes"]).await.ok();
+    let other = world.action_of(other).await.to_string();
+    for (command, name) in shape::COMMANDS {
+        let id = match command {
+            "actions show" => Some(other.as_str()),
+            "tasks show" | "returns show" => Some("1"),
+            "syncs show" => Some(held.as_str()),
+            _ => None,
+        };
+        let words: Vec<_> = command.split(' ').chain(id).chain(["-o", "json"]).collect();
+        let printed = objects(&program.run(&words).await.ok());
+        assert!(!printed.is_empty(), "`{command}` printed nothing");
+        let mut schema = shape::schema();
+        schema["$ref"] = json!(format!("#/components/schemas/{name}"));
+        let schema = jsonschema::validator_for(&schema).expect("a schema");
+        for object in printed {
+            let wrong: Vec<_> =
+                schema.iter_errors(&object).map(|error| error.to_string()).collect();
+            assert!(wrong.is_empty(), "`{command}`: {wrong:#?} in {object:#}");
+        }
+    }
 }
 
 #[sqlx::test(migrations = false)]

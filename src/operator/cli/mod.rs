@@ -8,6 +8,7 @@ mod import;
 mod integrations;
 mod returns;
 mod several;
+pub mod shape;
 mod syncs;
 mod tasks;
 pub mod terminal;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::desk;
 use super::several::{Several, Verb};
 use super::terminal::{CardFormat, Clock, List, ListFormat, clock, facts, happened, more};
-use crate::operator::desk::TaskPage;
+use crate::operator::desk::TaskCard;
 use crate::retry::review::{TaskFilter, TaskLine};
 use crate::text::printable;
 
@@ -122,7 +122,7 @@ fn cells(line: &TaskLine, clock: Clock) -> [String; 9] {
     ]
 }
 
-fn page(TaskPage { card, trail }: &TaskPage) -> String {
+fn page(TaskCard { facts: card, trail }: &TaskCard) -> String {
     let text = format!(
         "Task {} of workspace {}: {} for {} in {}: {}\n\n{}\n\n",
         card.id,

@@ -3,13 +3,13 @@
 use super::{Actor, Desk, DeskError, Refusal, commit};
 use crate::catalogue;
 use crate::history::{self, TrailLine};
-use crate::manual_action::people::{self, ActionFilter, ActionLine, Card};
+use crate::manual_action::people::{self, ActionFacts, ActionFilter, ActionLine};
 use crate::manual_action::status::ActionStatus;
 
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct ActionCard {
     #[serde(flatten)]
-    pub card: Card,
+    pub facts: ActionFacts,
     /// The trail of the action and of its task, oldest first.
     pub trail: Vec<TrailLine>,
 }
@@ -47,10 +47,10 @@ impl Desk {
     }
 
     pub async fn action(&self, id: i64) -> Result<ActionCard, DeskError> {
-        let card = people::find(&self.pool, id).await?.ok_or_else(|| no_action(id))?;
-        let rows = [("action", card.id), ("task", card.task_id)];
-        let trail = history::trail(&self.pool, &card.workspace_id, &rows).await?;
-        Ok(ActionCard { card, trail })
+        let facts = people::find(&self.pool, id).await?.ok_or_else(|| no_action(id))?;
+        let rows = [("action", facts.id), ("task", facts.task_id)];
+        let trail = history::trail(&self.pool, &facts.workspace_id, &rows).await?;
+        Ok(ActionCard { facts, trail })
     }
 
     /// Claims an action: an open one, or, with a note, one that a colleague works on.

@@ -19,7 +19,7 @@ pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};
 pub use returns::Chosen;
 pub use syncs::SyncCard;
-pub use tasks::TaskPage;
+pub use tasks::TaskCard;
 
 use crate::database::{PgPool, Transaction};
 use crate::store::{self, begin_as};

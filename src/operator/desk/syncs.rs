@@ -3,12 +3,12 @@
 use super::{Actor, Desk, DeskError, Integration, Refusal, commit};
 use crate::history::{self, TrailLine};
 use crate::sync::HeldDecision;
-use crate::sync::review::{self, Card, Filter, SyncLine};
+use crate::sync::review::{self, Filter, SyncFacts, SyncLine};
 
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct SyncCard {
     #[serde(flatten)]
-    pub card: Card,
+    pub facts: SyncFacts,
     /// What happened to it, oldest first.
     pub trail: Vec<TrailLine>,
 }
@@ -20,9 +20,9 @@ impl Desk {
     }
 
     pub async fn sync(&self, id: i64) -> Result<SyncCard, DeskError> {
-        let card = review::find(&self.pool, id).await?.ok_or_else(|| no_sync(id))?;
-        let trail = history::trail(&self.pool, &card.workspace_id, &[("sync", card.id)]).await?;
-        Ok(SyncCard { card, trail })
+        let facts = review::find(&self.pool, id).await?.ok_or_else(|| no_sync(id))?;
+        let trail = history::trail(&self.pool, &facts.workspace_id, &[("sync", facts.id)]).await?;
+        Ok(SyncCard { facts, trail })
     }
 
     /// Lets a held report be applied, if it has not changed.

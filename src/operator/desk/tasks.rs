@@ -3,13 +3,13 @@
 use super::{Actor, Desk, DeskError, Refusal, commit};
 use crate::history::{self, TrailLine};
 use crate::retry::cancel;
-use crate::retry::review::{self, TaskCard, TaskFilter, TaskLine};
+use crate::retry::review::{self, TaskFacts, TaskFilter, TaskLine};
 
 /// A task, with its trail and that of its manual action, oldest first.
-#[derive(Debug, serde::Serialize)]
-pub struct TaskPage {
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct TaskCard {
     #[serde(flatten)]
-    pub card: TaskCard,
+    pub facts: TaskFacts,
     pub trail: Vec<TrailLine>,
 }
 
@@ -19,14 +19,14 @@ impl Desk {
         Ok(review::list(&self.pool, filter).await?)
     }
 
-    pub async fn task(&self, id: i64) -> Result<TaskPage, DeskError> {
-        let card = review::find(&self.pool, id)
+    pub async fn task(&self, id: i64) -> Result<TaskCard, DeskError> {
+        let facts = review::find(&self.pool, id)
             .await?
             .ok_or_else(|| Refusal::not_found(format!("there is no task {id}")))?;
-        let action = card.action_id.map(|action| ("action", action));
+        let action = facts.action_id.map(|action| ("action", action));
         let rows: Vec<_> = std::iter::once(("task", id)).chain(action).collect();
-        let trail = history::trail(&self.pool, &card.workspace_id, &rows).await?;
-        Ok(TaskPage { card, trail })
+        let trail = history::trail(&self.pool, &facts.workspace_id, &rows).await?;
+        Ok(TaskCard { facts, trail })
     }
 
     /// Cancels a task: nothing more is requested from the backend for it, and it ends once nothing of it can still take

@@ -1,11 +1,11 @@
 //! One action as a page: what to do, where it stands, and what happened.
 
-use crate::manual_action::people::Card;
+use crate::manual_action::people::ActionFacts;
 use crate::operator::cli::terminal::{clock, facts, happened};
 use crate::operator::desk::ActionCard;
 use crate::text::printable;
 
-pub(super) fn of(ActionCard { card, trail }: &ActionCard) -> String {
+pub(super) fn of(ActionCard { facts: card, trail }: &ActionCard) -> String {
     // The instructions were rendered from names that anybody may type, and made printable then.
     let head = format!(
         "Manual action {} of workspace {}: {}\n\n{}\n\n",
@@ -14,7 +14,7 @@ pub(super) fn of(ActionCard { card, trail }: &ActionCard) -> String {
     head + &facts(known(card)) + &happened(trail)
 }
 
-fn known(card: &Card) -> [(&'static str, Option<String>); 18] {
+fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 18] {
     let text = |text: &Option<String>| text.as_deref().map(printable);
     let moment = |at| clock().moment(at);
     let assignee = card.assignee.as_deref().map_or("nobody".to_owned(), printable);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::counted;
 use crate::operator::cli::terminal::{clock, happened, span, table};
 use crate::operator::desk::SyncCard;
-use crate::sync::review::Card;
+use crate::sync::review::SyncFacts;
 use crate::text::printable;
 
 /// The report as the row keeps it; a sync that failed may have none, or less.
@@ -85,7 +85,7 @@ impl Person {
 }
 
 /// The whole page.
-pub(super) fn of(SyncCard { card, trail }: &SyncCard) -> String {
+pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard) -> String {
     let mut page = format!(
         "Sync {} of workspace {}: {}\n\n",
         card.id,
@@ -112,7 +112,7 @@ pub(super) fn of(SyncCard { card, trail }: &SyncCard) -> String {
     page
 }
 
-fn course(card: &Card) -> Vec<(&'static str, String)> {
+fn course(card: &SyncFacts) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("app", format!("{} ({})", card.integration_name, card.integration_id)),
         ("procedure", card.procedure.clone()),
@@ -138,7 +138,7 @@ fn course(card: &Card) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn decision(card: &Card) -> Vec<(&'static str, String)> {
+fn decision(card: &SyncFacts) -> Vec<(&'static str, String)> {
     let waits = card.state == "held";
     let until = card.held_until.map(|until| match until - card.now {
         left if waits && left > TimeDelta::zero() => {
@@ -158,7 +158,7 @@ fn decision(card: &Card) -> Vec<(&'static str, String)> {
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn findings(card: &Card, stored: &Stored) -> Vec<(&'static str, String)> {
+fn findings(card: &SyncFacts, stored: &Stored) -> Vec<(&'static str, String)> {
     let update = stored.update.as_ref().map(|update| {
         let made = update.created_at.map_or("at an unknown time".to_owned(), moment);
         let [new, removed, changed] =
@@ -197,7 +197,7 @@ fn findings(card: &Card, stored: &Stored) -> Vec<(&'static str, String)> {
 }
 
 /// Everybody in the app's own report: what an apply does, or did.
-fn changes(card: &Card, stored: &Stored) -> String {
+fn changes(card: &SyncFacts, stored: &Stored) -> String {
     let Some(update) = &stored.update else { return String::new() };
     let is_held = card.state == "held";
     // A removal that a task wants is no difference.
@@ -247,7 +247,7 @@ fn section<const N: usize>(title: &str, heads: [&str; N], rows: Vec<[String; N]>
 }
 
 /// The commands that decide, while there is something to decide.
-fn doors(card: &Card) -> String {
+fn doors(card: &SyncFacts) -> String {
     if card.state != "held" || card.held_until.is_some_and(|until| until <= card.now) {
         return String::new();
     }

@@ -1,0 +1,56 @@
+//! The shape of what `-o json` prints, as a JSON Schema: scripts rely on it.
+
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+
+use crate::history::EventLine;
+use crate::integration::store::IntegrationLine;
+use crate::manual_action::people::ActionLine;
+use crate::manual_action::return_review::ReturnLine;
+use crate::operator::desk::{ActionCard, SyncCard, TaskCard};
+use crate::retry::review::TaskLine;
+use crate::sync::review::SyncLine;
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    ActionCard,
+    ActionLine,
+    EventLine,
+    IntegrationLine,
+    ReturnLine,
+    SyncCard,
+    SyncLine,
+    TaskCard,
+    TaskLine
+)))]
+struct Shapes;
+
+/// The commands that print JSON, and the type of each line.
+pub const COMMANDS: [(&str, &str); 11] = [
+    ("actions list", "ActionLine"),
+    ("actions next", "ActionCard"),
+    ("actions show", "ActionCard"),
+    ("events list", "EventLine"),
+    ("integrations list", "IntegrationLine"),
+    ("returns list", "ReturnLine"),
+    ("returns show", "ReturnLine"),
+    ("syncs list", "SyncLine"),
+    ("syncs show", "SyncCard"),
+    ("tasks list", "TaskLine"),
+    ("tasks show", "TaskCard"),
+];
+
+/// The JSON Schema. Under `commands` is the type of each line that a command prints.
+pub fn schema() -> Value {
+    let shapes = json!(Shapes::openapi());
+    let commands = COMMANDS.map(|(command, name)| {
+        (command.to_owned(), json!({ "$ref": format!("#/components/schemas/{name}") }))
+    });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What cerby-reconciler prints with -o json",
+        "description": "A list prints one object per line, and show prints one object. Fields may be added.",
+        "commands": commands.into_iter().collect::<serde_json::Map<_, _>>(),
+        "components": { "schemas": shapes["components"]["schemas"] },
+    })
+}
