@@ -377,6 +377,7 @@ const OF_PEOPLE: &[Statement] = &[
     ("list_returns", &["null", "null", "null", "null", "50"], 600),
     ("list_events", &["null", "null", "null", "null", "50"], 600),
     ("list_events", &["'task'", "'4711'", "'acme'", "null", "50"], 600),
+    ("work_by_app", &["null"], 600),
     ("find_action", &["4711"], 100),
     ("find_task", &["4711"], 100),
     ("find_sync", &["20002"], 100),

@@ -207,6 +207,45 @@ pub async fn count(
     .await?)
 }
 
+/// Unfinished actions of one app, operation and cause that are not marked done.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct WorkLine {
+    pub integration_name: String,
+    pub operation: String,
+    /// The failure code of the actions, or their reason if they have no code.
+    pub cause: String,
+    pub actions: i64,
+    /// How many of them nobody works on.
+    pub unclaimed: i64,
+    pub overdue: i64,
+    /// The earliest deadline of them.
+    pub next_due_at: DateTime<Utc>,
+    pub integration_status: String,
+    pub workspace_id: String,
+    pub integration_id: String,
+}
+
+/// What there is to do, the most urgent first; `None` for all workspaces.
+pub async fn work_by_app(
+    pool: &PgPool,
+    workspace: Option<&str>,
+) -> Result<Vec<WorkLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        WorkLine,
+        r#"-- work_by_app
+         select app as "integration_name!", operation as "operation!", cause as "cause!", actions as "actions!",
+                unclaimed as "unclaimed!", overdue as "overdue!", next_due_at as "next_due_at!",
+                integration_status as "integration_status!", workspace_id as "workspace_id!",
+                integration_id as "integration_id!"
+         from reconciler.work_by_app
+         where $1::text is null or workspace_id = $1
+         order by next_due_at"#,
+        workspace,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
 /// Everything about one action, for people.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct ActionFacts {
@@ -268,6 +307,9 @@ pub struct Proof {
     pub operation: String,
     /// Whether a second person is required, where the app cannot be read.
     pub four_eyes: bool,
+    /// Who marked it done, and when.
+    pub done_by: Option<String>,
+    pub done_at: Option<DateTime<Utc>>,
 }
 
 /// What will prove an action; `None` if there is no such action.
@@ -275,7 +317,7 @@ pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proo
     Ok(sqlx::query_as!(
         Proof,
         r#"-- proof_of_action
-         select a.application, a.operation, coalesce(s.four_eyes, false) as "four_eyes!"
+         select a.application, a.operation, coalesce(s.four_eyes, false) as "four_eyes!", a.done_by, a.done_at
          from reconciler.manual_actions a
          left join reconciler.integrations s using (workspace_id, integration_id)
          where a.id = $1"#,

@@ -2,7 +2,9 @@
 
 mod cli;
 mod outages;
+mod program;
 mod replicas;
+mod sessions;
 mod stalled;
 mod surroundings;
 

@@ -35,7 +35,11 @@ async fn each_kind_of_no_is_told_apart(pool: PgPool) {
     assert_eq!(kind(desk.release(&kim(), action).await), RefusalKind::NotAllowedNow);
     desk.claim(&kim(), action, None).await.unwrap();
     assert_eq!(kind(desk.claim(&robin, action, None).await), RefusalKind::Forbidden);
-    assert_eq!(desk.done(&kim(), action, Some("removed")).await.unwrap(), Done::Read);
+    let first = desk.done(&kim(), action, Some("removed")).await.unwrap();
+    assert_eq!((first.follows, first.before), (Done::Read, None));
+    let again = desk.done(&kim(), action, Some("removed")).await.unwrap();
+    let (who, _) = again.before.expect("it was marked before");
+    assert!(who.starts_with("kim via login "), "{who}");
     assert_eq!(kind(desk.withdraw(&robin, action).await), RefusalKind::Forbidden);
     assert_eq!(kind(desk.claim(&robin, action, None).await), RefusalKind::NotAllowedNow);
     world.person_does(&a_failed("remove", APP, "jo"));

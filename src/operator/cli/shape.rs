@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use crate::history::EventLine;
 use crate::integration::store::IntegrationLine;
-use crate::manual_action::people::ActionLine;
+use crate::manual_action::people::{ActionLine, WorkLine};
 use crate::manual_action::return_review::ReturnLine;
 use crate::operator::desk::{ActionCard, SyncCard, TaskCard};
 use crate::retry::review::TaskLine;
@@ -21,15 +21,17 @@ use crate::sync::review::SyncLine;
     SyncCard,
     SyncLine,
     TaskCard,
-    TaskLine
+    TaskLine,
+    WorkLine
 )))]
 struct Shapes;
 
 /// The commands that print JSON, and the type of each line.
-pub const COMMANDS: [(&str, &str); 11] = [
+pub const COMMANDS: [(&str, &str); 12] = [
     ("actions list", "ActionLine"),
     ("actions next", "ActionCard"),
     ("actions show", "ActionCard"),
+    ("actions summary", "WorkLine"),
     ("events list", "EventLine"),
     ("integrations list", "IntegrationLine"),
     ("returns list", "ReturnLine"),

@@ -1,9 +1,11 @@
 //! Manual actions: claim them, give them away, and state what was done.
 
+use chrono::{DateTime, Utc};
+
 use super::{Actor, Desk, DeskError, Refusal, commit};
 use crate::catalogue;
 use crate::history::{self, TrailLine};
-use crate::manual_action::people::{self, ActionFacts, ActionFilter, ActionLine};
+use crate::manual_action::people::{self, ActionFacts, ActionFilter, ActionLine, WorkLine};
 use crate::manual_action::status::ActionStatus;
 
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -12,6 +14,14 @@ pub struct ActionCard {
     pub facts: ActionFacts,
     /// The trail of the action and of its task, oldest first.
     pub trail: Vec<TrailLine>,
+}
+
+/// An action that is marked done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    pub follows: Done,
+    /// Who marked it done before, and when, if somebody had.
+    pub before: Option<(String, DateTime<Utc>)>,
 }
 
 /// What follows after an action was marked done.
@@ -44,6 +54,11 @@ impl Desk {
     ) -> Result<i64, DeskError> {
         let mut tx = self.begin(actor).await?;
         Ok(people::count(&mut tx, filter).await?)
+    }
+
+    /// What there is to do: a line for each app, operation and cause, the most urgent first.
+    pub async fn work(&self, workspace: Option<&str>) -> Result<Vec<WorkLine>, DeskError> {
+        Ok(people::work_by_app(&self.pool, workspace).await?)
     }
 
     pub async fn action(&self, id: i64) -> Result<ActionCard, DeskError> {
@@ -94,23 +109,23 @@ impl Desk {
         commit(tx).await
     }
 
-    /// Marks an action done; returns how it will be proven.
+    /// Marks an action done; returns how it will be proven. The actor may say it again.
     pub async fn done(
         &self,
         actor: &Actor,
         id: i64,
         note: Option<&str>,
-    ) -> Result<Done, DeskError> {
+    ) -> Result<Marked, DeskError> {
         let mut tx = self.begin(actor).await?;
-        let is_there = people::move_to(&mut tx, id, ActionStatus::Done, note).await?;
-        let proof = people::proof(&mut tx, id).await?.filter(|_| is_there);
-        let proof = proof.ok_or_else(|| no_action(id))?;
+        let proof = people::proof(&mut tx, id).await?.ok_or_else(|| no_action(id))?;
+        people::move_to(&mut tx, id, ActionStatus::Done, note).await?;
         commit(tx).await?;
-        Ok(match (catalogue::is_readable(&proof.application), proof.operation.as_str()) {
+        let follows = match (catalogue::is_readable(&proof.application), proof.operation.as_str()) {
             (true, _) => Done::Read,
             (false, "reconnect") => Done::NextTask,
             (false, _) => Done::Word { four_eyes: proof.four_eyes },
-        })
+        };
+        Ok(Marked { follows, before: proof.done_by.zip(proof.done_at) })
     }
 
     /// Withdraws the statement that an action was done, before it was judged.

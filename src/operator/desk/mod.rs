@@ -13,7 +13,7 @@ mod returns;
 mod syncs;
 mod tasks;
 
-pub use actions::{ActionCard, Done};
+pub use actions::{ActionCard, Done, Marked};
 pub use import::Imported;
 pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};

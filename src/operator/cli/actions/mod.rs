@@ -3,13 +3,14 @@
 mod list;
 mod page;
 mod returning;
+mod summary;
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::several::{Several, Verb};
-use super::terminal::{CardFormat, print};
+use super::terminal::{CardFormat, ListFormat, clock, print};
 use super::{Acting, desk};
 use crate::manual_action::people::ActionFilter;
 use crate::manual_action::status::ActionStatus;
@@ -21,6 +22,14 @@ use crate::text::printable;
 pub(super) enum Command {
     /// List actions, the most urgent first
     List(list::Options),
+    /// Say what there is to do: a line for each app, operation and cause, the most urgent first
+    Summary {
+        /// Only this workspace
+        #[arg(long)]
+        workspace: Option<String>,
+        #[command(flatten)]
+        format: ListFormat,
+    },
     /// Show the most urgent action that nobody works on
     Next {
         /// Only this integration
@@ -111,6 +120,11 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let desk = &desk;
     match command {
         Command::List(options) => list::run(desk, &options).await?,
+        Command::Summary { workspace, format } => {
+            let read =
+                async || format.render(&summary::listed(&desk.work(workspace.as_deref()).await?));
+            format.show(read).await?;
+        }
         Command::Next { integration, format } => next(desk, integration.as_deref(), format).await?,
         Command::Show { id, format } => format.print(&desk.action(id).await?, page::of)?,
         Command::Return(options) => returning::run(desk, &config, &options).await?,
@@ -121,8 +135,16 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         Command::Done { which, note } => {
             let attest_after = Duration::from_secs(config.manual_action.attest_after_s);
             let act = async |actor: &Actor, id| {
-                let done = desk.done(actor, id, note.as_deref()).await?;
-                Ok(format!("action {id} is done; {}\n", what_follows(id, done, attest_after)))
+                let marked = desk.done(actor, id, note.as_deref()).await?;
+                let follows = what_follows(id, marked.follows, attest_after);
+                Ok(match marked.before {
+                    None => format!("action {id} is done; {follows}\n"),
+                    Some((who, at)) => format!(
+                        "action {id} was marked done already, by {} at {}; {follows}\n",
+                        printable(&who),
+                        clock().moment(at)
+                    ),
+                })
             };
             return each(desk, &which, "mark done", act).await;
         }

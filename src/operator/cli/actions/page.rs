@@ -18,7 +18,10 @@ fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 18] {
     let text = |text: &Option<String>| text.as_deref().map(printable);
     let moment = |at| clock().moment(at);
     let assignee = card.assignee.as_deref().map_or("nobody".to_owned(), printable);
-    let reopened = (card.reopened_count > 0).then(|| format!("{} times", card.reopened_count));
+    let reopened = (card.reopened_count > 0).then(|| match card.reopened_count {
+        1 => "once".to_owned(),
+        times => format!("{times} times"),
+    });
     [
         ("due", Some(moment(card.due_at))),
         ("assignee", Some(assignee)),
@@ -36,7 +39,7 @@ fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 18] {
         ("confirmed by", text(&card.confirmed_by)),
         ("verdict", text(&card.verdict)),
         ("verdict at", card.verdict_at.map(moment)),
-        ("proven by", card.sync_id.map(|sync| format!("sync {sync}"))),
+        ("read by", card.sync_id.map(|sync| format!("sync {sync}"))),
         ("observed", text(&card.observed)),
     ]
 }

@@ -18,6 +18,8 @@ enum ListOutput {
     Json,
     /// Comma-separated values with a line of heads, for a spreadsheet
     Csv,
+    /// The ids alone, for the standard input of another command
+    Id,
 }
 
 /// How a list is printed.
@@ -50,6 +52,10 @@ impl<T: Serialize, const N: usize> List<'_, T, N> {
             ListOutput::Json => json(self.lines)?,
             ListOutput::Csv => {
                 csv(self.heads, self.lines.iter().map(|line| (self.cells)(line, Clock::Utc)))?
+            }
+            ListOutput::Id => {
+                let ids = self.lines.iter().map(|line| (self.cells)(line, Clock::Utc));
+                ids.filter_map(|cells| Some(cells.into_iter().next()? + "\n")).collect()
             }
             ListOutput::Table | ListOutput::Wide if self.lines.is_empty() => {
                 format!("{}\n", self.nothing)
