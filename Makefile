@@ -21,13 +21,13 @@ SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## See it work, with a simulated backend and a private PostgreSQL
+demo: ## See it work, with a simulated backend and a private PostgreSQL; SEED= may be given
 	$(BUILD)
-	$(TESTKIT) demo
+	$(TESTKIT) demo $(addprefix --seed ,$(SEED))
 
-demo-once: ## Play the demo through unattended; it ends with one line of JSON
+demo-once: ## Play the demo through unattended; it ends with one line of JSON; SEED= may be given
 	$(BUILD)
-	$(TESTKIT) demo --once --json
+	$(TESTKIT) demo --once --json $(addprefix --seed ,$(SEED))
 
 # Most tests wait for a server or a time most of the time.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))

@@ -1,6 +1,7 @@
 //! The demo, and a database for programs that need one.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cerby_reconciler::operator::cli::terminal::complain;
@@ -29,9 +30,10 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let ended = match Cli::parse().command {
-        Command::Demo(options) => demo::run(options).await.map(|()| 0),
-        Command::WithPostgres { command } => private_postgres::with_postgres(command).await,
+    let ended = if is_called(demo::OPERATE) {
+        demo::operate(demo::Operate::parse()).await.map(|()| 0)
+    } else {
+        run(Cli::parse().command).await
     };
     match ended {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
@@ -39,5 +41,20 @@ async fn main() -> ExitCode {
             complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The demo links to this program under the name of what people type. A script would not run where its folder forbids
+/// programs.
+fn is_called(name: &str) -> bool {
+    std::env::args_os()
+        .next()
+        .is_some_and(|called| Path::new(&called).file_name() == Some(name.as_ref()))
+}
+
+async fn run(command: Command) -> anyhow::Result<i32> {
+    match command {
+        Command::Demo(options) => demo::run(options).await.map(|()| 0),
+        Command::WithPostgres { command } => private_postgres::with_postgres(command).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -25,10 +25,10 @@ fn demo(temporary: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-#[test]
-fn it_ends_well_with_all_six_procedures_and_one_lie_found_out() {
+/// The end of an unattended demo that ended well and left nothing behind.
+fn play(seed: &str) -> Value {
     let temporary = tempfile::tempdir().expect("a directory");
-    let output = demo(temporary.path(), &["--once", "--json", "--seed", "7"])
+    let output = demo(temporary.path(), &["--once", "--json", "--seed", seed])
         .output()
         .expect("the demo runs");
     let words = String::from_utf8_lossy(&output.stderr);
@@ -37,7 +37,13 @@ fn it_ends_well_with_all_six_procedures_and_one_lie_found_out() {
     let end: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(end["ok"], true, "{end:#}\n{words}");
     assert!(output.status.success());
+    assert_eq!(files_in(temporary.path()), Vec::<PathBuf>::new());
+    end
+}
 
+#[test]
+fn it_ends_well_with_all_six_procedures_and_one_lie_found_out() {
+    let end = play("7");
     assert!(end["tasks"].as_u64().expect("a count") >= 300);
     for procedure in PROCEDURES {
         let counts = &end["procedures"][procedure];
@@ -48,7 +54,76 @@ fn it_ends_well_with_all_six_procedures_and_one_lie_found_out() {
     assert_eq!((&end["lies"], &end["reopened_actions"]), (&1.into(), &1.into()));
     assert!(end["deprovisioned"]["with_job"].as_u64().expect("a count") > 0);
     assert!(end["deprovisioned"]["without_job"].as_u64().expect("a count") > 0);
-    assert_eq!(files_in(temporary.path()), Vec::<PathBuf>::new());
+    assert_eq!(end["stories"].as_array().expect("a list").len(), 6);
+
+    // The same: the people, the apps, and the steps of each story in their order. Not the same: times, ids, and in which
+    // order the members of different stories have their turn.
+    assert_eq!(play("7")["stories"], end["stories"], "the same seed tells the same stories");
+}
+
+#[test]
+fn somebody_can_act_from_another_terminal() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let mut demo = demo(temporary.path(), &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the demo starts");
+    wait_until_it_runs(&mut demo);
+
+    let unknown = typed(temporary.path(), "reconciler-demo do 999999");
+    assert!(!unknown.status.success());
+    assert!(words(&unknown.stderr).contains("there is no manual action 999999"), "{unknown:?}");
+
+    let id = open_action(temporary.path());
+    let done = typed(temporary.path(), &format!("reconciler-demo do {id}"));
+    let said = words(&done.stdout);
+    assert!(done.status.success(), "{done:?}");
+    assert!(said.contains(&format!("claimed  action {id}: ")), "{said}");
+    assert!(said.contains("changed  ") && said.contains("done     "), "{said}");
+
+    let again = typed(temporary.path(), &format!("reconciler-demo do {id}"));
+    assert!(!again.status.success(), "{again:?}");
+    assert!(words(&again.stderr).contains("cannot be claimed"), "{again:?}");
+
+    kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGINT).expect("it can be told");
+    assert!(demo.wait().expect("it ends").success());
+    let outside = Command::new(env!("CARGO_BIN_EXE_testkit"));
+    assert!(words(&as_command(outside).output().expect("it runs").stderr).contains("demo.env"));
+}
+
+/// The number of an action that nobody works on.
+fn open_action(temporary: &Path) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        // The command line of the product is on the path, too.
+        let listed = typed(temporary, "cerby-reconciler actions next");
+        let text = words(&listed.stdout);
+        let number = text.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty());
+        if let Some(number) = number.filter(|_| listed.status.success()) {
+            return number.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{listed:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The end of a command in a shell that has sourced the file of the running demo.
+fn typed(temporary: &Path, command: &str) -> Output {
+    let mut files = files_in(temporary).into_iter().map(|dir| dir.join("demo.env"));
+    let file = files.find(|file| file.is_file()).expect("the demo wrote its file");
+    let script = format!(". '{}'; {command}", file.display());
+    Command::new("sh").args(["-c", &script]).output().expect("sh runs")
+}
+
+fn as_command(mut program: Command) -> Command {
+    use std::os::unix::process::CommandExt;
+    program.arg0("reconciler-demo").args(["do", "1"]).env_remove("RECONCILER__DATABASE__URL");
+    program
+}
+
+fn words(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

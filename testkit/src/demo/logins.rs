@@ -1,4 +1,4 @@
-//! The three logins of the demo's database, each with the privileges of one role.
+//! The logins of the demo's database, each with the privileges of one role.
 
 use anyhow::Context;
 use sqlx::PgPool;
@@ -10,8 +10,10 @@ pub(super) struct Logins {
     pub(super) daemon: String,
     /// For the insertion of failed tasks.
     pub(super) backend: String,
-    /// For people who work manual actions.
-    pub(super) operator: String,
+    /// For the scripted operator. The trail shows the names of logins, so they are names of people.
+    pub(super) colleague: String,
+    /// For whoever tries the demo.
+    pub(super) visitor: String,
 }
 
 impl Logins {
@@ -20,7 +22,8 @@ impl Logins {
         Ok(Self {
             daemon: server.login(owner, "demo_daemon", "reconciler_daemon").await?,
             backend: server.login(owner, "demo_backend", "reconciler_backend").await?,
-            operator: server.login(owner, "demo_operator", "reconciler_operator").await?,
+            colleague: server.login(owner, "robin", "reconciler_operator").await?,
+            visitor: server.login(owner, "you", "reconciler_operator").await?,
         })
     }
 }

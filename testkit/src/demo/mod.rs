@@ -1,30 +1,42 @@
 //! The whole flow on a private PostgreSQL, with two replicas of the daemon and a simulated backend.
 //!
 //! `demo` shows the flow as it happens and lets people act as operators. `demo --once` runs it with a scripted operator
-//! and checks the result. Only the backend and its apps are simulated: replicas are processes of the program that
+//! and checks the result. In both, six members play a story each. Only the backend and its apps are simulated: replicas are processes of the program that
 //! ships, and logins have the privileges of one role each.
 
-mod help;
+mod cast;
+mod commands;
+mod director;
+mod farewell;
 mod live;
 mod logins;
 mod once;
+mod operate;
 mod operator;
+mod person;
+mod progress;
 mod replicas;
 mod running;
+mod screen;
+mod sentences;
 mod snapshot;
+mod story;
 mod summary;
 mod tasks;
 mod tempo;
 mod truth;
-mod view;
 mod world;
 
 use std::time::Instant;
 
 use anyhow::Context;
 
+use cerby_reconciler::operator::cli::terminal::print;
 use cerby_reconciler::shutdown::Signals;
+pub use commands::NAME as OPERATE;
+pub use operate::{Operate, operate};
 use running::Running;
+pub use screen::picture;
 use tempo::Tempo;
 
 /// How the demo runs.
@@ -36,7 +48,7 @@ pub struct Options {
     /// Print the end as one line of JSON
     #[arg(long, requires = "once")]
     json: bool,
-    /// What the simulated backend draws its faults and durations from
+    /// Who is in the stories, and what goes wrong: the same number gives the same
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// Let a scripted operator work the manual actions
@@ -58,6 +70,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         return once::play(running, &tempo, &options, began, &mut signals).await;
     }
     let shown = live::show(&mut running, &tempo, options.with_operator, &mut signals).await;
+    let source = running.scene.commands.source();
     let stopped = running.stop().await;
-    shown.and(stopped)
+    let last = shown?;
+    print(&farewell::text(&last, &source))?;
+    stopped
 }

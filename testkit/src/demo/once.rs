@@ -9,7 +9,7 @@ use super::running::{Running, Scene};
 use super::snapshot::Snapshot;
 use super::summary::{self, Play, Summary};
 use super::tempo::Tempo;
-use super::{Options, view};
+use super::{Options, director, screen};
 use cerby_reconciler::operator::cli::terminal::print;
 use cerby_reconciler::shutdown::Signals;
 
@@ -27,7 +27,7 @@ pub(super) async fn play(
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let summary = tokio::select! {
-        summary = play_and_measure(&mut running, tempo, options.seed, began) => summary,
+        summary = play_and_measure(&mut running, tempo, began) => summary,
         signal = signals.next() => Err(anyhow::anyhow!("{signal} came before the end")),
     };
     let stopped = running.stop().await;
@@ -47,13 +47,13 @@ pub(super) async fn play(
 async fn play_and_measure(
     running: &mut Running,
     tempo: &Tempo,
-    seed: u64,
     began: Instant,
 ) -> anyhow::Result<Summary> {
     let Running { replicas, scene } = running;
-    let mut operator = Operator::new(&scene.operator, &scene.simulator, tempo.operator_takes);
+    let mut operator = Operator::new(scene.colleague(), &scene.cast, tempo.operator_takes);
     let ended = tokio::select! {
         failed = arrive_and_work(scene, tempo, &mut operator) => failed,
+        failed = director::direct(scene, tempo.story_pause) => failed.map(|never| match never {}).map_err(Into::into),
         ended = until_all_ended(scene) => ended,
         error = replicas.one_ends() => Err(error),
         () = tokio::time::sleep(LIMIT.saturating_sub(began.elapsed())) => {
@@ -64,12 +64,7 @@ async fn play_and_measure(
     // Measure only when the replicas have stopped and nothing changes any more.
     errors.extend(replicas.stop().await);
     errors.extend(replicas.alarming_lines());
-    let play = Play {
-        seed,
-        record: operator.into_record(),
-        errors,
-        took_s: began.elapsed().as_secs_f64(),
-    };
+    let play = Play { operator_done: operator.done, errors, took_s: began.elapsed().as_secs_f64() };
     Ok(summary::measure(scene, play).await?)
 }
 
@@ -88,12 +83,12 @@ async fn until_all_ended(scene: &Scene) -> anyhow::Result<()> {
     let mut said = Instant::now();
     loop {
         let snapshot = Snapshot::take(scene).await?;
-        if snapshot.arrived() == super::tasks::all().len() as i64 && snapshot.unfinished() == 0 {
+        if snapshot.has_ended() {
             return Ok(());
         }
         if said.elapsed() > SAYS_EVERY {
             said = Instant::now();
-            view::progress(&snapshot.line());
+            screen::progress(&snapshot.counts());
         }
         tokio::time::sleep(TRY_EVERY).await;
     }

@@ -90,7 +90,7 @@ impl Replicas {
 }
 
 /// The program that ships, in the same directory as this one, which never ships.
-fn daemon() -> anyhow::Result<PathBuf> {
+pub(super) fn daemon() -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe().context("this program cannot find itself")?;
     let daemon = here.with_file_name("cerby-reconciler");
     ensure!(daemon.is_file(), "{} is not there; build it: cargo build --locked", daemon.display());

@@ -1,16 +1,24 @@
 //! The parts of a demo, started in order and stopped in order.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Context;
+use cerby_reconciler::intake::inbound::InboundTask;
 use cerby_reconciler::operator::desk::{Actor, Desk};
 use cerby_reconciler::schema;
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tempfile::TempDir;
 
+use super::cast::{self, Part};
+use super::commands::Commands;
 use super::logins::{self, Logins};
+use super::person::Person;
+use super::progress::Unseen;
 use super::replicas::Replicas;
 use super::tempo::Tempo;
 use super::world::{self, Ending};
-use super::{tasks, view};
+use super::{screen, tasks};
 use crate::private_postgres::{self, PrivatePostgres};
 use crate::simulator::{FaultPlan, Settings, Simulator};
 
@@ -27,22 +35,28 @@ pub(super) struct Scene {
     /// For queries: the owner of everything.
     pub(super) owner: PgPool,
     backend: PgPool,
-    /// For people who work manual actions.
-    pub(super) operator: PgPool,
-    pub(super) logins: Logins,
-    pub(super) server: PrivatePostgres,
+    /// For the scripted people.
+    colleague: PgPool,
+    pub(super) commands: Commands,
+    server: PrivatePostgres,
+    pub(super) seed: u64,
+    pub(super) began_at: DateTime<Utc>,
+    pub(super) tasks: Vec<InboundTask>,
+    pub(super) cast: Vec<Part>,
+    unseen: Mutex<Vec<Unseen>>,
     /// The expected final state of each member.
     pub(super) endings: Vec<Ending>,
+    daemon: String,
     dir: TempDir,
 }
 
 impl Running {
     /// Starts PostgreSQL, the simulated backend and the replicas.
     pub(super) async fn start(tempo: &Tempo, seed: u64) -> anyhow::Result<Self> {
-        view::progress("starting a private PostgreSQL");
+        screen::progress("starting a private PostgreSQL");
         let scene = Scene::set(tempo, seed).await?;
-        view::progress("starting two replicas of the daemon");
-        let environment = environment(tempo, &scene.logins, &scene.simulator);
+        screen::progress("starting two replicas of the daemon");
+        let environment = environment(tempo, &scene.daemon, &scene.simulator);
         Ok(Self { replicas: Replicas::start(scene.dir.path(), &environment).await?, scene })
     }
 
@@ -66,26 +80,53 @@ impl Scene {
         let simulator = Simulator::start(world::before(&tasks), settings(tempo, seed))
             .await
             .context("the simulated backend cannot start")?;
+        let cast = cast::cast(&tasks, seed);
+        cast::set_fates(&simulator, &cast, &tasks);
         let dir = tempfile::Builder::new()
             .prefix("cerby-demo-")
             .tempdir()
             .context("cannot make a directory for the demo")?;
         Ok(Self {
+            commands: Commands::offer(dir.path(), &logins.visitor, simulator.address(), &server)?,
             backend: logins::connect(&logins.backend).await?,
-            operator: logins::connect(&logins.operator).await?,
+            colleague: logins::connect(&logins.colleague).await?,
             endings: world::endings(&tasks),
+            seed,
+            began_at: sqlx::query_scalar("select clock_timestamp()").fetch_one(&owner).await?,
+            tasks,
+            cast,
+            unseen: Mutex::default(),
+            daemon: logins.daemon,
             simulator,
             owner,
-            logins,
             server,
             dir,
         })
     }
 
+    /// The scripted person.
+    pub(super) fn colleague(&self) -> Person<'_> {
+        Person { pool: &self.colleague, apps: &self.simulator }
+    }
+
+    pub(super) fn unseen(&self) -> Vec<Unseen> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn note_unseen(&self, act: Unseen) {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).push(act);
+    }
+
+    pub(super) fn email_of(&self, part: &Part) -> String {
+        let is_about =
+            |task: &&InboundTask| task.member_id == part.member && world::place(task) == part.place;
+        self.tasks.iter().find(is_about).map(|task| task.member_email.clone()).unwrap_or_default()
+    }
+
     /// Inserts the failed tasks, as the Cerby backend would.
     pub(super) async fn let_tasks_arrive(&self, tempo: &Tempo) -> anyhow::Result<()> {
         let desk = Desk::new(self.backend.clone().into());
-        for batch in tasks::batches(tempo.arrivals) {
+        for batch in tasks::batches(tempo.arrivals, &self.cast) {
             desk.import(&Actor::by_login(), &batch, |_, _| ()).await?;
             tokio::time::sleep(tempo.arrive_every).await;
         }
@@ -94,7 +135,7 @@ impl Scene {
 
     async fn strike(self) -> anyhow::Result<()> {
         self.simulator.stop().await?;
-        for pool in [&self.owner, &self.backend, &self.operator] {
+        for pool in [&self.owner, &self.backend, &self.colleague] {
             pool.close().await;
         }
         self.server.stop().await?;
@@ -138,9 +179,9 @@ fn faults() -> FaultPlan {
     }
 }
 
-fn environment(tempo: &Tempo, logins: &Logins, simulator: &Simulator) -> Vec<(String, String)> {
+fn environment(tempo: &Tempo, daemon: &str, simulator: &Simulator) -> Vec<(String, String)> {
     let fixed = [
-        ("DATABASE__URL", logins.daemon.clone()),
+        ("DATABASE__URL", daemon.to_owned()),
         ("BACKEND__BASE_URL", simulator.base_url()),
         ("BACKEND__API_KEY", simulator.api_key()),
         ("HTTP__LISTEN", "127.0.0.1:0".to_owned()),

@@ -6,8 +6,10 @@ use std::fmt;
 use serde::Serialize;
 use sqlx::{FromRow, PgPool};
 
-use super::operator::Record;
+use super::director;
+use super::progress::Progress;
 use super::running::Scene;
+use super::story::Act;
 use super::truth::{self, Differences};
 
 /// The most names shown of one kind of difference.
@@ -25,7 +27,7 @@ pub(super) struct Summary {
     procedures: BTreeMap<String, Procedure>,
     deprovisioned: Deprovisioned,
     reopened_actions: i64,
-    lies: u64,
+    lies: usize,
     operator_done: u64,
     duplicate_effects: u64,
     forbidden_effects: u64,
@@ -34,10 +36,22 @@ pub(super) struct Summary {
     members_absent_who_must_be: usize,
     wrong_roles: usize,
     syncs: i64,
-    held_reports: u64,
+    held_reports: i64,
+    stories: Vec<StoryTold>,
     unfinished: i64,
     errors: Vec<String>,
     took_s: f64,
+}
+
+/// A story as it went: the same for the same seed.
+#[derive(Debug, Serialize)]
+struct StoryTold {
+    title: &'static str,
+    who: String,
+    app: String,
+    steps: Vec<String>,
+    /// Whether every step has happened.
+    ended: bool,
 }
 
 #[derive(Debug, Default, FromRow, Serialize)]
@@ -73,13 +87,13 @@ struct Counts {
     reopened_actions: i64,
     unfinished_actions: i64,
     syncs: i64,
+    held_reports: i64,
 }
 
 /// What is known in addition to the database and the apps.
 pub(super) struct Play {
-    /// The seed of the simulated backend.
-    pub(super) seed: u64,
-    pub(super) record: Record,
+    /// How many actions the scripted operator marked done, apart from the stories.
+    pub(super) operator_done: u64,
     pub(super) errors: Vec<String>,
     /// From the first start to the last measurement.
     pub(super) took_s: f64,
@@ -92,10 +106,11 @@ pub(super) async fn measure(scene: &Scene, play: Play) -> sqlx::Result<Summary> 
     let removals = truth::last_removals(owner).await?;
     let counters = scene.simulator.counters();
     let counts = counts(owner).await?;
+    let stories = director::progress_of(scene).await?;
     let task_states = task_states(owner).await?;
     let mut summary = Summary {
         ok: false,
-        seed: play.seed,
+        seed: scene.seed,
         tasks: tasks(owner).await?,
         unfinished: task_states.unfinished + counts.unfinished_actions,
         task_states,
@@ -103,8 +118,8 @@ pub(super) async fn measure(scene: &Scene, play: Play) -> sqlx::Result<Summary> 
         procedures: procedures(owner).await?,
         deprovisioned: deprovisioned(owner).await?,
         reopened_actions: counts.reopened_actions,
-        lies: play.record.lies,
-        operator_done: play.record.done,
+        lies: stories.iter().map(lies).sum(),
+        operator_done: play.operator_done,
         duplicate_effects: truth::repeated_invitations(&effects).max(counters.duplicate_effects),
         forbidden_effects: truth::forbidden_effects(&effects, &removals),
         overlapping_jobs: counters.overlapping_jobs,
@@ -112,11 +127,12 @@ pub(super) async fn measure(scene: &Scene, play: Play) -> sqlx::Result<Summary> 
         members_absent_who_must_be: differences.absent.len(),
         wrong_roles: differences.roles.len(),
         syncs: counts.syncs,
-        held_reports: play.record.approved,
+        held_reports: counts.held_reports,
+        stories: stories.iter().map(StoryTold::of).collect(),
         errors: play.errors,
         took_s: (play.took_s * 10.0).round() / 10.0,
     };
-    let found = summary.contradictions(super::tasks::all().len(), &differences);
+    let found = summary.contradictions(scene.tasks.len(), &differences);
     summary.errors.extend(found);
     summary.ok = summary.errors.is_empty();
     Ok(summary)
@@ -138,6 +154,10 @@ impl Summary {
             (
                 i64::try_from(self.lies).ok() != Some(self.reopened_actions),
                 format!("{} actions were reopened for {} lies", self.reopened_actions, self.lies),
+            ),
+            (
+                !self.stories.iter().all(|story| story.ended),
+                format!("stories without an end: {}", self.unended().join(", ")),
             ),
             (self.duplicate_effects > 0, format!("{} duplicate effects", self.duplicate_effects)),
             (
@@ -161,6 +181,24 @@ impl Summary {
         let broken = checks.into_iter().filter(|(broken, _)| *broken);
         broken.map(|(_, text)| text).collect()
     }
+}
+
+impl StoryTold {
+    fn of(progress: &Progress) -> Self {
+        Self {
+            title: progress.part.story.title,
+            who: progress.part.who.clone(),
+            app: progress.part.app.clone(),
+            steps: progress.told().map(|(_, text)| text).collect(),
+            ended: progress.has_ended(),
+        }
+    }
+}
+
+/// How often somebody has said in this story that a change was made that was not.
+fn lies(progress: &Progress) -> usize {
+    let steps = progress.part.story.steps.iter().take(progress.reached.len());
+    steps.filter(|step| step.act == Some(Act::Lie)).count()
 }
 
 /// The summary as text for people.
@@ -205,6 +243,10 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
+    fn unended(&self) -> Vec<&str> {
+        self.stories.iter().filter(|story| !story.ended).map(|story| story.title).collect()
+    }
+
     fn truth(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -288,7 +330,8 @@ async fn counts(owner: &PgPool) -> sqlx::Result<Counts> {
     sqlx::query_as(
         "select count(*) filter (where reopened_count > 0) as reopened_actions,
                 count(*) filter (where closed_at is null) as unfinished_actions,
-                (select count(*) from reconciler.syncs) as syncs
+                (select count(*) from reconciler.syncs) as syncs,
+                (select count(*) from reconciler.syncs where held_reason is not null) as held_reports
          from reconciler.manual_actions",
     )
     .fetch_one(owner)

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::cast::{self, Part};
 use cerby_reconciler::intake::inbound::InboundTask;
 
 const FILE: &str = include_str!("failed-tasks.jsonl");
@@ -39,9 +40,13 @@ pub(super) fn all() -> Vec<InboundTask> {
     LINES.iter().map(|line| parsed(line)).collect()
 }
 
-/// The lines of the file in batches of this size.
-pub(super) fn batches(size: usize) -> impl Iterator<Item = String> {
-    LINES.chunks(size).map(|batch| batch.join("\n"))
+/// The lines of the file in batches of this size. Those that begin a story come first, so that there is something to
+/// watch at once.
+pub(super) fn batches(size: usize, cast: &[Part]) -> Vec<String> {
+    let (first, later): (Vec<&String>, Vec<&String>) =
+        LINES.iter().partition(|line| cast::begins_one(cast, &parsed(line)));
+    let lines: Vec<&str> = first.into_iter().chain(later).map(String::as_str).collect();
+    lines.chunks(size).map(|batch| batch.join("\n")).collect()
 }
 
 #[cfg(test)]
@@ -83,8 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_every_line_once() {
-        let lines: usize = batches(60).map(|batch| batch.lines().count()).sum();
-        assert_eq!(lines, all().len());
+    fn batches_hold_every_line_once_and_the_stories_first() {
+        let cast = cast::cast(&all(), 1);
+        let batches = batches(6, &cast);
+        assert_eq!(batches.iter().map(|batch| batch.lines().count()).sum::<usize>(), all().len());
+        assert!(batches[0].lines().all(|line| cast::begins_one(&cast, &parsed(line))));
     }
 }

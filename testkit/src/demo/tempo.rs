@@ -17,6 +17,8 @@ pub(super) struct Tempo {
     pub(super) arrive_every: Duration,
     /// How long the scripted operator takes for one action.
     pub(super) operator_takes: Duration,
+    /// How long a story rests before somebody does something in it.
+    pub(super) story_pause: Duration,
 }
 
 impl Tempo {
@@ -30,6 +32,7 @@ impl Tempo {
             arrivals: 60,
             arrive_every: Duration::from_millis(500),
             operator_takes: Duration::from_millis(10),
+            story_pause: Duration::from_millis(100),
         }
     }
 
@@ -43,6 +46,7 @@ impl Tempo {
             arrivals: 3,
             arrive_every: Duration::from_millis(1500),
             operator_takes: Duration::from_millis(1500),
+            story_pause: Duration::from_secs(3),
         }
     }
 }
@@ -83,6 +87,7 @@ const COMPRESSED: &[(&str, &str)] = &[
     ("JOB__WITHIN_S", "3"),
     ("MANUAL_ACTION__ATTEST_AFTER_S", "2"),
     ("SYNC__REREADS_S", "1,1,2,2,3"),
+    ("SYNC__REMOVAL_CHECKS_S", "2,3600"),
     ("SYNC__RETRY_FIRST_S", "1"),
     ("SYNC__RETRY_MAX_S", "1"),
     ("UPKEEP__EVERY_S", "5"),
@@ -122,6 +127,7 @@ const WATCHABLE: &[(&str, &str)] = &[
     ("MANUAL_ACTION__DUE_CHANGE_ROLE_S", "1800"),
     ("MANUAL_ACTION__DUE_INVITE_S", "3600"),
     ("SYNC__REREADS_S", "3,6,12,24"),
+    ("SYNC__REMOVAL_CHECKS_S", "15,60,300"),
     ("SYNC__RETRY_FIRST_S", "2"),
     ("SYNC__RETRY_MAX_S", "10"),
     ("UPKEEP__EVERY_S", "10"),

@@ -8,6 +8,8 @@ use cerby_reconciler::intake::inbound::InboundTask;
 /// The number of people per integration for whom no task exists.
 const BYSTANDERS: usize = 30;
 const FORMER_ROLE: &str = "GUEST";
+const FIRST_NAMES: [&str; 6] = ["Mara", "Tom", "Lea", "Ivo", "Nina", "Paul"];
+const LAST_NAMES: [&str; 5] = ["Bell", "Frost", "Hale", "Lane", "Reed"];
 
 /// The state of a member that the latest request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,7 @@ fn integrations(tasks: &[InboundTask]) -> BTreeMap<Place, Integration> {
     tasks.iter().map(|task| (place(task), integration(task))).collect()
 }
 
-fn place(task: &InboundTask) -> Place {
+pub(super) fn place(task: &InboundTask) -> Place {
     Place::new(&task.workspace_id, &task.integration_id)
 }
 
@@ -109,11 +111,31 @@ fn person(task: &InboundTask) -> Member {
 
 fn with_bystanders(world: World, integration: &Integration) -> World {
     (0..BYSTANDERS).fold(world, |world, n| {
-        let id = format!("bystander-{n:02}");
+        let id = bystander_id(n);
         let email = format!("{id}@{}.example.com", integration.workspace);
-        let member = Member::new(&id, &email).with(&["VIEWER"]);
+        let member = Member {
+            first_name: first_name(n).to_owned(),
+            last_name: last_name(n).to_owned(),
+            ..Member::new(&id, &email).with(&["VIEWER"])
+        };
         world.member(&integration.workspace, &integration.id, member)
     })
+}
+
+pub(super) fn bystander_id(n: usize) -> String {
+    format!("bystander-{n:02}")
+}
+
+pub(super) fn bystander_name(n: usize) -> String {
+    format!("{} {}", first_name(n), last_name(n))
+}
+
+fn first_name(n: usize) -> &'static str {
+    FIRST_NAMES[n % FIRST_NAMES.len()]
+}
+
+fn last_name(n: usize) -> &'static str {
+    LAST_NAMES[n / FIRST_NAMES.len() % LAST_NAMES.len()]
 }
 
 #[cfg(test)]

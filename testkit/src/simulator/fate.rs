@@ -52,7 +52,7 @@ pub const PERMANENT_CODES: [&str; 17] = [
 ];
 
 /// Those of them which say that the app rejects the login that the backend has stored.
-const LOGIN_CODES: [&str; 4] =
+pub const LOGIN_CODES: [&str; 4] =
     ["BadCredentials", "EmptyPasswordError", "AccountVaultError", "SecureDeviceNotFoundInStorage"];
 
 /// Failures that pass by themselves.

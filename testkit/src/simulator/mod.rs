@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 pub use clock::{Clock, Stamps};
 use connection::{Breaker, Door};
 pub use counters::{Counters, Effects, MemberKey};
-pub use fate::{Fate, Operation, PERMANENT_CODES, TRANSIENT_CODES};
+pub use fate::{Fate, LOGIN_CODES, Operation, PERMANENT_CODES, TRANSIENT_CODES};
 pub use faults::{Call, FaultPlan, HttpFault, Injection, RetryAfter};
 pub use hold::Held;
 use hold::HoldingArea;
