@@ -1,8 +1,12 @@
 //! The whole flow on a private PostgreSQL, with two replicas of the daemon and a simulated backend.
 //!
 //! `demo` shows the flow as it happens and lets people act as operators. `demo --once` runs it with a scripted operator
-//! and checks the result. In both, six members play a story each. Only the backend and its apps are simulated: replicas are processes of the program that
-//! ships, and logins have the privileges of one role each.
+//! and checks the result. In both, six members play a story each. Only the backend and its apps are simulated: replicas
+//! are processes of the program that ships, and logins have the privileges of one role each.
+//!
+//! With the same seed, the same people in the same apps play the stories, each story has the same steps in the same
+//! order, and each attempt of automation for a member comes to the same end. Times, ids, faults of single requests and
+//! the order between members may differ, because the replicas work concurrently.
 
 mod cast;
 mod commands;
@@ -51,7 +55,7 @@ pub struct Options {
     /// Who is in the stories, and what goes wrong: the same number gives the same
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Let a scripted operator work the manual actions
+    /// Let a scripted operator work all manual actions, not only those of the stories
     #[arg(long)]
     with_operator: bool,
 }

@@ -29,7 +29,6 @@ pub(super) struct Told {
     pub(super) at: DateTime<Utc>,
     pub(super) actor: String,
     pub(super) what: String,
-    pub(super) subject_id: String,
     pub(super) operation: Option<String>,
     pub(super) member_name: Option<String>,
     pub(super) member_email: Option<String>,
@@ -63,7 +62,7 @@ impl Told {
 
     fn sentence(&self) -> (Tone, String) {
         let change = self.change();
-        let (app, who, id) = (&change.app, &change.who, &self.subject_id);
+        let (app, who) = (&change.app, &change.who);
         match self.what.as_str() {
             "task.succeeded" => (Tone::Good, change.was()),
             "task.attempt_failed" => {
@@ -71,9 +70,7 @@ impl Told {
                 (Tone::Plain, format!("{}: {code}; a retry follows", change.could_not()))
             }
             "task.member_returned" => (Tone::Bad, format!("{who} is back in {app}, past Cerby")),
-            "action.opened" => {
-                (Tone::Waits, format!("{}: needs a person (action {id})", change.could_not()))
-            }
+            "action.opened" => (Tone::Waits, format!("{}: needs a person", change.could_not())),
             "action.done" => (Tone::Plain, format!("{} says: {}", self.actor(), change.was())),
             "action.contradicted" => (Tone::Bad, format!("Contradicted: {}", change.was_not())),
             "action.verified" => (Tone::Good, format!("Verified: {}", change.was())),
@@ -196,7 +193,6 @@ mod tests {
         let told = Told {
             actor: "robin".to_owned(),
             what: what.to_owned(),
-            subject_id: "12".to_owned(),
             operation: Some("remove".to_owned()),
             member_name: name.map(str::to_owned),
             member_email: Some("kim.roe17@acme.example.com".to_owned()),
@@ -218,7 +214,7 @@ mod tests {
     fn a_sentence_names_people_and_never_cuts_an_email() {
         assert_eq!(
             told("action.opened", Some("Kim Roe")),
-            "Kim Roe could not be removed from Figma: needs a person (action 12)"
+            "Kim Roe could not be removed from Figma: needs a person"
         );
         assert_eq!(told("action.done", None), "Robin says: kim.roe17 was removed from Figma");
     }

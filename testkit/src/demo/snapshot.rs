@@ -135,7 +135,7 @@ async fn counts(owner: &PgPool, query: &'static str) -> sqlx::Result<Vec<Count>>
 
 async fn happenings(owner: &PgPool) -> sqlx::Result<Vec<Happening>> {
     let told: Vec<Told> = sqlx::query_as(
-        "select e.at, e.actor, e.what, e.subject_id, e.detail ->> 'failure_code' as failure_code,
+        "select e.at, e.actor, e.what, e.detail ->> 'failure_code' as failure_code,
                 coalesce(t.operation, a.operation) as operation,
                 coalesce(t.member_name, a.member_name) as member_name,
                 coalesce(t.member_email, a.member_email) as member_email, i.integration_name

@@ -10,25 +10,24 @@ use crate::demo::tasks;
 
 pub(in crate::demo) const SOURCE: &str = ". target/demo.env";
 
-/// Seconds, name of the event, actor, number, operation, person, app, failure.
-type Row =
-    (i64, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+/// Seconds, name of the event, actor, operation, person, app.
+type Row = (i64, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 const HAPPENED: [Row; 14] = [
-    (83, "action.contradicted", "daemon", "4", "remove", "Dimitra Patel", "Slack"),
-    (81, "action.verified", "daemon", "9", "change_role", "Nadia Silva", "Adobe Creative Cloud"),
-    (80, "task.succeeded", "daemon", "61", "remove", "Noah Haddad", "Salesforce"),
-    (78, "sync.held", "daemon", "14", "", "", "Autodesk"),
-    (77, "action.opened", "daemon", "21", "invite", "Dimitra Okafor", "LinkedIn Business Manager"),
-    (74, "integration.login_rejected", "daemon", "acme-10", "", "", "Linear"),
-    (73, "task.attempt_failed", "daemon", "58", "change_role", "Kwame Kaya", "Canva"),
-    (71, "action.done", "robin", "4", "remove", "Dimitra Patel", "Slack"),
-    (70, "task.succeeded", "daemon", "55", "invite", "李小龍", "Notion"),
-    (68, "action.opened", "daemon", "20", "remove", "Kwame O’Neill", "Hootsuite"),
-    (66, "action.opened", "daemon", "19", "remove", "Élodie Novák", "Luru"),
-    (65, "action.opened", "daemon", "18", "invite", "Liam García", "Autodesk"),
-    (64, "action.opened", "daemon", "17", "invite", "Yuki Kaya", "Luru"),
-    (62, "action.opened", "daemon", "16", "remove", "Ivo Lane", "Zoom"),
+    (83, "action.contradicted", "daemon", "remove", "Oluwaseun Patel", "Linear"),
+    (81, "action.verified", "daemon", "invite", "Yuki Kaya", "Luru"),
+    (80, "task.succeeded", "daemon", "remove", "Noah Haddad", "Salesforce"),
+    (78, "sync.held", "daemon", "", "", "Adobe Creative Cloud"),
+    (77, "action.opened", "daemon", "invite", "Dimitra Okafor", "LinkedIn Business Manager"),
+    (74, "integration.login_rejected", "daemon", "", "", "Canva"),
+    (73, "task.attempt_failed", "daemon", "change_role", "Priya Müller", "Zoom"),
+    (71, "action.done", "robin", "remove", "Oluwaseun Patel", "Linear"),
+    (70, "task.succeeded", "daemon", "invite", "李小龍", "Notion"),
+    (68, "action.opened", "daemon", "remove", "Kwame O’Neill", "Hootsuite"),
+    (66, "action.opened", "daemon", "remove", "Élodie Novák", "Luru"),
+    (65, "action.opened", "daemon", "invite", "Liam García", "Autodesk"),
+    (64, "action.opened", "daemon", "invite", "Mei Wójcik", "Zoom"),
+    (62, "action.opened", "daemon", "remove", "Ivo Lane", "Zoom"),
 ];
 
 pub(in crate::demo) fn snapshot() -> Snapshot {
@@ -69,12 +68,11 @@ fn counts(counts: &[(&str, i64)]) -> Vec<Count> {
 }
 
 fn happening(row: &Row) -> Happening {
-    let (seconds, what, actor, id, operation, name, app) = *row;
+    let (seconds, what, actor, operation, name, app) = *row;
     let told = Told {
         at: at(seconds),
         actor: actor.to_owned(),
         what: what.to_owned(),
-        subject_id: id.to_owned(),
         operation: Some(operation.to_owned()),
         member_name: Some(name.to_owned()),
         member_email: None,

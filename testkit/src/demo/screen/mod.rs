@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::Frame;
+use ratatui::backend::Backend;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
@@ -64,8 +65,9 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn open() -> anyhow::Result<Self> {
         let mut terminal = ratatui::try_init()?;
-        // Not every terminal has a second screen that is empty.
-        terminal.clear()?;
+        // Not every terminal has a second screen that is empty. `Terminal::clear` asks where the cursor is, and not every
+        // terminal answers.
+        terminal.backend_mut().clear()?;
         Ok(Self { terminal })
     }
 
@@ -150,7 +152,7 @@ fn draw_bar(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
     let ratio = (ended as f64 / snapshot.expected.max(1) as f64).clamp(0.0, 1.0);
     let bar = Gauge::default()
         .gauge_style(Style::new().fg(Color::Green).bg(Color::DarkGray))
-        .label(format!("{ended} of {} tasks ended", snapshot.expected))
+        .label(Span::from(format!("{ended} of {} tasks ended", snapshot.expected)).bold().white())
         .ratio(ratio);
     frame.render_widget(bar, area);
 }

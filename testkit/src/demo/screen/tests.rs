@@ -6,6 +6,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::KeyEvent;
 
 use super::*;
+use crate::demo::sentences::{SPOKEN_OF, Told};
 
 fn shown(page: Page, snapshot: &Snapshot, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -52,13 +53,13 @@ fn the_overview_is_understood_on_the_usual_terminal() {
  Actions   12 verified      12 open           2 to verify      1 contradicted
 
  What happened last
-  1:23  Contradicted: Dimitra Patel was not removed from Slack
-  1:21  Verified: Nadia Silva got the right role in Adobe Creative Cloud
+  1:23  Contradicted: Oluwaseun Patel was not removed from Linear
+  1:21  Verified: Yuki Kaya was invited to Luru
   1:20  Noah Haddad was removed from Salesforce
-  1:18  A report of Autodesk is held: it removes people unasked
+  1:18  A report of Adobe Creative Cloud is held: it removes people unasked
   1:17  Dimitra Okafor could not be invited to LinkedIn Business Manager: needs
-        a person (action 21)
-  1:14  Linear refuses Cerby's login: its tasks are on hold
+        a person
+  1:14  Canva refuses Cerby's login: its tasks are on hold
 
  Six stories: press the number to watch one
  1 a retry              ended           4 a held report        step 3 of 5
@@ -84,12 +85,12 @@ fn the_overview_is_readable_on_a_small_terminal() {
             1 contradicted
 
  What happened last
-  1:23  Contradicted: Dimitra Patel was not removed from
-        Slack
-  1:21  Verified: Nadia Silva got the right role in Adobe
-        Creative Cloud
+  1:23  Contradicted: Oluwaseun Patel was not removed from
+        Linear
+  1:21  Verified: Yuki Kaya was invited to Luru
   1:20  Noah Haddad was removed from Salesforce
-
+  1:18  A report of Adobe Creative Cloud is held: it removes
+        people unasked
 
  In another terminal, in this folder
    . target/demo.env
@@ -136,7 +137,7 @@ fn a_story_that_has_not_begun_says_what_it_waits_for() {
 fn a_larger_terminal_shows_more_of_what_happened() {
     let happenings = |height| {
         let text = shown(Page::Overview, &example::snapshot(), 100, height);
-        text.lines().filter(|line| line.contains("action ")).count()
+        text.lines().filter(|line| line.contains("needs a person")).count()
     };
     assert!(happenings(50) > happenings(24));
 }
@@ -147,6 +148,27 @@ fn every_page_is_drawn_on_every_size_of_terminal() {
     for page in pages {
         for (width, height) in [(1, 1), (2, 30), (20, 5), (80, 10), (80, 24), (200, 60)] {
             shown(page, &example::snapshot(), width, height);
+        }
+    }
+}
+
+#[test]
+fn no_sentence_about_anybody_is_cut() {
+    for task in crate::demo::tasks::all() {
+        for what in SPOKEN_OF {
+            let told = Told {
+                what: what.to_owned(),
+                operation: Some(task.operation.clone()),
+                member_name: task.member_name.clone(),
+                member_email: Some(task.member_email.clone()),
+                integration_name: Some(task.integration_name.clone()),
+                ..Told::default()
+            };
+            for width in [60, 80] {
+                let text = told.happening().text;
+                let lines = wrapped(Span::from("  1:23  "), &text, Style::new(), width);
+                assert!(lines.iter().all(|line| line.width() <= usize::from(width)), "{text}");
+            }
         }
     }
 }
