@@ -67,19 +67,17 @@ impl Part {
 
 async fn perform(scene: &Scene, part: &Part, act: Act) -> sqlx::Result<()> {
     match act {
-        Act::Claim => {
-            if let Some(action) = action_of(scene, part, "open").await? {
-                scene.colleague().claim(&action).await?;
-            }
-        }
-        Act::Do | Act::Lie => {
-            if let Some(action) = action_of(scene, part, "in_progress").await? {
+        Act::Claim => claim(scene, part).await?,
+        // If a snapshot ends the claimed action first, Cerby may open another one, which nobody has claimed.
+        Act::Do | Act::Lie => match action_of(scene, part, "in_progress").await? {
+            None => claim(scene, part).await?,
+            Some(action) => {
                 if act == Act::Do {
                     scene.colleague().change(&action);
                 }
                 scene.colleague().mark_done(&action).await?;
             }
-        }
+        },
         Act::RemoveMany => remove_many(scene, part).await?,
         Act::Approve => approve(scene, part).await?,
         Act::InviteAgain => {
@@ -91,6 +89,13 @@ async fn perform(scene: &Scene, part: &Part, act: Act) -> sqlx::Result<()> {
                 Member::new(&part.member, &email),
             );
         }
+    }
+    Ok(())
+}
+
+async fn claim(scene: &Scene, part: &Part) -> sqlx::Result<()> {
+    if let Some(action) = action_of(scene, part, "open").await? {
+        scene.colleague().claim(&action).await?;
     }
     Ok(())
 }
