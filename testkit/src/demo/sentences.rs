@@ -106,9 +106,9 @@ impl Told {
         )
     }
 
-    /// The logins of the demo are names in lower case.
+    /// The logins of the demo are names in lower case. A name given beside a login says more than the login.
     fn actor(&self) -> String {
-        let name = printable(&self.actor);
+        let name = printable(self.actor.split(" via login ").next().unwrap_or_default());
         let mut rest = name.chars();
         rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
     }
@@ -217,6 +217,8 @@ mod tests {
             "Kim Roe could not be removed from Figma: needs a person"
         );
         assert_eq!(told("action.done", None), "Robin says: kim.roe17 was removed from Figma");
+        let named = Told { actor: "kim via login you".to_owned(), ..Told::default() };
+        assert_eq!(named.actor(), "Kim");
     }
 
     #[test]
