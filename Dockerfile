@@ -24,7 +24,10 @@ COPY config/ /etc/cerby-reconciler/config/
 WORKDIR /etc/cerby-reconciler
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# Liveness and readiness are HTTP probes of the orchestrator.
-HEALTHCHECK NONE
+# An orchestrator sends its probes from outside: /livez and /readyz, which say up or down, and why in a line.
+ENV RECONCILER__HTTP__LISTEN=0.0.0.0:8087 RECONCILER__HTTP__EXPOSE_PROBES=true
+EXPOSE 8087
+HEALTHCHECK --interval=30s --timeout=6s --start-period=60s \
+    CMD ["/usr/local/bin/cerby-reconciler", "health"]
 ENTRYPOINT ["/usr/local/bin/cerby-reconciler"]
 CMD ["serve"]

@@ -1,9 +1,10 @@
 //! The time between two polls of a loop. It is jittered so that replicas do not poll at the same time, and longer while
-//! the database does not answer. Logs once that a loop fails and once that it works again.
+//! the database does not answer. Logs once that a loop fails and once that it works again, and notes for the probes when
+//! it last made progress.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
@@ -16,16 +17,44 @@ use crate::telemetry::chain;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The loops that failed and have not worked since.
+/// The loops of the daemon, and how they are.
 #[derive(Debug, Clone, Default)]
-pub struct Failing(Arc<Mutex<BTreeSet<&'static str>>>);
+pub struct Loops(Arc<Mutex<BTreeMap<&'static str, Progress>>>);
 
-impl Failing {
-    pub fn are_some(&self) -> bool {
-        !self.names().is_empty()
+#[derive(Debug)]
+struct Progress {
+    /// The latest round that ended, well or not.
+    at: Instant,
+    /// Whether it failed.
+    is_failing: bool,
+}
+
+/// A loop that has not ended a round for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stalled {
+    pub name: &'static str,
+    pub since: Duration,
+}
+
+impl Loops {
+    /// A loop that failed and has not worked since.
+    pub fn failing(&self) -> Option<&'static str> {
+        self.by_name().iter().find(|(_, progress)| progress.is_failing).map(|(name, _)| *name)
     }
 
-    fn names(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+    /// The loop that has stalled for longest, if one has for more than `limit`.
+    pub fn stalled(&self, limit: Duration) -> Option<Stalled> {
+        let loops = self.by_name();
+        let stalled =
+            loops.iter().map(|(name, progress)| Stalled { name, since: progress.at.elapsed() });
+        stalled.filter(|one| one.since > limit).max_by_key(|one| one.since)
+    }
+
+    fn note(&self, name: &'static str, is_failing: bool) {
+        self.by_name().insert(name, Progress { at: Instant::now(), is_failing });
+    }
+
+    fn by_name(&self) -> MutexGuard<'_, BTreeMap<&'static str, Progress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -35,18 +64,24 @@ pub struct PollInterval {
     name: &'static str,
     usual: Duration,
     failures: u32,
-    failing: Failing,
+    loops: Loops,
 }
 
 impl PollInterval {
     /// An interval of `usual` for the loop `name`.
     pub fn new(name: &'static str, usual: Duration) -> Self {
-        Self { name, usual, failures: 0, failing: Failing::default() }
+        Self { name, usual, failures: 0, loops: Loops::default() }
     }
 
-    /// Records failures of this loop in `failing`.
-    pub fn among(self, failing: &Failing) -> Self {
-        Self { failing: failing.clone(), ..self }
+    /// Notes in `loops` how this loop is.
+    pub fn among(self, loops: &Loops) -> Self {
+        loops.note(self.name, false);
+        Self { loops: loops.clone(), ..self }
+    }
+
+    /// Notes that the loop goes on, where a round has no end to note.
+    pub fn on_progress(&self) {
+        self.loops.note(self.name, self.failures > 0);
     }
 
     /// The next pause: the usual interval ± 10 %; after a failure a short one, doubled by every failure in a row.
@@ -57,15 +92,15 @@ impl PollInterval {
     }
 
     pub fn on_success(&mut self) {
+        self.loops.note(self.name, false);
         if std::mem::take(&mut self.failures) > 0 {
-            self.failing.names().remove(self.name);
             emit!(DATABASE_RECOVERED, r#loop = self.name, "Database queries work again");
         }
     }
 
     pub fn on_failure(&mut self, error: &StoreError) {
+        self.loops.note(self.name, true);
         if self.failures == 0 {
-            self.failing.names().insert(self.name);
             emit!(DATABASE_UNREACHABLE, r#loop = self.name, error = %chain(error), "Database query failed; retrying");
         }
         self.failures = self.failures.saturating_add(1);
@@ -75,6 +110,22 @@ impl PollInterval {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loop_that_ends_no_round_is_stalled_and_one_that_fails_is_not() {
+        let loops = Loops::default();
+        let mut fails = PollInterval::new("fails", Duration::from_secs(1)).among(&loops);
+        let _stuck = PollInterval::new("stuck", Duration::from_secs(1)).among(&loops);
+        assert_eq!(loops.stalled(Duration::from_secs(60)), None);
+        fails.on_failure(&StoreError::Database(sqlx::Error::PoolTimedOut));
+        let stalled = loops.stalled(Duration::ZERO).expect("time has passed");
+        assert_eq!(stalled.name, "stuck");
+        assert_eq!(loops.failing(), Some("fails"));
+        fails.on_progress();
+        assert_eq!(loops.failing(), Some("fails"), "to go on is not to work");
+        fails.on_success();
+        assert_eq!(loops.failing(), None);
+    }
 
     #[test]
     fn pauses_are_jittered_and_grow_while_the_database_fails_up_to_a_limit() {

@@ -116,6 +116,7 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("retention.events_days", 30.0, 36_500.0),
     ("upkeep.every_s", 1.0, DAY_S),
     ("upkeep.batch", 1.0, 100_000.0),
+    ("http.stalled_s", 10.0, DAY_S),
     ("shutdown.grace_s", 0.0, HOUR_S),
 ];
 
@@ -350,6 +351,23 @@ fn listener(config: &Config, must: &mut impl FnMut(bool, String)) {
         format!(
             "http.listen = {}: is not a loopback address; set http.expose_probes = true to allow it",
             http.listen
+        ),
+    );
+    // An idle loop ends a round once in its interval, a little late, and one that waits for the database once in its
+    // timeout.
+    let rounds = [
+        config.upkeep.every_s,
+        config.wakeup.poll_ms.saturating_mul(30) / 1000,
+        config.database.answer_timeout_s.saturating_mul(6),
+    ];
+    let longest = rounds.into_iter().max().unwrap_or_default();
+    must(
+        http.stalled_s > longest.saturating_mul(2),
+        format!(
+            "http.stalled_s = {}: must be more than {}, twice the longest of upkeep.every_s, 30 times wakeup.poll_ms, \
+             and 6 times database.answer_timeout_s",
+            http.stalled_s,
+            longest.saturating_mul(2)
         ),
     );
 }

@@ -173,6 +173,7 @@ tables! {
         #[serde(deserialize_with = "read::address")]
         listen: SocketAddr,
         expose_probes: bool,
+        stalled_s: u64,
     }
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }

@@ -14,7 +14,7 @@ use crate::emit;
 use crate::flow::outages::Outages;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
-use crate::poll_interval::{Failing, PollInterval};
+use crate::poll_interval::{Loops, PollInterval};
 use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, chain};
@@ -50,7 +50,8 @@ impl Daemon {
         let mut signals = Signals::hear().context("signals cannot be heard")?;
         let backend = Client::new(&config.backend)?;
 
-        let (stop, health) = (CancellationToken::new(), Health::default());
+        let stop = CancellationToken::new();
+        let health = Health::new(Duration::from_secs(config.http.stalled_s));
         let listener = probes::bind(config.http.listen).await?;
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut loops = JoinSet::new();
@@ -69,7 +70,7 @@ impl Daemon {
         // Reads the known outages before the first request, so that this replica does not have to detect them again. If
         // the database does not answer, the loop tries again.
         let _ = outages.share().await;
-        start_loops(&config, &pool, &backend, outages, &health.failing, &stop, &mut loops);
+        start_loops(&config, &pool, &backend, outages, &health.loops, &stop, &mut loops);
         health.pool.get_or_init(|| pool);
         emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
           start_ms = began.elapsed().as_millis() as u64, "The daemon is up");
@@ -132,7 +133,7 @@ fn start_loops(
     pool: &PgPool,
     backend: &Client,
     outages: Outages,
-    failing: &Failing,
+    health: &Loops,
     stop: &CancellationToken,
     loops: &mut JoinSet<()>,
 ) {
@@ -142,23 +143,23 @@ fn start_loops(
         loops.spawn(wakeup::listen(pool.clone(), wakeups.clone(), stop.clone()));
     }
     let query_timeout = config.database.query_timeout();
-    let looks = PollInterval::new("wakeup", poll).among(failing);
+    let looks = PollInterval::new("wakeup", poll).among(health);
     loops.spawn(wakeup::poll(pool.clone(), wakeups.clone(), query_timeout, looks, stop.clone()));
-    let sharing = PollInterval::new("outages", poll).among(failing);
+    let sharing = PollInterval::new("outages", poll).among(health);
     loops.spawn(outages.run(wakeups.clone(), sharing, stop.clone()));
     let unasked = poll * IDLE_POLL_FACTOR;
     loops.spawn(intake::run(
         pool.clone(),
         config.clone(),
         wakeups.clone(),
-        PollInterval::new("intake", unasked).among(failing),
+        PollInterval::new("intake", unasked).among(health),
         stop.clone(),
     ));
     loops.spawn(nudges::run(
         pool.clone(),
         config.clone(),
         wakeups.clone(),
-        PollInterval::new("nudges", unasked).among(failing),
+        PollInterval::new("nudges", unasked).among(health),
         stop.clone(),
     ));
     let tasks = Worker {
@@ -166,7 +167,7 @@ fn start_loops(
         max_in_flight: config.worker.max_tasks_in_flight,
         max_ahead: config.worker.max_tasks_ahead,
         new_work: wakeups.tasks,
-        poll_interval: PollInterval::new("tasks", unasked).among(failing),
+        poll_interval: PollInterval::new("tasks", unasked).among(health),
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
@@ -174,11 +175,11 @@ fn start_loops(
         max_in_flight: config.worker.max_syncs_in_flight,
         max_ahead: 0,
         new_work: wakeups.syncs,
-        poll_interval: PollInterval::new("syncs", unasked).among(failing),
+        poll_interval: PollInterval::new("syncs", unasked).among(health),
     };
     loops.spawn(syncs.run(stop.clone()));
     let upkeep_interval =
-        PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(failing);
+        PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(health);
     loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_interval, stop.clone()));
 }
 

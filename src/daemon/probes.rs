@@ -1,4 +1,7 @@
-//! `/livez` and `/readyz`, which report only up or down.
+//! `/livez` and `/readyz`, which say in a line why they are not well.
+//!
+//! A restart helps against a loop that has stalled, and against nothing else. So `/livez` fails only where the database
+//! answers a fresh connection and a loop makes no progress all the same, and never for an outage.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +18,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::PgPool;
 use crate::emit;
-use crate::poll_interval::Failing;
+use crate::poll_interval::{Loops, Stalled};
 use crate::telemetry::chain;
 
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What readiness depends on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Health {
     /// Empty until the database can be used.
     pub(super) pool: Arc<OnceLock<PgPool>>,
     pub(super) stopping: Arc<AtomicBool>,
-    pub(super) failing: Failing,
+    pub(super) loops: Loops,
+    stalled_after: Duration,
+    /// Whether a stalled loop was logged.
+    is_told: Arc<AtomicBool>,
+}
+
+impl Health {
+    pub(super) fn new(stalled_after: Duration) -> Self {
+        Self {
+            pool: Arc::default(),
+            stopping: Arc::default(),
+            loops: Loops::default(),
+            stalled_after,
+            is_told: Arc::default(),
+        }
+    }
 }
 
 pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -37,10 +55,8 @@ pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Answers probes until `stop`.
 pub(super) async fn serve(listener: TcpListener, health: Health, stop: CancellationToken) {
-    let routes = Router::new()
-        .route("/livez", get(async || "live\n"))
-        .route("/readyz", get(readyz))
-        .with_state(health);
+    let routes =
+        Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(health);
     let served =
         axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
     if let Err(error) = served {
@@ -50,23 +66,71 @@ pub(super) async fn serve(listener: TcpListener, health: Health, stop: Cancellat
     stop.cancelled().await;
 }
 
-/// Ready while not stopping, while the database can be written to, and while no work has failed since it last worked.
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    match unready(&health).await {
-        None => (StatusCode::OK, "ready\n"),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+/// Live unless a loop has stalled although the database answers. While the daemon stops, its loops end.
+async fn livez(State(health): State<Health>) -> (StatusCode, String) {
+    let is_stopping = health.stopping.load(Ordering::SeqCst);
+    let stalled = health.loops.stalled(health.stalled_after).filter(|_| !is_stopping);
+    let (Some(stalled), Some(pool)) = (stalled, health.pool.get()) else {
+        return (StatusCode::OK, "live\n".to_owned());
+    };
+    let is_answered = pool.answers_afresh(DATABASE_ANSWERS_WITHIN).await.is_ok();
+    if is_answered && !health.is_told.swap(true, Ordering::SeqCst) {
+        let since_s = stalled.since.as_secs();
+        emit!(SERVICE_STALLED, r#loop = stalled.name, since_s, "A loop makes no progress");
+    }
+    liveness(stalled, is_answered)
+}
+
+/// Of a daemon with a stalled loop. Pure.
+fn liveness(stalled: Stalled, is_answered: bool) -> (StatusCode, String) {
+    let (name, since_s) = (stalled.name, stalled.since.as_secs());
+    match is_answered {
+        true => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the loop {name} has made no progress for {since_s} s\n"),
+        ),
+        false => (StatusCode::OK, "live; the database does not answer\n".to_owned()),
     }
 }
 
-async fn unready(health: &Health) -> Option<&'static str> {
-    if health.stopping.load(Ordering::SeqCst) {
-        return Some("stopping\n");
+/// Ready while not stopping, while the database can be written to, and while no work has failed since it last worked.
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
+    match unready(&health).await {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }
-    let Some(pool) = health.pool.get() else { return Some("starting\n") };
+}
+
+async fn unready(health: &Health) -> Option<String> {
+    if health.stopping.load(Ordering::SeqCst) {
+        return Some("the daemon stops".to_owned());
+    }
+    let Some(pool) = health.pool.get() else {
+        return Some("the daemon waits for the database".to_owned());
+    };
     match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, pool.can_write()).await {
         Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return Some("the database is read-only\n"),
-        _ => return Some("the database does not answer\n"),
+        Ok(Ok(false)) => return Some("the database is read-only".to_owned()),
+        _ => return Some("the database does not answer".to_owned()),
     }
-    (health.failing.are_some() || pool.is_refused()).then_some("work fails\n")
+    match health.loops.failing() {
+        Some(name) => Some(format!("the loop {name} fails")),
+        None => pool.is_refused().then(|| "the database refuses a statement".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_loop_is_a_reason_for_a_restart_and_an_outage_is_none() {
+        let stalled = Stalled { name: "syncs", since: Duration::from_secs(312) };
+        let (status, line) = liveness(stalled, true);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(line, "the loop syncs has made no progress for 312 s\n");
+        let (status, line) = liveness(stalled, false);
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(line, "live; the database does not answer\n");
+    }
 }

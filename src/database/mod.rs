@@ -155,6 +155,16 @@ impl PgPool {
         Ok(!read_only)
     }
 
+    /// Whether a connection that is opened now can be used. Those of the pool may hang.
+    pub async fn answers_afresh(&self, within: Duration) -> sqlx::Result<()> {
+        let attempt = async {
+            let mut connection = connect(&self.options(), within).await?;
+            connection.ping().await?;
+            connection.close().await
+        };
+        in_time("the server", within, attempt).await
+    }
+
     /// Whether a statement was refused, for a reason that is not in the rows, and has not worked since.
     pub fn is_refused(&self) -> bool {
         self.shared.refusals.are_some()

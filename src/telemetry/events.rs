@@ -38,6 +38,8 @@ events! {
         ["took_ms"], "Nothing.";
     SERVICE_FAILED = "service.failed" ERROR, "The daemon failed to start, a loop ended by itself, or the stop took too long.",
         ["error"], "Read the error; `cerby-reconciler check` shows which part is wrong. Other replicas take over rows in flight when their leases end.";
+    SERVICE_STALLED = "service.stalled" ERROR, "A loop of the daemon has ended no round for `http.stalled_s`, although the database answers a fresh connection. `/livez` is 503. Logged once.",
+        ["loop, since_s"], "Restart the replica, unless the orchestrator does; keep its log. Other replicas take over its work when the leases end.";
     LOG_LOST = "log.lost" ERROR, "Log lines could not be written, because the reader of stdout has gone or is too slow. The daemon works on.",
         ["lines"], "Check the process that reads the log.";
     DATABASE_NOT_READY = "database.not_ready" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and retries. Repeated every 30 s with the current cause.",

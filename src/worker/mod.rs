@@ -246,6 +246,7 @@ impl<S: Stage> Dispatcher<S> {
 
     /// A step that ended may admit other work, for example the next task of an app with a limit.
     fn claim_again_soon(&mut self) {
+        self.worker.poll_interval.on_progress();
         self.has_moved = true;
         let soon = self.claimed_at + EMPTY_CLAIM_PAUSE;
         self.rests_until = self.rests_until.map(|until| until.min(soon));

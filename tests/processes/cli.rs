@@ -30,6 +30,7 @@ async fn the_help_tells_what_there_is() {
       serve         Run the daemon until SIGTERM or SIGINT
       migrate       Bring the database's schema to this program's version
       check         Check configuration, database, schema and backend
+      health        Ask the daemon on this machine whether it is live, for a container's health check
       import        Insert failed tasks from a file of JSON lines, all or none
       actions       List, show and work manual actions, or send them back to automation
       tasks         List, show and cancel automation tasks, and say why they wait

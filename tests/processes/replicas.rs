@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use std::time::{Duration, Instant};
+
+use crate::program::{Program, assert_names};
 use crate::support::replica::Replica;
 use crate::support::{APP, HUB, WORKSPACE, eventually};
 use cerby_reconciler::schema;
@@ -160,6 +163,42 @@ async fn the_probes_say_live_and_ready_and_nothing_else_is_there(pool: PgPool) {
     let is_ready = async || replica.get("/readyz").await == "HTTP/1.1 200 OK";
     eventually("it is ready", is_ready).await;
     assert_eq!(replica.get("/").await, "HTTP/1.1 404 Not Found");
+    let beside = Program::on(&pool).with("RECONCILER__HTTP__LISTEN", replica.listen());
+    assert_eq!(beside.run(&["health"]).await.ok(), "live\n");
+    assert_eq!(beside.run(&["health", "--ready"]).await.ok(), "ready\n");
+    let checked = beside.run(&["check"]).await.ok();
+    assert_names(&checked, &["probes: a daemon runs at 127.0.0.1:", ": ready;"]);
+    drop(replica);
+    assert_names(&beside.run(&["health"]).await.refusal(), &["no daemon answers at 127.0.0.1:"]);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_database_that_is_longer_than_a_stall_leaves_the_daemon_live() {
+    let mut postgres = PrivatePostgres::start(Options::default()).await.unwrap();
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    schema::migrate(&pool.clone().into()).await.unwrap();
+    let settings = [
+        ("RECONCILER__DATABASE__ANSWER_TIMEOUT_S", "1"),
+        ("RECONCILER__UPKEEP__EVERY_S", "1"),
+        ("RECONCILER__WAKEUP__POLL_MS", "100"),
+        ("RECONCILER__HTTP__STALLED_S", "13"),
+    ];
+    let apps = many_members().await;
+    let replica = Replica::start(&postgres.url(), &apps, &settings).await;
+    let is_ready = async || replica.get("/readyz").await == "HTTP/1.1 200 OK";
+    eventually("it is ready", is_ready).await;
+    postgres.halt(Shutdown::Immediate).await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(16) {
+        assert_eq!(replica.get("/livez").await, "HTTP/1.1 200 OK");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    postgres.resume().await.unwrap();
+    eventually("it is ready again", is_ready).await;
+    assert_eq!(replica.count("service.stalled"), 0);
+    drop(replica);
+    pool.close().await;
+    postgres.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -85,14 +85,15 @@ impl Replica {
         self.process.wait().await.unwrap().code()
     }
 
+    /// The address of its probes.
+    pub(crate) fn listen(&self) -> String {
+        let started = self.last("service.started").unwrap();
+        started["http.listen"].as_str().unwrap().to_owned()
+    }
+
     /// The status line of a GET on the listener.
     pub(crate) async fn get(&self, path: &str) -> String {
-        let address = {
-            let lines = self.lines.lock().unwrap();
-            let started = lines.iter().find(|line| line["event"] == "service.started").unwrap();
-            started["http.listen"].as_str().unwrap().to_owned()
-        };
-        get(&address, path).await.unwrap()
+        get(&self.listen(), path).await.unwrap()
     }
 }
 

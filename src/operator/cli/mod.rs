@@ -4,8 +4,10 @@ mod actions;
 mod check;
 mod events;
 mod generate;
+mod health;
 mod import;
 mod integrations;
+mod probe;
 mod returns;
 mod several;
 pub mod shape;
@@ -63,6 +65,12 @@ enum Command {
         /// The workspace to ask the backend for; otherwise one that the database knows
         #[arg(long)]
         workspace: Option<String>,
+    },
+    /// Ask the daemon on this machine whether it is live, for a container's health check
+    Health {
+        /// Ask whether it is ready: whether it can write and work
+        #[arg(long)]
+        ready: bool,
     },
     /// Insert failed tasks from a file of JSON lines, all or none
     ///
@@ -159,6 +167,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         }
         Command::Migrate => migrate(config).await,
         Command::Check { workspace } => return check::run(config, workspace.as_deref()).await,
+        Command::Health { ready } => return ended(health::run(config, ready).await),
         Command::Import { file } => import::run(config, &file).await,
         Command::Actions(command) => return ended(actions::run(config, command).await),
         Command::Tasks(command) => return ended(tasks::run(config, command).await),

@@ -131,7 +131,23 @@ impl PrivatePostgres {
     /// # Errors
     /// When it does not stop or does not start again.
     pub async fn restart(&mut self, shutdown: Shutdown) -> anyhow::Result<()> {
-        self.server.shut_down(shutdown).await?;
+        self.halt(shutdown).await?;
+        self.resume().await
+    }
+
+    /// Stops the server and keeps its data, for [`Self::resume`].
+    ///
+    /// # Errors
+    /// When it does not stop.
+    pub async fn halt(&mut self, shutdown: Shutdown) -> anyhow::Result<()> {
+        self.server.shut_down(shutdown).await
+    }
+
+    /// Starts the server that was halted, on the same port and with its data.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn resume(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while Instant::now() < deadline {
             self.server = Server::spawn(&self.files, self.server.port)?;
