@@ -16,7 +16,7 @@ CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak model bench bench-peers bench-report check prepare prepare-check share image
+.PHONY: help demo demo-once test test-integrations soak model bench bench-operators bench-peers bench-report check prepare prepare-check share image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ ifeq ($(SHAPES),)
 	VERDICTS_SEED=$(or $(SEED),1) cargo bench --quiet --locked --bench verdicts
 endif
 	cargo bench --quiet --locked --bench queue -- $(SHAPES)
+
+bench-operators: ## Measure every list, view and command of operators with a million actions; ACTIONS= may say how many
+	OPERATORS_ACTIONS=$(or $(ACTIONS),1000000) cargo bench --quiet --locked --bench operators
 
 bench-peers: ## Measure queues of others and ours side by side; PEERS_TASKS=, PEERS_RUNS=, PEERS_ONLY= may be given
 	benches/peers/install.sh $(PEERS)

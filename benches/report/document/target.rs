@@ -23,6 +23,8 @@ const TARGETS: &[Target] = &[
     Target::new("memory", Only("loaded"), Below, Value(80.0, "MB")),
     Target::new("idle", Each, AtMost(1.0), Value(2.0, "statements/s")),
     Target::new("idle", Each, AtMost(1.0), Value(0.5, "% of a core")),
+    Target::new("lists of operators", Each, Below, Value(20.0, "ms")),
+    Target::new("commands of operators", Each, Below, Value(100.0, "ms")),
     Target::new("retention", Each, AtLeast(0.9), Setting("no deletion")),
 ];
 

@@ -100,6 +100,8 @@ fn cases() -> Vec<Case> {
         case(["memory", "loaded", "MB"], (79.9, 80.0), []),
         case(["idle", "one replica", "statements/s"], (2.0, 2.01), []),
         case(["idle", "one replica", "% of a core"], (0.5, 0.51), []),
+        case(["lists of operators", "views, p50", "ms"], (19.9, 20.0), []),
+        case(["commands of operators", "commands, p50", "ms"], (99.9, 100.0), []),
         case(
             ["retention", "deleting", rates],
             (900.0, 899.0),
