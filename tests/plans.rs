@@ -701,8 +701,8 @@ const WRITTEN_AND_INDEXED: &str = r"
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
     where (c.relname = 'automation_tasks' and has_column_privilege('reconciler_daemon', c.oid, a.attnum, 'UPDATE')
            or c.relname = 'members' and a.attname in ('lease_token', 'lease_until', 'unreleased_claims', 'trying_since',
-                                                      'uncertain_since', 'worked_at', 'blocked_task_ids',
-                                                      'open_action_id', 'observed_at', 'watch_checks',
+                                                      'uncertain_since', 'worked_at', 'open_action_id',
+                                                      'observed_at', 'watch_checks',
                                                       'watch_asked_at'))
       and pg_get_indexdef(i.indexrelid) ~ ('\m' || a.attname || '\M')";
 
