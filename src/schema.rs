@@ -107,7 +107,8 @@ const SESSION: [(&str, &str); 6] = [
 pub enum Planning {
     /// As [`PLANNING`] says: for the daemon.
     Fixed,
-    /// By the statistics, as anywhere: for people, who ask for what no index has.
+    /// By the statistics, as anywhere: for people, who ask for what no index has. Compiling a plan would take longer than
+    /// any of their lists.
     ByStatistics,
 }
 
@@ -119,7 +120,11 @@ pub fn settings(planning: Planning) -> impl Iterator<Item = (&'static str, &'sta
 
 /// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
 pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, SchemaError> {
-    let options = options(database)?.options(settings(planning));
+    let mut options = options(database)?;
+    options = match planning {
+        Planning::Fixed => options.options(PLANNING),
+        Planning::ByStatistics => options.options([("jit", "off")]),
+    };
     let within = Duration::from_secs(database.acquire_timeout_s);
     check_server(&options, within).await?;
     let limits = Limits {
