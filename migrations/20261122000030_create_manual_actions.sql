@@ -96,11 +96,17 @@ create index unfinished_actions_by_cause
     on reconciler.manual_actions (workspace_id, integration_id, operation, failure_code, reason, status, due_at)
     where closed_at is null;
 
--- People search by email and by id.
-create index unfinished_actions_by_email
-    on reconciler.manual_actions (lower(member_email)) where closed_at is null;
+-- People search by email, by id, and by cause, also among the ended actions: without an index they would read all of them
+-- for what is rare. An action is seldom updated after it has ended. Reasons are never null; the conditions keep the planner
+-- from using these indexes for other queries.
+create index actions_by_email on reconciler.manual_actions (lower(member_email)) where reason is not null;
 
-create index unfinished_actions_by_member on reconciler.manual_actions (member_id) where closed_at is null;
+create index actions_by_member on reconciler.manual_actions (member_id) where reason is not null;
+
+create index actions_by_cause
+    on reconciler.manual_actions (coalesce(failure_code, reason), closed_at, id) where reason is not null;
+
+create index reconnect_actions on reconciler.manual_actions (closed_at, id) where operation = 'reconnect';
 
 create index unfinished_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id, id)
@@ -112,7 +118,9 @@ create index done_actions_of_an_integration
 create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at) where member_id is not null;
 
-create index ended_actions on reconciler.manual_actions (closed_at, id) where closed_at is not null;
+-- The latest of the ended actions of a workspace, an app or an operation: what others have is left out in the index.
+create index ended_actions
+    on reconciler.manual_actions (closed_at, id, workspace_id, integration_id, operation) where closed_at is not null;
 
 create index action_of_a_task on reconciler.manual_actions (task_id);
 

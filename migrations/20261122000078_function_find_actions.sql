@@ -1,5 +1,9 @@
 -- The filters of the lists of actions; a parameter that is null or empty leaves all. It has no search path of its own, so
 -- that it is inlined: the caller orders by an index.
+--
+-- The index of an integration begins with its workspace, which people seldom say: it is added. Members and reasons are
+-- never null, but only conditions that say so can use their indexes. Who the person behind a name is takes a look at the
+-- roles, too slow for thousands of rows: it is done once for the caller, and for names in which the caller's occurs.
 create function reconciler.find_actions(
     p_statuses text[], p_workspace_id text, p_integration_id text, p_member text, p_operation text, p_cause text,
     p_overdue boolean, p_mine boolean, p_ids bigint[])
@@ -9,12 +13,18 @@ $$
     select * from reconciler.action_list
     where (coalesce(cardinality(p_statuses), 0) = 0 or status = any (p_statuses))
       and (p_workspace_id is null or workspace_id = p_workspace_id)
-      and (p_integration_id is null or integration_id = p_integration_id)
-      and (p_member is null or member_id = p_member or lower(member_email) = lower(p_member))
+      and (p_integration_id is null
+           or integration_id = p_integration_id and member_id is not null
+              and workspace_id = any (array(select i.workspace_id from reconciler.integrations i
+                                            where i.integration_id = p_integration_id)))
+      and (p_member is null or reason is not null and (member_id = p_member or lower(member_email) = lower(p_member)))
       and (p_operation is null or operation = p_operation)
-      and (p_cause is null or coalesce(failure_code, reason) = p_cause)
+      and (p_cause is null or reason is not null and coalesce(failure_code, reason) = p_cause)
       and (not p_overdue or overdue and stored_due_at < now())
-      and (not p_mine or status = 'in_progress' and reconciler.is_same_person(assignee, reconciler.current_actor()))
+      and (not p_mine
+           or status = 'in_progress'
+              and strpos(assignee, (select reconciler.person(reconciler.current_actor()))) > 0
+              and reconciler.person(assignee) = (select reconciler.person(reconciler.current_actor())))
       and (coalesce(cardinality(p_ids), 0) = 0 or id = any (p_ids))
 $$;
 
