@@ -107,8 +107,8 @@ const SESSION: [(&str, &str); 6] = [
 pub enum Planning {
     /// As [`PLANNING`] says: for the daemon.
     Fixed,
-    /// By the statistics, as anywhere: for people, who ask for what no index has. Compiling a plan would take longer than
-    /// any of their lists.
+    /// By the statistics and by the values that are asked for: for people, who combine filters as they like. A plan that a
+    /// session keeps for all values reads a whole table for what is rare, and compiling one takes longer than any list.
     ByStatistics,
 }
 
@@ -123,7 +123,9 @@ pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, 
     let mut options = options(database)?;
     options = match planning {
         Planning::Fixed => options.options(PLANNING),
-        Planning::ByStatistics => options.options([("jit", "off")]),
+        Planning::ByStatistics => {
+            options.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")])
+        }
     };
     let within = Duration::from_secs(database.acquire_timeout_s);
     check_server(&options, within).await?;
