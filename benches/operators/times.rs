@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::filling::Sizes;
 use crate::record::{Machine, Measurement, record};
 
-const WARM_UP: usize = 3;
+const WARM_UP: usize = 2;
 const RUNS: usize = 30;
 /// Of each of the many combinations of filters: enough for a session to keep a plan, which it does after five.
-const RUNS_OF_A_COMBINATION: usize = 9;
+const RUNS_OF_A_COMBINATION: usize = 6;
 const RUNS_OF_A_COMMAND: usize = 20;
 
 /// What is very slow is asked less often.
