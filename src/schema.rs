@@ -72,6 +72,11 @@ const PLANNING: [(&str, &str); 5] = [
     ("enable_sort", "off"),
 ];
 
+/// A plan that a session keeps for all values reads a whole table for what is rare. And what people ask for is in memory,
+/// so that an index in the requested order costs little.
+const PLANNING_OF_PEOPLE: [(&str, &str); 2] =
+    [("plan_cache_mode", "force_custom_plan"), ("random_page_cost", "1.1")];
+
 /// The parameters that a URL may have. The driver would log any other parameter with its value.
 const PARAMETERS: [&str; 13] = [
     "sslmode",
@@ -107,26 +112,22 @@ const SESSION: [(&str, &str); 6] = [
 pub enum Planning {
     /// As [`PLANNING`] says: for the daemon.
     Fixed,
-    /// By the statistics and by the values that are asked for: for people, who combine filters as they like. A plan that a
-    /// session keeps for all values reads a whole table for what is rare, and compiling one takes longer than any list.
+    /// By the statistics and by the values that are asked for: for people, who combine filters as they like.
     ByStatistics,
 }
 
 /// The settings of a session, whatever the defaults of the database or the role are.
 pub fn settings(planning: Planning) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let fixed = PLANNING.into_iter().filter(move |_| planning == Planning::Fixed);
-    SESSION.into_iter().chain(fixed)
+    let own = match planning {
+        Planning::Fixed => &PLANNING[..],
+        Planning::ByStatistics => &PLANNING_OF_PEOPLE[..],
+    };
+    SESSION.into_iter().chain(own.iter().copied())
 }
 
 /// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
 pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, SchemaError> {
-    let mut options = options(database)?;
-    options = match planning {
-        Planning::Fixed => options.options(PLANNING),
-        Planning::ByStatistics => {
-            options.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")])
-        }
-    };
+    let options = options(database)?.options(settings(planning));
     let within = Duration::from_secs(database.acquire_timeout_s);
     check_server(&options, within).await?;
     let limits = Limits {

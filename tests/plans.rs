@@ -343,8 +343,8 @@ const NOW_AND_THEN: &[Statement] = &[
     ("update_return", &["1", "'acme'", "'released'", "1", "'{}'", "1"], 30),
 ];
 
-/// What people ask. Their sessions plan by the statistics. Three lists are not here: those of all tasks and of all
-/// integrations read every member for the blocked requests, because an index on these would be written with every turn. And work_by_app counts every unfinished action.
+/// What people ask. Their sessions plan by the statistics. Not here are what counts every unfinished action or request, by
+/// app, and the list of all tasks, which sorts the ready ones.
 const OF_PEOPLE: &[Statement] = &[
     (
         "list_unfinished_actions",

@@ -39,7 +39,8 @@ with sizes as (
     from numbered
 ), shared as (
     select n, is_unfinished, person, floor(200 * power(place - floor(place), 2))::int as app,
-           public.chance(n + 1000000007) as luck, now() - interval '85 days' * ((actions - n)::float8 / actions) - interval '1 hour' as opened_at
+           public.chance(n + 1000000007) as luck, public.chance(n + 2000000014) as fate,
+           now() - interval '85 days' * ((actions - n)::float8 / actions) - interval '1 hour' as opened_at
     from placed
 )
 select n, is_unfinished, 'workspace-' || app % 4 as workspace_id, 'app-' || app as integration_id, 'App ' || app as name,
@@ -50,8 +51,8 @@ select n, is_unfinished, 'workspace-' || app % 4 as workspace_id, 'app-' || app 
             when luck < 0.85 then 'AccountLocked' when luck < 0.851 then 'OddAnswer' end as failure_code,
        case when is_unfinished then (array['done', 'in_progress', 'in_progress', 'open', 'open', 'open', 'open', 'open',
                                            'open', 'open'])[1 + n / 4 % 10]
-            when luck < 0.6 then 'verified' when luck < 0.7 then 'attested'
-            when luck < 0.8 then 'not_needed' when luck < 0.9 then 'superseded' when luck < 0.95 then 'dismissed'
+            when fate < 0.6 then 'verified' when fate < 0.7 then 'attested'
+            when fate < 0.8 then 'not_needed' when fate < 0.9 then 'superseded' when fate < 0.95 then 'dismissed'
             else 'returned' end as status,
        opened_at, case when not is_unfinished then least(opened_at + interval '3 days' * luck, now()) end as closed_at
 from shared;
