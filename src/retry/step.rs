@@ -164,7 +164,11 @@ async fn watch(
             (failure.clone(), failure.code.as_deref() == Some(JOB_UNKNOWN))
         }
     };
-    let seen = match decide::reports_desired_state(task, &ended) && found_by_id {
+    // Who was found by id and is not any more is gone, if the job says so. In doubt the list is searched, too: a person
+    // may have invited the member again by hand, whom Cerby then knows without an id.
+    let is_enough =
+        found_by_id && decide::reports_desired_state(task, &ended) && !decide::is_doubtful(task);
+    let seen = match is_enough {
         true => read_by_id(backend, task).await,
         false => read(backend, task).await,
     };

@@ -383,6 +383,25 @@ async fn whoever_is_in_the_list_after_a_run_that_says_it_worked_is_not_gone(pool
     assert!(world.is_in_app(HUB, "jo"));
 }
 
+#[sqlx::test(migrations = false)]
+async fn who_was_invited_again_by_hand_is_not_gone_because_a_job_says_so(pool: PgPool) {
+    let apps = cerby_reconciler::catalogue::all();
+    let unreadable = apps.iter().find(|app| !app.can_sync && app.can_remove).expect("one such app");
+    let application = unreadable.application.as_str();
+    let app = Integration::new(WORKSPACE, "blind", "A blind app", Kind::App, application);
+    let jo = Member::new("jo", "jo@example.com").with(&["VIEWER"]);
+    let apps = Apps::new().integration(app).member(WORKSPACE, "blind", jo.clone());
+    let world = World::with(pool, apps, Settings::default()).await;
+    // Cerby knows jo by the id of before, and not that they left and are back under none.
+    assert!(world.apps.person_removes(WORKSPACE, "blind", "jo"));
+    assert!(world.apps.person_invites(WORKSPACE, "blind", Member { is_matched: false, ..jo }));
+    world.apps.set_fate(WORKSPACE, "blind", "jo", Operation::Remove, Fate::FinishedThoughNotDone);
+    let task = world.insert(&a_failed("remove", "blind", "jo").of_application(application)).await;
+    world.drive().await;
+    assert!(world.is_in_app("blind", "jo"));
+    assert_eq!(world.state(task).await, "escalated");
+}
+
 /// Where the list stays cut, the next run tells: it finds them, or it does not.
 #[sqlx::test(migrations = false)]
 async fn a_run_that_says_it_worked_beside_a_list_that_cannot_tell_is_no_proof(pool: PgPool) {

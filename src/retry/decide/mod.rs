@@ -123,7 +123,7 @@ fn has_tried(task: &ClaimedTask) -> bool {
 /// Whether what the backend knows of the member may be out of date. The backend answers with what it learned last. A
 /// person may have invited or removed the member by hand since then, or the app cannot be read at all. Then only a run
 /// in the app itself is proof: a failed run may have taught the backend nothing.
-fn is_doubtful(task: &ClaimedTask) -> bool {
+pub fn is_doubtful(task: &ClaimedTask) -> bool {
     let is_removal = task.desired.operation == Operation::Remove;
     task.touched_by_hand || is_removal && !catalogue::is_readable(&task.application)
 }
