@@ -111,6 +111,14 @@ create statistics reconciler.causes_of_actions on (coalesce(failure_code, reason
 
 create statistics reconciler.emails_of_actions on (lower(member_email)) from reconciler.manual_actions;
 
+-- Nearly all actions have ended, and the ended ones have other statuses than the unfinished ones. Without these the planner
+-- takes the open ones for few, and sorts all of them instead of reading the index of deadlines.
+create statistics reconciler.statuses_of_actions (mcv)
+    on closed_at, status, operation, workspace_id from reconciler.manual_actions;
+
+create statistics reconciler.causes_of_unfinished_actions (mcv)
+    on closed_at, status, (coalesce(failure_code, reason)) from reconciler.manual_actions;
+
 create index reconnect_actions on reconciler.manual_actions (closed_at, id) where operation = 'reconnect';
 
 create index unfinished_actions_of_an_integration

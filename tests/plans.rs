@@ -370,6 +370,14 @@ const OF_PEOPLE: &[Statement] = &[
         ],
         600,
     ),
+    (
+        "list_newest_actions",
+        &[
+            "'{open}'", "null", "null", "null", "null", "null", "false", "false", "'{}'", "null",
+            "100",
+        ],
+        600,
+    ),
     ("list_tasks", &["'acme'", "'app-7'", "null", "null", "'{}'", "100"], 600),
     ("list_syncs", &["null", "null", "false", "null", "'{}'", "50"], 600),
     ("list_syncs", &["'acme'", "'app-7'", "false", "null", "'{}'", "50"], 600),

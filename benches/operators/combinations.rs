@@ -1,6 +1,6 @@
 //! The list of actions with every combination of its filters: those that leave much, some and little.
 
-use cerby_reconciler::manual_action::people::{ActionFilter, ActionOperation};
+use cerby_reconciler::manual_action::review::{ActionFilter, ActionOperation};
 use cerby_reconciler::manual_action::status::ActionStatus::{
     self, Dismissed, Done, InProgress, Open, Verified,
 };

@@ -3,8 +3,8 @@
 
 use cerby_reconciler::history::{EventFilter, Subject};
 use cerby_reconciler::integration::store::IntegrationFilter;
-use cerby_reconciler::manual_action::people::ActionFilter;
 use cerby_reconciler::manual_action::return_review::ReturnFilter;
+use cerby_reconciler::manual_action::review::ActionFilter;
 use cerby_reconciler::operator::desk::Actor;
 use cerby_reconciler::retry::review::TaskFilter;
 use cerby_reconciler::sync::review::Filter;

@@ -16,6 +16,7 @@ pub mod nudges;
 pub mod people;
 pub mod return_review;
 pub mod returns;
+pub mod review;
 pub mod status;
 pub mod store;
 

@@ -615,6 +615,16 @@ async fn a_list_says_how_many_there_are_and_goes_on_after_what_was_shown(pool: P
 }
 
 #[sqlx::test(migrations = false)]
+async fn actions_are_listed_the_newest_first_if_that_is_asked_for(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    let newest = ["actions", "list", "--sort", "newest", "-o", "id"];
+    assert_eq!(program.run(&newest).await.ok(), format!("{hub}\n{app}\n"));
+    let id = hub.to_string();
+    let after = [&newest[..], &["--after", &id]].concat();
+    assert_eq!(program.run(&after).await.ok(), format!("{app}\n"));
+}
+
+#[sqlx::test(migrations = false)]
 async fn actions_are_found_by_integration_member_operation_cause_and_person(pool: PgPool) {
     let (_world, program, [app, hub]) = with_actions(pool).await;
     program.run(&["actions", "claim", &hub.to_string(), "--as", "kim"]).await.ok();

@@ -1,6 +1,6 @@
 //! What people may do, and the kinds of no that a door can tell apart.
 
-use cerby_reconciler::manual_action::people::ActionFilter;
+use cerby_reconciler::manual_action::review::ActionFilter;
 use cerby_reconciler::operator::desk::{Actor, Desk, DeskError, Done, RefusalKind};
 use cerby_reconciler::sync::review::Filter;
 use sqlx::PgPool;

@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 
 use crate::history::EventLine;
 use crate::integration::store::IntegrationLine;
-use crate::manual_action::people::{ActionLine, WorkLine};
 use crate::manual_action::return_review::ReturnLine;
+use crate::manual_action::review::{ActionLine, WorkLine};
 use crate::operator::desk::{ActionCard, SyncCard, TaskCard};
 use crate::retry::review::TaskLine;
 use crate::sync::review::SyncLine;

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{Actor, Desk, DeskError, Refusal, commit};
 use crate::catalogue;
 use crate::history::{self, TrailLine};
-use crate::manual_action::people::{self, ActionFacts, ActionFilter, ActionLine, WorkLine};
+use crate::manual_action::people;
+use crate::manual_action::review::{self, ActionFacts, ActionFilter, ActionLine, WorkLine};
 use crate::manual_action::status::ActionStatus;
 
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -43,26 +44,26 @@ impl Desk {
         filter: ActionFilter<'_>,
     ) -> Result<Vec<ActionLine>, DeskError> {
         let mut tx = self.begin(actor).await?;
-        Ok(people::list(&mut tx, filter).await?)
+        Ok(review::list(&mut tx, filter).await?)
     }
 
-    /// How many unfinished actions a filter lets through, up to [`people::MOST_COUNTED`] and one.
+    /// How many unfinished actions a filter lets through, up to [`review::MOST_COUNTED`] and one.
     pub async fn count_actions(
         &self,
         actor: &Actor,
         filter: ActionFilter<'_>,
     ) -> Result<i64, DeskError> {
         let mut tx = self.begin(actor).await?;
-        Ok(people::count(&mut tx, filter).await?)
+        Ok(review::count(&mut tx, filter).await?)
     }
 
     /// What there is to do: a line for each app, operation and cause, the most urgent first.
     pub async fn work(&self, workspace: Option<&str>) -> Result<Vec<WorkLine>, DeskError> {
-        Ok(people::work_by_app(&self.pool, workspace).await?)
+        Ok(review::work_by_app(&self.pool, workspace).await?)
     }
 
     pub async fn action(&self, id: i64) -> Result<ActionCard, DeskError> {
-        let facts = people::find(&self.pool, id).await?.ok_or_else(|| no_action(id))?;
+        let facts = review::find(&self.pool, id).await?.ok_or_else(|| no_action(id))?;
         let rows = [("action", facts.id), ("task", facts.task_id)];
         let trail = history::trail(&self.pool, &facts.workspace_id, &rows).await?;
         Ok(ActionCard { facts, trail })

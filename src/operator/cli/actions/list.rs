@@ -1,6 +1,8 @@
 //! The lists of actions.
 
-use crate::manual_action::people::{ActionFilter, ActionLine, ActionOperation, MOST_COUNTED};
+use crate::manual_action::review::{
+    ActionFilter, ActionLine, ActionOperation, ActionOrder, MOST_COUNTED,
+};
 use crate::manual_action::status::ActionStatus;
 use crate::operator::cli::terminal::{Clock, List, ListFormat, more};
 use crate::operator::cli::{Acting, one_of};
@@ -36,6 +38,9 @@ pub(in crate::operator::cli) struct Options {
     /// Only those that you work on
     #[arg(long)]
     mine: bool,
+    /// By deadline, the ended ones after the others; or the newest first
+    #[arg(long, value_name = "ORDER", default_value = "due", value_parser = one_of!(ActionOrder))]
+    sort: ActionOrder,
     /// At most this many
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -64,6 +69,7 @@ impl Options {
             overdue: self.overdue,
             mine: self.mine,
             ids: &[],
+            order: Some(self.sort),
             after: self.after,
             limit: self.limit,
         }

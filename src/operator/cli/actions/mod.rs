@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::several::{Several, Verb};
 use super::terminal::{CardFormat, ListFormat, clock, print};
 use super::{Acting, desk};
-use crate::manual_action::people::ActionFilter;
+use crate::manual_action::review::ActionFilter;
 use crate::manual_action::status::ActionStatus;
 use crate::operator::desk::{Actor, Desk, DeskError, Done};
 use crate::text::printable;

@@ -1,6 +1,6 @@
 //! One action as a page: what to do, where it stands, and what happened.
 
-use crate::manual_action::people::ActionFacts;
+use crate::manual_action::review::ActionFacts;
 use crate::operator::cli::terminal::{clock, facts, happened};
 use crate::operator::desk::ActionCard;
 use crate::text::printable;

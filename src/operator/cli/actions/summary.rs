@@ -1,6 +1,6 @@
 //! What there is to do, counted.
 
-use crate::manual_action::people::WorkLine;
+use crate::manual_action::review::WorkLine;
 use crate::operator::cli::terminal::{Clock, List};
 use crate::text::printable;
 
