@@ -1,9 +1,10 @@
 //! The closed set of log events: name, level, meaning, fields, and what to do.
 //!
 //! `ERROR` means that someone must act on this service, `WARN` that someone must act on an app or a member.
-//! `docs/events.md` is generated from this list and a test keeps it current. Fields contain ids, codes, counts and
+//! `docs/events.md` and `docs/events.schema.json` are generated from this list and tests keep them current. Fields contain ids, codes, counts and
 //! durations; never names, emails, bodies or secrets.
 
+use serde_json::{Map, Value, json};
 use tracing::Level;
 
 /// One kind of log line.
@@ -16,6 +17,14 @@ pub struct Event {
     /// The fields in addition to `event` and the message.
     pub fields: &'static str,
     pub action: &'static str,
+}
+
+impl Event {
+    /// The names of the fields in addition to `event` and the message.
+    pub fn field_names(&self) -> impl Iterator<Item = &'static str> {
+        let names = self.fields.split(',').map(|field| field.trim().trim_matches('`'));
+        names.filter(|name| !name.is_empty())
+    }
 }
 
 macro_rules! events {
@@ -188,4 +197,37 @@ pub fn as_markdown() -> String {
         ));
     }
     page
+}
+
+/// The set as a JSON Schema of one line, which is the content of `docs/events.schema.json`.
+pub fn as_schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A log line of cerby-reconciler",
+        "oneOf": ALL.iter().map(line).collect::<Vec<_>>(),
+    })
+}
+
+/// A line of one event. A field that has no value in a line is left out of it.
+fn line(event: &Event) -> Value {
+    let scalar = json!({ "type": ["string", "number", "boolean"] });
+    let mut properties: Map<_, _> =
+        event.field_names().map(|name| (name.to_owned(), scalar.clone())).collect();
+    let always = json!({
+        "timestamp": { "type": "string", "format": "date-time" },
+        "level": { "const": event.level.as_str() },
+        "event": { "const": event.name },
+        "message": { "type": "string" },
+        "target": { "type": "string" },
+        "spans": { "description": "The rows that the line is about.", "type": "array" },
+    });
+    properties.extend(always.as_object().cloned().unwrap_or_default());
+    json!({
+        "title": event.name,
+        "description": event.meaning,
+        "type": "object",
+        "properties": properties,
+        "required": ["timestamp", "level", "event", "message"],
+        "additionalProperties": false,
+    })
 }

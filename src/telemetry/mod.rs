@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -48,7 +49,9 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
         let layer = layer.json().flatten_event(true).with_current_span(false);
         lines.with(layer.with_ansi(false)).try_init()?;
     } else {
-        lines.with(layer.with_ansi(std::io::stdout().is_terminal())).try_init()?;
+        // It knows NO_COLOR and TERM=dumb.
+        let has_colors = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+        lines.with(layer.with_ansi(has_colors)).try_init()?;
     }
     Ok(())
 }

@@ -11,17 +11,17 @@ use cerby_reconciler::operator::cli::shape;
 use cerby_reconciler::sync::{HeldDecision, Procedure, SyncEnd, SyncState};
 use cerby_reconciler::telemetry::events;
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn text(path: &str) -> String {
+pub(super) fn text(path: &str) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Every Rust file below a folder.
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder of sources");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
@@ -43,15 +43,20 @@ fn the_page_of_events_is_current() {
 }
 
 #[test]
-fn the_schema_of_what_commands_print_is_current() {
-    let current = serde_json::to_string_pretty(&shape::schema()).unwrap() + "\n";
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/output.schema.json"), &current).unwrap();
+fn the_schemas_of_log_lines_and_of_what_commands_print_are_current() {
+    for (page, schema) in [
+        ("docs/events.schema.json", events::as_schema()),
+        ("docs/output.schema.json", shape::schema()),
+    ] {
+        let current = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(root().join(page), &current).unwrap();
+        }
+        assert!(
+            text(page) == current,
+            "{page} is not what the code says: run the tests once with UPDATE_DOCS=1"
+        );
     }
-    assert!(
-        text("docs/output.schema.json") == current,
-        "docs/output.schema.json is not what the types of the lines say: run the tests once with UPDATE_DOCS=1"
-    );
 }
 
 #[test]

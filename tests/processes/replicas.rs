@@ -8,6 +8,7 @@ use crate::program::{Program, assert_names};
 use crate::support::replica::Replica;
 use crate::support::{APP, HUB, WORKSPACE, eventually};
 use cerby_reconciler::schema;
+use cerby_reconciler::telemetry::events;
 use nix::sys::signal::Signal;
 use sqlx::PgPool;
 use testkit::private_postgres::{Options, PrivatePostgres, Shutdown};
@@ -229,5 +230,13 @@ async fn no_log_line_names_a_person(pool: PgPool) {
     eventually("all are removed", async || in_state(&pool, "succeeded").await == MEMBERS).await;
     let log = replica.log();
     assert!(!log.contains("@example.com"), "an email was logged");
+    let schema = jsonschema::validator_for(&events::as_schema()).unwrap();
+    let mut known = 0;
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(schema.is_valid(&line), "a line that its schema does not have: {line}");
+        known += 1;
+    }
+    assert!(known > MEMBERS, "{known} lines");
     assert!(!log.contains(&apps.api_key()), "the key was logged");
 }
