@@ -119,6 +119,14 @@ create statistics reconciler.statuses_of_actions (mcv)
 create statistics reconciler.causes_of_unfinished_actions (mcv)
     on closed_at, status, (coalesce(failure_code, reason)) from reconciler.manual_actions;
 
+-- The name and the login of each assignee. An array's index is slow to change, but people claim one action at a time.
+create index unfinished_actions_by_assignee
+    on reconciler.manual_actions using gin (string_to_array(assignee, ' via login '))
+    with (fastupdate = off) where closed_at is null and assignee is not null;
+
+create statistics reconciler.assignees_of_actions
+    on (string_to_array(assignee, ' via login ')) from reconciler.manual_actions;
+
 create index reconnect_actions on reconciler.manual_actions (closed_at, id) where operation = 'reconnect';
 
 create index unfinished_actions_of_an_integration

@@ -2,8 +2,9 @@
 -- that it is inlined: the caller orders by an index.
 --
 -- The index of an integration begins with its workspace, which people seldom say: it is added. Members and reasons are
--- never null, but only conditions that say so can use their indexes. Who the person behind a name is takes a look at the
--- roles, too slow for thousands of rows: it is done once for the caller, and for names in which the caller's occurs.
+-- never null, but only conditions that say so can use their indexes. Who the person behind an assignee is takes a look at
+-- the roles, too slow for thousands of rows: it is done once for the caller, and for actions of whom the caller's name or
+-- login is a part, which have an index.
 create function reconciler.find_actions(
     p_statuses text[], p_workspace_id text, p_integration_id text, p_member text, p_operation text, p_cause text,
     p_overdue boolean, p_mine boolean, p_ids bigint[])
@@ -22,8 +23,9 @@ $$
       and (p_cause is null or reason is not null and coalesce(failure_code, reason) = p_cause)
       and (not p_overdue or overdue and stored_due_at < now())
       and (not p_mine
-           or status = 'in_progress'
-              and strpos(assignee, (select reconciler.person(reconciler.current_actor()))) > 0
+           or status = 'in_progress' and assignee is not null
+              and string_to_array(assignee, ' via login ')
+                  @> array[(select reconciler.person(reconciler.current_actor()))]
               and reconciler.person(assignee) = (select reconciler.person(reconciler.current_actor())))
       and (coalesce(cardinality(p_ids), 0) = 0 or id = any (p_ids))
 $$;

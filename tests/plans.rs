@@ -99,6 +99,15 @@ const QUEUED: &str = "
            'remove', 'manual', now()
     from generate_series(1, 2000) n";
 
+/// Two hundred people work on a tenth of the actions. The session becomes one of them.
+const CLAIMED: &str = "
+    set session_replication_role = replica;
+    update reconciler.manual_actions set status = 'in_progress', assignee = 'operator_' || id / 10 % 200
+    where status = 'open' and id % 10 = 0;
+    set session_replication_role = origin;
+    vacuum analyze reconciler.manual_actions;
+    set reconciler.actor = 'operator_3'";
+
 /// What snapshots are about: done actions, syncs that ended, and one thing of each kind for upkeep to do.
 const ASKED: &str = "
     set session_replication_role = replica;
@@ -371,6 +380,11 @@ const OF_PEOPLE: &[Statement] = &[
         600,
     ),
     (
+        "count_unfinished_actions",
+        &["'{}'", "null", "null", "null", "null", "null", "false", "true", "'{}'", "10001"],
+        100,
+    ),
+    (
         "list_newest_actions",
         &[
             "'{open}'", "null", "null", "null", "null", "null", "false", "false", "'{}'", "null",
@@ -511,6 +525,9 @@ async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPoo
     let mut person = pool.acquire().await.unwrap();
     for (setting, value) in schema::settings(Planning::ByStatistics) {
         person.execute(AssertSqlSafe(format!("set {setting} = '{value}'"))).await.unwrap();
+    }
+    for statement in CLAIMED.split(';') {
+        person.execute(statement).await.unwrap();
     }
     let of_people = prepare(&mut person, OF_PEOPLE).await;
     check(&mut person, &of_people, MOST_ROWS_OF_UPKEEP, "of a person").await;
