@@ -10,6 +10,10 @@ create table reconciler.events (
     primary key (id, workspace_id),
     constraint subject_is_task_action_sync_integration_or_workspace
         check (subject in ('task', 'action', 'sync', 'integration', 'workspace')),
+    -- People give the name themselves. It must not break a terminal or look like the name of somebody else.
+    constraint actor_is_1_to_200_characters_and_all_of_them_are_seen
+        check (char_length(actor) between 1 and 200
+               and actor !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]'),
     constraint detail_is_an_object check (jsonb_typeof(detail) = 'object')
 );
 

@@ -15,6 +15,7 @@ create table reconciler.integration_settings (
     administrator_roles text[],
     snapshot_every_s    integer,
     four_eyes           boolean not null default false,
+    loosened_at         timestamptz,
     primary key (workspace_id, integration_id),
     constraint kind_is_app_or_business_hub check (kind in ('app', 'business_hub')),
     constraint application_is_1_to_200_characters_not_blank
@@ -104,7 +105,7 @@ select s.workspace_id, s.integration_id, s.name, s.kind, s.application,
        case when s.paused_at is null then d.status_until end as status_until,
        coalesce(s.paused_at, d.status_since) as status_since,
        s.max_in_flight, s.starts_per_minute, s.own_account, s.administrator_roles, s.snapshot_every_s,
-       s.four_eyes,
+       s.four_eyes, s.loosened_at,
        d.snapshot_at, d.unverifiable_snapshots
 from reconciler.integration_settings s
 left join reconciler.integration_states d using (workspace_id, integration_id);
@@ -131,6 +132,10 @@ comment on column reconciler.integrations.snapshot_every_s is
 
 comment on column reconciler.integrations.four_eyes is
     'Where the app cannot be read: whether a statement closes an action only once a second person confirmed it.';
+
+comment on column reconciler.integrations.loosened_at is
+    'When somebody last switched four_eyes off, or changed kind or application; null for never. Where the app cannot be '
+    'read, actions that were opened before still need a second person. Stamped by the database.';
 
 comment on column reconciler.integrations.unverifiable_snapshots is
     'Snapshots in a row that failed or were incomplete.';

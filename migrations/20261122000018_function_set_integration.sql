@@ -34,20 +34,18 @@ begin
                                        else s.administrator_roles end,
             snapshot_every_s = case when v_set ? 'snapshot_every_s' then new.snapshot_every_s
                                     else s.snapshot_every_s end,
-            four_eyes = case when v_set ? 'four_eyes' then new.four_eyes else s.four_eyes end
+            four_eyes = case when v_set ? 'four_eyes' then new.four_eyes else s.four_eyes end,
+            loosened_at = case when (old.four_eyes and not new.four_eyes) or v_set ?| array['kind', 'application']
+                               then clock_timestamp() else s.loosened_at end
         where s.workspace_id = old.workspace_id and s.integration_id = old.integration_id;
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         values ('integration.set', old.workspace_id, 'integration', old.integration_id, v_set);
     end if;
-    -- Statements that waited for a second person may now close their actions.
-    insert into reconciler.nudges (workspace_id, integration_id, what)
-    select old.workspace_id, old.integration_id, what
-    from (select case when new.status = 'paused' then 'paused' when old.status = 'paused' then 'unpaused'
-                      else 'reset' end as what
-          where new.status is distinct from old.status
-          union all
-          select 'snapshot' where old.four_eyes and not new.four_eyes) asked;
-    if found then
+    if new.status is distinct from old.status then
+        insert into reconciler.nudges (workspace_id, integration_id, what)
+        values (old.workspace_id, old.integration_id,
+                case when new.status = 'paused' then 'paused' when old.status = 'paused' then 'unpaused'
+                     else 'reset' end);
         perform pg_notify('reconciler', 'nudges');
     end if;
     -- A resumed integration may still be on hold for another cause: the statement returns what it is now.

@@ -75,7 +75,7 @@ comment on column reconciler.manual_actions.shown is
     'What the trail keeps of the instructions: their template, its hash, and their text without the person.';
 
 comment on column reconciler.manual_actions.confirmed_by is
-    'Who confirmed the statement of another person, where the app cannot be read and the integration has four_eyes set.';
+    'Who confirmed the statement of another person, where the app cannot be read and the integration asks for it.';
 
 comment on column reconciler.manual_actions.sync_id is 'The sync whose snapshot gave the verdict.';
 

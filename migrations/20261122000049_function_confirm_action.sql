@@ -12,7 +12,8 @@ begin
             using errcode = 'P0409';
     end if;
     if not exists (select from reconciler.integration_settings s
-                   where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id and s.four_eyes) then
+                   where s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
+                     and reconciler.needs_second_person(s.four_eyes, s.loosened_at, a.opened_at)) then
         raise exception 'integration % asks for no second person', a.integration_id
             using errcode = 'P0409';
     end if;

@@ -1,4 +1,5 @@
--- You confirm the statement of a colleague, where the app cannot be read and the integration has four_eyes set.
+-- You confirm the statement of a colleague, where the app cannot be read and the integration asks for a second
+-- person.
 create function reconciler.confirm(p_ids bigint[])
     returns table (id bigint, became text, refused text)
     language sql set search_path = pg_catalog, pg_temp as
@@ -18,9 +19,9 @@ $$;
 
 comment on function reconciler.confirm(bigint) is
     'Confirms a colleague''s statement, which is needed where the app cannot be read and the integration has '
-    'four_eyes set. The daemon then ends the action. Returns one row in which became is done. Refuses an unknown id '
-    '(P0002), your own statement (P0403), an action that is not done, is confirmed already, or whose integration does '
-    'not have four_eyes set (P0409). '
+    'four_eyes set, or had it set when the action was opened. The daemon then ends the action. Returns one row in which became is done. Refuses an unknown id '
+    '(P0002), your own statement (P0403), an action that is not done, is confirmed already, or that needs no second '
+    'person (P0409). '
     'Example: select * from reconciler.confirm(7);';
 
 comment on function reconciler.confirm(bigint[]) is

@@ -49,6 +49,7 @@ grant execute on function reconciler.due_time(reconciler.manual_actions, reconci
                           reconciler.find_actions(text[], text, text, text, text, text, boolean, boolean, bigint[]),
                           reconciler.why_waiting(reconciler.automation_tasks), reconciler.is_same_person(text, text),
                           reconciler.person(text),
+                          reconciler.needs_second_person(boolean, timestamptz, timestamptz),
                           reconciler.current_actor(), reconciler.is_daemon(), reconciler.moment(timestamptz)
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
@@ -89,9 +90,10 @@ grant update (state, ordered_at, needs_no_automation, attempts, next_attempt_at,
 
 grant insert, delete on reconciler.automation_tasks to reconciler_daemon;
 
-grant select, insert, update, delete
-    on reconciler.members, reconciler.integration_settings, reconciler.integration_states
-    to reconciler_daemon;
+grant select, insert, update, delete on reconciler.members, reconciler.integration_states to reconciler_daemon;
+
+-- What people set is never deleted, and is changed through the view, which records it. The daemon keeps the name current.
+grant select, insert, update (name) on reconciler.integration_settings to reconciler_daemon;
 
 -- Intake orders the arrivals, and the daemon takes up the nudges.
 grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges to reconciler_daemon;

@@ -146,12 +146,68 @@ async fn nobody_may_more_than_their_role_needs(pool: PgPool) {
         ("reconciler_daemon", "update reconciler.automation_tasks set member_id = 'kim'"),
         ("reconciler_daemon", "delete from reconciler.events"),
         ("reconciler_daemon", "delete from reconciler.manual_actions"),
+        ("reconciler_daemon", "delete from reconciler.integration_settings"),
+        ("reconciler_daemon", "update reconciler.integration_settings set four_eyes = false"),
+        ("reconciler_viewer", "select reconciler.confirm_action(1)"),
+        ("reconciler_viewer", "select * from reconciler.members"),
+        ("reconciler_viewer", "select * from reconciler.arrivals"),
+        ("reconciler_viewer", "select * from reconciler.nudges"),
+        ("reconciler_operator", "select * from reconciler.members"),
         ("reconciler_daemon", "create table reconciler.mine (id int)"),
     ];
     for (role, statement) in table {
         let mut tx = acting_as(&pool, role).await;
         let message = refusal(&mut tx, statement).await;
         assert!(message.starts_with("permission denied"), "{role}: {statement}: {message}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn no_object_of_the_schema_is_for_everybody(pool: PgPool) {
+    let pool = migrated(pool).await;
+    let open: Vec<String> = sqlx::query_scalar(
+        "select oid::regprocedure::text from pg_proc
+         where pronamespace = 'reconciler'::regnamespace and has_function_privilege('public', oid, 'execute')
+         union all
+         select oid::regclass::text from pg_class
+         where relnamespace = 'reconciler'::regnamespace and relkind in ('r', 'v', 'm', 'p')
+           and has_any_column_privilege('public', oid, 'select, insert, update, references')
+         union all
+         select nspname from pg_namespace
+         where nspname = 'reconciler' and has_schema_privilege('public', oid, 'usage, create')",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_name_that_a_person_gives_has_a_longest_length_and_only_characters_that_are_seen(
+    pool: PgPool,
+) {
+    let (world, _) = World::with_an_action(pool).await;
+    let set = "update reconciler.integrations set max_in_flight = coalesce(max_in_flight, 1) + 1";
+    let long = "x".repeat(201);
+    for (name, is_refused) in [
+        ("Jörg Núñez", false),
+        ("李", false),
+        (long.as_str(), true),
+        ("kim\u{1b}[2J", true),
+        ("kim\n", true),
+        ("kim\u{9b}", true),
+        ("kim\u{200b}", true),
+        ("\u{202e}mik", true),
+        ("kim\u{2028}lee", true),
+        ("kim\u{feff}", true),
+    ] {
+        let mut tx = acting_as(&world.pool, "reconciler_operator").await;
+        let given = sqlx::query("select set_config('reconciler.actor', $1, true)").bind(name);
+        given.execute(&mut *tx).await.unwrap();
+        let written = sqlx::raw_sql(set).execute(&mut *tx).await.map_err(|error| error.to_string());
+        assert_eq!(written.is_err(), is_refused, "{name:?}: {written:?}");
+        let words = "actor_is_1_to_200_characters_and_all_of_them_are_seen";
+        assert!(written.err().is_none_or(|error| error.contains(words)), "{name:?}");
     }
 }
 

@@ -422,7 +422,7 @@ const PLAIN: &[Statement] = &[
     ("renew_sync", &["20001", "'acme'", "0", "'1 s'"], 20),
     ("finish_sync", &["20002", "'acme'", "0", "'finished'", "'read'", "'{}'"], 40),
     ("members_of_an_integration", &["'acme'", "'app-7'"], 3_200),
-    ("lock_actions", &["'acme'", "'app-7'", "now()", "0", "100"], 1_300),
+    ("lock_actions", &["'acme'", "'app-7'", "now()", "0", "100", "true", "now()"], 1_300),
     (
         "write_verdicts",
         &[ASKED_OF_ONE, SUPERSEDED, CONFIRMED, TEXTS, "20002", "'sha256:0'", "'acme'"],
@@ -437,7 +437,7 @@ const PLAIN: &[Statement] = &[
     ("mark_unverifiable", &["'acme'", "'app-7'", "3"], 30),
     ("remember_snapshot", &["'acme'", "'app-7'", "7"], 30),
     ("request_sync_at", &["'acme'", "'app-7'", "'done'", "now()"], 50),
-    ("next_attestation", &["'acme'", "'app-7'", "'900 s'", "true"], 1_300),
+    ("next_attestation", &["'acme'", "'app-7'", "'900 s'", "true", "now()"], 1_300),
     ("unexpected_removals", &["'acme'", "'app-7'"], 20),
 ];
 

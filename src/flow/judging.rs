@@ -24,8 +24,8 @@ pub(super) struct ActionToJudge {
     /// Open, in progress or done.
     pub(super) status: ActionStatus,
     pub(super) desired: Desired,
-    /// Whether a second person confirmed the word of the first.
-    pub(super) is_confirmed: bool,
+    /// Whether the word of one person is not enough, and no second one has confirmed it.
+    pub(super) needs_second_person: bool,
     /// How many verdicts it had since it was marked done.
     pub(super) snapshots: i32,
 }
@@ -55,7 +55,8 @@ pub(super) async fn lock_actions(
          select known.id as "known_id!", a.id as "id?", a.task_id as "task_id?", a.status as "status?",
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
-                a.confirmed_at is not null as "is_confirmed!"
+                coalesce(a.confirmed_at is null and reconciler.needs_second_person($6, $7, a.opened_at), false)
+                    as "needs_second_person!"
          from (select a.id
                from reconciler.manual_actions a
                where a.workspace_id = $1 and a.integration_id = $2 and a.id > $4
@@ -76,6 +77,8 @@ pub(super) async fn lock_actions(
         started_at,
         after,
         i64::try_from(limit).unwrap_or(i64::MAX),
+        sync.four_eyes,
+        sync.loosened_at,
     )
     .fetch_all(connection)
     .await?;
@@ -104,7 +107,7 @@ pub(super) async fn lock_actions(
                 username: row.member_username,
                 entitlements: row.entitlements.unwrap_or_default().into_iter().collect(),
             },
-            is_confirmed: row.is_confirmed,
+            needs_second_person: row.needs_second_person,
             snapshots: row.snapshots.unwrap_or(0),
         });
     }
@@ -164,15 +167,16 @@ pub(super) async fn next_attestation(
 ) -> Result<Attestations, StoreError> {
     let row = sqlx::query!(
         r#"-- next_attestation
-        select extract(epoch from min(done_at) filter (where confirmed_at is not null or not $4)
-                                  + $3 - clock_timestamp())::float8 as seconds,
-               count(*) filter (where confirmed_at is null and $4) > 0 as "any_unconfirmed!"
-        from reconciler.manual_actions
-        where workspace_id = $1 and integration_id = $2 and status = 'done' and operation <> 'reconnect'"#,
+        select extract(epoch from min(done_at) filter (where not needs) + $3 - clock_timestamp())::float8 as seconds,
+               count(*) filter (where needs) > 0 as "any_unconfirmed!"
+        from (select done_at, confirmed_at is null and reconciler.needs_second_person($4, $5, opened_at) as needs
+              from reconciler.manual_actions
+              where workspace_id = $1 and integration_id = $2 and status = 'done' and operation <> 'reconnect') done"#,
         sync.workspace,
         sync.integration,
         interval(attest_after),
         sync.four_eyes,
+        sync.loosened_at,
     )
     .fetch_one(connection)
     .await?;

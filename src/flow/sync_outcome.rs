@@ -253,8 +253,7 @@ async fn attest(recorder: &SyncRecorder, sync: &ClaimedSync) -> Recorded {
     let attest_after = Duration::from_secs(recorder.deadlines.attest_after_s);
     let said_before = started_at - TimeDelta::from_std(attest_after).unwrap_or_default();
     let judging = judge_actions(recorder, sync, said_before, None, |action| {
-        let is_enough = !sync.four_eyes || action.is_confirmed;
-        (action.status == ActionStatus::Done && is_enough)
+        (action.status == ActionStatus::Done && !action.needs_second_person)
             .then(|| (attested(action.id), LogLine::Attested(action.id)))
     });
     let locked = match judging.await? {

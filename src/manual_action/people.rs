@@ -25,7 +25,8 @@ pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proo
     Ok(sqlx::query_as!(
         Proof,
         r#"-- proof_of_action
-         select a.application, a.operation, coalesce(s.four_eyes, false) as "four_eyes!", a.done_by, a.done_at
+         select a.application, a.operation, a.done_by, a.done_at,
+                coalesce(reconciler.needs_second_person(s.four_eyes, s.loosened_at, a.opened_at), false) as "four_eyes!"
          from reconciler.manual_actions a
          left join reconciler.integrations s using (workspace_id, integration_id)
          where a.id = $1"#,

@@ -97,6 +97,8 @@ pub struct ClaimedSync {
     pub own_account: Option<String>,
     /// Whether, where the app cannot be read, a person's word closes an action only after a second person confirmed it.
     pub four_eyes: bool,
+    /// When people last made this less strict. Actions that were opened before still need the second person.
+    pub loosened_at: Option<DateTime<Utc>>,
     /// The roles that make an administrator, if people set them.
     pub administrator_roles: Option<Vec<String>>,
     pub failures: i32,

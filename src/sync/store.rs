@@ -62,7 +62,7 @@ pub async fn claim(
                   greatest(s.started_at, s.decided_at) as trying_since,
                   s.report -> 'snapshot' ->> 'hash' as held_hash,
                   case when s.state = 'applying' then s.report -> 'update' end as "update?",
-                  i.own_account, i.four_eyes,
+                  i.own_account, i.four_eyes, i.loosened_at,
                   case when i.administrator_roles is not null
                        then array(select r from unnest(i.administrator_roles) r where r is not null) end
                       as administrator_roles
@@ -88,6 +88,7 @@ pub async fn claim(
                 trying_since: row.trying_since,
                 own_account: row.own_account,
                 four_eyes: row.four_eyes,
+                loosened_at: row.loosened_at,
                 administrator_roles: row.administrator_roles,
                 id: row.id,
                 lease: Lease { token: row.lease_token, ends },

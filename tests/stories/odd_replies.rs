@@ -351,6 +351,7 @@ fn claimed_sync(minutes: i64) -> ClaimedSync {
         trying_since: Some(claimed_at - TimeDelta::minutes(minutes)),
         own_account: None,
         four_eyes: false,
+        loosened_at: None,
         administrator_roles: None,
         failures: 0,
         decision: None,

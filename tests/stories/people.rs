@@ -263,15 +263,53 @@ async fn a_word_that_is_taken_back_is_confirmed_no_more(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn words_that_waited_for_a_second_person_close_when_none_is_asked_for_any_more(pool: PgPool) {
+async fn an_action_keeps_its_second_person_when_the_setting_is_switched_off(pool: PgPool) {
     let (world, action) = with_an_unreadable_action(pool).await;
     says(&world, "ann", "update reconciler.integrations set four_eyes = true").await.unwrap();
     says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
+    says(&world, "kim", "update reconciler.integrations set four_eyes = false").await.unwrap();
+    one_word_is_not_enough_but_two_are(&world, action).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn nobody_alone_closes_an_action_by_calling_its_app_one_that_cannot_be_read(pool: PgPool) {
+    let mut world = World::new(pool).await;
+    world.reconfigure(|config| config.manual_action.attest_after_s = 900);
+    let task = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
+    world.drive().await;
+    let action = world.action_of(task).await;
+    let app = catalogue::all().iter().find(|app| !app.can_sync).expect("one such app");
+    let change = format!("update reconciler.integrations set application = '{}'", app.application);
+    says(&world, "kim", &change).await.unwrap();
+    says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
+    one_word_is_not_enough_but_two_are(&world, action).await;
+}
+
+async fn one_word_is_not_enough_but_two_are(world: &World, action: i64) {
+    said_minutes_ago(world, action, 16).await;
+    world.let_time_pass().await;
+    sync_what_is_due(world).await;
+    assert_eq!(world.status(action).await, "done", "one word is not enough");
+    let confirm = format!("select reconciler.confirm_action({action})");
+    says(world, "lee", &confirm).await.expect("lee may confirm");
+    sync_what_is_due(world).await;
+    assert_eq!(world.status(action).await, "attested");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_action_that_is_opened_later_follows_the_settings_of_its_time(pool: PgPool) {
+    let (world, action) = with_an_unreadable_action(pool).await;
+    for on in [true, false] {
+        let change = format!("update reconciler.integrations set four_eyes = {on}");
+        says(&world, "ann", &change).await.unwrap();
+    }
+    let opened = "update reconciler.manual_actions set opened_at = clock_timestamp() where id = ";
+    says(&world, "ann", &format!("set local session_replication_role = replica; {opened}{action}"))
+        .await
+        .unwrap();
+    says(&world, "kim", &set(action, "status = 'done'")).await.unwrap();
     said_minutes_ago(&world, action, 16).await;
     world.let_time_pass().await;
-    sync_what_is_due(&world).await;
-    assert_eq!(world.status(action).await, "done");
-    says(&world, "ann", "update reconciler.integrations set four_eyes = false").await.unwrap();
     sync_what_is_due(&world).await;
     assert_eq!(world.status(action).await, "attested");
 }
