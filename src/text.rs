@@ -1,11 +1,40 @@
 //! Text that is safe to show.
 
-/// The text without control characters and without marks that change its direction. Anybody may type a name, and a name
-/// must not look like another one or break a terminal.
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
+
+/// The text without control characters, without separators of lines, and without characters that are not seen, among
+/// them all marks that change its direction. Anybody may type a name, and a name must not look like another one, begin a
+/// line or break a terminal.
 pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !turns_direction(*c)).collect()
+    text.chars().filter(|c| is_printable(*c)).collect()
 }
 
-fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+pub fn is_printable(c: char) -> bool {
+    let separates_lines = matches!(c, '\u{2028}' | '\u{2029}');
+    let annotates = matches!(c, '\u{fff9}'..='\u{fffb}');
+    let is_unseen = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c);
+    !(c.is_control() || separates_lines || annotates || is_unseen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_or_moves_other_text_is_dropped_and_letters_of_all_scripts_stay() {
+        let control = "\u{0}\t\n\r\u{1b}\u{7f}\u{85}\u{9b}";
+        let lines = "\u{2028}\u{2029}";
+        let direction = "\u{200e}\u{200f}\u{61c}\u{202a}\u{202e}\u{2066}\u{2069}";
+        let not_seen =
+            "\u{ad}\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}\u{3164}\u{fe0f}\u{e0001}\u{e0041}";
+        let annotation = "\u{fff9}\u{fffb}";
+        for one in [control, lines, direction, not_seen, annotation].concat().chars() {
+            assert_eq!(printable(&format!("Jo{one} Li")), "Jo Li", "{}", one.escape_unicode());
+        }
+        for kept in ["Jörg Núñez", "李 小龍", "عمر", "Ωραία", "नमस्ते", "🙂", "a\u{a0}b"]
+        {
+            assert_eq!(printable(kept), kept);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::config::shell;
 use crate::history::TrailLine;
-use crate::text::printable;
+use crate::text::{is_printable, printable};
 
 pub(super) use clock::{Clock, span};
 pub(super) use list::{CardFormat, List, ListFormat};
@@ -96,10 +96,13 @@ fn json(lines: &[impl Serialize]) -> Result<String, serde_json::Error> {
 fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        if printable(c.encode_utf8(&mut [0; 4])).is_empty() {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
+        if is_printable(c) {
             escaped.push(c);
+            continue;
+        }
+        // JSON names a character outside the first plane by a pair.
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            escaped.push_str(&format!("\\u{unit:04x}"));
         }
     }
     escaped
@@ -141,6 +144,14 @@ pub fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_stays_the_same_value_and_has_no_character_that_is_not_seen() {
+        let value = "Jo\u{202e}\u{2028}\u{200b}\u{e0041} Li";
+        let written = json(&[value]).unwrap();
+        assert_eq!(written, "\"Jo\\u202e\\u2028\\u200b\\udb40\\udc41 Li\"\n");
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), value);
+    }
 
     #[test]
     fn a_story_says_a_note_once_and_a_verdict_with_what_was_observed() {
