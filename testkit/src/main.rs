@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Play the whole flow on a private PostgreSQL with a simulated backend
     Demo(demo::Options),
+    /// Serve the simulated backend, and report its failed tasks to a database
+    Simulate(demo::Simulate),
     /// Run a command with DATABASE_URL set to a private PostgreSQL, unless it is set
     WithPostgres {
         /// The command and its arguments
@@ -55,6 +57,7 @@ fn is_called(name: &str) -> bool {
 async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Demo(options) => demo::run(options).await.map(|()| 0),
+        Command::Simulate(options) => demo::simulate(options).await.map(|()| 0),
         Command::WithPostgres { command } => private_postgres::with_postgres(command).await,
     }
 }

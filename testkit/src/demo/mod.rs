@@ -23,6 +23,7 @@ mod replicas;
 mod running;
 mod screen;
 mod sentences;
+mod simulate;
 mod snapshot;
 mod story;
 mod summary;
@@ -41,6 +42,7 @@ pub use commands::NAME as OPERATE;
 pub use operate::{Operate, operate};
 use running::Running;
 pub use screen::picture;
+pub use simulate::{Simulate, simulate};
 use tempo::Tempo;
 
 /// How the demo runs.

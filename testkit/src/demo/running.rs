@@ -143,7 +143,7 @@ impl Scene {
     }
 }
 
-fn settings(tempo: &Tempo, seed: u64) -> Settings {
+pub(super) fn settings(tempo: &Tempo, seed: u64) -> Settings {
     Settings {
         seed,
         job_ms: tempo.job_ms.clone(),

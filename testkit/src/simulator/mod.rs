@@ -1,4 +1,4 @@
-//! A Cerby backend with its external apps, over real HTTP on loopback.
+//! A Cerby backend with its external apps, over real HTTP.
 //!
 //! Every app has the members who are really in it and those whom Cerby knows of. The API reads the known ones; jobs and
 //! people change the real ones. Syncs, applied reports and the job of a single member update what Cerby knows. Faults
@@ -54,8 +54,8 @@ pub use world::{Place, World};
 pub struct Settings {
     /// The same seed gives the same fates, faults and durations.
     pub seed: u64,
-    /// The port on loopback; 0 takes a free one.
-    pub port: u16,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
     /// How long the job of a change takes, in milliseconds.
     pub job_ms: RangeInclusive<u64>,
     /// The same for a job whose start is not reported to the client; `None` for the same time as any other.
@@ -76,7 +76,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             seed: 1,
-            port: 0,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
             job_ms: 0..=0,
             unheard_job_ms: None,
             sync_ms: 0..=0,
@@ -124,9 +124,9 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Listens on loopback and serves the API. Fails if a member of the world has no integration.
+    /// Listens and serves the API. Fails if a member of the world has no integration.
     pub async fn start(world: World, settings: Settings) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port)).await?;
+        let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State::new(world, settings)?));
         let holding = Arc::new(HoldingArea::new());
