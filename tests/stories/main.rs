@@ -11,6 +11,7 @@ mod odd_replies;
 mod people;
 mod psql;
 mod reconciliation;
+mod restore;
 mod returns;
 mod trail;
 
