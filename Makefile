@@ -13,6 +13,8 @@ IMAGE ?= cerby-reconciler
 PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 # Where the client libraries are installed with which the inbound contract is tried.
 CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
+# Where libFuzzer leads the targets of tests/fuzz. What it finds stays in target/fuzz.
+FUZZ := tests/fuzz/led
 # Where the linters of the image and of the manifests are installed.
 LINTS := $(or $(CARGO_TARGET_DIR),target)/lints
 IMAGE_ARGUMENTS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1) \
@@ -21,7 +23,7 @@ IMAGE_ARGUMENTS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,15 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
 		cargo test --release --locked --test soak -- --nocapture
+
+fuzz: ## Fuzz what parses bytes from outside, ten minutes each; needs cargo-fuzz and g++; SECONDS= may be given
+	cp Cargo.lock $(FUZZ)/Cargo.lock
+	for target in $(notdir $(wildcard tests/fuzz/corpus/*)); do \
+		mkdir -p target/fuzz/$$target && \
+		FUZZ_TARGET=$$target cargo fuzz run --fuzz-dir $(FUZZ) --target-dir target/fuzz/build --sanitizer none led \
+			target/fuzz/$$target tests/fuzz/corpus/$$target -- \
+			-max_total_time=$(or $(SECONDS),600) -timeout=20 -artifact_prefix=target/fuzz/$$target- || exit 1; \
+	done
 
 model: ## Look at every order of events of one member, in histories of twice the usual length
 	MODEL=full cargo test --release --locked --test model -- --nocapture
