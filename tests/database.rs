@@ -41,6 +41,13 @@ async fn a_row_that_breaks_the_contract_is_refused_with_the_columns_name(pool: P
         ("'app'", "'thing'", "integration_kind"),
         ("'jo@example.com'", "'jo'", "member_email"),
         ("'acme'", "'a b'", "workspace_id"),
+        // The workspace becomes a part of the backend's address.
+        ("'acme'", "'a.b'", "workspace_id"),
+        ("'acme'", "'a/b'", "workspace_id"),
+        ("'acme'", "'a@b'", "workspace_id"),
+        ("'acme'", "'a:1'", "workspace_id"),
+        ("'acme'", "'a?b'", "workspace_id"),
+        ("'acme'", "'a%2fb'", "workspace_id"),
         ("'m1'", "''", "member_id"),
         ("'m1'", "'..'", "member_id"),
         ("'s1'", "null", "source_id"),
