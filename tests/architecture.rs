@@ -73,12 +73,13 @@ const WRITERS: &[(&str, &str)] = &[
     ("nudges", "manual_action"),
     ("outages", "flow"),
     ("returns", "manual_action"),
+    ("schema_migrations", "schema"),
     ("syncs", "sync upkeep"),
 ];
 
 /// Where a word may appear in code.
 const PLACES: &[(&str, &[&str])] = &[
-    ("reqwest::", &["backend/", "schema.rs", "config/"]),
+    ("reqwest::", &["backend/", "schema/", "config/"]),
     (" ::backoff::", &["backoff.rs"]),
     ("std::env", &["config/read.rs"]),
     ("std::fs", &["config/read.rs", "operator/cli/generate.rs", "operator/cli/import.rs"]),
@@ -91,7 +92,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "member/store/",
             "upkeep/store/",
             "database/",
-            "schema.rs",
+            "schema/",
             "history.rs",
             "wakeup.rs",
             "flow/judging.rs",

@@ -1,12 +1,14 @@
 //! The program as a process: its command line, several replicas, and surroundings that fail.
 
 mod cli;
+mod migrate;
 mod outages;
 mod program;
 mod replicas;
 mod sessions;
 mod stalled;
 mod surroundings;
+mod upgrade;
 
 #[path = "../support/mod.rs"]
 mod support;

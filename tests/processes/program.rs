@@ -1,5 +1,6 @@
 //! The built program, run with settings of its own.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -80,6 +81,11 @@ impl Program {
         self.end(arguments, input, Stdio::piped(), Stdio::piped()).await
     }
 
+    /// Another program with the same settings.
+    pub(crate) async fn run_by(&self, program: &Path, arguments: &[&str]) -> Ended {
+        self.end_by(program, arguments, "", Stdio::piped(), Stdio::piped()).await
+    }
+
     /// With nobody at the other end of its standard output.
     pub(crate) async fn run_unread(&self, arguments: &[&str], input: &str) -> Ended {
         self.end(arguments, input, nobody(), Stdio::piped()).await
@@ -92,7 +98,19 @@ impl Program {
         stdout: Stdio,
         stderr: Stdio,
     ) -> Ended {
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"))
+        let program = env!("CARGO_BIN_EXE_cerby-reconciler").as_ref();
+        self.end_by(program, arguments, input, stdout, stderr).await
+    }
+
+    async fn end_by(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        input: &str,
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Ended {
+        let mut child = tokio::process::Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -138,6 +156,7 @@ pub(crate) async fn migrated(pool: &PgPool) -> Program {
     Program::on(pool)
 }
 
+/// As if a later program had migrated it that does not say which programs may run on its schema.
 pub(crate) async fn make_newer(pool: &PgPool) {
     sqlx::query(
         "insert into reconciler.schema_migrations (version, description, success, checksum, execution_time)

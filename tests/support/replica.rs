@@ -1,5 +1,6 @@
 //! The built program as a process: `serve` with its log lines as they come.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +32,11 @@ impl Replica {
 
     /// Starts `serve`, and does not wait.
     pub(crate) fn spawn(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Self {
-        let mut command = serve(database_url, apps, changes);
+        Self::of(serve(database_url, apps, changes))
+    }
+
+    /// Runs this command, which is a `serve`, and does not wait.
+    pub(crate) fn of(mut command: Command) -> Self {
         command.stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -109,7 +114,17 @@ pub(crate) async fn get(address: &str, path: &str) -> std::io::Result<String> {
 
 /// `serve` with seconds in place of minutes, and with these changes to its environment.
 pub(crate) fn serve(database_url: &str, apps: &Simulator, changes: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cerby-reconciler"));
+    serve_by(env!("CARGO_BIN_EXE_cerby-reconciler").as_ref(), database_url, apps, changes)
+}
+
+/// The same by this program.
+pub(crate) fn serve_by(
+    program: &Path,
+    database_url: &str,
+    apps: &Simulator,
+    changes: &[(&str, &str)],
+) -> Command {
+    let mut command = Command::new(program);
     command
         .arg("serve")
         .env("RECONCILER__DATABASE__URL", database_url)

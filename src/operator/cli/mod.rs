@@ -25,7 +25,7 @@ use crate::config::{Config, LogFormat, Telemetry, shell};
 use crate::daemon::Daemon;
 use crate::emit;
 use crate::operator::desk::{Actor, Desk};
-use crate::schema::{self, Planning};
+use crate::schema::{self, Planning, Usable};
 use crate::telemetry::{self, chain};
 use terminal::{complain, print};
 
@@ -58,7 +58,7 @@ enum Command {
     /// Bring the database's schema to this program's version
     ///
     /// Needs a role that may create schemas, and roles unless they exist. A second run at the same time waits
-    /// for the first.
+    /// for the first. A migration that meets a locked table gives up after 3 s and may be run again.
     Migrate,
     /// Check configuration, database, schema and backend
     Check {
@@ -228,8 +228,13 @@ async fn serve(file: Option<&Path>) -> ExitCode {
 async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     let pool = schema::connect(&config.database, Planning::ByStatistics).await?;
-    let version = schema::migrate(&pool).await?;
-    print(&format!("schema is at version {version}\n"))
+    // Nobody may be left to read it: that does not stop a migration.
+    let mut tell = |line: &str| print(&format!("{line}\n")).unwrap_or_default();
+    let usable = schema::apply(&pool, schema::migrations(), &mut tell).await?;
+    print(&match usable {
+        Usable::Own { version } => format!("schema is at version {version}\n"),
+        newer @ Usable::Newer { .. } => format!("schema is at {newer}; nothing was migrated\n"),
+    })
 }
 
 fn show_config(file: Option<&Path>) -> anyhow::Result<()> {

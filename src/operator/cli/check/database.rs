@@ -29,7 +29,7 @@ pub(super) async fn check(config: &Database) -> Checked {
         Err(error) => failed(&error),
     };
     let schema = match schema::check(&pool).await {
-        Ok(version) => Verdict::Ok(format!("version {version}, as this program needs")),
+        Ok(usable) => Verdict::Ok(usable.to_string()),
         Err(error) => failed(&error),
     };
     let login = match &schema {
@@ -86,7 +86,11 @@ fn remedy(error: &SchemaError) -> &'static str {
         SchemaError::Missing | SchemaError::Older { .. } => {
             "Run `cerby-reconciler migrate` as a role that may create schemas and roles."
         }
-        SchemaError::Newer { .. } => "Run the program that migrated it, or a newer one.",
+        SchemaError::Newer { .. } | SchemaError::Diverged { .. } => {
+            "Run the program that migrated it, or a newer one."
+        }
+        SchemaError::Pooler => "Let database.url name PostgreSQL itself.",
+        SchemaError::Blocked { .. } => "Let the other transaction end, and migrate again.",
         SchemaError::Migration(_) => "Read the cause; nothing of a failed migration is kept.",
     }
 }

@@ -1,15 +1,22 @@
-//! The database's schema: migrates it to this program's version, and detects other versions.
+//! The database's schema: migrates it to this program's version, and detects versions that it cannot use.
 
-use std::borrow::Cow;
+mod blockers;
+mod compatibility;
+mod migrate;
+
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, Postgres};
 
 use crate::config::{ConfigError, Database};
 use crate::database::{self, Limits, PgPool};
+
+use compatibility::{Applied, compare};
+pub use compatibility::{ProgramVersion, Usable, oldest_program};
+pub use migrate::apply;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -44,21 +51,57 @@ pub enum SchemaError {
     #[error("the database has no schema: run `cerby-reconciler migrate`")]
     Missing,
     #[error(
-        "the schema is at version {found} and this program needs {needed}: run `cerby-reconciler migrate`"
+        "the schema is at version {found} and lacks migration {lacking}, which this program needs: \
+         run `cerby-reconciler migrate`"
     )]
-    Older { found: i64, needed: i64 },
+    Older { found: i64, lacking: i64 },
     /// A newer program has migrated the database further.
     #[error(
-        "the schema is at version {found}, newer than this program's {needed}: run a newer program"
+        "the schema is at version {found}, newer than this program's {own}, and {who}: run a newer program than {program}",
+        who = who_may(*oldest), program = ProgramVersion::OWN
     )]
-    Newer { found: i64, needed: i64 },
+    Newer {
+        found: i64,
+        own: i64,
+        /// `None` if a migration does not say it.
+        oldest: Option<ProgramVersion>,
+    },
+    /// Neither is newer than the other.
+    #[error(
+        "the schema has migration {unknown}, which this program does not know, and lacks migration {lacking}, which it \
+         needs: run a program that has both"
+    )]
+    Diverged { unknown: i64, lacking: i64 },
+    #[error(
+        "a pooler in transaction mode, such as PgBouncer, is between this program and PostgreSQL, and loses the locks and \
+         settings of a session: let database.url name PostgreSQL itself"
+    )]
+    Pooler,
+    /// Another session holds a lock that a migration needs.
+    #[error(
+        "{what} gave up after {waited} of waiting for a lock of {by}: let that transaction end, or end it with \
+         pg_terminate_backend, then run `cerby-reconciler migrate` again"
+    )]
+    Blocked { what: String, waited: &'static str, by: String },
     /// A migration failed or was changed after it was applied.
     #[error("the migration failed")]
     Migration(#[source] MigrateError),
 }
 
+fn who_may(oldest: Option<ProgramVersion>) -> String {
+    match oldest {
+        Some(oldest) => format!("needs program {oldest} or newer"),
+        None => "only programs that know it may use it".to_owned(),
+    }
+}
+
+/// The migrations of this program.
+pub fn migrations() -> &'static [Migration] {
+    &MIGRATIONS.migrations
+}
+
 pub fn needed_version() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    migrations().iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// The planner settings of the daemon's sessions. Tables fill and drain, so statistics mislead the planner. With these
@@ -172,6 +215,9 @@ fn check_parameters(url: &reqwest::Url) -> Result<(), SchemaError> {
 }
 
 fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> SchemaError {
+    if is_of_pooler(&source) {
+        return SchemaError::Pooler;
+    }
     let host = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -180,7 +226,17 @@ fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> SchemaError {
     SchemaError::Unreachable { host: format!("{host}/{database}"), source }
 }
 
+/// In transaction mode a session meets statements that others prepared, or does not find its own.
+fn is_of_pooler(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["42P05", "26000"].contains(&code.as_ref()))
+}
+
 impl SchemaError {
+    fn unreadable(error: sqlx::Error) -> Self {
+        if is_of_pooler(&error) { Self::Pooler } else { Self::Unreadable(error) }
+    }
+
     /// Whether the same may work later without another configuration: the server starts, or the network comes back. The
     /// daemon does not wait when a login is rejected, because it reads its password only at the start.
     pub fn may_pass(&self) -> bool {
@@ -269,67 +325,39 @@ pub async fn check_login(pool: &PgPool) -> Result<String, SchemaError> {
     if is_daemon { Ok(login) } else { Err(SchemaError::NotTheDaemon(login)) }
 }
 
-/// Runs the outstanding migrations. A second run at the same time waits for the first.
+/// Brings the schema to this program's version without telling what it does.
 pub async fn migrate(pool: &PgPool) -> Result<i64, SchemaError> {
-    if let Err(newer @ SchemaError::Newer { .. }) = check(pool).await {
-        return Err(newer);
+    match apply(pool, migrations(), &mut |_| {}).await? {
+        Usable::Own { version } | Usable::Newer { version, .. } => Ok(version),
     }
-    let migrator = Migrator {
-        migrations: MIGRATIONS.migrations.clone(),
-        table_name: Cow::Borrowed("reconciler.schema_migrations"),
-        create_schemas: Cow::Borrowed(&[Cow::Borrowed("reconciler")]),
-        ..Migrator::DEFAULT
-    };
-    // A session of its own: its locks and settings are dropped with it, however this ends.
-    let acquired = pool.acquire().await.and_then(|connection| connection.detach());
-    let mut session = acquired.map_err(SchemaError::Unreadable)?;
-    wait_for_other_runs(&mut session).await.map_err(SchemaError::Unreadable)?;
-    migrator.run(&mut session).await.map_err(SchemaError::Migration)?;
-    // The migrator creates this table itself, so no migration can grant privileges on it. Every program reads it at its
-    // start.
-    sqlx::query(
-        "grant select on reconciler.schema_migrations
-         to reconciler_daemon, reconciler_backend, reconciler_operator, reconciler_viewer",
-    )
-    .execute(&mut session)
-    .await
-    .map_err(SchemaError::Unreadable)?;
-    session.close().await.map_err(SchemaError::Unreadable)?;
-    Ok(needed_version())
 }
 
-/// Waits as long as another run takes, and then blocks the next run until the session ends: the migrator's own lock
-/// would not cover the grant. A migration may take long, but does not wait long for a busy table.
-async fn wait_for_other_runs(session: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("set statement_timeout = 0").execute(&mut *session).await?;
-    sqlx::query("set lock_timeout = 0").execute(&mut *session).await?;
-    sqlx::query("select pg_advisory_lock(hashtextextended('reconciler.schema_migrations', 0))")
-        .execute(&mut *session)
-        .await?;
-    sqlx::query("reset lock_timeout").execute(&mut *session).await?;
-    Ok(())
-}
-
-/// Whether the schema is the one that this program needs.
-pub async fn check(pool: &PgPool) -> Result<i64, SchemaError> {
-    let known: bool =
-        sqlx::query_scalar("select to_regclass('reconciler.schema_migrations') is not null")
-            .fetch_one(pool)
-            .await
-            .map_err(SchemaError::Unreadable)?;
-    if !known {
+/// Whether this program can use the schema.
+pub async fn check(pool: &PgPool) -> Result<Usable, SchemaError> {
+    if !is_there(pool).await.map_err(SchemaError::unreadable)? {
         return Err(SchemaError::Missing);
     }
-    let found: Option<i64> =
-        sqlx::query_scalar("select max(version) from reconciler.schema_migrations where success")
-            .fetch_one(pool)
-            .await
-            .map_err(SchemaError::Unreadable)?;
-    let needed = needed_version();
-    match found {
-        None => Err(SchemaError::Missing),
-        Some(found) if found < needed => Err(SchemaError::Older { found, needed }),
-        Some(found) if found > needed => Err(SchemaError::Newer { found, needed }),
-        Some(found) => Ok(found),
-    }
+    let applied = applied(pool).await.map_err(SchemaError::unreadable)?;
+    let own: Vec<i64> = migrations().iter().map(|migration| migration.version).collect();
+    compare(&own, &applied, ProgramVersion::OWN)
+}
+
+async fn is_there(database: impl Executor<'_, Database = Postgres>) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select to_regclass('reconciler.schema_migrations') is not null")
+        .fetch_one(database)
+        .await
+}
+
+/// The migrations that the schema has.
+async fn applied(database: impl Executor<'_, Database = Postgres>) -> sqlx::Result<Vec<Applied>> {
+    let rows: Vec<(i64, Option<String>)> = sqlx::query_as(
+        "select version, oldest_program from reconciler.schema_migrations where success",
+    )
+    .fetch_all(database)
+    .await?;
+    let applied = rows.into_iter().map(|(version, oldest)| Applied {
+        version,
+        oldest_program: oldest.and_then(|oldest| oldest.parse().ok()),
+    });
+    Ok(applied.collect())
 }
