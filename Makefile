@@ -17,16 +17,17 @@ CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
 FUZZ := tests/fuzz/led
 # Where the linters of the image and of the manifests are installed.
 LINTS := $(or $(CARGO_TARGET_DIR),target)/lints
-IMAGE_ARGUMENTS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1) \
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(shell git rev-parse HEAD) \
 	$(addprefix --build-arg BUILD_BASE=,$(BUILD_BASE)) $(addprefix --build-arg RUN_BASE=,$(RUN_BASE))
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## See it work, with a simulated backend and a private PostgreSQL; SEED= may be given
 	$(BUILD)
@@ -48,6 +49,13 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/integrations/run.sh $(CLIENTS)'
+
+# The tests refuse a change of a migration that is listed.
+release-migrations: ## List the migrations that are new as those of the version in Cargo.toml
+	cd migrations && new=$$(ls *.sql | grep -vxF "$$(sed -n 's/^[0-9a-f]*  //p' released.sha384)") \
+		|| { echo "no migration is new"; exit 1; } \
+		&& { echo "# Version $(VERSION)"; sha384sum $$new; } >> released.sha384
+	cargo test --quiet --locked --test documents migrations::
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \

@@ -4,5 +4,6 @@
 mod configuration;
 mod current;
 mod deploy;
+mod migrations;
 mod performance;
 mod security;
