@@ -15,7 +15,7 @@ PEERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/peers
 CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
 # Where libFuzzer leads the targets of tests/fuzz. What it finds stays in target/fuzz.
 FUZZ := tests/fuzz/led
-# Where the linters of the image and of the manifests are installed.
+# Where the linters of the image, the manifests and the migrations are installed.
 LINTS := $(or $(CARGO_TARGET_DIR),target)/lints
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
@@ -24,7 +24,7 @@ IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,7 +114,7 @@ share: ## Write completions of shells and pages for man to target/share
 image: ## Build the container image; BUILD_BASE= and RUN_BASE= may name other bases, with their digests
 	docker build --tag $(IMAGE) $(IMAGE_ARGUMENTS) .
 
-$(LINTS)/done: tests/image/requirements.txt
+$(LINTS)/done: .ci/linters.txt
 	python3 -m venv $(LINTS)
 	$(LINTS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
@@ -125,6 +125,9 @@ lint-image: $(LINTS)/done ## Check the Dockerfile with hadolint; needs Python wi
 lint-deploy: $(LINTS)/done ## Check the manifests against the schemas of Kubernetes, and that compose reads its file
 	$(LINTS)/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 	$(LINTS)/bin/podman-compose --file deploy/compose.yaml --profile simulated config >/dev/null
+
+lint-migrations: $(LINTS)/done ## Check migrations for locks that stall others; needs Python with venv
+	$(LINTS)/bin/squawk --assume-in-transaction migrations/*.sql tests/processes/upgrade/migrations/*.sql
 
 image-test: ## Build the image on stand-ins for its bases, look at it and run it; needs root on Debian, and Python
 	$(BUILD) --quiet

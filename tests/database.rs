@@ -541,3 +541,17 @@ async fn every_key_has_the_workspace(pool: PgPool) {
     sqlx::query(broken).execute(&world.pool).await.unwrap();
     assert_eq!(without().await.len(), 1, "a key without it is seen");
 }
+
+#[sqlx::test(migrations = false)]
+async fn every_number_that_identifies_a_row_is_a_bigint(pool: PgPool) {
+    let pool = migrated(pool).await;
+    let small: Vec<String> = sqlx::query_scalar(
+        "select table_name || '.' || column_name from information_schema.columns
+         where table_schema = 'reconciler' and column_name ~ '(^|_)ids?$'
+           and udt_name in ('int2', 'int4', '_int2', '_int4')",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert!(small.is_empty(), "{small:?}");
+}
