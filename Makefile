@@ -17,6 +17,8 @@ CLIENTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/clients
 FUZZ := tests/fuzz/led
 # Where the linters of the image, the manifests and the migrations are installed.
 LINTS := $(or $(CARGO_TARGET_DIR),target)/lints
+# Where a program of a newer version is built.
+UPGRADE := $(abspath $(or $(CARGO_TARGET_DIR),target))/upgrade
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(shell git rev-parse HEAD) \
@@ -24,7 +26,7 @@ IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,13 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/integrations/run.sh $(CLIENTS)'
+
+test-upgrade: ## Let two versions work on one database while it is migrated, and refuse a pooler; needs Debian and Python
+	tests/processes/upgrade/build.sh $(UPGRADE)
+	$(BUILD) --quiet
+	NEWER_PROGRAM=$(UPGRADE)/newer $(TESTKIT) with-postgres -- \
+		cargo test --locked --test processes -- upgrade:: migrate:: --test-threads 1
+	$(ON_PRIVATE_POSTGRES) 'python3 tests/processes/upgrade/pooler.py $(UPGRADE)/pgbouncer $(PROGRAM)'
 
 # The tests refuse a change of a migration that is listed.
 release-migrations: ## List the migrations that are new as those of the version in Cargo.toml
