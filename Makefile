@@ -23,10 +23,12 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(shell git rev-parse HEAD) \
 	$(addprefix --build-arg BUILD_BASE=,$(BUILD_BASE)) $(addprefix --build-arg RUN_BASE=,$(RUN_BASE))
+# Where versions of PgBouncer are installed.
+POOLERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/poolers
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +67,12 @@ release-migrations: ## List the migrations that are new as those of the version 
 		|| { echo "no migration is new"; exit 1; } \
 		&& { echo "# Version $(VERSION)"; sha384sum $$new; } >> released.sha384
 	cargo test --quiet --locked --test documents migrations::
+
+test-pgbouncer: ## Try the daemon behind PgBouncer 1.24 and 1.18; needs apt
+	$(BUILD) --quiet
+	tests/pooler/install.sh trixie $(POOLERS)
+	tests/pooler/install.sh bookworm $(POOLERS)
+	POOLERS=$(POOLERS) cargo test --locked --test pooler
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \

@@ -137,7 +137,7 @@ async fn listen_once(
     let mut listener = in_time("LISTEN", ANSWERS_WITHIN, PgListener::connect_with(&apart)).await?;
     listener.eager_reconnect(false);
     let Err(error) = hear_until_lost(&mut listener, wakeups, lost).await;
-    let_go(listener, &apart).await;
+    let_go(listener, pool).await;
     Err(error)
 }
 
@@ -181,9 +181,9 @@ async fn hear(listener: &mut PgListener, wakeups: &Wakeups, last: &str) -> Resul
 
 /// When the listener is dropped, the driver sends a message on the broken connection and waits for the answer for ever.
 /// So the listener gets another connection for that.
-async fn let_go(mut listener: PgListener, pool: &sqlx::PgPool) {
+async fn let_go(mut listener: PgListener, pool: &PgPool) {
     let exchange = async {
-        let other = sqlx::PgConnection::connect_with(&pool.connect_options()).await?;
+        let other = sqlx::PgConnection::connect_with(&pool.options()).await?;
         *listener.acquire().await? = other;
         Ok(())
     };

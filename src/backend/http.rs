@@ -5,14 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{ClientBuilder, Method, RequestBuilder, redirect};
-use secrecy::ExposeSecret;
+use reqwest::header::HeaderValue;
+use reqwest::{ClientBuilder, Method, Request, RequestBuilder, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::{self, Dated, Limit, Unread};
 use super::change::{self, Change, encoded};
+use super::key::{self, ApiKey};
 use super::outage::{Ended, Opening, OutageTracker, Scope, Subject};
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
@@ -23,6 +23,7 @@ use crate::membership::{Entitlements, MemberKey, SeenMember};
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    key: Arc<ApiKey>,
     base_url: String,
     paths: Paths,
     page_size: u32,
@@ -37,18 +38,11 @@ impl Client {
     /// Fails if the base URL or the key is missing or cannot be sent.
     pub fn new(backend: &Backend) -> Result<Self, ConfigError> {
         let wrong = |text: String| ConfigError::Wrong(vec![text]);
-        let mut key = HeaderValue::from_str(backend.api_key()?.expose_secret()).map_err(|_| {
-            wrong("backend.api_key has characters that no HTTP header can carry".to_owned())
-        })?;
-        key.set_sensitive(true);
+        let key = ApiKey::new(backend)?;
         // The process has one TLS provider; a second call finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = through(backend.proxy.as_deref())
             .map_err(|_| wrong("backend.proxy cannot be used".to_owned()))?
-            .default_headers(HeaderMap::from_iter([(
-                reqwest::header::HeaderName::from_static("x-api-key"),
-                key,
-            )]))
             .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(backend.connect_timeout_s))
             .timeout(backend.request_timeout())
@@ -60,6 +54,7 @@ impl Client {
             .map_err(|error| wrong(format!("the HTTP client cannot be built: {error}")))?;
         Ok(Self {
             http,
+            key: Arc::new(key),
             base_url: backend.base_url()?.trim_end_matches('/').to_owned(),
             paths: backend.paths.clone(),
             page_size: backend.page_size,
@@ -385,15 +380,9 @@ impl Client {
         request: RequestBuilder,
         largest: Limit,
     ) -> Result<Dated<T>, Unread> {
-        let (http, request) = request.build_split();
-        let request = request.map_err(answer::from_reqwest)?;
+        let request = request.build().map_err(answer::from_reqwest)?;
         let host = host(request.url());
-        let (status, answer) = match http.execute(request).await {
-            Ok(response) => {
-                (Some(response.status().as_u16()), answer::read(response, largest).await)
-            }
-            Err(error) => (None, Err(answer::from_reqwest(error).into())),
-        };
+        let (status, answer) = self.exchange(request, largest).await;
         // The limit on the size is our own configuration. The backend has answered, so this is no sign of an outage.
         let error = match &answer {
             Err(Unread::Error(error)) => Some(error),
@@ -402,6 +391,38 @@ impl Client {
         let ended = Ended { of, host: &host, status, error };
         self.outages.note(&ended, Instant::now());
         answer
+    }
+
+    /// Sends the request, and sends it again if its key was refused and the file of the key has another one by now. A
+    /// request whose key was refused had no effect.
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        request: Request,
+        largest: Limit,
+    ) -> (Option<u16>, Result<Dated<T>, Unread>) {
+        let (used, again) = (self.key.header(), request.try_clone());
+        let (status, answer) = self.exchange_with(used.clone(), request, largest).await;
+        let is_refused = matches!(answer, Err(Unread::Error(BackendError::KeyRejected { .. })));
+        let renewed = if is_refused { self.key.instead_of(&used) } else { None };
+        match renewed.zip(again) {
+            Some((key, request)) => self.exchange_with(key, request, largest).await,
+            None => (status, answer),
+        }
+    }
+
+    async fn exchange_with<T: DeserializeOwned>(
+        &self,
+        key: HeaderValue,
+        mut request: Request,
+        largest: Limit,
+    ) -> (Option<u16>, Result<Dated<T>, Unread>) {
+        request.headers_mut().insert(key::HEADER, key);
+        match self.http.execute(request).await {
+            Ok(response) => {
+                (Some(response.status().as_u16()), answer::read(response, largest).await)
+            }
+            Err(error) => (None, Err(answer::from_reqwest(error).into())),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod answer;
 mod change;
 pub mod failure;
 mod http;
+mod key;
 mod outage;
 mod text;
 mod wire;

@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod read;
+mod secret;
 mod service;
 
 mod show;
 
 pub use read::shell;
+pub use secret::SecretFile;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -204,18 +206,18 @@ pub enum ConfigError {
     /// The file is not TOML. The error leaves out the line itself, because it could contain a secret.
     #[error("the configuration file {path} is not TOML at line {line}: {why}")]
     NotToml { path: String, line: usize, why: String },
-    #[error("{key} names a file that cannot be read: {path}")]
+    #[error("{key}_file names a file that cannot be read: {path}: {source}")]
     SecretFile {
-        /// The key that names the file.
+        /// The key of the secret.
         key: &'static str,
         path: String,
         #[source]
         source: std::io::Error,
     },
     /// The file of a secret has more than one line.
-    #[error("{key} names a file that does not hold exactly one line: {path}")]
+    #[error("{key}_file names a file that does not hold exactly one line: {path}")]
     NotOneLine {
-        /// The key that names the file.
+        /// The key of the secret.
         key: &'static str,
         path: String,
     },
@@ -267,6 +269,16 @@ impl Config {
         toml::to_string_pretty(self)
     }
 
+    /// The files of secrets that every account of the machine may read, each with the key that names it.
+    pub fn world_readable_secrets(&self) -> Vec<(&'static str, &str)> {
+        let files = [
+            ("database.url_file", self.database.url_file.as_deref()),
+            ("backend.api_key_file", self.backend.api_key_file.as_deref()),
+        ];
+        let named = files.into_iter().filter_map(|(key, path)| Some((key, path?)));
+        named.filter(|(_, path)| read::is_world_readable(path)).collect()
+    }
+
     /// Reads the secrets that are in files; returns the keys of those that are given twice.
     fn read_secret_files(&mut self) -> Result<Vec<String>, ConfigError> {
         let (database, backend) = (&mut self.database, &mut self.backend);
@@ -295,6 +307,11 @@ impl Database {
         6 * self.answer_within()
     }
 
+    /// The file of the URL, if it is in one.
+    pub fn secret_file(&self) -> Option<SecretFile> {
+        Some(SecretFile::new("database.url", self.url_file.as_ref()?, self.url.as_ref()?))
+    }
+
     /// Fails with the name of the key to set if there is no URL.
     pub fn url(&self) -> Result<&SecretString, ConfigError> {
         required(
@@ -306,6 +323,12 @@ impl Database {
 }
 
 impl Backend {
+    /// The file of the API key, if it is in one.
+    pub fn secret_file(&self) -> Option<SecretFile> {
+        let (file, key) = (self.api_key_file.as_ref()?, self.api_key.as_ref()?);
+        Some(SecretFile::new("backend.api_key", file, key))
+    }
+
     /// Fails with the name of the key to set if there is no base URL.
     pub fn base_url(&self) -> Result<&str, ConfigError> {
         required(self.base_url.as_deref(), "backend.base_url", "RECONCILER__BACKEND__BASE_URL")

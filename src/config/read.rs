@@ -1,7 +1,9 @@
 //! Reads values from files and variables. Errors do not contain anything that could be a secret.
 
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use secrecy::SecretString;
@@ -64,7 +66,13 @@ pub(super) fn secret(
     if secret.is_some() {
         return Ok(Some(format!("{key} and {key}_file are both set: give one of them")));
     }
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::SecretFile {
+    *secret = Some(secret_in_file(key, path)?);
+    Ok(None)
+}
+
+/// The secret in a file, which holds it on one line.
+pub(super) fn secret_in_file(key: &'static str, path: &str) -> Result<SecretString, ConfigError> {
+    let text = text_of_secret(Path::new(path)).map_err(|source| ConfigError::SecretFile {
         key,
         path: path.to_owned(),
         source,
@@ -73,8 +81,29 @@ pub(super) fn secret(
     if text.is_empty() || text.contains(char::is_control) {
         return Err(ConfigError::NotOneLine { key, path: path.to_owned() });
     }
-    *secret = Some(text.to_owned().into());
-    Ok(None)
+    Ok(text.to_owned().into())
+}
+
+/// The longest file of a secret that is read: a file without an end must not fill the memory.
+const LONGEST_SECRET: u64 = 64 * 1024;
+
+/// Reads regular files only: a pipe could keep the program waiting for ever.
+fn text_of_secret(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is a folder, a pipe or a device, not a file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LONGEST_SECRET + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_SECRET {
+        return Err(io::Error::other("it is longer than 64 KiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+}
+
+/// Whether every account of the machine may read the file.
+pub(super) fn is_world_readable(path: &str) -> bool {
+    const BY_OTHERS: u32 = 0o004;
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & BY_OTHERS != 0)
 }
 
 /// A list, or in a variable numbers separated by commas.

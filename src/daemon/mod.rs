@@ -1,5 +1,6 @@
 //! `serve`: the loops, the listener of the probes, and the stop after a signal.
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ impl Daemon {
         let began = Instant::now();
         let mut signals = Signals::hear().context("signals cannot be heard")?;
         let backend = Client::new(&config.backend)?;
+        tell_risks(&config)?;
 
         let stop = CancellationToken::new();
         let health = Health::new(Duration::from_secs(config.http.stalled_s));
@@ -65,6 +67,12 @@ impl Daemon {
                 return Ok(None);
             }
         };
+        if pool.is_pooled() {
+            emit!(
+                DATABASE_POOLED,
+                "A pooler is in front of the database; polling finds work without LISTEN"
+            );
+        }
         loops.spawn(telemetry::tell_losses(stop.clone()));
         let outages = Outages::new(pool.clone(), backend.clone(), config.database.query_timeout());
         // Reads the known outages before the first request, so that this replica does not have to detect them again. If
@@ -101,14 +109,37 @@ impl Daemon {
     }
 }
 
+/// Logs what works and is not safe.
+fn tell_risks(config: &Config) -> Result<(), SchemaError> {
+    for (key, path) in config.world_readable_secrets() {
+        emit!(SECRET_WORLD_READABLE, key, path, "Every account of this machine may read a secret");
+    }
+    if let Some(schema::Unverified { host, sslmode }) = schema::unverified(&config.database)? {
+        emit!(
+            DATABASE_UNVERIFIED,
+            host,
+            sslmode,
+            "Nothing proves that the database is the right one"
+        );
+    }
+    Ok(())
+}
+
 /// Waits for a database that the daemon can use, and logs at intervals what it waits for. `Err` if waiting does not
 /// help.
 async fn usable_database(config: &config::Database) -> Result<PgPool, SchemaError> {
     let began = Instant::now();
     let mut told: Option<Instant> = None;
+    let (mut config, file) = (config.clone(), config.secret_file());
     loop {
-        match usable(config).await {
-            Err(error) if error.may_pass() => {
+        let changed =
+            file.as_ref().and_then(|file| file.changed(|url| Ok::<_, Infallible>(url.clone())));
+        config.url = changed.or(config.url);
+        match usable(&config).await {
+            // The file of the URL may get another password.
+            Err(error)
+                if error.may_pass() || error.is_login_refused() && config.url_file.is_some() =>
+            {
                 if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
                     told = Some(Instant::now());
                     emit!(DATABASE_NOT_READY, error = %chain(&error), waited_s = began.elapsed().as_secs(),
@@ -139,7 +170,7 @@ fn start_loops(
 ) {
     let wakeups = Wakeups::default();
     let poll = Duration::from_millis(config.wakeup.poll_ms);
-    if config.wakeup.listen {
+    if config.wakeup.listen && !pool.is_pooled() {
         loops.spawn(wakeup::listen(pool.clone(), wakeups.clone(), stop.clone()));
     }
     let query_timeout = config.database.query_timeout();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::Postgres;
-use sqlx::{Executor, SqlStr};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -28,6 +28,40 @@ impl PgConnection {
     /// The driver's connection, without a place in the pool and without time limits.
     pub fn detach(mut self) -> sqlx::Result<sqlx::PgConnection> {
         self.lent.take().map(PoolConnection::detach).ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Begins a transaction with a statement that starts with `begin`. Behind a pooler it makes the settings first, in
+    /// the same round trip, so that the statement may change them.
+    async fn begin(&mut self, with: SqlStr) -> sqlx::Result<()> {
+        let with = match self.state.settings_of_transactions() {
+            Some(settings) => {
+                let rest = with.as_str().trim_start_matches("begin");
+                AssertSqlSafe(format!("begin; {settings}{}", rest.trim_start_matches(';')))
+                    .into_sql_str()
+            }
+            None => with,
+        };
+        self.in_transaction = true;
+        self.execute(with).await?;
+        Ok(())
+    }
+
+    /// Whether a statement has to begin a transaction of its own, which makes the settings.
+    pub(super) fn needs_transaction(&self) -> bool {
+        !self.in_transaction && self.state.settings_of_transactions().is_some()
+    }
+
+    /// Runs a statement in a transaction of its own.
+    pub(super) async fn in_own_transaction<T>(
+        &mut self,
+        statement: impl AsyncFnOnce(&mut Self) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.begin("begin".into_sql_str()).await?;
+        let answer = statement(self).await;
+        let end = if answer.is_ok() { "commit" } else { "rollback" };
+        let ended = self.execute(end).await;
+        self.in_transaction = ended.is_err();
+        answer.and_then(|answer| ended.map(|_| answer))
     }
 
     pub(super) fn parts(&mut self) -> sqlx::Result<(&mut sqlx::PgConnection, &mut State)> {
@@ -72,8 +106,7 @@ pub struct Transaction(PgConnection);
 
 impl Transaction {
     pub(super) async fn begin(mut connection: PgConnection, with: SqlStr) -> sqlx::Result<Self> {
-        connection.in_transaction = true;
-        connection.execute(with).await?;
+        connection.begin(with).await?;
         Ok(Self(connection))
     }
 

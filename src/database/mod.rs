@@ -6,7 +6,9 @@
 //! message to the server, and its place is free at once.
 
 mod connection;
+mod pooler;
 mod refusals;
+mod renewal;
 mod statement;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use sqlx::{Connection, Pool, SqlSafeStr};
 use tokio::time::timeout;
 
 pub use connection::{PgConnection, Transaction};
+pub use pooler::{Session, Settings, look_at_session};
 use refusals::Refusals;
+pub use renewal::{Renewal, is_login_refused};
 
 /// For this long after its last answer, a connection is used without a ping.
 const BELIEVED_ALIVE: Duration = Duration::from_secs(1);
@@ -30,7 +34,18 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 /// opened.
 const AT_MOST: Duration = Duration::from_secs(2);
 
-/// The settings of a pool, apart from the address.
+/// How the sessions of a pool are opened.
+#[derive(Debug)]
+pub struct Sessions {
+    pub options: PgConnectOptions,
+    /// Where the URL is in a file, which may be replaced while the program runs.
+    pub renewal: Option<Renewal>,
+    /// The settings that each transaction makes, where those of a session do not take hold, because a pooler is in front
+    /// of the database.
+    pub settings: Option<Settings>,
+}
+
+/// The limits of a pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub connections: u32,
@@ -44,6 +59,7 @@ pub struct Limits {
 #[derive(Clone)]
 pub struct PgPool {
     pool: Pool<Postgres>,
+    renewal: Option<Renewal>,
     shared: Arc<Shared>,
 }
 
@@ -55,12 +71,14 @@ struct Shared {
     /// write any more.
     distrusted_before: Mutex<Option<Instant>>,
     refusals: Refusals,
+    settings_of_transactions: Option<String>,
 }
 
 impl Shared {
-    fn new(answer_within: Duration) -> Arc<Self> {
+    fn new(answer_within: Duration, settings: Option<&Settings>) -> Arc<Self> {
+        let settings_of_transactions = settings.map(pooler::settings_of_transaction);
         let (distrusted_before, refusals) = (Mutex::default(), Refusals::default());
-        Arc::new(Self { answer_within, distrusted_before, refusals })
+        Arc::new(Self { answer_within, distrusted_before, refusals, settings_of_transactions })
     }
 
     /// Called when one connection is unusable: the same cause has most likely broken all others that are open now.
@@ -111,8 +129,8 @@ const IS_READ_ONLY: &str = "-- is_read_only
 
 impl PgPool {
     /// A pool that opens connections only when they are needed.
-    pub fn lazy(options: PgConnectOptions, limits: Limits) -> Self {
-        let shared = Shared::new(limits.answer_within);
+    pub fn lazy(sessions: Sessions, limits: Limits) -> Self {
+        let shared = Shared::new(limits.answer_within, sessions.settings.as_ref());
         let examiner = Arc::clone(&shared);
         let pool = PgPoolOptions::new()
             .max_connections(limits.connections)
@@ -123,11 +141,31 @@ impl PgPool {
                 let examiner = Arc::clone(&examiner);
                 Box::pin(async move { examiner.examine(connection, meta.age, meta.idle_for).await })
             })
-            .connect_lazy_with(options);
-        Self { pool, shared }
+            .connect_lazy_with(sessions.options);
+        Self { pool, renewal: sessions.renewal, shared }
+    }
+
+    /// Whether a pooler lends a session of the server to each transaction, so that nothing outlasts a transaction.
+    pub fn is_pooled(&self) -> bool {
+        self.shared.settings_of_transactions.is_some()
     }
 
     pub async fn acquire(&self) -> sqlx::Result<PgConnection> {
+        let may_open = self.pool.num_idle() == 0
+            && self.pool.size() < self.pool.options().get_max_connections();
+        if may_open {
+            self.renew();
+        }
+        let used = self.pool.connect_options();
+        match self.lend().await {
+            Err(error) if is_login_refused(&error) && !Arc::ptr_eq(&used, &self.renew()) => {
+                self.lend().await
+            }
+            lent => lent,
+        }
+    }
+
+    async fn lend(&self) -> sqlx::Result<PgConnection> {
         // Boxed, because both may open a connection: that future is large and would make every caller's future as
         // large.
         match Box::pin(self.pool.acquire()).await {
@@ -184,8 +222,16 @@ impl PgPool {
         let _ = timeout(AT_MOST, self.pool.close()).await;
     }
 
-    fn options(&self) -> PgConnectOptions {
-        (*self.pool.connect_options()).clone()
+    /// The options of a connection that is opened now, with the password as its file has it now.
+    pub fn options(&self) -> PgConnectOptions {
+        (*self.renew()).clone()
+    }
+
+    fn renew(&self) -> Arc<PgConnectOptions> {
+        if let Some(changed) = self.renewal.as_ref().and_then(Renewal::changed) {
+            self.pool.set_connect_options(changed);
+        }
+        self.pool.connect_options()
     }
 
     /// When the pool times out, the driver reports only the timeout and not the cause. This opens one more connection
@@ -235,6 +281,6 @@ impl fmt::Debug for PgPool {
 /// A pool of the driver, with the default time limit.
 impl From<Pool<Postgres>> for PgPool {
     fn from(pool: Pool<Postgres>) -> Self {
-        Self { pool, shared: Shared::new(Duration::from_secs(10)) }
+        Self { pool, renewal: None, shared: Shared::new(Duration::from_secs(10), None) }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo, Postgres};
 use sqlx::{Describe, Either, Execute, Executor, SqlStr};
@@ -31,6 +31,10 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, is_usable: true }
+    }
+
+    pub(super) fn settings_of_transactions(&self) -> Option<&str> {
+        self.shared.settings_of_transactions.as_deref()
     }
 
     fn answer_within(&self) -> Duration {
@@ -228,6 +232,14 @@ impl<'c> Executor<'c> for &'c mut PgConnection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        if self.needs_transaction() {
+            let asked = asked(query);
+            let answer = self.in_own_transaction(async |own| {
+                own.fetch_many(asked?.1).try_collect::<Vec<_>>().await
+            });
+            let rows = async move { answer.await.map(|rows| stream::iter(rows).map(Ok)) };
+            return rows.try_flatten_stream().boxed();
+        }
         let parts = asked(query).and_then(|asked| Ok((asked, self.parts()?)));
         match parts {
             Ok(((sql, query), (raw, state))) => {
@@ -247,6 +259,9 @@ impl<'c> Executor<'c> for &'c mut PgConnection {
     {
         Box::pin(async move {
             let (sql, query) = asked(query)?;
+            if self.needs_transaction() {
+                return self.in_own_transaction(async |own| own.fetch_optional(query).await).await;
+            }
             let (raw, state) = self.parts()?;
             state.answered(&sql, raw.fetch_optional(query)).await
         })

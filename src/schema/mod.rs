@@ -4,15 +4,16 @@ mod blockers;
 mod compatibility;
 mod migrate;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, Executor, Postgres};
 
 use crate::config::{ConfigError, Database};
-use crate::database::{self, Limits, PgPool};
+use crate::database::{self, Limits, PgPool, Renewal, Sessions};
 
 use compatibility::{Applied, compare};
 pub use compatibility::{ProgramVersion, Usable, oldest_program};
@@ -48,6 +49,17 @@ pub enum SchemaError {
     Unreadable(#[source] sqlx::Error),
     #[error("PostgreSQL {0} is too old: 14 or newer is needed")]
     ServerTooOld(String),
+    #[error(
+        "a pooler in front of the database does not keep prepared statements for its clients: PgBouncer needs version \
+         1.21 or newer with max_prepared_statements = 200; or connect to PostgreSQL itself"
+    )]
+    OldPooler,
+    /// The message of the pooler, which names the parameter.
+    #[error(
+        "a pooler in front of the database refuses the connection ({0}): PgBouncer needs \
+         ignore_startup_parameters = extra_float_digits,options"
+    )]
+    StartupParameter(String),
     #[error("the database has no schema: run `cerby-reconciler migrate`")]
     Missing,
     #[error(
@@ -168,38 +180,93 @@ pub fn settings(planning: Planning) -> impl Iterator<Item = (&'static str, &'sta
     SESSION.into_iter().chain(own.iter().copied())
 }
 
+/// The limits of every session. The server ends a statement that takes too long, or waits too long for a lock, before
+/// the daemon takes the server for dead.
+fn limits_of_server(database: &Database) -> [(&'static str, String); 3] {
+    let part =
+        |percent: u64| format!("{}ms", database.answer_timeout_s.saturating_mul(10 * percent));
+    let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
+    [
+        ("statement_timeout", part(80)),
+        ("lock_timeout", part(40)),
+        ("idle_in_transaction_session_timeout", idle_in_transaction),
+    ]
+}
+
+/// The settings that a transaction can make, too. The isolation of a transaction is made otherwise, and the keepalives
+/// belong to the connection.
+fn settings_of_transactions(database: &Database, planning: Planning) -> database::Settings {
+    let settings = settings(planning).map(|(name, value)| (name, value.to_owned()));
+    let of_session = |name: &str| name.starts_with("tcp_") || name.starts_with("default_");
+    settings.filter(|(name, _)| !of_session(name)).chain(limits_of_server(database)).collect()
+}
+
 /// Connects as configured; fails at once if PostgreSQL does not answer, is too old, or cannot hold all text.
 pub async fn connect(database: &Database, planning: Planning) -> Result<PgPool, SchemaError> {
-    let options = options(database)?.options(settings(planning));
+    let options = options(database, database.url()?, planning)?;
     let within = Duration::from_secs(database.acquire_timeout_s);
-    check_server(&options, within).await?;
+    let settings = settings_of_transactions(database, planning);
+    let is_set = check_server(&options, &settings, within).await?;
     let limits = Limits {
         // The listener uses one of them.
         connections: database.max_connections.saturating_sub(1).max(1),
         acquire_within: within,
         answer_within: database.answer_within(),
     };
-    Ok(PgPool::lazy(options, limits))
+    let settings = (!is_set).then_some(settings);
+    let renewal = renewal(database, planning);
+    Ok(PgPool::lazy(Sessions { options, renewal, settings }, limits))
 }
 
-fn options(database: &Database) -> Result<PgConnectOptions, SchemaError> {
-    let url = database.url()?.expose_secret();
+/// The options as the file of the URL has them now, where the URL is in a file.
+fn renewal(database: &Database, planning: Planning) -> Option<Renewal> {
+    let (file, database) = (database.secret_file()?, database.clone());
+    Some(Renewal::new(move || file.changed(|url| options(&database, url, planning))))
+}
+
+fn options(
+    database: &Database,
+    url: &SecretString,
+    planning: Planning,
+) -> Result<PgConnectOptions, SchemaError> {
+    let url = url.expose_secret();
     // The driver itself accepts any scheme.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(SchemaError::Url);
     }
     check_parameters(&reqwest::Url::parse(url).map_err(|_| SchemaError::Url)?)?;
     let options: PgConnectOptions = url.parse().map_err(|_| SchemaError::Url)?;
-    // The server ends a statement that takes too long, or waits too long for a lock, before the daemon takes the server
-    // for dead.
-    let part =
-        |percent: u64| format!("{}ms", database.answer_timeout_s.saturating_mul(10 * percent));
-    let idle_in_transaction = format!("{}s", database.idle_in_transaction_s);
-    Ok(options.application_name("cerby-reconciler").options([
-        ("statement_timeout", &part(80)),
-        ("lock_timeout", &part(40)),
-        ("idle_in_transaction_session_timeout", &idle_in_transaction),
-    ]))
+    Ok(options
+        .application_name("cerby-reconciler")
+        .options(limits_of_server(database))
+        .options(settings(planning)))
+}
+
+/// A server that the connection does not prove to be the right one, although it is on another machine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unverified {
+    pub host: String,
+    pub sslmode: &'static str,
+}
+
+/// Whether somebody between this machine and the server could answer for the server, or read along.
+pub fn unverified(database: &Database) -> Result<Option<Unverified>, SchemaError> {
+    let options = options(database, database.url()?, Planning::ByStatistics)?;
+    let host = options.get_host().trim_matches(['[', ']']).to_owned();
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_local = options.get_socket().is_some()
+        || host.starts_with('/')
+        || is_loopback
+        || host == "localhost";
+    let sslmode = match options.get_ssl_mode() {
+        PgSslMode::VerifyFull => return Ok(None),
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::Require => "require",
+        PgSslMode::Prefer => "prefer",
+        PgSslMode::Allow => "allow",
+        PgSslMode::Disable => "disable",
+    };
+    Ok((!is_local).then_some(Unverified { host, sslmode }))
 }
 
 /// A password that contains a `?` looks like parameters. In that case not even a name is shown.
@@ -226,19 +293,17 @@ fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> SchemaError {
     SchemaError::Unreachable { host: format!("{host}/{database}"), source }
 }
 
-/// In transaction mode a session meets statements that others prepared, or does not find its own.
-fn is_of_pooler(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| ["42P05", "26000"].contains(&code.as_ref()))
-}
-
 impl SchemaError {
     fn unreadable(error: sqlx::Error) -> Self {
-        if is_of_pooler(&error) { Self::Pooler } else { Self::Unreadable(error) }
+        if is_lost_statement(&error) { Self::Pooler } else { Self::Unreadable(error) }
     }
 
-    /// Whether the same may work later without another configuration: the server starts, or the network comes back. The
-    /// daemon does not wait when a login is rejected, because it reads its password only at the start.
+    /// Whether the server refused the login or its password.
+    pub fn is_login_refused(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if database::is_login_refused(source))
+    }
+
+    /// Whether the same may work later without another configuration: the server starts, or the network comes back.
     pub fn may_pass(&self) -> bool {
         let source = match self {
             Self::Unreachable { source, .. } | Self::Unreadable(source) => source,
@@ -255,32 +320,46 @@ impl SchemaError {
     }
 }
 
-/// Uses a connection of its own, whose error contains the cause. A pool only reports a timeout.
-async fn check_server(options: &PgConnectOptions, within: Duration) -> Result<(), SchemaError> {
-    let looking = server_info(options, within);
-    let (number, text, encoding) = looking.await.map_err(|error| unreachable(options, error))?;
-    if number < 140_000 {
-        return Err(SchemaError::ServerTooOld(text));
+/// Returns whether the settings of the session took hold. Uses a connection of its own, whose error contains the cause;
+/// a pool only reports a timeout.
+async fn check_server(
+    options: &PgConnectOptions,
+    settings: &database::Settings,
+    within: Duration,
+) -> Result<bool, SchemaError> {
+    let mut session = database::connect(options, within).await.map_err(|error| {
+        refused_by_pooler(&error).unwrap_or_else(|| unreachable(options, error))
+    })?;
+    let seen = database::look_at_session(&mut session, settings, within)
+        .await
+        .map_err(|error| match is_lost_statement(&error) {
+            true => SchemaError::OldPooler,
+            false => unreachable(options, error),
+        })?;
+    let _ = database::in_time("the server", within, session.close()).await;
+    if seen.version < 140_000 {
+        return Err(SchemaError::ServerTooOld(seen.version_text));
     }
-    if encoding != "UTF8" {
-        return Err(SchemaError::Encoding(encoding));
+    if seen.encoding != "UTF8" {
+        return Err(SchemaError::Encoding(seen.encoding));
     }
-    Ok(())
+    if !seen.is_set && seen.has_own_statements {
+        return Err(SchemaError::OldPooler);
+    }
+    Ok(seen.is_set)
 }
 
-/// Returns the version, as a number and as text, and the encoding.
-async fn server_info(
-    options: &PgConnectOptions,
-    within: Duration,
-) -> sqlx::Result<(i32, String, String)> {
-    let mut session = database::connect(options, within).await?;
-    let query = sqlx::query_as(
-        "select current_setting('server_version_num')::int, current_setting('server_version'),
-                current_setting('server_encoding')",
-    );
-    let answer = database::in_time("the server", within, query.fetch_one(&mut session)).await?;
-    database::in_time("the server", within, session.close()).await?;
-    Ok(answer)
+/// A pooler names the parameter of the connection that it does not know.
+fn refused_by_pooler(error: &sqlx::Error) -> Option<SchemaError> {
+    let message = error.as_database_error()?.message();
+    message.contains("startup parameter").then(|| SchemaError::StartupParameter(message.to_owned()))
+}
+
+/// Another client's statement has the name, or the one that was prepared is not there any more: both come of a pooler
+/// that does not keep statements for its clients.
+fn is_lost_statement(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["42P05", "26000"].contains(&code.as_ref()))
 }
 
 /// The server's version, and where it is: for people, without the password.

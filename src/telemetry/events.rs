@@ -1,6 +1,6 @@
 //! The closed set of log events: name, level, meaning, fields, and what to do.
 //!
-//! `ERROR` means that someone must act on this service, `WARN` that someone must act on an app or a member.
+//! `ERROR` means that someone must act on this service, `WARN` that someone must act on an app, a member or the setup.
 //! `docs/events.md` and `docs/events.schema.json` are generated from this list and tests keep them current. Fields contain ids, codes, counts and
 //! durations; never names, emails, bodies or secrets.
 
@@ -57,6 +57,16 @@ events! {
         ["loop, error"], "Check PostgreSQL and the network to it. No task is lost meanwhile.";
     DATABASE_RECOVERED = "database.recovered" INFO, "Database queries work again.",
         ["loop"], "Nothing.";
+    DATABASE_UNVERIFIED = "database.unverified" WARN, "The connection to the database does not prove which server answers, or is not encrypted, and the server is on another machine. Logged at the start.",
+        ["host, sslmode"], "Add `sslmode=verify-full` to `database.url`, and `sslrootcert` if the authority is your own.";
+    DATABASE_POOLED = "database.pooled" INFO, "The settings of a session did not take hold, so a pooler in transaction mode is in front of the database. Each transaction makes the settings, and the daemon does not listen: polling finds work. Logged at the start.",
+        [""], "Nothing. Connect to PostgreSQL itself for shorter waits and fewer round trips.";
+    SECRET_CHANGED = "secret.changed" INFO, "The file of a secret has another secret than before. It is used from now on.",
+        ["key"], "Nothing.";
+    SECRET_UNUSABLE = "secret.unusable" ERROR, "The file of a secret was read again and cannot be used. The secret that was read before stays in use. Logged once until the file can be used.",
+        ["key, error"], "Read the error, and put the secret back on one line of the file.";
+    SECRET_WORLD_READABLE = "secret.world_readable" WARN, "Every account of the machine may read the file of a secret. Logged at the start.",
+        ["key, path"], "Take the right to read it from others: `chmod o-r`, or `defaultMode: 0440` in Kubernetes.";
     DATABASE_STATEMENT_REJECTED = "database.statement_rejected" ERROR, "The database refuses a statement for a reason that is not in the rows: an object or a privilege is missing, or there is no room. `/readyz` is 503 until the statement works again. Logged once until then.",
         ["statement, error"], "Read the error. `cerby-reconciler check` shows whether the schema is right. Check the privileges of reconciler_daemon and the free space on the server's disk.";
     DATABASE_STATEMENT_ACCEPTED = "database.statement_accepted" INFO, "A statement that the database refused works again.",
@@ -66,7 +76,7 @@ events! {
     WAKEUP_RECOVERED = "wakeup.recovered" INFO, "LISTEN works again.",
         [""], "Nothing.";
     BACKEND_KEY_REJECTED = "backend.key_rejected" ERROR, "The backend answered 401 or 403: the API key is wrong, expired or lacks a scope. Tasks are on hold and use no attempt. Logged once per integration until the backend answers about it again.",
-        ["workspace.id, integration.id, status, host"], "Renew the key and restart, or give its user the owner role of the integration.";
+        ["workspace.id, integration.id, status, host"], "Renew the key in the file of `backend.api_key_file`, which is read again after a refusal, or where it is in the environment, and restart; or give its user the owner role of the integration.";
     BACKEND_UNAVAILABLE = "backend.unavailable" ERROR, "An outage of the backend: consecutive requests got no usable answer (none at all, a status of 5xx, a page that is not the backend's, or a rejected key). It affects the app in `integration.id`, or the whole workspace if that is empty. Tasks and syncs are on hold and use no attempt; one of them probes at intervals. Logged by one replica, when the outage begins and every `backend.remind_s` while it goes on.",
         ["workspace.id, integration.id, unanswered, status, host, cause, outage_s"], "Read status, host and cause. A login page or a 404: check `backend.base_url` and `backend.paths`. 401 or 403: check the key. Otherwise check the backend and the network to it. Nothing is lost meanwhile.";
     BACKEND_RECOVERED = "backend.recovered" INFO, "The outage is over: the backend gives usable answers for the workspace or the app again. Tasks on hold go on gradually.",
@@ -187,7 +197,7 @@ pub fn as_markdown() -> String {
     let mut page = String::from(
         "# Log events\n\nGenerated from `src/telemetry/events.rs`; do not edit by hand.\n\n\
          One JSON object per line on stdout; `event` has one of these names and `message` says it in words.\n\
-         `ERROR`: someone must act on this service. `WARN`: someone must act on an app or a member.\n\n\
+         `ERROR`: someone must act on this service. `WARN`: someone must act on an app, a member or the setup.\n\n\
          | event | level | meaning | fields | what to do |\n|---|---|---|---|---|\n",
     );
     for event in ALL {

@@ -400,6 +400,40 @@ fn a_file_of_a_secret_holds_one_line() {
 }
 
 #[test]
+fn a_file_of_a_secret_that_cannot_be_one_is_refused_with_the_reason() {
+    let name = |name| {
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("secret-{}-{name}", std::process::id()))
+    };
+    let (folder, pipe) = (name("folder"), name("pipe"));
+    fs::create_dir(&folder).unwrap();
+    let long = file("long", &"x".repeat(64 * 1024 + 1));
+    let not_text = file("not-text", "");
+    fs::write(&not_text, [b'h', 0xff]).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (path, why) in [
+        (&PathBuf::from("/no/such/file"), "No such file"),
+        (&folder, "not a file"),
+        (&pipe, "not a file"),
+        (&long, "longer than 64 KiB"),
+        (&not_text, "not UTF-8"),
+    ] {
+        for key in ["database.url_file", "backend.api_key_file"] {
+            let told = refusal(load(&[(key, path.to_str().unwrap())]));
+            assert_names(&told, &[key, path.to_str().unwrap(), why]);
+            assert_eq!(told.matches(why).count(), 1, "{told}");
+        }
+    }
+    fs::remove_dir(folder).unwrap();
+    for path in [long, not_text, pipe] {
+        fs::remove_file(path).unwrap();
+    }
+    let longest = file("longest", &"x".repeat(64 * 1024));
+    load(&[("backend.api_key_file", longest.to_str().unwrap())]).unwrap();
+    fs::remove_file(longest).unwrap();
+}
+
+#[test]
 fn a_listener_beyond_loopback_is_allowed_by_a_second_key() {
     for (listen, expose) in [("0.0.0.0:1", "true"), ("[::1]:1", "false")] {
         load(&[("http.listen", listen), ("http.expose_probes", expose)]).unwrap();

@@ -5,9 +5,11 @@ mod migrate;
 mod outages;
 mod program;
 mod replicas;
+mod secrets;
 mod sessions;
 mod stalled;
 mod surroundings;
+mod tls;
 mod upgrade;
 
 #[path = "../support/mod.rs"]

@@ -35,7 +35,7 @@ fn direct_url(pool: &PgPool) -> String {
 }
 
 /// Removals that have nothing to do: the members are not in the app.
-async fn insert(world: &World, name: &str, count: usize) -> Vec<i64> {
+pub(crate) async fn insert(world: &World, name: &str, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     for number in 0..count {
         let member: &'static str = format!("{name}-{number}").leak();
@@ -47,7 +47,7 @@ async fn insert(world: &World, name: &str, count: usize) -> Vec<i64> {
 }
 
 /// Until new work is done and the daemon is ready; how long that took.
-async fn back(world: &World, replica: &Replica, name: &str) -> Duration {
+pub(crate) async fn back(world: &World, replica: &Replica, name: &str) -> Duration {
     let began = Instant::now();
     let task = insert(world, name, 1).await[0];
     while world.state(task).await != "succeeded" || !replica.get("/readyz").await.contains("200") {

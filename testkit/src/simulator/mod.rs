@@ -156,6 +156,11 @@ impl Simulator {
         self.handle.state().settings.api_key.clone()
     }
 
+    /// From now on the header `X-API-Key` must have this value.
+    pub fn set_api_key(&self, key: &str) {
+        key.clone_into(&mut self.handle.state().settings.api_key);
+    }
+
     /// The member in the app.
     pub fn member(&self, workspace: &str, integration: &str, member: &str) -> Option<Member> {
         let state = self.handle.state();

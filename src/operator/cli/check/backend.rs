@@ -32,7 +32,7 @@ const NEEDED: &str = "`serve` needs it; commands that only read or write the dat
 fn remedy(error: &BackendError) -> &'static str {
     match error {
         BackendError::Unreachable(_) => {
-            "Check the host in backend.base_url, its certificate, and backend.proxy."
+            "Check the host in backend.base_url, its certificate, whose authority the machine has to trust, and backend.proxy."
         }
         BackendError::NoAnswer(_) => {
             "Try again; if it stays like this, the backend is slow or something between cuts connections."

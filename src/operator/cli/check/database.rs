@@ -1,5 +1,7 @@
 //! The database: the server, the login and its privileges, the schema.
 
+use std::io;
+
 use super::Verdict;
 use crate::config::Database;
 use crate::database::PgPool;
@@ -25,7 +27,7 @@ pub(super) async fn check(config: &Database) -> Checked {
         }
     };
     let server = match schema::server(&pool).await {
-        Ok(server) => Verdict::Ok(format!("{server} answers")),
+        Ok(server) => Verdict::Ok(format!("{server} answers{}{}", poolers(&pool), risk(config))),
         Err(error) => failed(&error),
     };
     let schema = match schema::check(&pool).await {
@@ -42,6 +44,23 @@ pub(super) async fn check(config: &Database) -> Checked {
     };
     let verdicts = vec![("database", server), ("schema", schema), ("login", login)];
     Checked { verdicts, workspace }
+}
+
+fn poolers(pool: &PgPool) -> &'static str {
+    match pool.is_pooled() {
+        true => "; a pooler is in front of it: `serve` does not listen there, and polls for work",
+        false => "",
+    }
+}
+
+/// What the connection leaves open.
+fn risk(config: &Database) -> String {
+    match schema::unverified(config) {
+        Ok(Some(schema::Unverified { sslmode, .. })) => format!(
+            "; sslmode={sslmode} does not prove that it is the right server: add sslmode=verify-full to database.url"
+        ),
+        _ => String::new(),
+    }
 }
 
 async fn login(pool: &PgPool) -> Verdict {
@@ -78,6 +97,9 @@ fn remedy(error: &SchemaError) -> &'static str {
         SchemaError::Unreachable { source, .. } | SchemaError::Unreadable(source) => {
             remedy_of_connection(source)
         }
+        SchemaError::OldPooler | SchemaError::StartupParameter(_) => {
+            "Change the configuration of the pooler, or put the address of PostgreSQL itself into database.url."
+        }
         SchemaError::Encoding(_) => "Create a database with encoding 'UTF8' and migrate it.",
         SchemaError::NotTheDaemon(_) => {
             "As an administrator, grant it: grant reconciler_daemon to the login."
@@ -97,6 +119,14 @@ fn remedy(error: &SchemaError) -> &'static str {
 
 /// By the SQLSTATE of the server, if it answered.
 fn remedy_of_connection(error: &sqlx::Error) -> &'static str {
+    if let sqlx::Error::Io(error) = error
+        && let Some(remedy) = remedy_of_tls(error)
+    {
+        return remedy;
+    }
+    if matches!(error, sqlx::Error::Tls(_)) {
+        return "Set ssl = on at the server, and check sslmode, sslrootcert, sslcert and sslkey in database.url.";
+    }
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     match code.as_ref() {
         code if code.starts_with("28") => "Check the login and its password in database.url.",
@@ -110,4 +140,29 @@ fn remedy_of_connection(error: &sqlx::Error) -> &'static str {
             "Check the host and port in database.url, and that the server can be reached from this machine."
         }
     }
+}
+
+/// What to do about the certificate of the server, or about a file that the connection needs.
+fn remedy_of_tls(error: &io::Error) -> Option<&'static str> {
+    use rustls::CertificateError as E;
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) {
+        return Some(
+            "Check the files in database.url: sslrootcert, sslcert, sslkey, or the folder of the socket.",
+        );
+    }
+    let rustls::Error::InvalidCertificate(error) = error.get_ref()?.downcast_ref()? else {
+        return None;
+    };
+    Some(match error {
+        E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => {
+            "Renew the certificate of the server, and check the clock of this machine."
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "Use the name in database.url that the certificate is for, or have a certificate made for this one."
+        }
+        E::UnknownIssuer => {
+            "Set sslrootcert in database.url to the certificate of the authority that signed that of the server."
+        }
+        _ => "Have a certificate made for the server that is valid for its name.",
+    })
 }

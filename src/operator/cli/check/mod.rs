@@ -50,7 +50,7 @@ async fn checked(file: Option<&Path>, workspace: Option<&str>) -> anyhow::Result
             return Ok(false);
         }
     };
-    let known = Verdict::Ok("every key is known and fits the others".to_owned());
+    let known = Verdict::Ok(format!("every key is known and fits the others{}", readable(&config)));
     let mut is_well = say("configuration", &known)?;
     let database = database::check(&config.database).await;
     for (part, verdict) in &database.verdicts {
@@ -63,6 +63,15 @@ async fn checked(file: Option<&Path>, workspace: Option<&str>) -> anyhow::Result
     };
     is_well &= say("backend", &backend::check(&config.backend, workspace.as_deref()).await)?;
     Ok(is_well)
+}
+
+/// Secrets that others may read.
+fn readable(config: &Config) -> String {
+    let files = config.world_readable_secrets();
+    let files = files.iter().map(|(key, path)| {
+        format!("; every account may read {path} ({key}): take that right from others, chmod o-r")
+    });
+    files.collect()
 }
 
 /// Prints a verdict; returns whether the part has not failed.
