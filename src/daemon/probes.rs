@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::PgPool;
@@ -33,6 +34,8 @@ pub(super) struct Health {
     stalled_after: Duration,
     /// Whether a stalled loop was logged.
     is_told: Arc<AtomicBool>,
+    /// Held by the probe that asks the database: any number of probes use one connection of the pool.
+    asks: Arc<Mutex<()>>,
 }
 
 impl Health {
@@ -43,6 +46,7 @@ impl Health {
             loops: Loops::default(),
             stalled_after,
             is_told: Arc::default(),
+            asks: Arc::default(),
         }
     }
 }
@@ -108,7 +112,11 @@ async fn unready(health: &Health) -> Option<String> {
     let Some(pool) = health.pool.get() else {
         return Some("the daemon waits for the database".to_owned());
     };
-    match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, pool.can_write()).await {
+    let can_write = async {
+        let _one = health.asks.lock().await;
+        pool.can_write().await
+    };
+    match tokio::time::timeout(DATABASE_ANSWERS_WITHIN, can_write).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Some("the database is read-only".to_owned()),
         _ => return Some("the database does not answer".to_owned()),
@@ -121,7 +129,42 @@ async fn unready(health: &Health) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use sqlx::postgres::PgConnectOptions;
+
     use super::*;
+    use crate::database::{Limits, Sessions};
+
+    #[tokio::test]
+    async fn any_number_of_probes_use_one_connection() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((connection, _)) = silent.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                open.push(connection);
+            }
+        });
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port);
+        let within = Duration::from_secs(10);
+        let limits = Limits { connections: 9, acquire_within: within, answer_within: within };
+        let health = Health::new(Duration::from_secs(300));
+        let sessions = Sessions { options, renewal: None, settings: None };
+        health.pool.set(PgPool::lazy(sessions, limits)).expect("it is the first");
+        let probes = std::iter::repeat_with(|| {
+            let health = health.clone();
+            tokio::spawn(async move { unready(&health).await })
+        });
+        for probe in probes.take(50).collect::<Vec<_>>() {
+            assert_eq!(probe.await.unwrap().as_deref(), Some("the database does not answer"));
+        }
+        // When the time of all is over, the next one may just have begun.
+        assert!(asked.load(Ordering::SeqCst) <= 3, "{asked:?} connections");
+    }
 
     #[test]
     fn a_stalled_loop_is_a_reason_for_a_restart_and_an_outage_is_none() {
