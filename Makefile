@@ -28,7 +28,7 @@ POOLERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/poolers
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ test-pgbouncer: ## Try the daemon behind PgBouncer 1.24 and 1.18; needs apt
 	tests/pooler/install.sh trixie $(POOLERS)
 	tests/pooler/install.sh bookworm $(POOLERS)
 	POOLERS=$(POOLERS) cargo test --locked --test pooler
+
+test-failover: ## Promote a standby, end sessions, use up connections, fill a disk (as root only), all under load
+	$(BUILD) --quiet
+	cargo test --locked --test failover -- --test-threads=1 --nocapture
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \

@@ -8,6 +8,7 @@ mod guard;
 mod install;
 mod logins;
 mod programs;
+mod standby;
 mod with_postgres;
 
 use std::fs::{self, File, OpenOptions};
@@ -85,8 +86,12 @@ impl PrivatePostgres {
         let account = Account::for_server()?;
         let programs =
             tokio::task::spawn_blocking(move || programs::find_or_install(account)).await??;
-        let files = Files::create(programs, account)?;
+        let files = Files::create(programs, account, secret())?;
         files.initialise(options).await?;
+        Self::launch(files).await
+    }
+
+    async fn launch(files: Files) -> anyhow::Result<Self> {
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port()?;
             let mut server = Server::spawn(&files, port)?;
@@ -182,7 +187,7 @@ struct Files {
 }
 
 impl Files {
-    fn create(programs: Programs, account: Account) -> anyhow::Result<Self> {
+    fn create(programs: Programs, account: Account, password: String) -> anyhow::Result<Self> {
         let root = tempfile::Builder::new()
             .prefix("cerby-pg-")
             .tempdir_in(temp_parent(account))
@@ -191,7 +196,7 @@ impl Files {
         Ok(Self {
             programs,
             account,
-            password: secret(),
+            password,
             data: root.path().join("data"),
             _guard: Guard::of_server(root.path())?,
             root,
@@ -209,16 +214,7 @@ impl Files {
             .args(["--no-sync", "--no-instructions"])
             .arg(format!("--pwfile={}", password_file.display()))
             .arg(format!("--pgdata={}", self.data.display()));
-        let output = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .output()
-            .await
-            .context("cannot run initdb")?;
-        ensure!(
-            output.status.success(),
-            "initdb failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        run("initdb", command).await?;
         fs::remove_file(password_file)?;
         self.configure(options)
     }
@@ -365,6 +361,15 @@ impl Drop for Server {
             let _ = self.process.wait();
         }
     }
+}
+
+/// Runs one of the server's programs to its end.
+async fn run(program: &str, command: std::process::Command) -> anyhow::Result<()> {
+    let command = tokio::process::Command::from(command).kill_on_drop(true).output();
+    let output = command.await.with_context(|| format!("cannot run {program}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} failed: {}", said.trim());
+    Ok(())
 }
 
 /// A string that nobody can guess, in hexadecimal digits.
