@@ -23,12 +23,14 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(shell git rev-parse HEAD) \
 	$(addprefix --build-arg BUILD_BASE=,$(BUILD_BASE)) $(addprefix --build-arg RUN_BASE=,$(RUN_BASE))
-# Where versions of PgBouncer are installed.
+# Where versions of PgBouncer and of PostgreSQL are installed.
 POOLERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/poolers
+SERVERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/servers
+VERSIONS ?= 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +79,15 @@ test-pgbouncer: ## Try the daemon behind PgBouncer 1.24 and 1.18; needs apt
 test-failover: ## Promote a standby, end sessions, use up connections, fill a disk (as root only), all under load
 	$(BUILD) --quiet
 	cargo test --locked --test failover -- --test-threads=1 --nocapture
+
+test-postgres-versions: ## Run the suites of the database on PostgreSQL 14 to 18; needs Python with pip; VERSIONS= may be given
+	$(BUILD) --quiet
+	tests/versions/install.sh $(SERVERS) $(VERSIONS)
+	set -e; for version in $(VERSIONS); do \
+		echo "PostgreSQL $$version"; \
+		env -u DATABASE_URL PG_BIN_DIR=$(SERVERS)/$$version/bin \
+			$(TESTKIT) with-postgres -- cargo test --locked --test database --test plans --test stories; \
+	done
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
