@@ -56,12 +56,11 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/integrations/run.sh $(CLIENTS)'
 
-test-upgrade: ## Let two versions work on one database while it is migrated, and refuse a pooler; needs Debian and Python
+test-upgrade: ## Let two versions work on one database while it is migrated
 	tests/processes/upgrade/build.sh $(UPGRADE)
 	$(BUILD) --quiet
 	NEWER_PROGRAM=$(UPGRADE)/newer $(TESTKIT) with-postgres -- \
 		cargo test --locked --test processes -- upgrade:: migrate:: --test-threads 1
-	$(ON_PRIVATE_POSTGRES) 'python3 tests/processes/upgrade/pooler.py $(UPGRADE)/pgbouncer $(PROGRAM)'
 
 # The tests refuse a change of a migration that is listed.
 release-migrations: ## List the migrations that are new as those of the version in Cargo.toml

@@ -282,9 +282,6 @@ fn check_parameters(url: &reqwest::Url) -> Result<(), SchemaError> {
 }
 
 fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> SchemaError {
-    if is_of_pooler(&source) {
-        return SchemaError::Pooler;
-    }
     let host = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),

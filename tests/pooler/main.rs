@@ -146,6 +146,32 @@ async fn a_pooler_without_prepared_statements_or_with_strict_parameters_is_refus
 }
 
 #[tokio::test]
+async fn migrate_changes_nothing_through_a_pooler_in_transaction_mode_and_works_in_session_mode() {
+    let server = PrivatePostgres::start(Options::default()).await.unwrap();
+    let direct = PgPool::connect(&server.url()).await.unwrap();
+    let in_transactions = PgBouncer::start(NEW, &server, FITTING);
+    // The second run meets what the first one left in the sessions of the pooler.
+    for _ in 0..2 {
+        let error = migrate(&in_transactions.url(&server)).await.unwrap_err();
+        assert!(matches!(error, SchemaError::Pooler), "{error:?}");
+        let is_there = "select to_regnamespace('reconciler') is not null";
+        assert!(!sqlx::query_scalar::<_, bool>(is_there).fetch_one(&direct).await.unwrap());
+    }
+    let in_sessions =
+        PgBouncer::start(NEW, &server, &format!("{FITTING}pool_mode = session\n"));
+    migrate(&in_sessions.url(&server)).await.unwrap();
+    direct.close().await;
+    server.stop().await.unwrap();
+}
+
+async fn migrate(url: &str) -> Result<(), SchemaError> {
+    let pool = schema::connect(&config(url).database, Planning::ByStatistics).await?;
+    let migrated = schema::migrate(&pool).await;
+    pool.close().await;
+    migrated.map(|_| ())
+}
+
+#[tokio::test]
 async fn work_is_back_soon_after_the_pooler_was_killed_and_started_again() {
     let (server, world) = server().await;
     let mut pooler = PgBouncer::start(NEW, &server, FITTING);
