@@ -84,6 +84,11 @@ impl PollInterval {
         self.loops.note(self.name, self.failures > 0);
     }
 
+    /// Whether the latest round failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// The next pause: the usual interval ± 10 %; after a failure a short one, doubled by every failure in a row.
     pub fn next(&self) -> Duration {
         let grown = FIRST_PAUSE.min(self.usual) * 2_u32.pow(self.failures.min(16));

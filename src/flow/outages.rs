@@ -44,7 +44,9 @@ impl Outages {
                 () = wakeups.outages.notified() => true,
                 () = tokio::time::sleep(poll_interval.next()) => false,
             };
-            if !was_notified && !others && self.backend.found().is_empty() {
+            let is_quiet = !others && self.backend.found().is_empty();
+            if !was_notified && is_quiet && !poll_interval.is_failing() {
+                poll_interval.on_progress();
                 continue;
             }
             match self.share().await {
