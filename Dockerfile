@@ -54,7 +54,8 @@ COPY config/ /etc/cerby-reconciler/config/
 WORKDIR /etc/cerby-reconciler
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# An orchestrator sends its probes from outside: /livez and /readyz, which say up or down, and why in a line.
+# An orchestrator sends its probes from outside: /livez and /readyz, which say up or down, and why in a line. A monitoring
+# system asks for /metrics.
 ENV RECONCILER__HTTP__LISTEN=0.0.0.0:8087 RECONCILER__HTTP__EXPOSE_PROBES=true
 EXPOSE 8087
 HEALTHCHECK --interval=30s --timeout=6s --start-period=60s \

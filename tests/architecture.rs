@@ -15,9 +15,9 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", ""),
     (
         "daemon",
-        "backend config database flow intake poll_interval schema shutdown telemetry upkeep wakeup worker",
+        "backend config database flow intake poll_interval schema shutdown store telemetry upkeep wakeup worker",
     ),
-    ("database", ""),
+    ("database", "telemetry"),
     (
         "flow",
         "backend breaker catalogue config database history lease manual_action member membership poll_interval retry store \
@@ -50,7 +50,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("shutdown", ""),
     ("store", "database membership"),
     ("sync", "backend catalogue config database identity lease member membership store telemetry"),
-    ("telemetry", "config"),
+    ("telemetry", "config membership"),
     ("text", ""),
     (
         "upkeep",

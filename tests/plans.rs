@@ -352,6 +352,16 @@ const NOW_AND_THEN: &[Statement] = &[
     ("update_return", &["1", "'acme'", "'released'", "1", "'{}'", "1"], 30),
 ];
 
+/// The gauges of the metrics, which count no further than they are told.
+const OF_GAUGES: &[Statement] = &[
+    ("count_tasks", &["1000"], 4_000),
+    ("oldest_waits", &["50", "1000"], 900),
+    ("count_actions", &["1000"], 6_000),
+    ("count_syncs", &[], 60),
+    ("count_integrations", &["1000"], 60),
+    ("count_inactive_integrations", &["1000"], 60),
+];
+
 /// What people ask. Their sessions plan by the statistics. Not here are what counts every unfinished action or request, by
 /// app, and the list of all tasks, which sorts the ready ones.
 const OF_PEOPLE: &[Statement] = &[
@@ -492,6 +502,19 @@ async fn plans_made_for_an_empty_database_suit_a_full_one(pool: PgPool) {
     }
     check(&mut connection, &hot, MOST_ROWS, "made for an empty database").await;
     check(&mut connection, &now_and_then, MOST_ROWS_OF_UPKEEP, "made for an empty database").await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn gauges_count_no_further_than_they_are_told_however_much_there_is(pool: PgPool) {
+    schema::migrate(&pool.clone().into()).await.unwrap();
+    let mut connection = daemon(&pool).await;
+    let gauges = prepare(&mut connection, OF_GAUGES).await;
+    for statements_of in [KEPT, QUEUED, ASKED] {
+        pool.execute(statements_of).await.unwrap();
+    }
+    check(&mut connection, &gauges, MOST_ROWS, "made for an empty database").await;
+    connection.execute("vacuum analyze").await.unwrap();
+    check(&mut connection, &gauges, MOST_ROWS, "made with true statistics").await;
 }
 
 #[sqlx::test(migrations = false)]

@@ -15,6 +15,7 @@ use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::retry::{ClaimedTask, TaskOutcome};
 use cerby_reconciler::schema::Planning;
 use cerby_reconciler::store::StoreError;
+use cerby_reconciler::telemetry::metrics::LoopName;
 use cerby_reconciler::wakeup::{Wakeups, listen, poll};
 use cerby_reconciler::worker::{Stage, Worker};
 use cerby_reconciler::{intake, schema};
@@ -150,10 +151,10 @@ impl Engine {
         let every = Duration::from_millis(config.wakeup.poll_ms);
         let mut loops = tokio::task::JoinSet::new();
         loops.spawn(listen(pool.clone(), wakeups.clone(), stop.clone()));
-        let looks = PollInterval::new("wakeup", every);
+        let looks = PollInterval::new(LoopName::Wakeup, every);
         let query_timeout = config.database.query_timeout();
         loops.spawn(poll(pool.clone(), wakeups.clone(), query_timeout, looks, stop.clone()));
-        let poll_interval = PollInterval::new("intake", every);
+        let poll_interval = PollInterval::new(LoopName::Intake, every);
         loops.spawn(intake::run(
             pool.clone(),
             config.clone(),
@@ -169,7 +170,7 @@ impl Engine {
             max_in_flight: config.worker.max_tasks_in_flight,
             max_ahead: config.worker.max_tasks_ahead,
             new_work: Arc::clone(&wakeups.tasks),
-            poll_interval: PollInterval::new("tasks", every),
+            poll_interval: PollInterval::new(LoopName::Tasks, every),
         };
         loops.spawn(worker.run(stop.clone()));
         Ok(Self { stop, loops })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cerby_reconciler::config::Config;
 use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::schema::Planning;
+use cerby_reconciler::telemetry::metrics::LoopName;
 use cerby_reconciler::wakeup::{Wakeups, listen};
 use cerby_reconciler::{intake, schema};
 use serde_json::json;
@@ -71,7 +72,8 @@ async fn drain(place: &Place) -> anyhow::Result<Duration> {
 pub(crate) async fn order(config: &Config) -> anyhow::Result<()> {
     let pool = schema::connect(&config.database, Planning::Fixed).await?;
     let (wakeups, stop) = (Wakeups::default(), CancellationToken::new());
-    let poll_interval = PollInterval::new("intake", Duration::from_millis(config.wakeup.poll_ms));
+    let poll_interval =
+        PollInterval::new(LoopName::Intake, Duration::from_millis(config.wakeup.poll_ms));
     let listening = tokio::spawn(listen(pool.clone(), wakeups.clone(), stop.clone()));
     let ordering =
         tokio::spawn(intake::run(pool, config.clone(), wakeups, poll_interval, stop.clone()));

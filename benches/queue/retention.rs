@@ -8,6 +8,7 @@ use cerby_reconciler::config::Config;
 use cerby_reconciler::database::PgPool;
 use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::schema::Planning;
+use cerby_reconciler::telemetry::metrics::LoopName;
 use cerby_reconciler::{schema, upkeep};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +66,8 @@ pub(crate) async fn keep_up(config: &Config) -> anyhow::Result<()> {
     println!("up");
     std::io::stdout().flush()?;
     let stop = CancellationToken::new();
-    let poll_interval = PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s));
+    let poll_interval =
+        PollInterval::new(LoopName::Upkeep, Duration::from_secs(config.upkeep.every_s));
     let keeping = tokio::spawn(upkeep::run(pool, config.clone(), poll_interval, stop.clone()));
     tokio::signal::ctrl_c().await?;
     stop.cancel();

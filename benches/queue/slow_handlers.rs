@@ -8,6 +8,7 @@ use anyhow::Context;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::store::StoreError;
+use cerby_reconciler::telemetry::metrics::LoopName;
 use cerby_reconciler::worker::{Stage, Worker};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -98,7 +99,10 @@ pub(crate) async fn work_in_memory(config: &Config) -> anyhow::Result<()> {
         max_in_flight: config.worker.max_tasks_in_flight,
         max_ahead: config.worker.max_tasks_ahead,
         new_work: Arc::new(Notify::new()),
-        poll_interval: PollInterval::new("tasks", Duration::from_millis(config.wakeup.poll_ms)),
+        poll_interval: PollInterval::new(
+            LoopName::Tasks,
+            Duration::from_millis(config.wakeup.poll_ms),
+        ),
     };
     let began = Instant::now();
     worker.run(done).await;

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
-use reqwest::{ClientBuilder, Method, Request, RequestBuilder, redirect};
+use reqwest::{ClientBuilder, Method, redirect};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::answer::{self, Dated, Limit, Unread};
 use super::change::{self, Change, encoded};
 use super::key::{self, ApiKey};
 use super::outage::{Ended, Opening, OutageTracker, Scope, Subject};
+use super::request::{Request, outcome};
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
 use crate::membership::{Entitlements, MemberKey, SeenMember};
+use crate::telemetry::metrics::{self, BackendCall};
 
 /// Calls the backend with bounded time and bounded bodies, over reused connections.
 #[derive(Debug, Clone)]
@@ -121,7 +122,8 @@ impl Client {
         hub_role: &str,
         entitlements: &Entitlements,
     ) -> Result<String, BackendError> {
-        self.start_change(key, change::invitation(&self.paths, key, hub_role, entitlements)).await
+        let change = change::invitation(&self.paths, key, hub_role, entitlements);
+        self.start_change(BackendCall::Invite, key, change).await
     }
 
     /// Starts the replacement of all of a member's roles; returns the id of the job.
@@ -130,22 +132,30 @@ impl Client {
         key: &MemberKey,
         entitlements: &Entitlements,
     ) -> Result<String, BackendError> {
-        self.start_change(key, change::change_of_role(&self.paths, key, entitlements)).await
+        let change = change::change_of_role(&self.paths, key, entitlements);
+        self.start_change(BackendCall::ChangeRole, key, change).await
     }
 
     /// Starts a removal; returns the id of the job.
     pub async fn remove(&self, key: &MemberKey) -> Result<String, BackendError> {
-        self.start_change(key, change::removal(&self.paths, key)).await
+        self.start_change(BackendCall::Remove, key, change::removal(&self.paths, key)).await
     }
 
-    async fn start_change(&self, key: &MemberKey, change: Change) -> Result<String, BackendError> {
-        self.start_job(change.method, Subject::change(key), &change.path, change.body).await
+    async fn start_change(
+        &self,
+        call: BackendCall,
+        key: &MemberKey,
+        change: Change,
+    ) -> Result<String, BackendError> {
+        let request = self.request(call, change.method, Subject::change(key), &change.path);
+        self.start_job(request.with_body(change.body)).await
     }
 
     /// One member as the backend knows them; `None` only if the integration exists and the member does not.
     pub async fn member(&self, key: &MemberKey) -> Result<Option<SeenMember>, BackendError> {
         let path = change::of_member(&self.paths, key);
-        match self.get::<One<User>>(Subject::member(key), &path).await {
+        let of = Subject::member(key);
+        match self.send::<One<User>>(self.get(BackendCall::Member, of, &path)).await {
             Ok(one) => match one.data.0.seen() {
                 Ok(seen) => {
                     as_asked(seen.member.as_deref(), &key.member, "member").map(|()| Some(seen))
@@ -172,7 +182,8 @@ impl Client {
     ) -> Result<(), BackendError> {
         let path = self.paths.integration.replace("{integration}", &encoded(integration));
         let of = Subject::existence(workspace, integration);
-        let found = self.get::<One<Identified>>(of, &path).await?;
+        let request = self.get(BackendCall::Integration, of, &path);
+        let found: One<Identified> = self.send(request).await?;
         as_asked(Some(&found.data.0.id), integration, "integration")
     }
 
@@ -216,10 +227,8 @@ impl Client {
         let mut known = HashSet::new();
         let is_all = pages >= self.max_pages.saturating_mul(self.page_size / size);
         for number in 1..=pages {
-            let request = self
-                .request(Method::GET, of, path)
-                .query(&[("page[number]", number), ("page[size]", size)]);
-            let (page, _) = self.send_up_to::<Page>(of, request, self.largest_answer).await?;
+            let request = self.get(BackendCall::Members, of, path).of_page(number, size);
+            let (page, _) = self.send_up_to::<Page>(request, self.largest_answer).await?;
             if page.is_of_something_else() {
                 return Err(BackendError::UnexpectedResponse(
                     "a list of something else".to_owned(),
@@ -265,8 +274,8 @@ impl Client {
     pub async fn job(&self, workspace: &str, job: &str) -> Result<Job, BackendError> {
         let path = self.paths.job.replace("{job}", &encoded(job));
         let of = Subject::job(workspace, job);
-        let request = self.request(Method::GET, of, &path);
-        let (found, now) = self.send_dated::<One<JobObject>>(of, request).await?;
+        let request = self.get(BackendCall::Job, of, &path);
+        let (found, now) = self.send_dated::<One<JobObject>>(request).await?;
         let found = found.data.0;
         as_asked(found.id.as_deref(), job, "job")?;
         Ok(found.job(now))
@@ -279,7 +288,8 @@ impl Client {
         integration: &str,
     ) -> Result<String, BackendError> {
         let path = self.paths.sync.replace("{integration}", &encoded(integration));
-        self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
+        let of = Subject::app(workspace, integration);
+        self.start_job(self.request(BackendCall::StartSync, Method::POST, of, &path)).await
     }
 
     /// Starts a check for updates; returns the id of the job.
@@ -289,7 +299,8 @@ impl Client {
         integration: &str,
     ) -> Result<String, BackendError> {
         let path = self.paths.update_checks.replace("{integration}", &encoded(integration));
-        self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
+        let of = Subject::app(workspace, integration);
+        self.start_job(self.request(BackendCall::StartCheck, Method::POST, of, &path)).await
     }
 
     /// The latest report of a check for updates, and its age by the backend's own clock; `None` if there is none.
@@ -300,8 +311,8 @@ impl Client {
     ) -> Result<Option<(UpdateReport, Option<Duration>)>, BackendError> {
         let path = self.paths.update_report.replace("{integration}", &encoded(integration));
         let of = Subject::app(workspace, integration);
-        let request = self.request(Method::GET, of, &path);
-        let answer = self.send_up_to::<One<ReportObject>>(of, request, self.largest_report).await;
+        let request = self.get(BackendCall::Report, of, &path);
+        let answer = self.send_up_to::<One<ReportObject>>(request, self.largest_report).await;
         match answer.map_err(BackendError::from) {
             Ok((one, now)) => {
                 let (report, age) = one.data.0.dated(now);
@@ -325,69 +336,59 @@ impl Client {
     ) -> Result<String, BackendError> {
         let path = self.paths.apply_report.replace("{integration}", &encoded(integration));
         let path = path.replace("{report}", &encoded(report));
-        self.start_job(Method::POST, Subject::app(workspace, integration), &path, None).await
+        let of = Subject::app(workspace, integration);
+        self.start_job(self.request(BackendCall::ApplyReport, Method::POST, of, &path)).await
     }
 
-    async fn start_job(
-        &self,
-        method: Method,
-        of: Subject<'_>,
-        path: &str,
-        body: Option<Value>,
-    ) -> Result<String, BackendError> {
-        let mut request = self.request(method, of, path);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let job: One<Identified> = self.send(of, request).await?;
+    async fn start_job(&self, request: Request<'_>) -> Result<String, BackendError> {
+        let job: One<Identified> = self.send(request).await?;
         let id = job.data.0.id;
         as_segment(&id, "job")?;
         Ok(id)
     }
 
-    async fn get<T: DeserializeOwned>(
+    fn get<'a>(&self, call: BackendCall, of: Subject<'a>, path: &str) -> Request<'a> {
+        self.request(call, Method::GET, of, path)
+    }
+
+    fn request<'a>(
         &self,
-        of: Subject<'_>,
+        call: BackendCall,
+        method: Method,
+        of: Subject<'a>,
         path: &str,
-    ) -> Result<T, BackendError> {
-        self.send(of, self.request(Method::GET, of, path)).await
-    }
-
-    fn request(&self, method: Method, of: Subject<'_>, path: &str) -> RequestBuilder {
+    ) -> Request<'a> {
         let base = self.base_url.replace("{workspace}", &encoded(of.workspace));
-        self.http.request(method, format!("{base}{path}"))
+        Request { call, of, http: self.http.request(method, format!("{base}{path}")) }
     }
 
-    async fn send<T: DeserializeOwned>(
-        &self,
-        of: Subject<'_>,
-        request: RequestBuilder,
-    ) -> Result<T, BackendError> {
-        self.send_dated(of, request).await.map(|(answer, _)| answer)
+    async fn send<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, BackendError> {
+        self.send_dated(request).await.map(|(answer, _)| answer)
     }
 
     async fn send_dated<T: DeserializeOwned>(
         &self,
-        of: Subject<'_>,
-        request: RequestBuilder,
+        request: Request<'_>,
     ) -> Result<Dated<T>, BackendError> {
-        Ok(self.send_up_to(of, request, self.largest_answer).await?)
+        Ok(self.send_up_to(request, self.largest_answer).await?)
     }
 
     async fn send_up_to<T: DeserializeOwned>(
         &self,
-        of: Subject<'_>,
-        request: RequestBuilder,
+        request: Request<'_>,
         largest: Limit,
     ) -> Result<Dated<T>, Unread> {
-        let request = request.build().map_err(answer::from_reqwest)?;
+        let Request { call, of, http } = request;
+        let request = http.build().map_err(answer::from_reqwest)?;
         let host = host(request.url());
+        let began = Instant::now();
         let (status, answer) = self.exchange(request, largest).await;
         // The limit on the size is our own configuration. The backend has answered, so this is no sign of an outage.
         let error = match &answer {
             Err(Unread::Error(error)) => Some(error),
             Ok(_) | Err(Unread::TooLarge(_)) => None,
         };
+        metrics::request_ended(call, outcome(&answer), began.elapsed());
         let ended = Ended { of, host: &host, status, error };
         self.outages.note(&ended, Instant::now());
         answer
@@ -397,7 +398,7 @@ impl Client {
     /// request whose key was refused had no effect.
     async fn exchange<T: DeserializeOwned>(
         &self,
-        request: Request,
+        request: reqwest::Request,
         largest: Limit,
     ) -> (Option<u16>, Result<Dated<T>, Unread>) {
         let (used, again) = (self.key.header(), request.try_clone());
@@ -413,7 +414,7 @@ impl Client {
     async fn exchange_with<T: DeserializeOwned>(
         &self,
         key: HeaderValue,
-        mut request: Request,
+        mut request: reqwest::Request,
         largest: Limit,
     ) -> (Option<u16>, Result<Dated<T>, Unread>) {
         request.headers_mut().insert(key::HEADER, key);

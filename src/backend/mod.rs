@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::config::Retry;
 use crate::identity::Keys;
 use crate::membership::{Entitlements, SeenMember};
+use crate::telemetry::metrics::RequestOutcome;
 
 mod answer;
 mod change;
@@ -17,6 +18,7 @@ pub mod failure;
 mod http;
 mod key;
 mod outage;
+mod request;
 mod text;
 mod wire;
 
@@ -104,6 +106,21 @@ impl BackendError {
     /// Whether the error cannot concern one app alone: the backend is not reachable, or the key is invalid.
     pub fn is_connection_or_key(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::KeyRejected { status: 401 })
+    }
+
+    /// How a request ended that brought this error, for the metrics.
+    fn outcome(&self) -> RequestOutcome {
+        match self {
+            Self::Unreachable(_) => RequestOutcome::Unreachable,
+            Self::NoAnswer(_) => RequestOutcome::NoAnswer,
+            Self::UnexpectedResponse(_) => RequestOutcome::UnexpectedResponse,
+            Self::RateLimited { .. } => RequestOutcome::RateLimited,
+            Self::KeyRejected { .. } => RequestOutcome::KeyRejected,
+            Self::Unavailable { .. } => RequestOutcome::Unavailable,
+            Self::ServerError { .. } => RequestOutcome::ServerError,
+            Self::NotFound { .. } => RequestOutcome::NotFound,
+            Self::Refused { .. } => RequestOutcome::Refused,
+        }
     }
 
     pub fn retry_after(&self) -> Option<Duration> {

@@ -18,11 +18,14 @@ use crate::intake;
 use crate::poll_interval::{Loops, PollInterval};
 use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
+use crate::telemetry::metrics::LoopName;
 use crate::telemetry::{self, chain};
 use crate::upkeep;
 use crate::wakeup::{self, Wakeups};
 use crate::worker::Worker;
 
+mod listener;
+mod metrics;
 mod probes;
 
 use probes::Health;
@@ -174,23 +177,23 @@ fn start_loops(
         loops.spawn(wakeup::listen(pool.clone(), wakeups.clone(), stop.clone()));
     }
     let query_timeout = config.database.query_timeout();
-    let looks = PollInterval::new("wakeup", poll).among(health);
+    let looks = PollInterval::new(LoopName::Wakeup, poll).among(health);
     loops.spawn(wakeup::poll(pool.clone(), wakeups.clone(), query_timeout, looks, stop.clone()));
-    let sharing = PollInterval::new("outages", poll).among(health);
+    let sharing = PollInterval::new(LoopName::Outages, poll).among(health);
     loops.spawn(outages.run(wakeups.clone(), sharing, stop.clone()));
     let unasked = poll * IDLE_POLL_FACTOR;
     loops.spawn(intake::run(
         pool.clone(),
         config.clone(),
         wakeups.clone(),
-        PollInterval::new("intake", unasked).among(health),
+        PollInterval::new(LoopName::Intake, unasked).among(health),
         stop.clone(),
     ));
     loops.spawn(nudges::run(
         pool.clone(),
         config.clone(),
         wakeups.clone(),
-        PollInterval::new("nudges", unasked).among(health),
+        PollInterval::new(LoopName::Nudges, unasked).among(health),
         stop.clone(),
     ));
     let tasks = Worker {
@@ -198,7 +201,7 @@ fn start_loops(
         max_in_flight: config.worker.max_tasks_in_flight,
         max_ahead: config.worker.max_tasks_ahead,
         new_work: wakeups.tasks,
-        poll_interval: PollInterval::new("tasks", unasked).among(health),
+        poll_interval: PollInterval::new(LoopName::Tasks, unasked).among(health),
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
@@ -206,11 +209,12 @@ fn start_loops(
         max_in_flight: config.worker.max_syncs_in_flight,
         max_ahead: 0,
         new_work: wakeups.syncs,
-        poll_interval: PollInterval::new("syncs", unasked).among(health),
+        poll_interval: PollInterval::new(LoopName::Syncs, unasked).among(health),
     };
     loops.spawn(syncs.run(stop.clone()));
     let upkeep_interval =
-        PollInterval::new("upkeep", Duration::from_secs(config.upkeep.every_s)).among(health);
+        PollInterval::new(LoopName::Upkeep, Duration::from_secs(config.upkeep.every_s))
+            .among(health);
     loops.spawn(upkeep::run(pool.clone(), config.clone(), upkeep_interval, stop.clone()));
 }
 

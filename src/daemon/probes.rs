@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`, which say in a line why they are not well.
+//! `/livez` and `/readyz`, which say in a line why they are not well, and the listener that they share with `/metrics`.
 //!
 //! A restart helps against a loop that has stalled, and against nothing else. So `/livez` fails only where the database
 //! answers a fresh connection and a loop makes no progress all the same, and never for an outage.
@@ -17,10 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::listener;
+use super::metrics::{self, Scrapes};
 use crate::database::PgPool;
 use crate::emit;
 use crate::poll_interval::{Loops, Stalled};
-use crate::telemetry::chain;
 
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -36,6 +37,7 @@ pub(super) struct Health {
     is_told: Arc<AtomicBool>,
     /// Held by the probe that asks the database: any number of probes use one connection of the pool.
     asks: Arc<Mutex<()>>,
+    pub(super) scrapes: Scrapes,
 }
 
 impl Health {
@@ -47,6 +49,7 @@ impl Health {
             stalled_after,
             is_told: Arc::default(),
             asks: Arc::default(),
+            scrapes: Scrapes::new(),
         }
     }
 }
@@ -57,17 +60,14 @@ pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("http.listen = {address} cannot be taken: choose another address"))
 }
 
-/// Answers probes until `stop`.
+/// Answers probes and scrapes until `stop`.
 pub(super) async fn serve(listener: TcpListener, health: Health, stop: CancellationToken) {
-    let routes =
-        Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(health);
-    let served =
-        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
-    if let Err(error) = served {
-        emit!(PROBES_FAILED, error = %chain(&error), "The listener of the probes broke");
-    }
-    // An open keep-alive connection must not delay the stop, and this loop must not end before the stop.
-    stop.cancelled().await;
+    let routes = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::scrape))
+        .with_state(health);
+    listener::serve(listener, routes, stop).await;
 }
 
 /// Live unless a loop has stalled although the database answers. While the daemon stops, its loops end.
@@ -80,7 +80,7 @@ async fn livez(State(health): State<Health>) -> (StatusCode, String) {
     let is_answered = pool.answers_afresh(DATABASE_ANSWERS_WITHIN).await.is_ok();
     if is_answered && !health.is_told.swap(true, Ordering::SeqCst) {
         let since_s = stalled.since.as_secs();
-        emit!(SERVICE_STALLED, r#loop = stalled.name, since_s, "A loop makes no progress");
+        emit!(SERVICE_STALLED, r#loop = stalled.name.as_str(), since_s, "A loop makes no progress");
     }
     liveness(stalled, is_answered)
 }
@@ -105,7 +105,8 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     }
 }
 
-async fn unready(health: &Health) -> Option<String> {
+/// Why the daemon is not ready; `None` if it is.
+pub(super) async fn unready(health: &Health) -> Option<String> {
     if health.stopping.load(Ordering::SeqCst) {
         return Some("the daemon stops".to_owned());
     }
@@ -135,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::database::{Limits, Sessions};
+    use crate::telemetry::metrics::LoopName;
 
     #[tokio::test]
     async fn any_number_of_probes_use_one_connection() {
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_stalled_loop_is_a_reason_for_a_restart_and_an_outage_is_none() {
-        let stalled = Stalled { name: "syncs", since: Duration::from_secs(312) };
+        let stalled = Stalled { name: LoopName::Syncs, since: Duration::from_secs(312) };
         let (status, line) = liveness(stalled, true);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(line, "the loop syncs has made no progress for 312 s\n");

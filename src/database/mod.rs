@@ -55,6 +55,14 @@ pub struct Limits {
     pub answer_within: Duration,
 }
 
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    pub in_use: u32,
+    pub idle: u32,
+    pub max: u32,
+}
+
 /// The driver's pool, with a time limit for everything. It has the driver's name and replaces it in all statements.
 #[derive(Clone)]
 pub struct PgPool {
@@ -206,6 +214,12 @@ impl PgPool {
     /// Whether a statement was refused, for a reason that is not in the rows, and has not worked since.
     pub fn is_refused(&self) -> bool {
         self.shared.refusals.are_some()
+    }
+
+    pub fn usage(&self) -> Usage {
+        let open = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(open).min(open);
+        Usage { in_use: open - idle, idle, max: self.pool.options().get_max_connections() }
     }
 
     /// A separate pool of one connection, for the listener.

@@ -19,10 +19,13 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::connection::PgConnection;
 use super::{PgPool, Shared};
+use crate::telemetry::metrics;
 
 /// What is known of a connection from the statements that it ran.
 pub(super) struct State {
     shared: Arc<Shared>,
+    /// When the latest statement was sent.
+    began: Instant,
     /// False while a statement waits for its answer: if the caller cancels it then, the connection cannot be used any
     /// more.
     pub(super) is_usable: bool,
@@ -30,7 +33,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, is_usable: true }
+        Self { shared, began: Instant::now(), is_usable: true }
     }
 
     pub(super) fn settings_of_transactions(&self) -> Option<&str> {
@@ -46,7 +49,7 @@ impl State {
         sql: &SqlStr,
         answer: impl Future<Output = sqlx::Result<T>>,
     ) -> sqlx::Result<T> {
-        self.is_usable = false;
+        self.begin();
         let within = self.answer_within();
         match timeout(within, answer).await {
             Ok(Ok(answer)) => {
@@ -58,14 +61,26 @@ impl State {
         }
     }
 
+    fn begin(&mut self) {
+        self.is_usable = false;
+        self.began = Instant::now();
+    }
+
+    /// Measures a statement that was answered or has failed.
+    fn measure(&self, sql: &SqlStr) {
+        metrics::statement_ended(measured_name(sql.as_str()), self.began.elapsed());
+    }
+
     fn worked(&mut self, sql: &SqlStr) {
         self.is_usable = true;
+        self.measure(sql);
         self.shared.refusals.worked(sql.as_str());
     }
 
     /// If the server refused a write because the session is read-only, all connections that were opened by then count
     /// as read-only.
     fn failed(&mut self, sql: &SqlStr, error: sqlx::Error) -> sqlx::Error {
+        self.measure(sql);
         let code = error.as_database_error().and_then(DatabaseError::code);
         let is_read_only = code.as_deref() == Some("25006");
         if is_read_only {
@@ -79,6 +94,7 @@ impl State {
     }
 
     fn silent(&mut self, sql: &SqlStr) -> sqlx::Error {
+        self.measure(sql);
         self.shared.distrust_all();
         let what = format!(
             "the database did not answer within {} s (database.answer_timeout_s)",
@@ -91,12 +107,20 @@ impl State {
 /// `claim_tasks` of `-- claim_tasks\n select …`, or the first words of a short statement. Statements are part of the
 /// program, so the name contains no data of rows.
 pub(super) fn name(sql: &str) -> Cow<'_, str> {
-    let sql = sql.trim_start();
-    let first = sql.lines().next().unwrap_or_default();
-    match first.strip_prefix("-- ") {
-        Some(name) => Cow::Borrowed(name.trim()),
-        None => Cow::Owned(sql.split_whitespace().take(5).collect::<Vec<_>>().join(" ")),
-    }
+    given_name(sql)
+        .map(Cow::Borrowed)
+        .unwrap_or_else(|| Cow::Owned(sql.split_whitespace().take(5).collect::<Vec<_>>().join(" ")))
+}
+
+fn given_name(sql: &str) -> Option<&str> {
+    let first = sql.trim_start().lines().next()?;
+    first.strip_prefix("-- ").map(str::trim)
+}
+
+/// The name under which a statement is measured: its own, or its text if it has none. Only the end of a transaction has a
+/// text that is also a name.
+fn measured_name(sql: &str) -> &str {
+    given_name(sql).unwrap_or(sql)
 }
 
 /// The server's message alone: the driver adds a line about the server's source code.
@@ -243,7 +267,7 @@ impl<'c> Executor<'c> for &'c mut PgConnection {
         let parts = asked(query).and_then(|asked| Ok((asked, self.parts()?)));
         match parts {
             Ok(((sql, query), (raw, state))) => {
-                state.is_usable = false;
+                state.begin();
                 let query_timeout = Box::pin(sleep(state.answer_within()));
                 let rows = raw.fetch_many(query);
                 Box::pin(Answers { rows, sql, state, query_timeout, has_moved: false })

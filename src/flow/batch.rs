@@ -88,6 +88,7 @@ async fn write_all(
                 // Here, outside the span of the step: its fields would be in the line a second time, and formatting
                 // them takes longer than the rest of the line.
                 frequent::log(&entry.task, &entry.next);
+                frequent::count(&entry.task, &entry.next);
             }
             // The receiver may have run out of time. The outcome is written all the same.
             let _ = entry.result.send(result);

@@ -9,6 +9,7 @@ use crate::member::store::{Member, Ordered, forget_desire, give_turn, lock, writ
 use crate::membership::Operation;
 use crate::retry::cancel::{self, Cancelled};
 use crate::store::{StoreError, take_exclusive};
+use crate::telemetry::metrics::{self, TaskEnd};
 
 /// Applies cancellations. Returns the tasks that have ended, to be logged after the commit, and the nudges that came
 /// too early because their tasks are still unordered.
@@ -92,6 +93,7 @@ pub(super) fn closed_reason(reason: &str) -> String {
 }
 
 pub(super) fn log_ended(task: i64, integration: &str) {
+    metrics::task_ended(TaskEnd::Cancelled);
     emit!(TASK_CANCELLED, task.id = task, integration.id = integration, "Not to be tried any more");
 }
 

@@ -9,9 +9,11 @@ use crate::database::PgConnection;
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::member::store::give_turn;
+use crate::membership::Operation;
 use crate::retry::record::{Breakers, EndState, GoesOn, Release, end, release};
 use crate::retry::{ClaimedTask, TaskOutcome};
-use crate::store::StoreError;
+use crate::store::{StoreError, elapsed};
+use crate::telemetry::metrics::{self, TaskEnd};
 
 pub(super) fn is_frequent(next: &TaskOutcome) -> bool {
     matches!(next, TaskOutcome::Succeed { .. } | TaskOutcome::Watch { .. })
@@ -94,6 +96,19 @@ fn trail_entry(task: &ClaimedTask, next: &TaskOutcome) -> Option<(&'static str, 
             Some(("task.job_restarted", json!({"job_id": job})))
         }
         _ => None,
+    }
+}
+
+/// Counts a success, and how long it took if it is a removal.
+pub(super) fn count(task: &ClaimedTask, next: &TaskOutcome) {
+    if !matches!(next, TaskOutcome::Succeed { .. }) {
+        return;
+    }
+    metrics::task_ended(TaskEnd::Succeeded);
+    if task.desired.operation == Operation::Remove {
+        let took = elapsed(task.requested_at, task.claimed_at);
+        metrics::removal_handled_after(took);
+        metrics::removal_proven_after(took);
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct ActionToJudge {
     pub(super) task: i64,
     /// Open, in progress or done.
     pub(super) status: ActionStatus,
+    /// How long it has been done.
+    pub(super) done_for: Option<Duration>,
     pub(super) desired: Desired,
     /// Whether the word of one person is not enough, and no second one has confirmed it.
     pub(super) needs_second_person: bool,
@@ -55,6 +57,8 @@ pub(super) async fn lock_actions(
          select known.id as "known_id!", a.id as "id?", a.task_id as "task_id?", a.status as "status?",
                 a.operation as "operation?", a.member_id as "member_id?", a.member_email as "member_email?",
                 a.member_username, a.entitlements as "entitlements?", a.snapshots as "snapshots?",
+                case when a.status = 'done'
+                     then extract(epoch from clock_timestamp() - a.done_at)::float8 end as done_for_s,
                 coalesce(a.confirmed_at is null and reconciler.needs_second_person($6, $7, a.opened_at), false)
                     as "needs_second_person!"
          from (select a.id
@@ -100,6 +104,7 @@ pub(super) async fn lock_actions(
             id,
             task,
             status: status.parse().map_err(bad)?,
+            done_for: row.done_for_s.map(positive),
             desired: Desired {
                 operation: operation.parse().map_err(bad)?,
                 member: row.member_id.unwrap_or_default(),
@@ -206,14 +211,26 @@ pub(super) struct VerdictToWrite {
     pub(super) observed: String,
 }
 
-/// Writes verdicts on locked actions and returns how often each was opened again, as the database counts it. `snapshot_hash`
-/// is the hash of the snapshot that they rest on, if there is one.
+/// What the database says of a verdict that was written.
+#[derive(Debug)]
+pub(super) struct WrittenVerdict {
+    /// How often the action was opened again.
+    pub(super) reopened: i32,
+    /// The time since its removal was requested, if the verdict confirms one.
+    pub(super) removal_took: Option<Duration>,
+}
+
+fn positive(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default()
+}
+
+/// Writes verdicts on locked actions. `snapshot_hash` is the hash of the snapshot that they rest on, if there is one.
 pub(super) async fn write_verdicts(
     connection: &mut PgConnection,
     sync: &ClaimedSync,
     verdicts: &[VerdictToWrite],
     snapshot_hash: Option<&str>,
-) -> Result<HashMap<i64, i32>, StoreError> {
+) -> Result<HashMap<i64, WrittenVerdict>, StoreError> {
     if verdicts.is_empty() {
         return Ok(HashMap::new());
     }
@@ -222,14 +239,18 @@ pub(super) async fn write_verdicts(
     let words: Vec<_> = verdicts.iter().map(|one| one.verdict.as_str().to_owned()).collect();
     let observed: Vec<_> = verdicts.iter().map(|one| one.observed.clone()).collect();
     let written = sqlx::query!(
-        "-- write_verdicts
+        r#"-- write_verdicts
          update reconciler.manual_actions a
          set status = v.status, verdict = v.verdict, verdict_at = clock_timestamp(), observed = v.observed,
              snapshots = a.snapshots + 1, sync_id = $5, snapshot_hash = $6,
              snapshot_started_at = (select s.started_at from reconciler.syncs s where s.id = $5 and s.workspace_id = $7)
          from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) v (id, status, verdict, observed)
          where a.id = v.id and a.workspace_id = $7
-         returning a.id, a.reopened_count",
+         returning a.id, a.reopened_count,
+                   case when v.verdict = 'confirmed' and a.operation = 'remove' then
+                       (select extract(epoch from clock_timestamp() - t.requested_at)::float8
+                        from reconciler.automation_tasks t
+                        where t.id = a.task_id and t.workspace_id = a.workspace_id) end as removal_took_s"#,
         &ids,
         &statuses,
         &words,
@@ -240,5 +261,9 @@ pub(super) async fn write_verdicts(
     )
     .fetch_all(connection)
     .await?;
-    Ok(written.into_iter().map(|row| (row.id, row.reopened_count)).collect())
+    let written = written.into_iter().map(|row| {
+        let removal_took = row.removal_took_s.map(positive);
+        (row.id, WrittenVerdict { reopened: row.reopened_count, removal_took })
+    });
+    Ok(written.collect())
 }

@@ -15,12 +15,13 @@ use crate::history::{self, Happened};
 use crate::lease::{LeaseLost, fenced};
 use crate::manual_action::{self, Opening, Person, Reconnect};
 use crate::member::store::{give_turn, open_action};
-use crate::membership::MemberKey;
+use crate::membership::{MemberKey, Operation};
 use crate::retry::decide::effects_for;
 use crate::retry::record::{Breakers, ClosedRow, End, EndState, GoesOn, Release, end, release_one};
 use crate::retry::{self, ClaimedTask, EscalationReason};
-use crate::store::{StoreError, begin};
+use crate::store::{StoreError, begin, elapsed};
 use crate::sync;
+use crate::telemetry::metrics::{self, TaskEnd};
 
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -172,6 +173,7 @@ impl Outcome<'_> {
         }
         self.commit(tx).await?;
         frequent::log(task, next);
+        frequent::count(task, next);
         if let retry::TaskOutcome::Succeed { .. } = next {
             self.recorder.decide_returns(task).await;
         }
@@ -213,6 +215,7 @@ impl Outcome<'_> {
         self.append(&mut tx, "task.superseded", detail).await?;
         give_turn(&mut tx, &[&task.key].into_iter().collect()).await?;
         self.commit(tx).await?;
+        metrics::task_ended(TaskEnd::Superseded);
         emit!(
             TASK_SUPERSEDED,
             task.id = task.id,
@@ -355,6 +358,10 @@ impl Outcome<'_> {
         let detail = json!({"action_id": action, "reason": why});
         self.append(&mut tx, "task.escalated", detail).await?;
         self.commit(tx).await?;
+        metrics::task_ended(TaskEnd::Escalated);
+        if task.desired.operation == Operation::Remove {
+            metrics::removal_handled_after(elapsed(task.requested_at, task.claimed_at));
+        }
         emit!(
             TASK_ESCALATED,
             task.id = task.id,

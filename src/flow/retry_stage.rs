@@ -16,6 +16,7 @@ use crate::retry::lanes::{DueFrom, Lanes};
 use crate::retry::step::Steps;
 use crate::retry::{self, ClaimedTask};
 use crate::store::{StoreError, with_timeout};
+use crate::telemetry::metrics::{self, AttemptClass, Leased};
 use crate::worker::{Stage, within};
 
 pub struct RetryStage {
@@ -97,6 +98,7 @@ impl Stage for RetryStage {
         if !unavailable.is_empty() {
             self.claim_openings(quota, limit, &mut tasks).await?;
         }
+        tasks.iter().for_each(|task| count_claim(task));
         Ok(tasks)
     }
 
@@ -112,16 +114,21 @@ impl Stage for RetryStage {
     }
 
     async fn record(&self, task: Arc<ClaimedTask>, next: retry::TaskOutcome) {
+        let attempt = retry::decide::ended_attempt(&task, &next);
         match self.batches.record(&task, &next).await {
-            BatchResult::Written => return self.recorder.decide_returns(&task).await,
+            BatchResult::Written => {
+                count_attempt(&task, attempt);
+                return self.recorder.decide_returns(&task).await;
+            }
             BatchResult::Unknown => return,
             BatchResult::LeftOut => {}
         }
         // On the heap: this case is rare, and otherwise every step would carry its size.
         let recorded = Box::pin(self.recorder.record(&task, next));
         match with_timeout(self.query_timeout, recorded).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => count_attempt(&task, attempt),
             Ok(Err(LeaseLost)) => {
+                metrics::write_was_stale(Leased::Task);
                 emit!(LEASE_LOST, task.id = task.id, "The task was claimed again meanwhile")
             }
             Err(error) => not_recorded("task", task.id, &error),
@@ -144,5 +151,20 @@ impl Stage for RetryStage {
             task.attempts = task.attempts,
             integration.id = task.key.integration
         )
+    }
+}
+
+fn count_claim(task: &ClaimedTask) {
+    if let Some(waited) = task.pickup {
+        metrics::picked_up_after(waited);
+    }
+    if task.unreleased_claims > 1 {
+        metrics::lease_lost(Leased::Task);
+    }
+}
+
+fn count_attempt(task: &ClaimedTask, ended: Option<AttemptClass>) {
+    if let Some(class) = ended {
+        metrics::attempt_ended(task.desired.operation, class);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::judging::{self, ActionToJudge, VerdictToWrite};
+use super::judging::{self, ActionToJudge, VerdictToWrite, WrittenVerdict};
 use super::sync_recorder::SyncRecorder;
 use super::{Recorded, watches};
 use crate::backend::Snapshot;
@@ -22,6 +22,7 @@ use crate::sync::report::classify;
 use crate::sync::store::Doubt;
 use crate::sync::verdict::{Judgement, Sightings, Verdict, judge};
 use crate::sync::{self, ClaimedSync};
+use crate::telemetry::metrics::{self, VerdictGiven};
 
 /// The number of rows that one transaction changes.
 const CHUNK: usize = 500;
@@ -111,10 +112,42 @@ pub(super) async fn settle(
 }
 
 impl LogLine {
+    fn verdict(&self) -> VerdictGiven {
+        match self {
+            Self::Verified(_) | Self::NotNeeded(_) => VerdictGiven::Confirmed,
+            Self::Contradicted { .. } | Self::LoginRefused(_) => VerdictGiven::Contradicted,
+            Self::Attested(_) | Self::NotYet { verdict: Verdict::Unverifiable, .. } => {
+                VerdictGiven::Unverifiable
+            }
+            Self::NotYet { .. } => VerdictGiven::NotYet,
+        }
+    }
+
     /// Takes over how often the action was opened again, which the database counts.
-    fn set_reopened(&mut self, counts: &HashMap<i64, i32>) {
+    fn set_reopened(&mut self, written: &HashMap<i64, WrittenVerdict>) {
         if let Self::Contradicted { action, reopened, .. } = self {
-            *reopened = counts.get(action).copied().unwrap_or(*reopened);
+            *reopened = written.get(action).map_or(*reopened, |one| one.reopened);
+        }
+    }
+}
+
+/// Counts how long people waited for verdicts, and how long removals took until they were proven.
+fn count_times(
+    actions: &[ActionToJudge],
+    verdicts: &[VerdictToWrite],
+    written: &HashMap<i64, WrittenVerdict>,
+) {
+    let done_for: HashMap<_, _> =
+        actions.iter().filter_map(|action| Some((action.id, action.done_for?))).collect();
+    for one in verdicts {
+        if !matches!(one.verdict, Verdict::Confirmed | Verdict::Contradicted) {
+            continue;
+        }
+        if let Some(waited) = done_for.get(&one.action) {
+            metrics::judged_after(*waited);
+        }
+        if let Some(took) = written.get(&one.action).and_then(|one| one.removal_took) {
+            metrics::removal_proven_after(took);
         }
     }
 }
@@ -168,12 +201,13 @@ pub(super) async fn judge_actions(
         after = last;
         let (verdicts, mut lines): (Vec<_>, Vec<_>) =
             chunk.actions.iter().filter_map(&judge).unzip();
-        let counts = judging::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
+        let written = judging::write_verdicts(&mut tx, sync, &verdicts, snapshot_hash).await?;
         for line in &mut lines {
-            line.set_reopened(&counts);
+            line.set_reopened(&written);
         }
         begin_watches(&mut tx, recorder, sync, &chunk.actions, &verdicts).await?;
         tx.commit().await?;
+        count_times(&chunk.actions, &verdicts, &written);
         let waits = lines.iter().filter_map(|line| match line {
             LogLine::NotYet { wait, .. } => *wait,
             _ => None,
@@ -293,6 +327,7 @@ pub(super) async fn judge_login(
 
 pub(super) fn log_verdicts(sync: i64, said: Vec<LogLine>) {
     for line in said {
+        metrics::verdict_given(line.verdict());
         match line {
             LogLine::Verified(action) => {
                 emit!(ACTION_VERIFIED, action.id = action, sync.id = sync, "Proven")

@@ -15,6 +15,7 @@ use crate::lease::LeaseLost;
 use crate::store::{StoreError, with_timeout};
 use crate::sync::store::Quota;
 use crate::sync::{self, ClaimedSync};
+use crate::telemetry::metrics::{self, Leased};
 use crate::worker::{Stage, within};
 
 pub struct SyncStage {
@@ -127,6 +128,8 @@ impl Stage for SyncStage {
         if !unavailable.is_empty() {
             self.claim_openings(&quota, &mut syncs).await?;
         }
+        let again = syncs.iter().filter(|sync| sync.unreleased_claims > 1);
+        again.for_each(|_| metrics::lease_lost(Leased::Sync));
         Ok(syncs)
     }
 
@@ -170,5 +173,6 @@ impl Stage for SyncStage {
 }
 
 fn log_lost(sync: &ClaimedSync) {
+    metrics::write_was_stale(Leased::Sync);
     emit!(LEASE_LOST, sync.id = sync.id, "The sync was claimed again meanwhile")
 }

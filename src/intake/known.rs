@@ -167,6 +167,7 @@ async fn write(
     let keys: MemberKeys = sorted.iter().map(|one| one.key).collect();
     member::store::give_turn(connection, &keys).await?;
     batch.superseded = closed;
+    batch.succeeded_elsewhere = succeeded.len();
     batch.ordered.extend(placed.iter().map(|one| one.task));
     batch.ids.extend(ids);
     Ok(())

@@ -1,4 +1,4 @@
-//! The log lines of a batch, written after its commit.
+//! The log lines of a batch, and its part of the metrics, after its commit.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use super::store::{Introduced, Misfit};
 use super::{BAD_ROW_PAUSE, order, store};
 use crate::catalogue;
 use crate::emit;
+use crate::telemetry::metrics::{self, TaskEnd};
 
 pub(super) fn log_quarantined(id: i64, error: &str) {
     emit!(
@@ -24,6 +25,8 @@ pub(super) struct Batch {
     pub(super) ids: Vec<i64>,
     pub(super) ordered: Vec<i64>,
     pub(super) superseded: Vec<order::Superseded>,
+    /// How many rows reported that automation did it.
+    pub(super) succeeded_elsewhere: usize,
     pub(super) ended_actions: Vec<(i64, i64)>,
     pub(super) unreadable: Vec<store::Unreadable>,
     pub(super) introduced: Vec<Introduced>,
@@ -36,12 +39,16 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn log(&self) {
         for loser in &self.superseded {
+            metrics::task_ended(TaskEnd::Superseded);
             emit!(
                 TASK_SUPERSEDED,
                 task.id = loser.task,
                 superseded_by = loser.by,
                 "Replaced by a newer request"
             );
+        }
+        for _ in 0..self.succeeded_elsewhere {
+            metrics::task_ended(TaskEnd::SucceededElsewhere);
         }
         for (action, by) in &self.ended_actions {
             emit!(

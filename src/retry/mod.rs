@@ -83,6 +83,8 @@ pub struct ClaimedTask {
     pub tried_before: bool,
     /// When it was due, if the claim took the tasks of its integration in the order of their due times.
     pub taken_in_order: Option<DateTime<Utc>>,
+    /// How long it was due, and its integration active, until this claim; `None` if its integration has a limit.
+    pub pickup: Option<Duration>,
 }
 
 impl ClaimedTask {

@@ -169,8 +169,6 @@ events! {
         ["subject, id, error"], "Nothing, unless the database stays unreachable.";
     BATCH_NOT_RECORDED = "batch.not_recorded" INFO, "The commit of several outcomes together failed; they are recorded one by one.",
         ["tasks, error"], "Nothing, unless it repeats: then report it with its error.";
-    PROBES_FAILED = "probes.failed" ERROR, "The listener of the probes failed; the daemon works on without it.",
-        ["error"], "Restart the daemon; check which other process uses its address.";
     UPKEEP_HEALED = "upkeep.healed" INFO, "Members whose blocked request waited for nothing, or integrations with done actions and no sync, were set going again.",
         ["members, syncs"], "Report it: this repairs a state that should not occur.";
     UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN, "The database refused a step of upkeep; the other steps go on, and the step is tried again in the next round.",

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::metrics;
+
 /// How many lines may wait.
 const MOST: usize = 8192;
 
@@ -52,6 +54,7 @@ fn write_all(lines: &Receiver<Line>, mut to: impl Write) {
 
 fn lose() {
     LOST.fetch_add(1, Ordering::SeqCst);
+    metrics::log_line_lost();
 }
 
 impl Write for Out {

@@ -17,6 +17,7 @@ use crate::emit;
 
 pub mod events;
 mod lines;
+pub mod metrics;
 
 const TELLS_LOSSES_EVERY: Duration = Duration::from_secs(10);
 

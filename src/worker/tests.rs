@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::telemetry::metrics::LoopName;
 
 const POISON: u32 = 13;
 
@@ -78,7 +79,7 @@ fn worker(rows: &Arc<Rows>) -> Worker<Rows> {
         max_in_flight: 3,
         max_ahead: 2,
         new_work: Arc::default(),
-        poll_interval: PollInterval::new("test", Duration::from_secs(1)),
+        poll_interval: PollInterval::new(LoopName::Tasks, Duration::from_secs(1)),
     }
 }
 

@@ -145,6 +145,7 @@ fn task(state: &State, claim: &Claim) -> ClaimedTask {
         tried_before: claim.tried_before,
         found_by_id: false,
         taken_in_order: None,
+        pickup: None,
     }
 }
 

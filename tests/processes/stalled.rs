@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crate::support::openmetrics::scrape;
 use crate::support::replica::Replica;
 use crate::support::{APP, WORKSPACE, World, a_failed, eventually};
 use nix::sys::signal::Signal;
@@ -91,6 +92,12 @@ async fn a_replica_that_stood_still_in_a_removal_changes_nothing_afterwards(pool
     stalling.go_on();
     eventually("it learns", async || stalling.replica.count("lease.lost") == 1).await;
     assert_eq!(rows(&world.pool).await, before);
+    let [late, heir] = [&stalling.replica, &other].map(Replica::listen);
+    let (late, heir) = (scrape(&late).await, scrape(&heir).await);
+    assert_eq!(late.get("reconciler_stale_writes_total{row=\"task\"}"), 1.0);
+    assert_eq!(late.get("reconciler_tasks_ended_total{state=\"succeeded\"}"), 0.0);
+    assert_eq!(heir.get("reconciler_leases_lost_total{row=\"task\"}"), 1.0);
+    assert_eq!(heir.get("reconciler_tasks_ended_total{state=\"succeeded\"}"), 1.0);
     let counters = world.apps.counters();
     assert_eq!(counters.effects(WORKSPACE, APP, "jo").removals, 1);
     assert_eq!(counters.requests(Call::Remove), 1);

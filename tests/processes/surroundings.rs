@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::frozen::Freezer;
+use crate::support::openmetrics::scrape;
 use crate::support::replica::{Replica, get, serve};
 use crate::support::{APP, World, a_failed, eventually};
 use cerby_reconciler::schema;
@@ -336,11 +337,15 @@ async fn lines_that_were_lost_are_counted_when_somebody_reads_again(pool: PgPool
     let at = path.clone();
     let reader = tokio::task::spawn_blocking(move || File::open(at).unwrap());
     let writer = File::options().write(true).open(&path).unwrap();
-    let mut command = serve(&direct_url(&world.pool), &world.apps, &[]);
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = listen.to_string();
+    let changes = [("RECONCILER__HTTP__LISTEN", listen.as_str())];
+    let mut command = serve(&direct_url(&world.pool), &world.apps, &changes);
     let _process = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
     drop(command);
     drop(reader.await.unwrap());
     works(&world, "lost", 10).await;
+    assert!(scrape(&listen).await.get("reconciler_log_lines_lost_total") >= 10.0);
 
     let at = path.clone();
     let told = tokio::task::spawn_blocking(move || {

@@ -59,6 +59,7 @@ fn claimed(operation: Operation) -> ClaimedTask {
         tried_before: false,
         found_by_id: false,
         taken_in_order: None,
+        pickup: None,
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod frozen;
+pub(crate) mod openmetrics;
 pub(crate) mod oracle;
 pub(crate) mod replica;
 

@@ -246,6 +246,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                t.returned_at is not null as "returned!",
                coalesce(c.status_since > t.received_at, false) as "reopened!",
                case when not c.limited and c.takes is not null then c.next_attempt_at end as taken_in_order,
+               case when not c.limited then greatest(c.next_attempt_at, c.status_since) end as awaited_since,
                c.takes, c.removed_by_hand_at, c.admitted_by_hand_at, c.removal_tried_until,
                c.invite_task_id, c.invite_requested_at, c.role_task_id, c.role_requested_at,
                c.admission_tried_until, nullif(c.snapshot_at, '-infinity') as snapshot_at

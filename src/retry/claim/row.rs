@@ -10,6 +10,7 @@ use crate::lease::Lease;
 use crate::member::{Doubts, Effects};
 use crate::membership::{Desired, Entitlements, MemberKey, Operation, Trigger, UnknownWord};
 use crate::retry::ClaimedTask;
+use crate::store::elapsed;
 
 /// A claimed row, as the database returns it. The columns of the task are null if the task is gone.
 pub(super) struct Row {
@@ -45,6 +46,7 @@ pub(super) struct Row {
     pub(super) returned: bool,
     pub(super) reopened: bool,
     pub(super) taken_in_order: Option<DateTime<Utc>>,
+    pub(super) awaited_since: Option<DateTime<Utc>>,
     pub(super) takes: Option<i32>,
     pub(super) removed_by_hand_at: Option<DateTime<Utc>>,
     pub(super) admitted_by_hand_at: Option<DateTime<Utc>>,
@@ -152,6 +154,7 @@ impl Row {
             touched_by_hand,
             tried_before: touched_by_hand && doubts.tried_before(operation),
             taken_in_order: self.taken_in_order,
+            pickup: self.awaited_since.map(|since| elapsed(since, self.claimed_at)),
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::breaker::HealthSignal;
 use crate::catalogue;
 use crate::membership::{Desired, Membership, Observation, Operation, SeenMember};
 use crate::store::elapsed;
+use crate::telemetry::metrics::AttemptClass;
 
 /// The failure code when the backend does not know a job that it ran for a task.
 pub const JOB_UNKNOWN: &str = "JobUnknown";
@@ -457,6 +458,36 @@ pub fn signal(task: &ClaimedTask, next: &TaskOutcome) -> HealthSignal {
         | TaskOutcome::Park { .. }
         | TaskOutcome::Escalate { .. }
         | TaskOutcome::Abandon => HealthSignal::Nothing,
+    }
+}
+
+/// How the attempt ended that this step ended; `None` if it ended none. Each attempt ends once: one whose outcome was lost
+/// does not end again when a later read shows that it worked.
+pub fn ended_attempt(task: &ClaimedTask, next: &TaskOutcome) -> Option<AttemptClass> {
+    let class = |failure: &Failure| match failure.class(task.desired.operation) {
+        FailureClass::Transient | FailureClass::AlreadySo => AttemptClass::Transient,
+        FailureClass::Credential(_) => AttemptClass::Login,
+        FailureClass::Person(_) => AttemptClass::Person,
+        FailureClass::NoAutomation => AttemptClass::NoAutomation,
+    };
+    let has_job = task.running.is_some();
+    match next {
+        TaskOutcome::Succeed { .. } => has_job.then_some(AttemptClass::Succeeded),
+        TaskOutcome::Retry { lost, .. } | TaskOutcome::Wait { lost, .. }
+            if *lost != Uncertainty::Nothing =>
+        {
+            Some(AttemptClass::Lost)
+        }
+        TaskOutcome::Escalate { reason: EscalationReason::JobNeverEnded, .. } => {
+            Some(AttemptClass::Lost)
+        }
+        TaskOutcome::Retry { failure, .. }
+        | TaskOutcome::Escalate { failure, after_attempt: true, .. } => Some(class(failure)),
+        TaskOutcome::Park { .. } => has_job.then_some(AttemptClass::Login),
+        TaskOutcome::Watch { .. }
+        | TaskOutcome::Wait { .. }
+        | TaskOutcome::Escalate { .. }
+        | TaskOutcome::Abandon => None,
     }
 }
 

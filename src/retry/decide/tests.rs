@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::backend::Gap;
+use crate::backend::failure::Remedy;
 use crate::config::Config;
 use crate::lease::Lease;
 use crate::membership::{Desired, MemberKey, Membership, Trigger};
@@ -53,6 +54,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         tried_before: false,
         found_by_id: false,
         taken_in_order: None,
+        pickup: None,
     }
 }
 
@@ -563,4 +565,59 @@ fn presence_that_is_older_than_a_removal_by_hand_is_believed_only_from_a_job_tha
         &ended("AlreadyMember"),
         &Observation::AsDesired
     ));
+}
+
+#[test]
+fn each_attempt_ends_once_and_in_one_class() {
+    let idle = task(Operation::Remove);
+    let at_work = ClaimedTask { running: Some(("job".to_owned(), now())), ..idle.clone() };
+    let succeed = || TaskOutcome::Succeed { reason: "seen" };
+    let retry = |code: &str, lost| TaskOutcome::Retry {
+        after: Duration::ZERO,
+        failure: Failure::ours(code),
+        lost,
+    };
+    let wait = |lost| TaskOutcome::Wait {
+        after: Duration::ZERO,
+        why: String::new(),
+        lost,
+        cause: WaitCause::Ourselves,
+    };
+    let escalate = |reason, code: &str, after_attempt| TaskOutcome::Escalate {
+        reason,
+        failure: Failure::ours(code),
+        after_attempt,
+    };
+    let park = || TaskOutcome::Park { failure: Failure::ours("c"), remedy: Remedy::Review };
+    let watch = TaskOutcome::Watch {
+        job: "job".to_owned(),
+        after: Duration::ZERO,
+        started: true,
+        found_by_id: true,
+    };
+    use EscalationReason::{AttemptsUsed, JobNeverEnded, NoAutomation, OnlyAPersonCan};
+    let table = [
+        (&at_work, succeed(), Some(AttemptClass::Succeeded)),
+        (&idle, succeed(), None),
+        (&idle, watch, None),
+        (&at_work, retry("PageChanged", Uncertainty::Nothing), Some(AttemptClass::Transient)),
+        (&at_work, retry("PageChanged", Uncertainty::Job), Some(AttemptClass::Lost)),
+        (&idle, wait(Uncertainty::Answer), Some(AttemptClass::Lost)),
+        (&idle, wait(Uncertainty::Nothing), None),
+        (&at_work, escalate(OnlyAPersonCan, "NotEnoughSeats", true), Some(AttemptClass::Person)),
+        (&at_work, escalate(AttemptsUsed, "PageChanged", true), Some(AttemptClass::Transient)),
+        (
+            &at_work,
+            escalate(NoAutomation, "operation_not_supported", true),
+            Some(AttemptClass::NoAutomation),
+        ),
+        (&at_work, escalate(JobNeverEnded, JOB_NEVER_ENDED, true), Some(AttemptClass::Lost)),
+        (&idle, escalate(AttemptsUsed, "PageChanged", false), None),
+        (&at_work, park(), Some(AttemptClass::Login)),
+        (&idle, park(), None),
+        (&at_work, TaskOutcome::Abandon, None),
+    ];
+    for (task, next, expected) in table {
+        assert_eq!(ended_attempt(task, &next), expected, "{next:?}");
+    }
 }
