@@ -27,10 +27,12 @@ IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) \
 POOLERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/poolers
 SERVERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/servers
 VERSIONS ?= 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
+# Where Prometheus is installed, unless the machine has it, and a strict reader of its format.
+MONITORING := $(abspath $(or $(CARGO_TARGET_DIR),target))/monitoring
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +89,12 @@ test-postgres-versions: ## Run the suites of the database on PostgreSQL 14 to 18
 		env -u DATABASE_URL PG_BIN_DIR=$(SERVERS)/$$version/bin \
 			$(TESTKIT) with-postgres -- cargo test --locked --test database --test plans --test stories; \
 	done
+
+test-metrics: ## Try metrics, alerts and dashboard with a real Prometheus; needs Python 3.10, and prometheus or apt
+	$(BUILD) --quiet
+	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
+		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
+		&& tests/monitoring/run.sh $(MONITORING) $(PROGRAM)'
 
 soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
 	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \

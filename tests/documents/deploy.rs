@@ -32,6 +32,8 @@ fn the_manifests_fit_the_program() {
         assert!(deployment.contains(&format!("path: {probe}\n")), "{probe}");
         assert!(text("src/daemon/probes.rs").contains(&format!("\"{probe}\"")), "{probe}");
     }
+    assert_eq!(value(&deployment, "prometheus.io/port"), format!("\"{port}\""));
+    assert!(text("src/daemon/probes.rs").contains(value(&deployment, "prometheus.io/path")));
     let grace: u64 = value(&deployment, "terminationGracePeriodSeconds").parse().expect("seconds");
     assert!(grace > config.shutdown.grace_s, "work in flight has {} s", config.shutdown.grace_s);
     for manifest in [&deployment, &job] {

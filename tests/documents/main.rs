@@ -5,5 +5,6 @@ mod configuration;
 mod current;
 mod deploy;
 mod migrations;
+mod monitoring;
 mod performance;
 mod security;
