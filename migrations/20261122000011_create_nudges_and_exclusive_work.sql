@@ -19,7 +19,8 @@ create table reconciler.nudges (
 create index nudges_of_an_action on reconciler.nudges (action_id) where action_id is not null;
 
 -- Shares nudges out between integrations, so that many of one do not delay those of another. Integrations are never
--- null; the condition keeps the planner from using this index to find a single nudge.
+-- null; the condition keeps the planner from using this index to find a single nudge. Queries say integration_id >= '':
+-- from PostgreSQL 17 on, the planner drops "is not null" for such a column before it looks for an index.
 create index nudges_by_integration on reconciler.nudges (workspace_id, integration_id, id) where integration_id is not null;
 
 comment on table reconciler.nudges is

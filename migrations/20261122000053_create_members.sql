@@ -100,7 +100,9 @@ comment on column reconciler.members.lease_token is
 comment on column reconciler.members.effects_possible_until is
     'Until when an attempt whose task has ended may still change the app; nothing is asked for the member before.';
 
--- Due times are never null; the condition keeps the planner from using this index to find a single member.
+-- Due times are never null; the condition keeps the planner from using this index to find a single member. Queries say
+-- next_attempt_at <= 'infinity': from PostgreSQL 17 on, the planner drops "is not null" for such a column before it looks
+-- for an index.
 create index ready_by_due_time
     on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at)
     where ready_task_id is not null and next_attempt_at is not null;
@@ -125,7 +127,7 @@ select workspace_id, integration_id, member_id, task_id,
 from reconciler.arrivals
 union all
 select workspace_id, integration_id, member_id, ready_task_id, 'ready', next_attempt_at, running_job_id is not null, null
-from reconciler.members where ready_task_id is not null and next_attempt_at is not null
+from reconciler.members where ready_task_id is not null and next_attempt_at <= 'infinity'
 union all
 select m.workspace_id, m.integration_id, m.member_id, b.task_id, 'blocked', null, false, null
 from reconciler.members m cross join unnest(m.blocked_task_ids) b (task_id)

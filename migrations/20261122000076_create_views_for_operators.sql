@@ -17,7 +17,7 @@ create view reconciler.my_work as
 select id, status, due_at, overdue, operation, app, member_name, member_email, reason, failure_code, integration_status,
        note, assignee, workspace_id, integration_id, member_id
 from reconciler.action_list
-where closed_at is null and stored_due_at is not null and status <> 'done'
+where closed_at is null and stored_due_at <= 'infinity' and status <> 'done'
   and (status = 'open' or reconciler.is_same_person(assignee, reconciler.current_actor()))
 order by stored_due_at, id;
 

@@ -2,9 +2,10 @@
 -- that it is inlined: the caller orders by an index.
 --
 -- The index of an integration begins with its workspace, which people seldom say: it is added. Members and reasons are
--- never null, but only conditions that say so can use their indexes. Who the person behind an assignee is takes a look at
--- the roles, too slow for thousands of rows: it is done once for the caller, and for actions of whom the caller's name or
--- login is a part, which have an index.
+-- never null, but only conditions that imply so can use their indexes: >= '', because from PostgreSQL 17 on the planner
+-- drops "is not null" for such a column. Who the person behind an assignee is takes a look at the roles, too slow for
+-- thousands of rows: it is done once for the caller, and for actions of whom the caller's name or login is a part, which
+-- have an index.
 create function reconciler.find_actions(
     p_statuses text[], p_workspace_id text, p_integration_id text, p_member text, p_operation text, p_cause text,
     p_overdue boolean, p_mine boolean, p_ids bigint[])
@@ -15,12 +16,12 @@ $$
     where (coalesce(cardinality(p_statuses), 0) = 0 or status = any (p_statuses))
       and (p_workspace_id is null or workspace_id = p_workspace_id)
       and (p_integration_id is null
-           or integration_id = p_integration_id and member_id is not null
+           or integration_id = p_integration_id and member_id >= ''
               and workspace_id = any (array(select i.workspace_id from reconciler.integrations i
                                             where i.integration_id = p_integration_id)))
-      and (p_member is null or reason is not null and (member_id = p_member or lower(member_email) = lower(p_member)))
+      and (p_member is null or reason >= '' and (member_id = p_member or lower(member_email) = lower(p_member)))
       and (p_operation is null or operation = p_operation)
-      and (p_cause is null or reason is not null and coalesce(failure_code, reason) = p_cause)
+      and (p_cause is null or reason >= '' and coalesce(failure_code, reason) = p_cause)
       and (not p_overdue or overdue and stored_due_at < now())
       and (not p_mine
            or status = 'in_progress' and assignee is not null

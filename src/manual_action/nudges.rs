@@ -64,12 +64,12 @@ pub async fn shared_out(connection: &mut PgConnection, limit: i64) -> Result<Vec
         r#"-- nudges_shared_out
         with recursive every as (
             (select workspace_id, integration_id from reconciler.nudges
-             where integration_id is not null order by workspace_id, integration_id limit 1)
+             where integration_id >= '' order by workspace_id, integration_id limit 1)
             union all
             select n.* from every
             cross join lateral (
                 select n.workspace_id, n.integration_id from reconciler.nudges n
-                where n.integration_id is not null
+                where n.integration_id >= ''
                   and (n.workspace_id, n.integration_id) > (every.workspace_id, every.integration_id)
                 order by n.workspace_id, n.integration_id
                 limit 1) n
@@ -81,8 +81,7 @@ pub async fn shared_out(connection: &mut PgConnection, limit: i64) -> Result<Vec
         from integrations i
         cross join lateral (
             select id from reconciler.nudges n
-            where n.integration_id is not null
-              and n.workspace_id = i.workspace_id and n.integration_id = i.integration_id and n.not_before <= now()
+            where n.workspace_id = i.workspace_id and n.integration_id = i.integration_id and n.not_before <= now()
             order by n.workspace_id, n.integration_id, n.id
             limit i.share
         ) n

@@ -143,7 +143,7 @@ async fn list_unfinished(
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
                 integration_status as "integration_status!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         where closed_at is null and stored_due_at is not null
+         where closed_at is null and stored_due_at <= 'infinity'
            and ($10::bigint is null or (stored_due_at, id) > ($11, $10))
          order by stored_due_at, id
          limit $12"#,

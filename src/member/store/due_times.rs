@@ -100,7 +100,7 @@ pub async fn raise_next_due_times(pool: &PgPool) -> Result<(), StoreError> {
                    cross join lateral (
                        select m.next_attempt_at as due_from from reconciler.members m
                        where m.workspace_id = a.workspace_id and m.integration_id = a.integration_id
-                         and m.ready_task_id is not null and m.next_attempt_at is not null
+                         and m.ready_task_id is not null and m.next_attempt_at <= 'infinity'
                          and m.ready_is_removal = l.is_removal
                        order by m.next_attempt_at
                        limit 1) lane) n

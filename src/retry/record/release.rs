@@ -171,10 +171,9 @@ pub async fn release(
                                                       else m.uncertain_since end,
                 next_attempt_at = clock_timestamp()
                                   + case when s.yields
-                                              and exists (select from reconciler.automation_tasks t
-                                                          where t.id = s.id and t.workspace_id = s.workspace_id
-                                                            and (t.superseded_by is not null
-                                                                 or t.cancel_reason is not null))
+                                              and (select t.superseded_by is not null or t.cancel_reason is not null
+                                                   from reconciler.automation_tasks t
+                                                   where t.id = s.id and t.workspace_id = s.workspace_id)
                                          then interval '0' else s.after end,
                 lease_until = null, unreleased_claims = 0
             from (select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::interval[],

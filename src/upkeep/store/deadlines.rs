@@ -99,7 +99,7 @@ pub(in crate::upkeep) async fn remind_of_unavailable(
                   extract(epoch from now() - d.inactive_since)::bigint as "seconds!",
                   (select count(*) from (select from reconciler.members m
                                          where m.workspace_id = d.workspace_id and m.integration_id = d.integration_id
-                                           and m.ready_task_id is not null and m.next_attempt_at is not null
+                                           and m.ready_task_id is not null and m.next_attempt_at <= 'infinity'
                                          limit 10000) ready) as "tasks!""#,
         every_s as f64,
     )
