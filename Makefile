@@ -35,7 +35,7 @@ SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 .PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## See it work, with a simulated backend and a private PostgreSQL; SEED= may be given
 	$(BUILD)
@@ -81,13 +81,14 @@ test-failover: ## Promote a standby, end sessions, use up connections, fill a di
 	$(BUILD) --quiet
 	cargo test --locked --test failover -- --test-threads=1 --nocapture
 
-test-postgres-versions: ## Run the suites of the database on PostgreSQL 14 to 18; needs Python with pip; VERSIONS= may be given
+test-postgres-versions: ## Run the suites of the database on PostgreSQL 14 to 18; needs pip; VERSIONS=, SKIP= may be given
 	$(BUILD) --quiet
 	tests/versions/install.sh $(SERVERS) $(VERSIONS)
 	set -e; for version in $(VERSIONS); do \
 		echo "PostgreSQL $$version"; \
 		env -u DATABASE_URL PG_BIN_DIR=$(SERVERS)/$$version/bin \
-			$(TESTKIT) with-postgres -- cargo test --locked --test database --test plans --test stories; \
+			$(TESTKIT) with-postgres -- cargo test --locked --test database --test plans --test stories \
+			-- $(addprefix --skip ,$(SKIP)); \
 	done
 
 test-metrics: ## Try metrics, alerts and dashboard with a real Prometheus; needs Python 3.10, and prometheus or apt

@@ -16,8 +16,8 @@ sed -i '0,/^version = .*/s//version = "99.0.0"/' "$sources/Cargo.toml"
 # The compiler does not look for files that are new.
 touch "$sources/src/schema/mod.rs"
 
-# In the same folder as this version, so that the dependencies are built once. What is copied there is overwritten when
-# this version is built again.
-(cd "$sources" && CARGO_TARGET_DIR=$target cargo build --quiet --offline --bin cerby-reconciler)
+# In the same folder and for the whole workspace, so that the dependencies of this version serve. What is built there is
+# overwritten when this version is built again.
+(cd "$sources" && CARGO_TARGET_DIR=$target cargo build --quiet --offline --workspace --bin cerby-reconciler)
 cp "$target/debug/cerby-reconciler" "$1/newer"
 "$1/newer" --version
