@@ -327,11 +327,12 @@ async fn check_server(
     let mut session = database::connect(options, within).await.map_err(|error| {
         refused_by_pooler(&error).unwrap_or_else(|| unreachable(options, error))
     })?;
-    let seen = database::look_at_session(&mut session, settings, within)
-        .await
-        .map_err(|error| match is_lost_statement(&error) {
-            true => SchemaError::OldPooler,
-            false => unreachable(options, error),
+    let seen =
+        database::look_at_session(&mut session, settings, within).await.map_err(|error| {
+            match is_lost_statement(&error) {
+                true => SchemaError::OldPooler,
+                false => unreachable(options, error),
+            }
         })?;
     let _ = database::in_time("the server", within, session.close()).await;
     if seen.version < 140_000 {

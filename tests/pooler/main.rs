@@ -157,8 +157,7 @@ async fn migrate_changes_nothing_through_a_pooler_in_transaction_mode_and_works_
         let is_there = "select to_regnamespace('reconciler') is not null";
         assert!(!sqlx::query_scalar::<_, bool>(is_there).fetch_one(&direct).await.unwrap());
     }
-    let in_sessions =
-        PgBouncer::start(NEW, &server, &format!("{FITTING}pool_mode = session\n"));
+    let in_sessions = PgBouncer::start(NEW, &server, &format!("{FITTING}pool_mode = session\n"));
     migrate(&in_sessions.url(&server)).await.unwrap();
     direct.close().await;
     server.stop().await.unwrap();

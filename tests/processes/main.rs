@@ -1,8 +1,8 @@
 //! The program as a process: its command line, several replicas, and surroundings that fail, metrics.
 
 mod cli;
-mod migrate;
 mod metrics;
+mod migrate;
 mod outages;
 mod program;
 mod replicas;
