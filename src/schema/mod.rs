@@ -165,7 +165,7 @@ const SESSION: [(&str, &str); 6] = [
 /// How the statements of a session are planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planning {
-    /// As [`PLANNING`] says: for the daemon.
+    /// By the few plans that are made once: for the daemon.
     Fixed,
     /// By the statistics and by the values that are asked for: for people, who combine filters as they like.
     ByStatistics,
