@@ -41,7 +41,7 @@ async fn tasks(connection: &mut PgConnection) -> Result<HashMap<String, i64>, St
                            count(*) filter (where not is_running and not is_due) as scheduled
                     from (select running_job_id is not null as is_running, next_attempt_at <= now() as is_due
                           from reconciler.members
-                          where ready_task_id is not null and next_attempt_at is not null
+                          where ready_task_id is not null and next_attempt_at <= 'infinity'
                           limit $1) r) r"#,
         COUNTED_UP_TO,
     )
