@@ -1,4 +1,5 @@
 -- Only retention may delete, which also binds the owner of the tables: its functions set this parameter while they run.
+-- They do so by set_config: only a superuser may create a function with a parameter of ours in its definition.
 create function reconciler.refuse_deletion() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$

@@ -1,7 +1,7 @@
 -- Only retention deletes from the trail. It cannot delete recent lines, and it records what it deleted. It does not
 -- record the deletion of lines that are only such records.
 create function reconciler.delete_old_events(p_older_than interval, p_limit integer) returns bigint
-    language plpgsql security definer set search_path = pg_catalog, pg_temp set reconciler.retention = 'on' as
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     v_deleted bigint;
@@ -10,6 +10,7 @@ begin
         raise exception 'events are kept for at least 30 days, not %', p_older_than
             using errcode = 'check_violation';
     end if;
+    perform set_config('reconciler.retention', 'on', true);
     -- The lowest ids are the oldest lines, so nothing else is read, however long the trail is.
     with gone as (
         delete from reconciler.events e
@@ -24,6 +25,7 @@ begin
         from gone where what <> 'workspace.rows_deleted' group by workspace_id
     )
     select count(*) into v_deleted from gone;
+    perform set_config('reconciler.retention', '', true);
     return v_deleted;
 end
 $$;

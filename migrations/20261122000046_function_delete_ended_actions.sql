@@ -1,7 +1,7 @@
 -- Only retention deletes actions, and it records what it deleted. The lines of the trail about them stay, because they
 -- name nobody.
 create function reconciler.delete_ended_actions(p_older_than interval, p_limit integer) returns bigint
-    language plpgsql security definer set search_path = pg_catalog, pg_temp set reconciler.retention = 'on' as
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     v_deleted bigint;
@@ -10,6 +10,7 @@ begin
         raise exception 'ended actions are kept for at least a day, not %', p_older_than
             using errcode = 'check_violation';
     end if;
+    perform set_config('reconciler.retention', 'on', true);
     with old as materialized (
         select ctid as place from reconciler.manual_actions
         where closed_at < clock_timestamp() - p_older_than
@@ -24,6 +25,7 @@ begin
         select 'action.deleted', workspace_id, 'action', id::text, jsonb_build_object('status', status) from deleted
     )
     select count(*) into v_deleted from deleted;
+    perform set_config('reconciler.retention', '', true);
     return v_deleted;
 end
 $$;

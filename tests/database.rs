@@ -397,6 +397,33 @@ async fn the_daemons_role_is_enough_for_the_whole_flow(pool: PgPool) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop role {login}"))).execute(&pool).await.unwrap();
 }
 
+/// As managed servers give them out: no superuser.
+#[sqlx::test(migrations = false)]
+async fn a_login_that_owns_the_database_and_may_create_roles_migrates_it(pool: PgPool) {
+    let login = format!("owner_{}", std::process::id());
+    let give = format!(
+        "create role {login} login createrole password 'secret';
+         do $$ begin execute format('alter database %I owner to {login}', current_database()); end $$"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(give)).execute(&pool).await.unwrap();
+    let options = (*pool.connect_options()).clone().username(&login).password("secret");
+    let owner = PgPool::connect_with(options).await.unwrap();
+
+    schema::migrate(&owner.clone().into()).await.unwrap();
+    let mut tx = owner.begin().await.unwrap();
+    for delete in ["delete_old_events('90 days', 10)", "delete_ended_actions('90 days', 10)"] {
+        let select = format!("select reconciler.{delete}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(select)).execute(&mut *tx).await.unwrap();
+    }
+    // What retention may do ends with its functions.
+    assert!(refusal(&mut tx, "delete from reconciler.events").await.contains("retention only"));
+    drop(tx);
+
+    owner.close().await;
+    let take = format!("reassign owned by {login} to current_user; drop role {login}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(take)).execute(&pool).await.unwrap();
+}
+
 #[sqlx::test(migrations = false)]
 async fn upkeep_sets_stuck_members_and_forgotten_done_actions_going_again(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
