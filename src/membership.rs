@@ -70,6 +70,17 @@ words! {
     }
 }
 
+words! {
+    /// What a manual action asks for.
+    ActionOperation {
+        Invite = "invite",
+        Remove = "remove",
+        ChangeRole = "change_role",
+        /// Fix the login of an integration.
+        Reconnect = "reconnect",
+    }
+}
+
 impl Operation {
     /// Whether a later request of this operation supersedes an older one. `took_effect` says whether the later change
     /// was seen in the app, or automation reported that it made it.

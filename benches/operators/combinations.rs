@@ -1,9 +1,10 @@
 //! The list of actions with every combination of its filters: those that leave much, some and little.
 
-use cerby_reconciler::manual_action::review::{ActionFilter, ActionOperation};
+use cerby_reconciler::manual_action::review::ActionFilter;
 use cerby_reconciler::manual_action::status::ActionStatus::{
     self, Dismissed, Done, InProgress, Open, Verified,
 };
+use cerby_reconciler::membership::ActionOperation;
 use cerby_reconciler::operator::desk::{Actor, Desk};
 
 use crate::person::Person;

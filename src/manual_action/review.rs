@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::status::ActionStatus;
 use crate::database::{PgConnection, PgPool};
-use crate::membership::words;
+use crate::membership::{ActionOperation, words};
 use crate::store::StoreError;
 
 /// One line of the list for operators.
@@ -26,16 +26,6 @@ pub struct ActionLine {
     pub assignee: Option<String>,
     pub reopened_count: i32,
     pub integration_status: String,
-}
-
-words! {
-    ActionOperation {
-        Invite = "invite",
-        Remove = "remove",
-        ChangeRole = "change_role",
-        /// Fix the login of an integration.
-        Reconnect = "reconnect",
-    }
 }
 
 words! {

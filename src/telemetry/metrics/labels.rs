@@ -136,15 +136,6 @@ words! {
 }
 
 words! {
-    ActionOperation {
-        Invite = "invite",
-        Remove = "remove",
-        ChangeRole = "change_role",
-        Reconnect = "reconnect",
-    }
-}
-
-words! {
     UnfinishedSync {
         Requested = "requested",
         Started = "started",

@@ -11,10 +11,10 @@ use super::families::{
     Counters, Gauges, Histograms, Seconds, counter, counters, gauge, gauges, histograms, seconds,
 };
 use super::labels::{
-    ActionOperation, AttemptClass, BackendCall, Connections, IntegrationStatus, Leased, LoopName,
-    RequestOutcome, Statement, TaskEnd, TaskPosition, UnfinishedSync, VerdictGiven,
+    AttemptClass, BackendCall, Connections, IntegrationStatus, Leased, LoopName, RequestOutcome,
+    Statement, TaskEnd, TaskPosition, UnfinishedSync, VerdictGiven,
 };
-use crate::membership::Operation;
+use crate::membership::{ActionOperation, Operation};
 
 const PREFIX: &str = "reconciler";
 

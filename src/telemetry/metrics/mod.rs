@@ -15,8 +15,8 @@ mod list;
 mod page;
 
 pub use labels::{
-    ActionOperation, AttemptClass, BackendCall, Connections, IntegrationStatus, Leased, LoopName,
-    RequestOutcome, Statement, TaskEnd, TaskPosition, UnfinishedSync, VerdictGiven,
+    AttemptClass, BackendCall, Connections, IntegrationStatus, Leased, LoopName, RequestOutcome,
+    Statement, TaskEnd, TaskPosition, UnfinishedSync, VerdictGiven,
 };
 use list::Metrics;
 pub use page::{CONTENT_TYPE, as_markdown, encode};
@@ -118,7 +118,7 @@ pub struct DatabaseState {
     pub tasks: HashMap<String, i64>,
     pub oldest_due_s: f64,
     pub oldest_unordered_s: f64,
-    /// By [`ActionOperation`].
+    /// By [`ActionOperation`](crate::membership::ActionOperation).
     pub actions: HashMap<String, i64>,
     pub overdue_actions: HashMap<String, i64>,
     /// By [`UnfinishedSync`].
