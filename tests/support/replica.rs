@@ -13,6 +13,9 @@ use tokio::process::{Child, Command};
 
 use super::eventually;
 
+/// The number of log lines that a failed test shows.
+const LINES_SHOWN: usize = 60;
+
 pub(crate) struct Replica {
     process: Child,
     lines: Arc<Mutex<Vec<Value>>>,
@@ -99,6 +102,18 @@ impl Replica {
     /// The status line of a GET on the listener.
     pub(crate) async fn get(&self, path: &str) -> String {
         get(&self.listen(), path).await.unwrap()
+    }
+}
+
+/// A test that fails shows what the replica logged last.
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines.len().saturating_sub(LINES_SHOWN);
+            eprintln!("the last lines of a replica:\n{}", lines[last..].join("\n"));
+        }
     }
 }
 
