@@ -339,7 +339,7 @@ async fn read_only(world: &World, lasts: Duration) -> bool {
 async fn cut(world: &World, connections: i64) -> sqlx::Result<()> {
     sqlx::query(
         "select pg_terminate_backend(pid)
-         from (select pid from pg_stat_activity where usename like 'soak%' order by random() limit $1) some",
+         from (select pid from pg_stat_activity where usename like 'soak%' order by random() limit $1) chosen",
     )
     .bind(connections)
     .execute(&world.owner)
