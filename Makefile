@@ -29,10 +29,12 @@ SERVERS := $(abspath $(or $(CARGO_TARGET_DIR),target))/servers
 VERSIONS ?= 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 # Where Prometheus is installed, unless the machine has it, and a strict reader of its format.
 MONITORING := $(abspath $(or $(CARGO_TARGET_DIR),target))/monitoring
+# Where measurements are written.
+BENCH_RESULTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/bench
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,9 +99,19 @@ test-metrics: ## Try metrics, alerts and dashboard with a real Prometheus; needs
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/monitoring/run.sh $(MONITORING) $(PROGRAM)'
 
-soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
-	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
-		cargo test --release --locked --test soak -- --nocapture
+# The plan comes from a seed: the time, unless SEED= is given.
+SEEDS = $(or $(SEED),$(shell date +%s))
+SOAK = SOAK_SECONDS=$(or $(SECONDS),600) cargo test --release --locked --test soak -- --nocapture
+
+soak: ## Let everything go wrong at once for a while and check the rules; SECONDS= and SEED= may be given
+	SOAK_TROUBLES=together SOAK_SEED=$(SEEDS) $(SOAK)
+
+# The clock of a replica is set wrong where the package `faketime` is installed.
+chaos: export SOAK_FIGURES := $(BENCH_RESULTS)/chaos.jsonl
+chaos: ## Let things go wrong one by one, renew docs/reliability.md; SECONDS= and SEED= (several: SEED="1 2 3") may be given
+	rm -f $(SOAK_FIGURES)
+	for seed in $(SEEDS); do SOAK_SEED=$$seed $(SOAK) || exit 1; done
+	cargo bench --quiet --locked --profile dev --bench report -- $(SOAK_FIGURES) reliability
 
 fuzz: ## Fuzz what parses bytes from outside, ten minutes each; needs cargo-fuzz and g++; SECONDS= may be given
 	cp Cargo.lock $(FUZZ)/Cargo.lock

@@ -88,9 +88,15 @@ pub(crate) fn record(machine: &Machine, measurement: &Measurement) -> anyhow::Re
     let file = results_file()?;
     fs::create_dir_all(file.parent().context("it lies in a folder")?)?;
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    let line = Line { at: SystemTime::now().into(), machine, stolen, measurement };
-    writeln!(file, "{}", serde_json::to_string(&line)?)?;
+    writeln!(file, "{}", line(machine, measurement)?)?;
     Ok(())
+}
+
+/// A measurement as a line of the file.
+pub(crate) fn line(machine: &Machine, measurement: &Measurement) -> anyhow::Result<String> {
+    let stolen = machine.meter.percent()?;
+    let line = Line { at: SystemTime::now().into(), machine, stolen, measurement };
+    Ok(serde_json::to_string(&line)?)
 }
 
 /// The file, in the target folder of whoever builds this.

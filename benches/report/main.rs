@@ -1,5 +1,5 @@
-//! Turns the measurements in `target/bench/results.jsonl`, or in the file given as argument, into
-//! `docs/performance.md` and the files in `docs/performance/`.
+//! Turns the measurements in `target/bench/results.jsonl`, or in the file given as first argument, into
+//! `docs/performance.md` and the files in `docs/performance/`, or into the page and folder that the second argument names.
 
 mod document;
 
@@ -11,16 +11,17 @@ use anyhow::Context;
 use document::Documents;
 
 fn main() -> anyhow::Result<()> {
-    let input = env::args().skip(1).find(|argument| argument != "--bench");
-    let input = input.map_or_else(measured_here, PathBuf::from);
+    let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench");
+    let input = arguments.next().map_or_else(measured_here, PathBuf::from);
+    let name = arguments.next().unwrap_or_else(|| "performance".to_owned());
     let lines = read(&input).context("there are no measurements")?;
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let page = docs.join("performance.md");
-    let documents =
-        document::documents(&lines, &read(&page)?).with_context(|| input.display().to_string())?;
+    let page = docs.join(format!("{name}.md"));
+    let documents = document::documents(&lines, &read(&page)?, &name)
+        .with_context(|| input.display().to_string())?;
     fs::write(page, &documents.page)?;
-    write_folder(&docs.join("performance"), &documents)?;
-    println!("docs/performance.md shows {}", input.display());
+    write_folder(&docs.join(&name), &documents)?;
+    println!("docs/{name}.md shows {}", input.display());
     Ok(())
 }
 

@@ -150,6 +150,32 @@ async fn sessions_that_cannot_write_are_not_kept_and_not_called_ready(pool: PgPo
     back(&world, &replica, "after").await;
 }
 
+#[sqlx::test(migrations = false)]
+async fn sessions_that_the_server_refuses_for_a_while_are_opened_again(pool: PgPool) {
+    let world = World::new(pool).await;
+    let login = format!("refused_{}", std::process::id());
+    let run = async |sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&world.pool).await.unwrap();
+    };
+    run(format!("create role {login} login password 'secret' in role reconciler_daemon")).await;
+    let mut url = world.pool.connect_options().to_url_lossy();
+    url.set_username(&login).unwrap();
+    url.set_password(Some("secret")).unwrap();
+    let mut replica = Replica::start(url.as_str(), &world.apps, &[]).await;
+    back(&world, &replica, "before").await;
+    run(format!(
+        "alter role {login} connection limit 0;
+         select pg_terminate_backend(pid) from pg_stat_activity where usename = '{login}'"
+    ))
+    .await;
+    eventually("it is not ready", async || replica.get("/readyz").await.contains("503")).await;
+    run(format!("alter role {login} connection limit -1")).await;
+    back(&world, &replica, "after").await;
+    replica.signal(nix::sys::signal::Signal::SIGTERM);
+    replica.ended().await;
+    run(format!("drop role {login}")).await;
+}
+
 // ---- the start ----
 
 async fn free_address() -> SocketAddr {

@@ -10,37 +10,35 @@ use super::world::World;
 
 /// What is told of the other workspace, and how soon its removals must begin: also where replicas, database and backend
 /// come and go meanwhile. Behind the flood they would wait for longer.
-pub(super) const BESIDE: &str = "removals beside a flood begun";
+pub(super) const BEGUN: &str = "removals beside a flood begun";
 pub(super) const BEGUN_WITHIN: Duration = Duration::from_secs(40);
 
-const BOTH: [&str; 2] = ["flooding", "beside"];
-const REMOVALS: i32 = 5;
+pub(super) const FLOODING: &str = "flooding";
+pub(super) const BESIDE: &str = "beside";
+pub(super) const REMOVALS: i32 = 5;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Apps of which nobody of the flood is a member: each removal ends with a look.
 pub(super) fn hubs() -> [Integration; 2] {
-    BOTH.map(|workspace| {
+    [FLOODING, BESIDE].map(|workspace| {
         Integration::new(workspace, "hub", "hub", Kind::BusinessHub, "asana_tenant")
     })
 }
 
 /// Lets a flood come, and waits until the other workspace's removals have begun.
-pub(super) async fn come(world: &World, rows: i32, dealt: &Tally) {
-    let [flooding, beside] = BOTH;
-    if insert(world, flooding, rows).await.is_err() {
-        return;
-    }
-    dealt.count("flood");
-    let Ok(removals) = insert(world, beside, REMOVALS).await else { return };
+pub(super) async fn come(world: &World, rows: i32, dealt: &Tally) -> sqlx::Result<()> {
+    insert(world, FLOODING, rows).await?;
+    let removals = insert(world, BESIDE, REMOVALS).await?;
     let began = Instant::now();
     while began.elapsed() <= BEGUN_WITHIN && !have_begun(world, &removals).await {
         tokio::time::sleep(EVERY).await;
     }
-    dealt.took(BESIDE, began.elapsed());
+    dealt.took(BEGUN, began.elapsed());
+    Ok(())
 }
 
 /// Removals of members that were never spoken of; their tasks.
-async fn insert(world: &World, workspace: &str, count: i32) -> sqlx::Result<Vec<i64>> {
+pub(super) async fn insert(world: &World, workspace: &str, count: i32) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "insert into reconciler.automation_tasks
              (workspace_id, source_id, integration_id, integration_kind, integration_name, application,

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::process::Child;
 use tokio::sync::Mutex;
 
-use super::settings::{CONFIGURATION, REPLICAS};
+use super::replica_clock::ReplicaClock;
+use super::settings::CONFIGURATION;
 use super::world::World;
 use crate::support::replica::serve;
 
@@ -27,6 +28,8 @@ pub(super) fn login(place: usize) -> String {
 pub(super) struct Replicas {
     places: Vec<Mutex<Place>>,
     logs: PathBuf,
+    /// Of the first one. The others have the clock of the machine.
+    pub(super) clock: ReplicaClock,
 }
 
 /// One place: the process in it, if there is one.
@@ -39,7 +42,11 @@ impl Replicas {
     /// Starts one in each place, logging to files in `logs`.
     pub(super) async fn start(world: &World, logs: &Path) -> Self {
         let place = |number| Mutex::new(Place { number, process: None });
-        let replicas = Self { places: (0..REPLICAS).map(place).collect(), logs: logs.to_owned() };
+        let replicas = Self {
+            places: (0..world.daemons.len()).map(place).collect(),
+            logs: logs.to_owned(),
+            clock: ReplicaClock::right(&logs.join("clock")),
+        };
         for place in &replicas.places {
             replicas.start_in(&mut *place.lock().await, world);
         }
@@ -75,6 +82,9 @@ impl Replicas {
             .collect();
         let changes: Vec<_> = changes.iter().map(|(key, value)| (key.as_str(), *value)).collect();
         let mut command = serve(&world.daemons[place.number], &world.apps, &changes);
+        if place.number == 0 {
+            command.envs(self.clock.environment());
+        }
         command.stdout(File::try_clone(&log).unwrap()).stderr(log);
         place.process = Some(command.spawn().unwrap());
     }

@@ -10,11 +10,14 @@ use rand::rngs::StdRng;
 use testkit::private_postgres::Shutdown;
 use tokio::task::JoinSet;
 
+use crate::chaos::Dealer;
 use crate::checks::Violation;
+use crate::figures::{self, Surroundings};
 use crate::person::Person;
 use crate::record::Record;
+use crate::recovery::{GOES_ON_WITHIN, Recoveries};
 use crate::replicas::Replicas;
-use crate::settings::Settings;
+use crate::settings::{Settings, Troubles};
 use crate::tally::Tally;
 use crate::world::World;
 use crate::{arrivals, chaos, checks, flood, samples, summary, trail};
@@ -53,6 +56,9 @@ pub(super) struct Run {
     pub(super) replicas: Arc<Replicas>,
     pub(super) dealt: Arc<Tally>,
     pub(super) changes: Arc<Tally>,
+    pub(super) recoveries: Arc<Recoveries>,
+    /// Where recoveries are measured.
+    pub(super) surroundings: Option<Surroundings>,
     /// Everything that happens besides.
     tasks: JoinSet<()>,
     pub(super) restarts: usize,
@@ -61,6 +67,11 @@ pub(super) struct Run {
 impl Run {
     async fn start(settings: &Settings, logs: PathBuf) -> Self {
         let world = Arc::new(World::start(settings).await);
+        let surroundings = match settings.troubles {
+            // Only Linux tells everything.
+            Troubles::OneByOne => Surroundings::look(&world).await.ok(),
+            Troubles::Together => None,
+        };
         let replicas = Arc::new(Replicas::start(&world, &logs).await);
         Self {
             settings: *settings,
@@ -68,6 +79,8 @@ impl Run {
             replicas,
             dealt: Arc::default(),
             changes: Arc::default(),
+            recoveries: Arc::default(),
+            surroundings,
             tasks: JoinSet::new(),
             restarts: 0,
         }
@@ -87,12 +100,14 @@ impl Run {
         self.tasks.spawn(person.work());
         let mut storm = JoinSet::new();
         storm.spawn(arrivals::arrive(Arc::clone(world)));
-        storm.spawn(chaos::deal(
-            self.settings,
-            Arc::clone(world),
-            Arc::clone(replicas),
-            Arc::clone(&self.dealt),
-        ));
+        let dealer = Dealer {
+            settings: self.settings,
+            world: Arc::clone(world),
+            replicas: Arc::clone(replicas),
+            dealt: Arc::clone(&self.dealt),
+            recoveries: Arc::clone(&self.recoveries),
+        };
+        storm.spawn(dealer.deal());
         let mut watch = JoinSet::new();
         watch.spawn(samples::watch(Arc::clone(world)));
         let violations = tokio::select! {
@@ -161,6 +176,7 @@ impl Run {
             member: None,
             what,
         }));
+        figures::write(self, &record, &found).unwrap();
         found
     }
 
@@ -171,13 +187,20 @@ impl Run {
             .iter()
             .filter_map(|event| Some(format!("{event}: {} times", events.get(*event)?)))
             .chain(self.late())
+            .chain(self.late_recoveries())
             .collect()
+    }
+
+    fn late_recoveries(&self) -> impl Iterator<Item = String> {
+        self.recoveries.late().into_iter().map(|one| {
+            format!("work went on {:?} after {}, {GOES_ON_WITHIN:?} at most", one.took, one.trouble)
+        })
     }
 
     /// What took longer than it may.
     fn late(&self) -> Vec<String> {
         let longest = self.dealt.longest();
-        [(chaos::BACK_AFTER_FROST, chaos::BACK_WITHIN), (flood::BESIDE, flood::BEGUN_WITHIN)]
+        [(chaos::BACK_AFTER_FROST, chaos::BACK_WITHIN), (flood::BEGUN, flood::BEGUN_WITHIN)]
             .iter()
             .filter(|(what, most)| longest.get(what).is_some_and(|time| time > most))
             .map(|(what, most)| format!("{what}: after {:?}, {most:?} at most", longest[what]))

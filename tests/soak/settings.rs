@@ -7,13 +7,21 @@ use std::time::Duration;
 pub(crate) struct Settings {
     pub(super) seconds: u64,
     pub(super) seed: u64,
+    pub(super) troubles: Troubles,
+}
+
+/// How trouble comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Troubles {
+    /// Each kind by itself, with its recovery measured, and then together until the time is over.
+    OneByOne,
+    /// Many at a time.
+    Together,
 }
 
 /// Without settings the run is one of the tests.
-const SECONDS: u64 = 25;
+const SECONDS: u64 = 180;
 const SEED: u64 = 1;
-
-pub(super) const REPLICAS: usize = 3;
 
 /// What a task may try; the checks know it.
 pub(super) const ATTEMPTS: i32 = 3;
@@ -54,6 +62,20 @@ impl Settings {
         Self {
             seconds: number("SOAK_SECONDS").unwrap_or(SECONDS),
             seed: number("SOAK_SEED").unwrap_or(SEED),
+            troubles: match text("SOAK_TROUBLES").as_deref() {
+                None | Some("one-by-one") => Troubles::OneByOne,
+                Some("together") => Troubles::Together,
+                Some(other) => {
+                    panic!("SOAK_TROUBLES has to be one-by-one or together, not {other:?}")
+                }
+            },
+        }
+    }
+
+    pub(super) fn replicas(&self) -> usize {
+        match self.troubles {
+            Troubles::OneByOne => 2,
+            Troubles::Together => 3,
         }
     }
 
@@ -68,7 +90,12 @@ impl Settings {
     }
 }
 
+/// A variable of the environment, if it is set to something.
+pub(super) fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
 fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    let text = text(name)?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} has to be a number, not {text:?}")))
 }

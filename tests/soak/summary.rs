@@ -18,14 +18,16 @@ const STATES: &str = "select state from (
         union all select 'action ' || status, id from reconciler.manual_actions
         union all select 'sync ' || state, id from reconciler.syncs) all_rows";
 
-/// How many tasks and actions have not ended, how much of what the person did was not taken up, and how many removals are
-/// still to be looked at; nothing while the database is down.
+/// How many tasks, actions and syncs have not ended, how much of what the person did was not taken up, and how many
+/// removals are still to be looked at; nothing while the database is down. A removal that a sync could not show is looked
+/// at again an hour later, which no run waits for.
 pub(super) async fn unfinished(world: &World) -> Option<i64> {
     sqlx::query_scalar(
         "select (select count(*) from reconciler.task_places)
               + (select count(*) from reconciler.manual_actions where closed_at is null)
+              + (select count(*) from reconciler.syncs where finished_at is null)
               + (select count(*) from reconciler.nudges)
-              + (select count(*) from reconciler.members where watch_operation = 'remove')",
+              + (select count(*) from reconciler.members where watch_operation = 'remove' and watch_asked_at is null)",
     )
     .fetch_one(&world.owner)
     .await
@@ -71,6 +73,14 @@ pub(super) async fn print(run: &Run, took: Duration) {
     for (what, time) in run.dealt.longest() {
         println!("  {what}: after {:.1} s at most", time.as_secs_f64());
     }
+    for (trouble, times) in run.recoveries.by_trouble() {
+        let (half, most) = (times[times.len() / 2], times[times.len() - 1]);
+        println!(
+            "  work went on after {trouble} ({}): {half:.2} s, {most:.2} s at most",
+            times.len()
+        );
+    }
+    println!("  not run: {}", run.recoveries.not_run().join(", "));
     println!("  replicas started again: {}", run.restarts);
     println!("  faults of requests: {}", listed(&faults));
     println!("  the person: {}", listed(&run.changes.all()));
@@ -106,7 +116,7 @@ fn print_words(words: &Words) {
     );
 }
 
-fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {
+pub(super) fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {
     let words: Vec<_> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
     words.join(", ")
 }

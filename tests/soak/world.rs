@@ -18,7 +18,7 @@ use super::flood;
 use super::names;
 use super::plan::{FORMER_ROLE, Key, Plan};
 use super::replicas;
-use super::settings::{REPLICAS, Settings};
+use super::settings::Settings;
 use crate::support::frozen::Freezer;
 use crate::support::oracle::QUESTION;
 
@@ -56,7 +56,7 @@ impl World {
             sqlx::query_scalar("select now()").fetch_one(&owner).await.unwrap();
         let plan = Plan::draw(settings, start);
         let (mut daemons, mut freezers) = (Vec::new(), Vec::new());
-        for place in 0..REPLICAS {
+        for place in 0..settings.replicas() {
             let name = replicas::login(place);
             let url = server.login(&owner, &name, "reconciler_daemon").await.unwrap();
             let (url, freezer) = through_a_freezer(&url).await;

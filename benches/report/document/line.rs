@@ -26,7 +26,7 @@ pub(super) struct Measured {
     pub(super) value: f64,
     /// Percent of the processors' time that neighbours took meanwhile, where that was counted.
     pub(super) stolen: Option<f64>,
-    details: Value,
+    pub(super) details: Value,
 }
 
 #[derive(Deserialize)]

@@ -21,11 +21,12 @@ pub(super) struct Documents {
     pub(super) plots: BTreeMap<String, String>,
 }
 
-/// The documents for these lines of measurements; all of the page that is outside of its markers stays.
-pub(super) fn documents(lines: &str, page: &str) -> anyhow::Result<Documents> {
+/// The documents for these lines of measurements; all of the page that is outside of its markers stays. The plots come
+/// into a folder beside the page.
+pub(super) fn documents(lines: &str, page: &str, folder: &str) -> anyhow::Result<Documents> {
     let rows = row::latest(line::read(lines)?)?;
     let plots = plot::all(&rows)?;
-    let page = page::fill(page, &rows)?;
+    let page = page::fill(page, folder, &rows)?;
     let results = rows.iter().flat_map(|row| &row.runs).map(|run| format!("{}\n", run.text));
     Ok(Documents { results: results.collect(), page, plots })
 }

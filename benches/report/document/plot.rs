@@ -16,6 +16,7 @@ const SHOWN: &[(&str, Scale)] = &[
     ("drain ordered", Scale::Linear),
     ("intake", Scale::Linear),
     ("pickup", Scale::Logarithmic),
+    ("recovery", Scale::Logarithmic),
     ("replicas", Scale::Linear),
 ];
 

@@ -17,6 +17,7 @@ use document::{Documents, documents};
 use serde_json::{Value, json};
 
 const OWN: &str = "cerby-reconciler";
+const FOLDER: &str = "performance";
 
 /// One run's shape, system, setting, value and unit.
 type Measured = (&'static str, &'static str, &'static str, f64, &'static str);
@@ -60,7 +61,7 @@ impl Sample {
     }
 
     fn documents(&self) -> Documents {
-        documents(&self.text(), &page()).unwrap()
+        documents(&self.text(), &page(), FOLDER).unwrap()
     }
 
     fn refusal(&self) -> String {
@@ -69,7 +70,7 @@ impl Sample {
 }
 
 fn refusal(lines: &str, page: &str) -> String {
-    documents(lines, page).err().expect("it is refused").to_string()
+    documents(lines, page, FOLDER).err().expect("it is refused").to_string()
 }
 
 fn docs(path: &str) -> String {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::plots::crowd;
-use super::{OWN, Sample, block, docs, documents, page, refusal};
+use super::{FOLDER, OWN, Sample, block, docs, documents, refusal};
 
 #[test]
 fn measurements_of_two_machines_are_refused() {
@@ -37,7 +37,7 @@ fn a_page_with_broken_markers_is_refused() {
 #[test]
 fn only_what_is_between_the_markers_changes() {
     let page = "before\n<!-- measured:drain -->\nstale\n<!-- /measured -->\n\nafter\n";
-    let filled = documents(&Sample::drain(&[(1, 5.0)]).text(), page).unwrap().page;
+    let filled = documents(&Sample::drain(&[(1, 5.0)]).text(), page, FOLDER).unwrap().page;
     assert!(filled.starts_with("before\n<!-- measured:drain -->\n"));
     assert!(filled.ends_with("<!-- /measured -->\n\nafter\n"));
     assert!(filled.contains("5.00") && !filled.contains("stale"));
@@ -46,7 +46,7 @@ fn only_what_is_between_the_markers_changes() {
 #[test]
 fn what_was_written_reads_as_the_same_documents() {
     let first = crowd().documents();
-    let second = documents(&first.results, &first.page).unwrap();
+    let second = documents(&first.results, &first.page, FOLDER).unwrap();
     assert_eq!(first.results, second.results);
     assert_eq!(first.page, second.page);
     assert_eq!(first.plots, second.plots);
@@ -67,14 +67,34 @@ fn a_name_cannot_break_its_table() {
 }
 
 #[test]
-fn the_committed_page_and_plots_show_the_committed_results() {
-    let results = docs("performance/results.jsonl");
-    let current = documents(&results, &page()).unwrap();
-    assert!(current.page == page(), "run make bench-report RESULTS=docs/performance/results.jsonl");
-    assert!(current.results == results, "docs/performance/results.jsonl holds more than is shown");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance");
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let names = names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".svg"));
-    let committed = names.map(|name| (name.clone(), docs(&format!("performance/{name}"))));
-    assert!(current.plots == committed.collect(), "the plots show something else");
+fn the_committed_pages_and_plots_show_the_committed_results() {
+    for (folder, renew) in [
+        (FOLDER, "make bench-report RESULTS=docs/performance/results.jsonl"),
+        ("reliability", "make chaos"),
+    ] {
+        let (results, page) =
+            (docs(&format!("{folder}/results.jsonl")), docs(&format!("{folder}.md")));
+        let current = documents(&results, &page, folder).unwrap();
+        assert!(current.page == page, "docs/{folder}.md shows something else: run {renew}");
+        assert!(current.results == results, "docs/{folder}/results.jsonl holds more than is shown");
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(folder);
+        let names = fs::read_dir(files).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.into_string().unwrap());
+        let plots = names.filter(|name| name.ends_with(".svg"));
+        let committed = plots.map(|name| (name.clone(), docs(&format!("{folder}/{name}"))));
+        assert!(current.plots == committed.collect(), "the plots in {folder} show something else");
+    }
+}
+
+#[test]
+fn a_page_shows_what_its_runs_were_made_with() {
+    let mut sample = Sample::drain(&[(1, 1.0), (2, 2.0)]);
+    sample.lines[0]["details"] = json!({"seed": 7, "build": "release"});
+    sample.lines[1]["details"] = json!({"seed": 8, "build": "release"});
+    let page = "<!-- measured:settings -->\n<!-- /measured -->\n\
+                <!-- measured:drain -->\n<!-- /measured -->\n";
+    let page = documents(&sample.text(), page, "elsewhere").unwrap().page;
+    let settings = block(&page, "settings");
+    assert!(settings.contains("| build | release |\n| seed | 7; 8 |\n"), "{settings}");
+    assert!(page.contains("](elsewhere/drain.svg)"), "{page}");
 }

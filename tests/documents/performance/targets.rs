@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Measured, OWN, Sample, block, documents, page, verdicts};
+use super::{FOLDER, Measured, OWN, Sample, block, documents, page, verdicts};
 
 /// A target, the row of ours that it judges, a value that just meets it, one that just misses it, and what it is
 /// held against, with what it must not be held against.
@@ -142,7 +142,7 @@ fn shapes(page: &str) -> Vec<&str> {
 
 #[test]
 fn a_shape_without_measurements_says_so_and_keeps_its_targets() {
-    let page = documents("", &page()).unwrap().page;
+    let page = documents("", &page(), FOLDER).unwrap().page;
     let mut targets = BTreeMap::new();
     for shape in shapes(&page) {
         assert!(block(&page, shape).starts_with("\nNot measured.\n"), "{shape}");

@@ -44,6 +44,24 @@ const ONE_ACTION: &str = "rule 10, one escalation per desired state";
 const DOUBT: &str = "what may have been done since the app was last read is looked into";
 const ENDING: &str = "the members in the apps";
 
+/// How often the rules were broken that users care about most.
+#[derive(Debug, Default)]
+pub(super) struct Broken {
+    pub(super) lost: usize,
+    pub(super) doubled: usize,
+    /// Somebody was removed who should not be, or came back, or is not in the app as was asked for.
+    pub(super) forbidden: usize,
+}
+
+pub(super) fn broken(found: &[Violation]) -> Broken {
+    let count = |rules: &[&str]| found.iter().filter(|one| rules.contains(&one.rule)).count();
+    Broken {
+        lost: count(&[ALL_END]),
+        doubled: count(&[ONCE, ONE_AT_A_TIME]),
+        forbidden: count(&[LATER_WINS, ENDING]),
+    }
+}
+
 struct Found(Vec<Violation>);
 
 impl Found {
