@@ -31,10 +31,12 @@ VERSIONS ?= 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 MONITORING := $(abspath $(or $(CARGO_TARGET_DIR),target))/monitoring
 # Where measurements are written.
 BENCH_RESULTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/bench
+# Where the collectors of traces of others are installed.
+COLLECTORS := $(abspath $(or $(CARGO_TARGET_DIR),target))/collectors
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +123,16 @@ fuzz: ## Fuzz what parses bytes from outside, ten minutes each; needs cargo-fuzz
 			target/fuzz/$$target tests/fuzz/corpus/$$target -- \
 			-max_total_time=$(or $(SECONDS),600) -timeout=20 -artifact_prefix=target/fuzz/$$target- || exit 1; \
 	done
+
+test-traces: ## Send traces to oteltap, a collector that is not ours; needs Python 3.10
+	$(BUILD) --quiet
+	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
+		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
+		&& tests/collectors/run.sh $(COLLECTORS) $(PROGRAM)'
+
+soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
+	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
+		cargo test --release --locked --test soak -- --nocapture
 
 model: ## Look at every order of events of one member, in histories of twice the usual length
 	MODEL=full cargo test --release --locked --test model -- --nocapture

@@ -254,7 +254,7 @@ comment on column reconciler.automation_tasks.user_required is
     'code, true means that a person is needed. Set by the backend.';
 
 comment on column reconciler.automation_tasks.traceparent is
-    'W3C trace context of the request; null if there is none. The daemon does not read it. Set by the backend.';
+    'W3C trace context of the request; null if there is none. One that cannot be read is ignored. Set by the backend.';
 
 comment on column reconciler.automation_tasks.requested_by is
     'Who made the request; null if the backend does not say. The daemon does not read it. Set by the backend.';

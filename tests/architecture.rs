@@ -79,7 +79,8 @@ const WRITERS: &[(&str, &str)] = &[
 
 /// Where a word may appear in code.
 const PLACES: &[(&str, &[&str])] = &[
-    ("reqwest::", &["backend/", "schema/", "config/"]),
+    ("reqwest::", &["backend/", "schema/", "config/", "telemetry/traces/"]),
+    ("opentelemetry", &["telemetry/traces/"]),
     (" ::backoff::", &["backoff.rs"]),
     ("std::env", &["config/read.rs"]),
     ("std::fs", &["config/read.rs", "operator/cli/generate.rs", "operator/cli/import.rs"]),

@@ -433,6 +433,7 @@ const PLAIN: &[Statement] = &[
     ("finish_sync", &["20002", "'acme'", "0", "'finished'", "'read'", "'{}'"], 40),
     ("members_of_an_integration", &["'acme'", "'app-7'"], 3_200),
     ("lock_actions", &["'acme'", "'app-7'", "now()", "0", "100", "true", "now()"], 1_300),
+    ("traceparents", &["'acme'", "'app-7'", "100"], 1_300),
     (
         "write_verdicts",
         &[ASKED_OF_ONE, SUPERSEDED, CONFIRMED, TEXTS, "20002", "'sha256:0'", "'acme'"],

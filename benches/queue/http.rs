@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use cerby_reconciler::backend::{Client, Progress};
@@ -32,6 +32,18 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
 }
 
 async fn by_the_program(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {
+    let (took, apps) = drain(shape, tasks, &[]).await?;
+    shape.ours(&setting(), run, (rate(tasks, took), "attempts/s"), details(&apps, tasks))?;
+    apps.stop().await?;
+    Ok(())
+}
+
+/// Lets the program, with these changes to its environment, make an attempt at each of so many tasks.
+pub(crate) async fn drain(
+    shape: &Shape<'_>,
+    tasks: usize,
+    changes: &[(&str, String)],
+) -> anyhow::Result<(Duration, Simulator)> {
     let place = shape.place().await?;
     Rows::new(tasks, "task", Standing::Ready).write(&place.pool).await?;
     bed::settle(&place.url).await?;
@@ -39,16 +51,15 @@ async fn by_the_program(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Re
     let mut command = serve(&place.url, &apps);
     command
         .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", CONCURRENCY.to_string())
-        .env("RECONCILER__JOB__POLL_FIRST_S", FIRST_LOOK_S);
+        .env("RECONCILER__JOB__POLL_FIRST_S", FIRST_LOOK_S)
+        .envs(changes.iter().map(|(name, value)| (*name, value)));
     let working = Working::start([command])?;
     until_not(&mut bed::connect(&place.url).await?, OPEN).await?;
     let took = working.began.elapsed();
     working.stop()?;
     let well: i64 = sqlx::query_scalar(AS_WANTED).fetch_one(&place.pool).await?;
     ensure!(well == tasks as i64, "only {well} of {tasks} tasks succeeded");
-    shape.ours(&setting(), run, (rate(tasks, took), "attempts/s"), details(&apps, tasks))?;
-    apps.stop().await?;
-    Ok(())
+    Ok((took, apps))
 }
 
 async fn by_a_bare_client(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {

@@ -30,6 +30,7 @@ mod shape;
 mod slow_handlers;
 mod steady_load;
 mod tasks;
+mod traces;
 
 use anyhow::Context;
 use mimalloc::MiMalloc;
@@ -57,6 +58,7 @@ const SHAPES: &[&str] = &[
     "idle",
     "retention",
     "http",
+    "traces",
 ];
 
 #[tokio::main]
@@ -106,6 +108,7 @@ async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
         "idle" => idle::measure(shape).await,
         "retention" => retention::measure(shape).await,
         "http" => http::measure(shape).await,
+        "traces" => traces::measure(shape).await,
         "replicas" => replicas::measure(shape).await,
         other => unreachable!("{other} is in no list"),
     }

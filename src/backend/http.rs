@@ -14,6 +14,7 @@ use super::change::{self, Change, encoded};
 use super::key::{self, ApiKey};
 use super::outage::{Ended, Opening, OutageTracker, Scope, Subject};
 use super::request::{Request, outcome};
+use super::traced;
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
@@ -379,10 +380,12 @@ impl Client {
         largest: Limit,
     ) -> Result<Dated<T>, Unread> {
         let Request { call, of, http } = request;
-        let request = http.build().map_err(answer::from_reqwest)?;
+        let mut request = http.build().map_err(answer::from_reqwest)?;
+        let span = traced::begin(&mut request, &self.paths);
         let host = host(request.url());
         let began = Instant::now();
         let (status, answer) = self.exchange(request, largest).await;
+        traced::end(span, status, answer.as_ref().err());
         // The limit on the size is our own configuration. The backend has answered, so this is no sign of an outage.
         let error = match &answer {
             Err(Unread::Error(error)) => Some(error),

@@ -20,6 +20,7 @@ mod key;
 mod outage;
 mod request;
 mod text;
+mod traced;
 mod wire;
 
 pub use change::describe;

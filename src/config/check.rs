@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Backoff, Config};
+use super::{Backoff, Config, traces};
 
 const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     proxy(config, &mut must);
     times(config, &mut must);
     listener(config, &mut must);
+    traces::check(config, &mut must);
     for (name, backoff) in [
         ("invite", &config.retry.invite),
         ("change_role", &config.retry.change_role),
@@ -118,6 +119,7 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("upkeep.batch", 1.0, 100_000.0),
     ("http.stalled_s", 10.0, DAY_S),
     ("shutdown.grace_s", 0.0, HOUR_S),
+    ("traces.timeout_s", 1.0, 60.0),
 ];
 
 fn ranges(config: &Config, must: &mut impl FnMut(bool, String)) {

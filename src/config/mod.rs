@@ -19,6 +19,7 @@ mod secret;
 mod service;
 
 mod show;
+mod traces;
 
 pub use read::shell;
 pub use secret::SecretFile;
@@ -45,6 +46,7 @@ pub struct Config {
     pub http: Http,
     pub shutdown: Shutdown,
     pub telemetry: Telemetry,
+    pub traces: Traces,
 }
 
 macro_rules! tables {
@@ -180,6 +182,15 @@ tables! {
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }
     Telemetry { format: LogFormat, filter: String, }
+    /// The collector that spans are sent to.
+    Traces {
+        #[serde(serialize_with = "show::endpoint")]
+        otlp_endpoint: Option<SecretString>,
+        #[serde(serialize_with = "show::api_key")]
+        otlp_headers: Option<SecretString>,
+        otlp_headers_file: Option<String>,
+        timeout_s: u64,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -281,11 +292,16 @@ impl Config {
 
     /// Reads the secrets that are in files; returns the keys of those that are given twice.
     fn read_secret_files(&mut self) -> Result<Vec<String>, ConfigError> {
-        let (database, backend) = (&mut self.database, &mut self.backend);
+        let (database, backend, traces) = (&mut self.database, &mut self.backend, &mut self.traces);
         let url = read::secret("database.url", &mut database.url, database.url_file.as_deref())?;
         let key =
             read::secret("backend.api_key", &mut backend.api_key, backend.api_key_file.as_deref())?;
-        Ok(url.into_iter().chain(key).collect())
+        let headers = read::secret(
+            "traces.otlp_headers",
+            &mut traces.otlp_headers,
+            traces.otlp_headers_file.as_deref(),
+        )?;
+        Ok(url.into_iter().chain(key).chain(headers).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Secrets in the form that people may see.
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 const REDACTED: &str = "redacted";
 
@@ -14,6 +14,20 @@ pub(super) fn database_url<S: Serializer>(
         None => serializer.serialize_none(),
         Some(url) => serializer.serialize_some(&without_password(url.expose_secret())),
     }
+}
+
+/// The URL of a collector without its query, which may contain a key. It has no password, or it would be refused.
+pub(super) fn endpoint<S: Serializer>(
+    url: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let shown = |url: &SecretString| {
+        let mut url = reqwest::Url::parse(url.expose_secret()).ok()?;
+        url.set_query(None);
+        Some(url.to_string())
+    };
+    let shown = url.as_ref().map(|url| shown(url).unwrap_or_else(|| REDACTED.to_owned()));
+    shown.serialize(serializer)
 }
 
 /// Shows that a key is set, and nothing of the key.

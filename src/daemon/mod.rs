@@ -77,6 +77,7 @@ impl Daemon {
             );
         }
         loops.spawn(telemetry::tell_losses(stop.clone()));
+        loops.spawn(telemetry::traces::tell_losses(stop.clone()));
         let outages = Outages::new(pool.clone(), backend.clone(), config.database.query_timeout());
         // Reads the known outages before the first request, so that this replica does not have to detect them again. If
         // the database does not answer, the loop tries again.

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::inbox::{Inbox, LARGEST};
 use super::outcome::Recorder;
-use super::{frequent, not_recorded};
+use super::{frequent, not_recorded, traces};
 use crate::database::Transaction;
 use crate::emit;
 use crate::retry::record::Breakers;
@@ -82,7 +82,8 @@ async fn write_all(
         if entries.is_empty() {
             return;
         }
-        let results = write(&recorder, &entries, query_timeout).await;
+        let trace = traces::batch(entries.iter().map(|entry| &*entry.task));
+        let results = trace.around(write(&recorder, &entries, query_timeout)).await;
         for (entry, result) in entries.into_iter().zip(results) {
             if result == BatchResult::Written {
                 // Here, outside the span of the step: its fields would be in the line a second time, and formatting

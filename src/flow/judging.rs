@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::database::PgConnection;
+use crate::database::{PgConnection, PgPool};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::{Desired, UnknownWord};
 use crate::store::{StoreError, interval};
@@ -117,6 +117,38 @@ pub(super) async fn lock_actions(
         });
     }
     Ok(chunk)
+}
+
+/// The most actions of an integration whose trace contexts are read.
+const MOST_LINKS: i64 = 500;
+
+/// The trace contexts of the tasks behind the unfinished actions of the integration, by the actions' ids.
+pub(super) async fn traceparents(
+    pool: &PgPool,
+    sync: &ClaimedSync,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"-- traceparents
+         select a.id, t.traceparent as "traceparent!"
+         from (select a.id, a.task_id
+               from reconciler.manual_actions a
+               where a.workspace_id = $1 and a.integration_id = $2 and a.closed_at is null
+               order by a.id
+               limit $3) a
+         cross join lateral (
+             select t.traceparent from reconciler.automation_tasks t
+             where t.id = a.task_id and t.workspace_id = $1
+             offset 0
+         ) t
+         where t.traceparent is not null
+         order by a.id"#,
+        sync.workspace,
+        sync.integration,
+        MOST_LINKS,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.traceparent)).collect())
 }
 
 /// Locks the integration's action that asks to fix its login, if this sync began after the action was opened or done.

@@ -31,6 +31,7 @@ mod settlement;
 mod sync_outcome;
 mod sync_recorder;
 mod sync_stage;
+mod traces;
 mod watches;
 
 pub use retry_stage::RetryStage;

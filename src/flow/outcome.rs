@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Recorded, app_name, cancellation, frequent, not_recorded, watches};
+use super::{Recorded, app_name, cancellation, frequent, not_recorded, traces, watches};
 use crate::backend::Failure;
 use crate::backend::failure::Remedy;
 use crate::breaker::{self, Attempt, Cause, HealthSignal, Move};
@@ -315,6 +315,7 @@ impl Outcome<'_> {
         }
         self.commit(tx).await?;
         if let Some(action) = opened {
+            self.trace_opened(action, "reconnect");
             emit!(
                 INTEGRATION_LOGIN_REJECTED,
                 workspace.id = workspace,
@@ -362,6 +363,7 @@ impl Outcome<'_> {
         if task.desired.operation == Operation::Remove {
             metrics::removal_handled_after(elapsed(task.requested_at, task.claimed_at));
         }
+        self.trace_opened(action, task.desired.operation.as_str());
         emit!(
             TASK_ESCALATED,
             task.id = task.id,
@@ -376,6 +378,11 @@ impl Outcome<'_> {
         );
         self.recorder.decide_returns(task).await;
         Ok(Ok(()))
+    }
+
+    fn trace_opened(&self, action: i64, operation: &'static str) {
+        let (task, traceparent) = (self.task, self.task.traceparent.as_deref());
+        traces::opened(action, task.id, &task.key.integration, operation, traceparent);
     }
 
     /// The task was superseded or cancelled while it was in flight, so no person is asked to do it. The next claim sees

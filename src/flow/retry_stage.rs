@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::{BatchResult, Batches};
 use super::outcome::Recorder;
-use super::{RECORDING, not_recorded};
+use super::{RECORDING, not_recorded, traces};
 use crate::backend::{Client, Opening, Scope};
 use crate::config::Config;
 use crate::database::PgPool;
@@ -17,6 +17,7 @@ use crate::retry::step::Steps;
 use crate::retry::{self, ClaimedTask};
 use crate::store::{StoreError, with_timeout};
 use crate::telemetry::metrics::{self, AttemptClass, Leased};
+use crate::telemetry::traces::Span;
 use crate::worker::{Stage, within};
 
 pub struct RetryStage {
@@ -114,6 +115,7 @@ impl Stage for RetryStage {
     }
 
     async fn record(&self, task: Arc<ClaimedTask>, next: retry::TaskOutcome) {
+        traces::attempt_ended(&next);
         let attempt = retry::decide::ended_attempt(&task, &next);
         match self.batches.record(&task, &next).await {
             BatchResult::Written => {
@@ -151,6 +153,10 @@ impl Stage for RetryStage {
             task.attempts = task.attempts,
             integration.id = task.key.integration
         )
+    }
+
+    fn trace(&self, task: &Arc<ClaimedTask>) -> Span {
+        traces::attempt(task)
     }
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::judging::{self, ActionToJudge, VerdictToWrite, WrittenVerdict};
 use super::sync_recorder::SyncRecorder;
-use super::{Recorded, watches};
+use super::{Recorded, traces, watches};
 use crate::backend::Snapshot;
 use crate::database::PgConnection;
 use crate::emit;
@@ -107,7 +107,7 @@ pub(super) async fn settle(
         complete = snapshot.is_complete(),
         "The app was read"
     );
-    log_verdicts(sync.id, login);
+    log_verdicts(sync, login);
     Ok(Ok(()))
 }
 
@@ -214,7 +214,7 @@ pub(super) async fn judge_actions(
         });
         let locked = chunk.is_any_locked.then(|| recorder.policy.reread_after(0));
         next = next.into_iter().chain(waits).chain(locked).min();
-        log_verdicts(sync.id, lines);
+        log_verdicts(sync, lines);
     }
 }
 
@@ -325,7 +325,9 @@ pub(super) async fn judge_login(
     Ok((vec![said], false))
 }
 
-pub(super) fn log_verdicts(sync: i64, said: Vec<LogLine>) {
+pub(super) fn log_verdicts(of: &ClaimedSync, said: Vec<LogLine>) {
+    traces::verdicts(of, &said);
+    let sync = of.id;
     for line in said {
         metrics::verdict_given(line.verdict());
         match line {

@@ -99,7 +99,7 @@ async fn hold(
     }
     let (login, _) = judge_login(&mut tx, sync, Verdict::Confirmed, LOGIN_WORKS).await?;
     tx.commit().await?;
-    log_verdicts(sync.id, login);
+    log_verdicts(sync, login);
     emit!(
         SYNC_HELD,
         sync.id = sync.id,
@@ -222,7 +222,7 @@ async fn fail(
         false => None,
     };
     tx.commit().await?;
-    log_verdicts(sync.id, login);
+    log_verdicts(sync, login);
     if let Some(doubt) = doubt {
         log_doubt(recorder, sync, doubt);
     }
@@ -279,6 +279,6 @@ async fn attest(recorder: &SyncRecorder, sync: &ClaimedSync) -> Recorded {
         sync::store::request(&mut tx, sync, after).await?;
     }
     tx.commit().await?;
-    log_verdicts(sync.id, login);
+    log_verdicts(sync, login);
     Ok(Ok(()))
 }

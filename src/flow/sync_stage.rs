@@ -4,9 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::not_recorded;
 use super::sync_outcome::{record_sync, start_sync};
 use super::sync_recorder::SyncRecorder;
+use super::{judging, not_recorded};
 use crate::backend::{Client, Opening, Scope};
 use crate::config::Config;
 use crate::database::PgPool;
@@ -16,6 +16,7 @@ use crate::store::{StoreError, with_timeout};
 use crate::sync::store::Quota;
 use crate::sync::{self, ClaimedSync};
 use crate::telemetry::metrics::{self, Leased};
+use crate::telemetry::traces;
 use crate::worker::{Stage, within};
 
 pub struct SyncStage {
@@ -130,6 +131,13 @@ impl Stage for SyncStage {
         }
         let again = syncs.iter().filter(|sync| sync.unreleased_claims > 1);
         again.for_each(|_| metrics::lease_lost(Leased::Sync));
+        if traces::are_on() {
+            for sync in &mut syncs {
+                // A sync without its links is worked on all the same.
+                let found = judging::traceparents(&self.recorder.pool, sync).await;
+                sync.traceparents = found.unwrap_or_default();
+            }
+        }
         Ok(syncs)
     }
 
@@ -152,6 +160,7 @@ impl Stage for SyncStage {
     }
 
     async fn record(&self, sync: ClaimedSync, next: sync::SyncOutcome) {
+        super::traces::sync_ended(&next);
         match with_timeout(self.query_timeout, record_sync(&self.recorder, &sync, next)).await {
             Ok(Ok(())) => {}
             Ok(Err(LeaseLost)) => log_lost(&sync),
@@ -169,6 +178,10 @@ impl Stage for SyncStage {
 
     fn span(&self, sync: &ClaimedSync) -> tracing::Span {
         tracing::info_span!("sync.step", sync.id = sync.id, integration.id = sync.integration)
+    }
+
+    fn trace(&self, sync: &ClaimedSync) -> traces::Span {
+        super::traces::sync(sync)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::app_name;
+use super::{app_name, traces};
 use crate::backend::Failure;
 use crate::catalogue;
 use crate::config;
@@ -49,8 +49,15 @@ pub(super) fn after_success(policy: &sync::SyncPolicy, task: &ClaimedTask) -> Op
 /// A line to log after the commit of the transaction that it is about.
 pub(super) struct WatchLine {
     task: i64,
-    action: Option<i64>,
+    asked: Option<AskedAgain>,
     outcome: WatchResult,
+}
+
+/// An action that was opened for a change that did not last.
+struct AskedAgain {
+    action: i64,
+    operation: Operation,
+    traceparent: Option<String>,
 }
 
 pub(super) struct Settling<'a> {
@@ -133,18 +140,19 @@ impl Settling<'_> {
             WatchResult::Returned => ("task.member_returned", Some(CAME_BACK)),
             WatchResult::CheckAgain | WatchResult::Retry | WatchResult::End => return Ok(None),
         };
-        let mut action = None;
+        let mut asked = None;
         if let Some(reason) = reason {
-            action = self.ask_again(connection, known, watch, reason).await?;
-            if action.is_none() {
+            asked = self.ask_again(connection, known, watch, reason).await?;
+            if asked.is_none() {
                 return Ok(None);
             }
         }
+        let action = asked.as_ref().map(|asked| asked.action);
         let detail =
             json!({"sync_id": self.sync.id, "action_id": action, "confirmed_at": watch.since});
         let (workspace, task) = (&self.sync.workspace, watch.task);
         history::append(connection, &[Happened { what, workspace, task, detail }]).await?;
-        Ok(Some(WatchLine { task: watch.task, action, outcome }))
+        Ok(Some(WatchLine { task: watch.task, asked, outcome }))
     }
 
     /// Opens an action for a change that did not last; `None` while another request or action of the member is
@@ -155,7 +163,7 @@ impl Settling<'_> {
         known: &KnownMember,
         watch: &Watch,
         reason: &'static str,
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Option<AskedAgain>, StoreError> {
         let identity = &known.identity;
         let key = MemberKey {
             workspace: self.sync.workspace.clone(),
@@ -183,15 +191,19 @@ impl Settling<'_> {
         };
         let due_in = manual_action::due_in(self.deadlines, watch.operation);
         let action = manual_action::store::open(connection, &opening, attempts, due_in).await?;
-        if let Some(action) = action {
-            member::store::open_action(connection, &opening.key, action).await?;
-        }
-        Ok(action)
+        let Some(action) = action else { return Ok(None) };
+        member::store::open_action(connection, &opening.key, action).await?;
+        Ok(Some(AskedAgain { action, operation: watch.operation, traceparent: names.traceparent }))
     }
 }
 
 pub(super) fn log_lines(sync: &ClaimedSync, lines: Vec<WatchLine>) {
-    for WatchLine { task, action, outcome } in lines {
+    for WatchLine { task, asked, outcome } in lines {
+        let action = asked.as_ref().map(|asked| asked.action);
+        if let Some(AskedAgain { action, operation, traceparent }) = &asked {
+            let traceparent = traceparent.as_deref();
+            traces::opened(*action, task, &sync.integration, operation.as_str(), traceparent);
+        }
         match outcome {
             WatchResult::Returned => emit!(
                 MEMBER_RETURNED,

@@ -85,6 +85,8 @@ pub struct ClaimedTask {
     pub taken_in_order: Option<DateTime<Utc>>,
     /// How long it was due, and its integration active, until this claim; `None` if its integration has a limit.
     pub pickup: Option<Duration>,
+    /// The trace context of the transaction that inserted it, as the backend wrote it.
+    pub traceparent: Option<String>,
 }
 
 impl ClaimedTask {

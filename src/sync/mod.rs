@@ -109,6 +109,8 @@ pub struct ClaimedSync {
     pub claimed_at: DateTime<Utc>,
     /// Jobs and reports of unknown age that already existed. What follows them is younger than this sync.
     pub earlier_runs: Vec<String>,
+    /// The trace contexts of the tasks behind unfinished actions, by the actions' ids; only while traces are on.
+    pub traceparents: Vec<(i64, String)>,
 }
 
 impl ClaimedSync {

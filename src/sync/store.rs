@@ -104,6 +104,7 @@ pub async fn claim(
                 unreleased_claims: row.unreleased_claims,
                 claimed_at: row.claimed_at,
                 earlier_runs: row.earlier_runs,
+                traceparents: Vec::new(),
             }),
             (Err(error), ..) | (_, Err(error), ..) | (.., Err(error), _) | (.., Err(error)) => {
                 bad.push((row.id, error));

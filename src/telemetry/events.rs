@@ -51,6 +51,10 @@ events! {
         ["loop, since_s"], "Restart the replica, unless the orchestrator does; keep its log. Other replicas take over its work when the leases end.";
     LOG_LOST = "log.lost" ERROR, "Log lines could not be written, because the reader of stdout has gone or is too slow. The daemon works on.",
         ["lines"], "Check the process that reads the log.";
+    TRACES_LOST = "traces.lost" INFO, "Spans could not be sent to the collector, or did not fit into their queue. The daemon works on, and nothing else is lost. At most one line a minute, with the last cause, and one at the stop.",
+        ["spans, cause"], "Check the collector and `traces.otlp_endpoint`.";
+    TRACEPARENT_IGNORED = "traceparent.ignored" INFO, "Rows have a `traceparent` that is no W3C trace context. It is ignored, and the rows are worked on like all others. Logged only if traces are on, at most one line a minute; `task.id` is one of `rows`.",
+        ["rows, task.id"], "Ask the operators of the backend to correct what it inserts.";
     DATABASE_NOT_READY = "database.not_ready" ERROR, "The daemon starts and cannot use the database yet. It is live and not ready, and retries. Repeated every 30 s with the current cause.",
         ["error, waited_s"], "Check PostgreSQL, `database.url` and the network. Nothing is lost meanwhile.";
     DATABASE_UNREACHABLE = "database.unreachable" ERROR, "A database query failed; the loop retries after a pause. Logged once until it works again.",

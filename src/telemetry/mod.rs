@@ -18,6 +18,7 @@ use crate::emit;
 pub mod events;
 mod lines;
 pub mod metrics;
+pub mod traces;
 
 const TELLS_LOSSES_EVERY: Duration = Duration::from_secs(10);
 
@@ -57,8 +58,9 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Waits briefly until all lines so far are written.
+/// Waits briefly until all spans so far are sent and all lines so far are written.
 pub fn finish() {
+    traces::finish();
     lines::finish();
 }
 

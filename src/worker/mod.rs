@@ -21,6 +21,7 @@ use tracing::Instrument;
 use crate::emit;
 use crate::poll_interval::PollInterval;
 use crate::store::StoreError;
+use crate::telemetry::traces;
 
 /// Claims are made ahead for this time, at the rate at which steps end.
 const AHEAD_FOR: Duration = Duration::from_millis(50);
@@ -58,8 +59,13 @@ pub trait Stage: Send + Sync + 'static {
     /// Hands back claims whose work has not begun.
     fn hand_back(&self, claims: Vec<Self::Claim>) -> impl Future<Output = ()> + Send;
 
-    /// The tracing span of one claim's work.
+    /// The span of one claim's work in the log.
     fn span(&self, claim: &Self::Claim) -> tracing::Span;
+
+    /// The span of one claim's work in a trace.
+    fn trace(&self, _claim: &Self::Claim) -> traces::Span {
+        traces::Span::default()
+    }
 }
 
 pub struct Worker<S: Stage> {
@@ -178,7 +184,7 @@ impl<S: Stage> Dispatcher<S> {
     fn begin_step(&self, claim: S::Claim, slot: OwnedSemaphorePermit) {
         let stage = Arc::clone(&self.worker.stage);
         let in_flight_claims = InFlight(Arc::clone(&self.shared));
-        let span = stage.span(&claim);
+        let (span, trace) = (stage.span(&claim), stage.trace(&claim));
         let work = async move {
             let outcome = stage.step(&claim).await;
             drop(slot);
@@ -188,7 +194,7 @@ impl<S: Stage> Dispatcher<S> {
                 stage.record(claim, outcome).await;
             }
         };
-        self.in_flight.spawn(work.instrument(span));
+        self.in_flight.spawn(trace.around(work.instrument(span)));
     }
 
     /// How many claims may be made now.

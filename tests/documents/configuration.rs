@@ -602,3 +602,41 @@ fn the_effective_configuration_says_which_secrets_are_set() {
         &["url = \"postgres://user:redacted@host:5432/name\"", "api_key = \"redacted\""],
     );
 }
+
+#[test]
+fn a_collector_of_traces_needs_a_whole_url_and_its_secrets_apart_from_it() {
+    let endpoint = |url: &str| refusal(load(&[("traces.otlp_endpoint", url)]));
+    for url in ["collector:4318", "grpc://collector:4317/x", "http://collector:4318", "nonsense"] {
+        assert_names(&endpoint(url), &["traces.otlp_endpoint", "/v1/traces"]);
+    }
+    for user in [format!("kim:{SECRET}@"), format!("{SECRET}@"), format!(":{SECRET}@")] {
+        let text = endpoint(&format!("https://{user}collector/v1/traces"));
+        assert_names(&text, &["traces.otlp_endpoint", "traces.otlp_headers_file"]);
+    }
+    let headers = |url: &str, text: &str| {
+        load(&[("traces.otlp_endpoint", url), ("traces.otlp_headers", text)])
+    };
+    let (far, near) = ("http://collector:4318/v1/traces", "http://127.0.0.1:4318/v1/traces");
+    assert_names(
+        &refusal(headers(far, &format!("key={SECRET}"))),
+        &["traces.otlp_headers", "https"],
+    );
+    for text in [SECRET, &format!("a name={SECRET}"), &format!("key={SECRET}\u{7f}")] {
+        assert_names(&refusal(headers(near, text)), &["traces.otlp_headers", "name=value"]);
+    }
+    let alone = load(&[("traces.otlp_headers", &format!("key={SECRET}"))]);
+    assert_names(&refusal(alone), &["traces.otlp_headers", "traces.otlp_endpoint"]);
+
+    let url = format!("https://collector/v1/traces?key={SECRET}");
+    let config = headers(&url, &format!("authorization=Basic {SECRET}==, x-tenant=7")).unwrap();
+    assert_eq!(config.traces.headers()["authorization"], format!("Basic {SECRET}=="));
+    assert_eq!(config.traces.headers()["x-tenant"], "7");
+    let shown = config.effective().unwrap();
+    assert_names(
+        &shown,
+        &["otlp_endpoint = \"https://collector/v1/traces\"", "otlp_headers = \"redacted\""],
+    );
+    for shown in [shown, format!("{config:?}")] {
+        assert!(!shown.contains(SECRET), "{shown}");
+    }
+}

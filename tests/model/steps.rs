@@ -112,6 +112,7 @@ fn task(state: &State, claim: &Claim) -> ClaimedTask {
         ("job".to_owned(), if is_overlong { long_ago() } else { now() })
     });
     ClaimedTask {
+        traceparent: None,
         id: id(claim.request),
         lease: Lease {
             token: i64::from(claim.token),

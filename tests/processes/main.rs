@@ -11,6 +11,7 @@ mod sessions;
 mod stalled;
 mod surroundings;
 mod tls;
+mod traces;
 mod upgrade;
 
 #[path = "../support/mod.rs"]

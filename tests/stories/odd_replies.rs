@@ -26,6 +26,7 @@ fn policy() -> RetryPolicy {
 
 fn claimed(operation: Operation) -> ClaimedTask {
     ClaimedTask {
+        traceparent: None,
         id: 1,
         lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(600) },
         key: somebody(),
@@ -336,6 +337,7 @@ async fn next_of_sync(server: &Server, minutes: i64) -> sync::SyncOutcome {
 fn claimed_sync(minutes: i64) -> ClaimedSync {
     let (key, claimed_at) = (somebody(), claimed(Operation::Remove).claimed_at);
     ClaimedSync {
+        traceparents: Vec::new(),
         id: 1,
         lease: Lease { token: 1, ends: Instant::now() + Duration::from_secs(600) },
         workspace: key.workspace,

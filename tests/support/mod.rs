@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+pub(crate) mod collector;
 pub(crate) mod faults;
 pub(crate) mod frozen;
 pub(crate) mod openmetrics;

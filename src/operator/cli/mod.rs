@@ -208,6 +208,10 @@ async fn serve(file: Option<&Path>) -> ExitCode {
         complain(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }
+    if let Err(error) = telemetry::traces::start(&config.traces) {
+        emit!(SERVICE_FAILED, error = %chain(&error), "The daemon failed to start");
+        return ExitCode::FAILURE;
+    }
     let daemon = match Daemon::start(config).await {
         Ok(Some(daemon)) => daemon,
         Ok(None) => return ExitCode::SUCCESS,

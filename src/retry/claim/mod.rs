@@ -237,6 +237,7 @@ async fn claim_rows(pool: &PgPool, quota: &Quota, lease: Duration) -> Result<Vec
                case when isfinite(t.requested_at) then t.requested_at end as "requested_at?", t.failure_code,
                t.can_retry, t.user_required, t.attempts as "attempts?", c.trying_since, c.running_job_id,
                c.running_since, c.found_by_id, c.uncertain_since, t.superseded_by, t.cancel_reason,
+               t.traceparent,
                -- The time it was due and nobody had it is no time without an answer.
                case when t.returned_at is null or t.unanswered_since > t.returned_at
                     then t.unanswered_since + greatest(now() - c.next_attempt_at, interval '0') end as unanswered_since,

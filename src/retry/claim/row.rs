@@ -57,6 +57,7 @@ pub(super) struct Row {
     pub(super) invite_requested_at: Option<DateTime<Utc>>,
     pub(super) role_task_id: Option<i64>,
     pub(super) role_requested_at: Option<DateTime<Utc>>,
+    pub(super) traceparent: Option<String>,
 }
 
 /// Whether an integration used up its share of the claim.
@@ -155,6 +156,7 @@ impl Row {
             tried_before: touched_by_hand && doubts.tried_before(operation),
             taken_in_order: self.taken_in_order,
             pickup: self.awaited_since.map(|since| elapsed(since, self.claimed_at)),
+            traceparent: self.traceparent,
         })
     }
 }

@@ -55,6 +55,7 @@ pub(in crate::retry) fn task(operation: Operation) -> ClaimedTask {
         found_by_id: false,
         taken_in_order: None,
         pickup: None,
+        traceparent: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub struct DisplayNames {
     pub failure_message: Option<String>,
     /// The URL of the screenshot of the failure.
     pub failure_screenshot_url: Option<String>,
+    /// The trace context of the transaction that inserted the task.
+    pub traceparent: Option<String>,
 }
 
 impl DisplayNames {
@@ -41,7 +43,8 @@ pub async fn display_names(
 ) -> Result<DisplayNames, StoreError> {
     let row = sqlx::query!(
         "-- display_names
-         select integration_name, integration_kind, application, member_name, entitlements, failure_message, failure_screenshot_url
+         select integration_name, integration_kind, application, member_name, entitlements, failure_message, failure_screenshot_url,
+                traceparent
          from reconciler.automation_tasks where id = $1 and workspace_id = $2",
         task,
         workspace,
@@ -57,6 +60,7 @@ pub async fn display_names(
         entitlements: row.entitlements,
         failure_message: row.failure_message,
         failure_screenshot_url: row.failure_screenshot_url,
+        traceparent: row.traceparent,
     })
 }
 

@@ -1,0 +1,118 @@
+//! The bounded queue of spans that have ended. The processor of the SDK drops spans that do not fit and tells nobody
+//! how many, so spans are counted before they come to it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanProcessor,
+};
+
+use super::collector::Collector;
+
+/// How many spans may wait: some MB.
+const MOST: usize = 4096;
+
+/// How many spans are sent together at most, and how long a few wait for more.
+const BATCH: usize = 512;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many spans wait or are being sent, and how many were lost.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    waiting: AtomicUsize,
+    lost: Mutex<(u64, String)>,
+}
+
+impl Tally {
+    /// Whether there is room for one more.
+    fn admit(&self) -> bool {
+        let admit = |waiting| (waiting < MOST).then_some(waiting + 1);
+        self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, admit).is_ok()
+    }
+
+    pub(super) fn taken(&self, spans: usize) {
+        self.waiting.fetch_sub(spans, Ordering::SeqCst);
+    }
+
+    pub(super) fn lose(&self, spans: usize, cause: impl FnOnce() -> String) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.0 += spans as u64;
+        lost.1 = cause();
+    }
+
+    /// How many spans were lost since the last call, and the cause of the last loss.
+    pub(super) fn take_lost(&self) -> (u64, String) {
+        std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    batches: BatchSpanProcessor,
+    tally: Arc<Tally>,
+}
+
+impl Queue {
+    pub(super) fn new(collector: Collector, tally: Arc<Tally>) -> Self {
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(MOST)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(PAUSE);
+        let batches =
+            BatchSpanProcessor::builder(collector).with_batch_config(config.build()).build();
+        Self { batches, tally }
+    }
+}
+
+impl SpanProcessor for Queue {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.batches.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        match self.tally.admit() {
+            true => self.batches.on_end(span),
+            false => self.tally.lose(1, || "the queue is full".to_owned()),
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.batches.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let ended = self.batches.shutdown_with_timeout(timeout);
+        let waiting = self.tally.waiting.load(Ordering::SeqCst);
+        if waiting > 0 {
+            self.tally.lose(waiting, || "the stop did not wait for the collector".to_owned());
+        }
+        ended
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_takes_no_more_until_some_are_taken_and_every_loss_is_counted_once() {
+        let tally = Tally::default();
+        assert!((0..MOST).all(|_| tally.admit()));
+        assert!(!tally.admit());
+        tally.lose(1, || "the queue is full".to_owned());
+        tally.taken(1);
+        assert!(tally.admit() && !tally.admit());
+        tally.lose(7, || "HTTP 503".to_owned());
+        assert_eq!(tally.take_lost(), (8, "HTTP 503".to_owned()));
+        assert_eq!(tally.take_lost(), (0, String::new()));
+    }
+}
