@@ -130,10 +130,6 @@ test-traces: ## Send traces to oteltap, a collector that is not ours; needs Pyth
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/collectors/run.sh $(COLLECTORS) $(PROGRAM)'
 
-soak: ## Let everything go wrong for a while and check the rules; SECONDS= and SEED= may be given
-	SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
-		cargo test --release --locked --test soak -- --nocapture
-
 model: ## Look at every order of events of one member, in histories of twice the usual length
 	MODEL=full cargo test --release --locked --test model -- --nocapture
 

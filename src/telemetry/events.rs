@@ -51,6 +51,8 @@ events! {
         ["loop, since_s"], "Restart the replica, unless the orchestrator does; keep its log. Other replicas take over its work when the leases end.";
     LOG_LOST = "log.lost" ERROR, "Log lines could not be written, because the reader of stdout has gone or is too slow. The daemon works on.",
         ["lines"], "Check the process that reads the log.";
+    LOG_REPEATED = "log.repeated" WARN, "Lines of the event `repeated` were left out, because they have the same texts as others before; their numbers and ids differ. Of a WARN or ERROR, five lines of a cause are written as they come, and after each minute how many more there were.",
+        ["repeated, lines, workspace.id, integration.id"], "See what to do about the event `repeated`. The lists have each row: `cerby-reconciler actions list`, `tasks list`, `syncs list`.";
     TRACES_LOST = "traces.lost" INFO, "Spans could not be sent to the collector, or did not fit into their queue. The daemon works on, and nothing else is lost. At most one line a minute, with the last cause, and one at the stop.",
         ["spans, cause"], "Check the collector and `traces.otlp_endpoint`.";
     TRACEPARENT_IGNORED = "traceparent.ignored" INFO, "Rows have a `traceparent` that is no W3C trace context. It is ignored, and the rows are worked on like all others. Logged only if traces are on, at most one line a minute; `task.id` is one of `rows`.",

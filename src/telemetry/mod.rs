@@ -14,8 +14,10 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogFormat, Telemetry};
 use crate::emit;
+use floods::Cause;
 
 pub mod events;
+mod floods;
 mod lines;
 pub mod metrics;
 pub mod traces;
@@ -44,7 +46,8 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     };
     let lines = tracing_subscriber::registry()
         .with(EnvFilter::try_new(&telemetry.filter)?)
-        .with(filter_fn(|line| line.target().starts_with(OURS)));
+        .with(filter_fn(|line| line.target().starts_with(OURS)))
+        .with(floods::Limit);
     // A line that cannot be written is counted. A message about it would be one more line.
     let layer = tracing_subscriber::fmt::layer().with_writer(lines::out).log_internal_errors(false);
     if json {
@@ -61,16 +64,31 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
 /// Waits briefly until all spans so far are sent and all lines so far are written.
 pub fn finish() {
     traces::finish();
+    tell_repeated(floods::all());
     lines::finish();
 }
 
-/// Logs at intervals how many lines were lost, until `stop`.
+/// Logs at intervals how many lines were lost and how many were left out, until `stop`.
 pub async fn tell_losses(stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(TELLS_LOSSES_EVERY)).await.is_some() {
         let lines = lines::take_lost();
         if lines > 0 {
             emit!(LOG_LOST, lines, "Log lines were lost");
         }
+        tell_repeated(floods::due());
+    }
+}
+
+fn tell_repeated(left_out: Vec<(Cause, u64)>) {
+    for (cause, lines) in left_out {
+        emit!(
+            LOG_REPEATED,
+            repeated = cause.event,
+            lines,
+            workspace.id = cause.workspace,
+            integration.id = cause.integration,
+            "More lines of the same cause were left out"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program as a process: its command line, several replicas, and surroundings that fail, metrics.
 
 mod cli;
+mod log_lines;
 mod metrics;
 mod migrate;
 mod outages;
