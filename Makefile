@@ -31,12 +31,14 @@ VERSIONS ?= 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 MONITORING := $(abspath $(or $(CARGO_TARGET_DIR),target))/monitoring
 # Where measurements are written.
 BENCH_RESULTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/bench
+# Where rsyslog is unpacked.
+ALERTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/alerts
 # Where the collectors of traces of others are installed.
 COLLECTORS := $(abspath $(or $(CARGO_TARGET_DIR),target))/collectors
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces
+.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,6 +131,9 @@ test-traces: ## Send traces to oteltap, a collector that is not ours; needs Pyth
 	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/collectors/run.sh $(COLLECTORS) $(PROGRAM)'
+
+test-alerts: ## Run the alert rules of deploy/rsyslog with a real rsyslog; needs Debian's apt-get and Python 3.10
+	tests/alerts/run.sh $(ALERTS)
 
 model: ## Look at every order of events of one member, in histories of twice the usual length
 	MODEL=full cargo test --release --locked --test model -- --nocapture
