@@ -4,6 +4,7 @@
 mod configuration;
 mod current;
 mod deploy;
+mod events;
 mod migrations;
 mod monitoring;
 mod performance;

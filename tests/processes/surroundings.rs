@@ -88,6 +88,7 @@ async fn work_is_back_soon_after_each_of_twenty_freezes_with_statements_in_fligh
         world.count(open).await == 0
     })
     .await;
+    assert!(replica.count("database.unreachable") > 0, "{}", replica.log());
 }
 
 #[sqlx::test(migrations = false)]

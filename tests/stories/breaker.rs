@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::log::Log;
 use crate::support::{APP, HUB, WORKSPACE, World, a_failed, work};
 use cerby_reconciler::retry::ClaimedTask;
 use cerby_reconciler::retry::claim::{self as tasks, Quota};
@@ -110,11 +111,13 @@ async fn number(world: &World, query: &'static str) -> i64 {
 
 #[sqlx::test(migrations = false)]
 async fn five_failures_in_a_row_trip_the_integration_and_touch_no_other_task(pool: PgPool) {
+    let log = Log::here();
     let world = with_a_dozen_removals(pool).await;
     break_app(&world);
     let before = versions(&world).await;
     work_off(&world, 1).await;
     assert_eq!(world.integration_status(APP).await, "tripped");
+    assert!(log.has("integration.tripped"));
     assert_eq!(world.apps.counters().requests(Call::Remove), 5);
     let after = versions(&world).await;
     assert_eq!(after.len(), 7);
@@ -368,10 +371,12 @@ fn refuse_login(world: &World) {
 
 #[sqlx::test(migrations = false)]
 async fn a_refused_login_asks_one_person_once_and_costs_no_attempt(pool: PgPool) {
+    let log = Log::here();
     let world = with_a_dozen_removals(pool).await;
     refuse_login(&world);
     work_off(&world, 1).await;
     assert_eq!(world.integration_status(APP).await, "login_rejected");
+    assert!(log.has("integration.login_rejected"));
     let actions: Vec<(String, String, String)> =
         sqlx::query_as("select operation, member_id, failure_code from reconciler.manual_actions")
             .fetch_all(&world.pool)

@@ -1,5 +1,6 @@
 //! Whole stories on a real database, against the simulator over real HTTP.
 
+use crate::support::log::Log;
 use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, eventually, work};
 use cerby_reconciler::database;
 use cerby_reconciler::membership::MemberKey;
@@ -81,12 +82,14 @@ async fn automation_that_works_at_last_needs_no_person(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn used_up_attempts_escalate_and_are_never_success(pool: PgPool) {
+    let log = Log::here();
     let world = World::new(pool).await;
     let fate = Fate::Transient { times: 1000, code: "PageChanged".to_owned() };
     world.apps.set_fate(WORKSPACE, APP, "jo", Operation::Remove, fate);
     let id = world.insert(&a_failed("remove", APP, "jo")).await;
     world.drive().await;
     assert_eq!(world.state(id).await, "escalated");
+    assert!(log.has("task.escalated"));
     assert_eq!(world.attempts(id).await, 6);
     assert_eq!(world.closed_reason(id).await, "All automatic retries were used: PageChanged");
     assert_eq!(world.status(world.action_of(id).await).await, "open");
@@ -94,6 +97,7 @@ async fn used_up_attempts_escalate_and_are_never_success(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
+    let log = Log::here();
     let world = World::new(pool).await;
     let id = world.insert(&a_failed("remove", APP, "jo").code("NotEnoughSeats")).await;
     world.drive().await;
@@ -102,6 +106,7 @@ async fn a_lie_opens_the_same_action_again_with_what_was_seen(pool: PgPool) {
     world.drive().await;
     assert_eq!(world.status(action).await, "open");
     assert_eq!(world.verdict(action).await, "contradicted");
+    assert!(log.has("action.contradicted"));
     let seen =
         world.text("select observed from reconciler.manual_actions where id = $1", action).await;
     assert_eq!(seen, "Still a member");
@@ -680,6 +685,7 @@ async fn the_time_before_a_claim_that_came_to_nothing_is_not_waited_for_twice(po
 
 #[sqlx::test(migrations = false)]
 async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
+    let log = Log::here();
     let world = World::new(pool).await;
     let invite = world.insert(&a_failed("invite", APP, "lee").code("NotEnoughSeats")).await;
     world.drive().await;
@@ -687,6 +693,7 @@ async fn a_removal_stops_the_person_who_was_asked_to_invite(pool: PgPool) {
     let remove = world.insert(&a_failed("remove", APP, "lee").requested_minutes_ago(1)).await;
     world.drive().await;
     assert_eq!(world.status(action).await, "superseded");
+    assert!(log.has("action.superseded"));
     assert_eq!(world.state(remove).await, "succeeded");
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod flow;
 mod integrations;
 mod leases;
+mod log_lines;
 mod odd_replies;
 mod people;
 mod psql;

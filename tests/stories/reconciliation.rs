@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::support::log::Log;
 use crate::support::{APP, HUB, Task, WORKSPACE, World, a_failed, apps, eventually};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -385,6 +386,7 @@ async fn whoever_is_found_by_id_is_not_gone_by_the_first_list(pool: PgPool) {
 /// Peers apply what is left after each small removal; here the past is asked of the database.
 #[sqlx::test(migrations = false)]
 async fn removals_in_small_steps_still_trip_the_limit_and_restarts_forget_nothing(pool: PgPool) {
+    let log = Log::here();
     let mut world = big(pool.clone()).await;
     for gone in ["m00", "m01", "m02"] {
         world.apps.person_removes(WORKSPACE, APP, gone);
@@ -401,6 +403,7 @@ async fn removals_in_small_steps_still_trip_the_limit_and_restarts_forget_nothin
     world.read(APP).await;
     let reason = world.held_reason().await;
     assert!(reason.starts_with("4 unexpected removals in 24 hours"), "{reason}");
+    assert!(log.has("sync.held"));
     assert!(world.apps.known(WORKSPACE, APP, "m03").is_some());
 
     world.run(AGE).await;
@@ -531,6 +534,7 @@ async fn somebody_let_in_between_snapshot_and_apply_is_not_removed(pool: PgPool)
 
 #[sqlx::test(migrations = false)]
 async fn a_report_is_not_applied_where_what_cerby_knows_is_read_twice_the_same(pool: PgPool) {
+    let log = Log::here();
     let world = big(pool).await;
     world.apps.person_removes(WORKSPACE, APP, "m00");
     let lists = world.apps.counters().requests(Call::ListMembers);
@@ -544,6 +548,7 @@ async fn a_report_is_not_applied_where_what_cerby_knows_is_read_twice_the_same(p
         (state.as_str(), reason.as_str()),
         ("failed", "what Cerby knows changed after the report")
     );
+    assert!(log.has("sync.failed"));
     assert_eq!(world.apps.counters().requests(Call::ApplyReport), 0);
     assert!(world.apps.known(WORKSPACE, APP, "m00").is_some());
 }
@@ -737,6 +742,7 @@ async fn an_accepted_invitation_is_recorded_and_watched_no_longer(pool: PgPool) 
 
 #[sqlx::test(migrations = false)]
 async fn an_expired_invitation_asks_for_a_new_one_once(pool: PgPool) {
+    let log = Log::here();
     let world = World::new(pool).await;
     let (invitation, task, action) = world.invited_by_hand(HUB).await;
     world.apps.set_invitation(WORKSPACE, HUB, "lee", Some(Invitation::Expired));
@@ -746,6 +752,7 @@ async fn an_expired_invitation_asks_for_a_new_one_once(pool: PgPool) {
     assert_ne!(again, action);
     assert_eq!(world.count("select count(*) from reconciler.manual_actions").await, 2);
     assert_eq!(world.status(again).await, "open");
+    assert!(log.has("invitation.expired"));
     assert_eq!(world.state(task).await, "escalated");
     assert_eq!(world.closed_reason(task).await, "the invitation expired before it was accepted");
     world.person_does(&invitation);
@@ -756,6 +763,7 @@ async fn an_expired_invitation_asks_for_a_new_one_once(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn an_invitation_that_vanished_is_told_when_it_is_looked_for(pool: PgPool) {
+    let log = Log::here();
     let world = World::new(pool).await;
     world.invited_by_hand(HUB).await;
     assert!(world.apps.person_removes(WORKSPACE, HUB, "lee"));
@@ -764,6 +772,7 @@ async fn an_invitation_that_vanished_is_told_when_it_is_looked_for(pool: PgPool)
     world.watches_fall_due().await;
     assert_eq!(world.watches().await, 0);
     assert!(world.trail().await.contains(&"task.invitation_vanished".to_owned()));
+    assert!(log.has("invitation.vanished"));
 }
 
 #[sqlx::test(migrations = false)]
@@ -791,6 +800,7 @@ async fn a_removal_is_looked_at_again_after_an_hour_a_day_and_a_week(pool: PgPoo
 
 #[sqlx::test(migrations = false)]
 async fn somebody_who_comes_back_after_a_proven_removal_opens_an_action_once(pool: PgPool) {
+    let log = Log::here();
     let world = World::new(pool).await;
     for integration in [APP, HUB] {
         let (task, action) = world.removed_by_hand(integration, "jo").await;
@@ -807,6 +817,7 @@ async fn somebody_who_comes_back_after_a_proven_removal_opens_an_action_once(poo
                 .starts_with("they were removed, and are in the app again")
         );
         assert!(world.trail().await.contains(&"task.member_returned".to_owned()));
+        assert!(log.has("member.returned"));
 
         assert!(world.apps.person_removes(WORKSPACE, integration, "jo"));
         world.mark_done(again).await;

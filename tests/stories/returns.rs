@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use crate::support::log::Log;
 use crate::support::{APP, WORKSPACE, World, a_failed};
 use sqlx::PgPool;
 use testkit::simulator::{
@@ -158,11 +159,13 @@ async fn the_rest_follows_when_the_canary_has_worked(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn the_rest_stays_with_people_when_the_canary_failed_again(pool: PgPool) {
+    let log = Log::here();
     let world = with_five_actions(pool).await;
     fail_again(&world, &MEMBERS);
     return_all(&world).await.unwrap();
     world.drive().await;
     assert_eq!(state_of_return(&world).await, "stopped");
+    assert!(log.has("return.stopped"));
     assert_eq!(world.apps.counters().requests(Call::Remove), 1, "the canary alone was tried");
     assert_eq!(statuses(&world).await, ["returned", "open", "open", "open", "open", "open"]);
 }

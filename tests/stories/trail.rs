@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use crate::support::log::Log;
 use crate::support::{APP, World, a_failed};
 use serde_json::{Value, json};
 use sqlx::{PgPool, Postgres, Transaction};
@@ -145,6 +146,7 @@ async fn a_proof_names_its_sync_and_the_start_and_hash_of_its_snapshot(pool: PgP
 
 #[sqlx::test(migrations = false)]
 async fn a_deadline_that_moves_or_passes_is_in_the_trail(pool: PgPool) {
+    let log = Log::here();
     let (world, _) = World::with_an_action(pool).await;
     let inactive = "update reconciler.manual_actions set opened_at = now() - interval '2 h';
                     update reconciler.integration_states
@@ -163,6 +165,7 @@ async fn a_deadline_that_moves_or_passes_is_in_the_trail(pool: PgPool) {
     world.upkeep().await;
     let overdue = lines(&world, "action.overdue").await;
     assert_eq!((overdue.len(), overdue[0].0.as_str()), (1, "daemon"));
+    assert!(log.has("actions.overdue"));
 }
 
 #[sqlx::test(migrations = false)]

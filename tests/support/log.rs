@@ -1,0 +1,48 @@
+//! The log of a story whose stages run in the process of its test.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The names of the events from here on, on this thread; a story runs on one.
+pub(crate) struct Log {
+    events: Heard,
+    _until_dropped: DefaultGuard,
+}
+
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn here() -> Self {
+        let events = Heard::default();
+        let guard = tracing_subscriber::registry().with(events.clone()).set_default();
+        Self { events, _until_dropped: guard }
+    }
+
+    pub(crate) fn has(&self, event: &str) -> bool {
+        self.events.0.lock().unwrap().iter().any(|one| one == event)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Heard {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        event.record(&mut self.clone());
+    }
+}
+
+impl Visit for Heard {
+    fn record_str(&mut self, field: &Field, text: &str) {
+        if field.name() == "event" {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
