@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cerby_reconciler::poll_interval::PollInterval;
 use cerby_reconciler::store::StoreError;
+use cerby_reconciler::telemetry::metrics::LoopName;
 use cerby_reconciler::worker::{Stage, Worker};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -111,7 +112,7 @@ async fn work_that_panics_is_told() {
         max_in_flight: 1,
         max_ahead: 0,
         new_work: Arc::default(),
-        poll_interval: PollInterval::new("panics", Duration::from_millis(10)),
+        poll_interval: PollInterval::new(LoopName::Tasks, Duration::from_millis(10)),
     };
     let running = tokio::spawn(worker.run(stop.clone()));
     eventually("it is told", async || log.has("worker.panicked")).await;
