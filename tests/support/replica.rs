@@ -10,6 +10,7 @@ use serde_json::Value;
 use testkit::simulator::Simulator;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use super::eventually;
 
@@ -19,6 +20,7 @@ const LINES_SHOWN: usize = 60;
 pub(crate) struct Replica {
     process: Child,
     lines: Arc<Mutex<Vec<Value>>>,
+    reading: JoinHandle<()>,
 }
 
 impl Replica {
@@ -45,14 +47,14 @@ impl Replica {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
         let written = Arc::clone(&lines);
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = output.next_line().await {
                 let line =
                     serde_json::from_str(&line).expect("every line on stdout is one JSON object");
                 written.lock().unwrap().push(line);
             }
         });
-        Self { process, lines }
+        Self { process, lines, reading }
     }
 
     /// How often an event was logged.
@@ -88,9 +90,14 @@ impl Replica {
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
-    /// The exit code, once it has ended by itself; `None` if a signal ended it.
+    /// The exit code, once it has ended by itself and its last line was read; `None` if a signal ended it.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
-        self.process.wait().await.unwrap().code()
+        let code = self.process.wait().await.unwrap().code();
+        if !self.reading.is_finished() {
+            let read = (&mut self.reading).await;
+            assert!(read.is_ok() || code.is_none(), "only a kill cuts a line off: {}", self.log());
+        }
+        code
     }
 
     /// The address of its probes.
