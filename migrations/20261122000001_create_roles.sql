@@ -8,7 +8,8 @@ declare
     wanted text;
 begin
     foreach wanted in array array[
-        'reconciler_daemon', 'reconciler_backend', 'reconciler_operator', 'reconciler_viewer'
+        'reconciler_daemon', 'reconciler_backend', 'reconciler_viewer', 'reconciler_operator',
+        'reconciler_administrator', 'reconciler_definer'
     ] loop
         begin
             if not exists (select from pg_catalog.pg_roles where rolname = wanted) then
@@ -20,6 +21,36 @@ begin
             when insufficient_privilege then
                 raise exception 'role % does not exist and % may not create it', wanted, current_user
                     using hint = format('Let a role with CREATEROLE run: create role %I nologin;', wanted),
+                          errcode = 'insufficient_privilege';
+        end;
+    end loop;
+end
+$$;
+
+-- The daemon takes the role of a person for whom it acts, and an administrator is an operator, too. The migration takes
+-- reconciler_definer, to give views and functions to it.
+do $$
+declare
+    given record;
+    -- Since PostgreSQL 16 there are members that may not take the role.
+    v_may constant text := case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end;
+begin
+    for given in
+        select * from (values ('reconciler_viewer', 'reconciler_daemon'), ('reconciler_operator', 'reconciler_daemon'),
+                              ('reconciler_administrator', 'reconciler_daemon'),
+                              ('reconciler_operator', 'reconciler_administrator'),
+                              ('reconciler_definer', current_user::text)) given (role, member)
+    loop
+        begin
+            if not pg_has_role(given.member::name, given.role::name, v_may) then
+                execute format('grant %I to %I', given.role, given.member);
+            end if;
+        exception
+            when unique_violation then
+                null; -- a migration of another database granted it first
+            when insufficient_privilege then
+                raise exception '% is not a member of % and % may not grant that', given.member, given.role, current_user
+                    using hint = format('Let a role with CREATEROLE run: grant %I to %I;', given.role, given.member),
                           errcode = 'insufficient_privilege';
         end;
     end loop;

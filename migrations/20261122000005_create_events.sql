@@ -8,8 +8,8 @@ create table reconciler.events (
     subject_id   text collate "C" not null,
     detail       jsonb       not null default '{}',
     primary key (id, workspace_id),
-    constraint subject_is_task_action_sync_integration_or_workspace
-        check (subject in ('task', 'action', 'sync', 'integration', 'workspace')),
+    constraint subject_is_known
+        check (subject in ('task', 'action', 'sync', 'integration', 'workspace', 'token', 'login')),
     -- People give the name themselves. It must not break a terminal or look like the name of somebody else.
     constraint actor_is_1_to_200_characters_and_all_of_them_are_seen
         check (char_length(actor) between 1 and 200
@@ -30,16 +30,20 @@ comment on column reconciler.events.id is 'Assigned by the database: a line that
 comment on column reconciler.events.at is 'When the line was appended. Stamped by the database.';
 
 comment on column reconciler.events.actor is
-    'Who acted: a login, NAME via login LOGIN for a person who gave a name, or daemon. Stamped by the database.';
+    'Who acted: a login, NAME via login LOGIN for a person who gave a name, token:NAME for a token, or daemon. Stamped by '
+    'the database.';
 
 comment on column reconciler.events.what is 'Name of what happened, such as action.claimed or task.succeeded.';
 
-comment on column reconciler.events.workspace_id is 'The customer''s tenant in Cerby.';
+comment on column reconciler.events.workspace_id is
+    'The customer''s tenant in Cerby; empty for a token or a login, which concern all of them.';
 
-comment on column reconciler.events.subject is 'What the line is about: task, action, sync, integration or workspace.';
+comment on column reconciler.events.subject is 
+    'What the line is about: task, action, sync, integration, workspace, token or login.';
 
 comment on column reconciler.events.subject_id is
-    'Id of the subject as text, such as 42 for a task, or the integration_id for an integration.';
+    'Id of the subject as text, such as 42 for a task, the integration_id for an integration, or the name of a token or '
+    'login.';
 
 comment on column reconciler.events.detail is
     'Facts about what happened, as a JSON object whose keys depend on what; {} if there are none.';

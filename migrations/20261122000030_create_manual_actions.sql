@@ -43,6 +43,11 @@ create table reconciler.manual_actions (
     snapshot_started_at    timestamptz,
     -- due_at already includes the inactive time of the integration up to this time.
     extended_until          timestamptz not null default '-infinity',
+    -- What people search by. Row-level security lets an index find rows only by operators that cannot show anything of
+    -- other rows: equality can, lower and string_to_array are not known not to.
+    email_key              text generated always as (lower(member_email)) stored,
+    assignee_login         text generated always as (regexp_replace(assignee, '^.* via login ', '')) stored,
+    assignee_name          text generated always as (substring(assignee from '^(.*) via login ')) stored,
     primary key (id, workspace_id),
     constraint status_is_known check (status in
         ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded', 'returned')),
@@ -99,7 +104,7 @@ create index unfinished_actions_by_cause
 -- People search by email, by id, and by cause, also among the ended actions: without an index they would read all of them
 -- for what is rare. An action is seldom updated after it has ended. Reasons are never null; the conditions keep the planner
 -- from using these indexes for other queries.
-create index actions_by_email on reconciler.manual_actions (lower(member_email)) where reason is not null;
+create index actions_by_email on reconciler.manual_actions (email_key) where reason is not null;
 
 create index actions_by_member on reconciler.manual_actions (member_id) where reason is not null;
 
@@ -109,8 +114,6 @@ create index actions_by_cause
 -- Statistics of an index with a condition are not used: without these the planner takes every cause for a rare one.
 create statistics reconciler.causes_of_actions on (coalesce(failure_code, reason)) from reconciler.manual_actions;
 
-create statistics reconciler.emails_of_actions on (lower(member_email)) from reconciler.manual_actions;
-
 -- Nearly all actions have ended, and the ended ones have other statuses than the unfinished ones. Without these the planner
 -- takes the open ones for few, and sorts all of them instead of reading the index of deadlines.
 create statistics reconciler.statuses_of_actions (mcv)
@@ -119,13 +122,12 @@ create statistics reconciler.statuses_of_actions (mcv)
 create statistics reconciler.causes_of_unfinished_actions (mcv)
     on closed_at, status, (coalesce(failure_code, reason)) from reconciler.manual_actions;
 
--- The name and the login of each assignee. An array's index is slow to change, but people claim one action at a time.
+-- The login and the name of each assignee.
 create index unfinished_actions_by_assignee
-    on reconciler.manual_actions using gin (string_to_array(assignee, ' via login '))
-    with (fastupdate = off) where closed_at is null and assignee is not null;
+    on reconciler.manual_actions (assignee_login) where closed_at is null and assignee is not null;
 
-create statistics reconciler.assignees_of_actions
-    on (string_to_array(assignee, ' via login ')) from reconciler.manual_actions;
+create index unfinished_actions_by_name_of_assignee
+    on reconciler.manual_actions (assignee_name) where closed_at is null and assignee is not null;
 
 create index reconnect_actions on reconciler.manual_actions (closed_at, id) where operation = 'reconnect';
 
@@ -291,3 +293,11 @@ comment on constraint assignee_is_1_to_200_characters_not_blank on reconciler.ma
 
 comment on constraint ended_actions_say_when on reconciler.manual_actions is
     'closed_at is null if status is open, in_progress or done, and set otherwise.';
+
+comment on column reconciler.manual_actions.email_key is 'member_email in small letters, for searches. Computed by the database.';
+
+comment on column reconciler.manual_actions.assignee_login is
+    'The login of the assignee, or token:NAME; null without an assignee. Computed by the database.';
+
+comment on column reconciler.manual_actions.assignee_name is
+    'The name that the assignee gave beside the login; null if there is none. Computed by the database.';

@@ -6,7 +6,8 @@ select a.id, a.status, a.operation, a.integration_name as app, a.member_name, a.
        reconciler.due_time(a, d) as due_at, a.closed_at is null and reconciler.due_time(a, d) < now() as overdue,
        a.assignee, a.reason, a.failure_code, a.note, a.done_by, a.done_at, a.verdict, a.observed, a.reopened_count,
        reconciler.integration_status(s.paused_at, d.status) as integration_status,
-       a.opened_at, a.closed_at, a.workspace_id, a.integration_id, a.member_id, a.task_id
+       a.opened_at, a.closed_at, a.workspace_id, a.integration_id, a.member_id, a.task_id, a.email_key,
+       a.assignee_login, a.assignee_name, a.xmin::text::bigint as revision
 from reconciler.manual_actions a
 left join reconciler.integration_settings s
        on s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
@@ -158,6 +159,16 @@ comment on column reconciler.action_list.task_id is 'Id of the automation task t
 comment on view reconciler.my_work is
     'The open and in_progress actions that are assigned to the present person or to nobody, the earliest stored '
     'deadline first.';
+
+comment on column reconciler.action_list.email_key is 'member_email in small letters, for searches.';
+
+comment on column reconciler.action_list.assignee_login is 'The login of the assignee, or token:NAME; null without an assignee.';
+
+comment on column reconciler.action_list.assignee_name is
+    'The name that the assignee gave beside the login; null if there is none.';
+
+comment on column reconciler.action_list.revision is
+    'Changes with every change of the action: the transaction that wrote it last.';
 
 comment on column reconciler.my_work.id is 'Id of the manual action.';
 

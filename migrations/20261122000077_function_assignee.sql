@@ -1,14 +1,17 @@
--- The name under which somebody works on actions: a login that may do so. Where people share the login of the daemon, their
--- names are theirs to choose, and nobody can check them.
+-- The name under which somebody works on actions: a login or a token that may do so. Where people share the login of the
+-- daemon, their names are theirs to choose, and nobody can check them.
 create function reconciler.assignee(p_name text) returns text
     language plpgsql stable set search_path = pg_catalog, pg_temp as
 $$
 declare
     v_logins text[] := array(select rolname::text from pg_roles
                              where rolcanlogin and not rolsuper and pg_has_role(oid, 'reconciler_operator', 'member')
+                               and not pg_has_role(oid, 'reconciler_daemon', 'member')
                              order by rolname);
 begin
     if reconciler.person(p_name) = any (v_logins)
+       or exists (select from reconciler.tokens t
+                  where p_name = 'token:' || t.name and t.role <> 'viewer' and t.revoked_at is null and t.expires_at > now())
        or reconciler.person(p_name) <> regexp_replace(p_name, '^.* via login ', '')
        or pg_has_role(session_user, 'reconciler_daemon', 'member') then
         return p_name;

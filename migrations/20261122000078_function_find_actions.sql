@@ -19,14 +19,14 @@ $$
            or integration_id = p_integration_id and member_id >= ''
               and workspace_id = any (array(select i.workspace_id from reconciler.integrations i
                                             where i.integration_id = p_integration_id)))
-      and (p_member is null or reason >= '' and (member_id = p_member or lower(member_email) = lower(p_member)))
+      and (p_member is null or reason >= '' and (member_id = p_member or email_key = lower(p_member)))
       and (p_operation is null or operation = p_operation)
       and (p_cause is null or reason >= '' and coalesce(failure_code, reason) = p_cause)
       and (not p_overdue or overdue and stored_due_at < now())
       and (not p_mine
            or status = 'in_progress' and assignee is not null
-              and string_to_array(assignee, ' via login ')
-                  @> array[(select reconciler.person(reconciler.current_actor()))]
+              and (assignee_login = (select reconciler.person(reconciler.current_actor()))
+                   or assignee_name = (select reconciler.person(reconciler.current_actor())))
               and reconciler.person(assignee) = (select reconciler.person(reconciler.current_actor())))
       and (coalesce(cardinality(p_ids), 0) = 0 or id = any (p_ids))
 $$;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::database::{PgConnection, PgPool};
+use crate::database::PgConnection;
 use crate::membership::words;
 use crate::store::StoreError;
 
@@ -70,6 +70,8 @@ words! {
         Sync = "sync",
         Integration = "integration",
         Workspace = "workspace",
+        Token = "token",
+        Login = "login",
     }
 }
 
@@ -85,7 +87,10 @@ pub struct EventFilter<'a> {
 }
 
 /// Lists lines of the trail, the newest first.
-pub async fn list(pool: &PgPool, filter: EventFilter<'_>) -> Result<Vec<EventLine>, StoreError> {
+pub async fn list(
+    connection: &mut PgConnection,
+    filter: EventFilter<'_>,
+) -> Result<Vec<EventLine>, StoreError> {
     Ok(sqlx::query_as!(
         EventLine,
         r#"-- list_events
@@ -101,13 +106,13 @@ pub async fn list(pool: &PgPool, filter: EventFilter<'_>) -> Result<Vec<EventLin
         filter.after,
         i64::from(filter.limit),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
 /// The lines of these rows of a workspace, by subject and id, oldest first; at most 200.
 pub async fn trail(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     workspace: &str,
     rows: &[(&str, i64)],
 ) -> Result<Vec<TrailLine>, StoreError> {
@@ -124,6 +129,6 @@ pub async fn trail(
         &subjects,
         &ids,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }

@@ -36,6 +36,7 @@ pub mod sync;
 pub mod upkeep;
 
 // The interfaces
+pub mod access;
 pub mod daemon;
 pub mod operator;
 
@@ -51,5 +52,6 @@ pub mod schema;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod tokens;
 pub mod wakeup;
 pub mod worker;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
 
+use crate::access::Access;
 use crate::database::{PgConnection, PgPool, Transaction};
 use crate::membership::UnknownWord;
 
@@ -137,13 +138,21 @@ where
 }
 
 /// Begins a transaction of a person, whom the lines of the trail name as the actor. It waits up to two seconds for a
-/// row that somebody else has locked, and then fails.
-pub async fn begin_as(pool: &PgPool, actor: &str) -> Result<Transaction, sqlx::Error> {
+/// row that somebody else has locked, and then fails. With the access of a token, the database holds it to that role and
+/// those workspaces; otherwise what holds is what the login may.
+pub async fn begin_as(
+    pool: &PgPool,
+    actor: &str,
+    access: Option<&Access>,
+) -> Result<Transaction, sqlx::Error> {
     let mut tx = pool.begin().await?;
     sqlx::query!(
         "-- begin_as
-         select set_config('reconciler.actor', $1, true) as actor, set_config('lock_timeout', '2s', true) as waits",
-        actor
+         select set_config('reconciler.actor', $1, true) as actor, set_config('lock_timeout', '2s', true) as waits,
+                set_config('role', $2, true) as role, set_config('reconciler.workspaces', $3, true) as workspaces",
+        actor,
+        access.map_or("none", |access| access.role.database_role()),
+        access.map_or("*".to_owned(), Access::workspaces_setting),
     )
     .fetch_one(&mut *tx)
     .await?;

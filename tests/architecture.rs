@@ -8,6 +8,7 @@ use cerby_reconciler::telemetry::events;
 
 /// What each module may import. The stages (`retry`, `manual_action`, `sync`) know nothing of each other: `flow` joins them.
 const IMPORTS: &[(&str, &str)] = &[
+    ("access", "membership"),
     ("backend", "config identity membership telemetry"),
     ("backoff", "config"),
     ("breaker", "backoff config database membership store"),
@@ -37,8 +38,8 @@ const IMPORTS: &[(&str, &str)] = &[
     ("membership", "identity"),
     (
         "operator",
-        "backend catalogue config daemon database history intake integration manual_action membership retry schema store sync \
-         telemetry text",
+        "access backend catalogue config daemon database history intake integration manual_action membership retry schema store \
+         sync telemetry text tokens",
     ),
     ("poll_interval", "store telemetry"),
     (
@@ -48,10 +49,11 @@ const IMPORTS: &[(&str, &str)] = &[
     ("scan_start", ""),
     ("schema", "config database"),
     ("shutdown", ""),
-    ("store", "database membership"),
+    ("store", "access database membership"),
     ("sync", "backend catalogue config database identity lease member membership store telemetry"),
     ("telemetry", "config membership"),
     ("text", ""),
+    ("tokens", "access database store"),
     (
         "upkeep",
         "catalogue config database flow manual_action member membership poll_interval store telemetry",
@@ -75,6 +77,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("returns", "manual_action"),
     ("schema_migrations", "schema"),
     ("syncs", "sync upkeep"),
+    ("tokens", "tokens"),
 ];
 
 /// Where a word may appear in code.
@@ -107,6 +110,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "retry/record/",
             "retry/review.rs",
             "sync/review.rs",
+            "tokens.rs",
         ],
     ),
 ];

@@ -58,7 +58,9 @@ async fn tasks(person: &Person, times: &mut Times) -> anyhow::Result<()> {
             ..TaskFilter::default()
         };
         let desk = person.desk().await?;
-        times.ask(TASKS, name, async || Ok(desk.tasks(filter).await?.len())).await?;
+        times
+            .ask(TASKS, name, async || Ok(desk.tasks(&Actor::by_login(), filter).await?.len()))
+            .await?;
     }
     Ok(())
 }
@@ -76,7 +78,9 @@ async fn syncs(person: &Person, times: &mut Times) -> anyhow::Result<()> {
             ..Filter::default()
         };
         let desk = person.desk().await?;
-        times.ask(SYNCS, name, async || Ok(desk.syncs(filter).await?.len())).await?;
+        times
+            .ask(SYNCS, name, async || Ok(desk.syncs(&Actor::by_login(), filter).await?.len()))
+            .await?;
     }
     Ok(())
 }
@@ -93,7 +97,9 @@ async fn returns(person: &Person, times: &mut Times) -> anyhow::Result<()> {
             ..ReturnFilter::default()
         };
         let desk = person.desk().await?;
-        times.ask(RETURNS, name, async || Ok(desk.returns(filter).await?.len())).await?;
+        times
+            .ask(RETURNS, name, async || Ok(desk.returns(&Actor::by_login(), filter).await?.len()))
+            .await?;
     }
     Ok(())
 }
@@ -109,7 +115,11 @@ async fn integrations(person: &Person, times: &mut Times) -> anyhow::Result<()> 
             limit: 100,
         };
         let desk = person.desk().await?;
-        times.ask(INTEGRATIONS, name, async || Ok(desk.integrations(filter).await?.len())).await?;
+        times
+            .ask(INTEGRATIONS, name, async || {
+                Ok(desk.integrations(&Actor::by_login(), filter).await?.len())
+            })
+            .await?;
     }
     Ok(())
 }
@@ -124,7 +134,9 @@ async fn events(person: &Person, times: &mut Times) -> anyhow::Result<()> {
             limit: 100,
         };
         let desk = person.desk().await?;
-        times.ask(EVENTS, name, async || Ok(desk.events(filter).await?.len())).await?;
+        times
+            .ask(EVENTS, name, async || Ok(desk.events(&Actor::by_login(), filter).await?.len()))
+            .await?;
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub struct IntegrationFilter<'a> {
 
 /// Lists integrations, the inactive ones first. Tasks and actions are counted of those that are listed.
 pub async fn list(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     filter: IntegrationFilter<'_>,
 ) -> Result<Vec<IntegrationLine>, StoreError> {
     Ok(sqlx::query_as!(
@@ -74,18 +74,21 @@ pub async fn list(
         filter.after.map(|(_, integration)| integration),
         i64::from(filter.limit),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
 /// The workspaces that have this integration.
-pub async fn workspaces_of(pool: &PgPool, integration: &str) -> Result<Vec<String>, StoreError> {
+pub async fn workspaces_of(
+    connection: &mut PgConnection,
+    integration: &str,
+) -> Result<Vec<String>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"-- workspaces_of
            select workspace_id as "workspace_id!" from reconciler.integrations where integration_id = $1 order by 1"#,
         integration,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::database::PgPool;
+use crate::database::PgConnection;
 use crate::store::StoreError;
 
 /// One return of several actions to automation, and where its canary stands.
@@ -41,7 +41,10 @@ pub struct ReturnFilter<'a> {
 }
 
 /// Lists returns, the newest first.
-pub async fn list(pool: &PgPool, filter: ReturnFilter<'_>) -> Result<Vec<ReturnLine>, StoreError> {
+pub async fn list(
+    connection: &mut PgConnection,
+    filter: ReturnFilter<'_>,
+) -> Result<Vec<ReturnLine>, StoreError> {
     Ok(sqlx::query_as!(
         ReturnLine,
         r#"-- list_returns
@@ -62,6 +65,6 @@ pub async fn list(pool: &PgPool, filter: ReturnFilter<'_>) -> Result<Vec<ReturnL
         filter.after,
         i64::from(filter.limit),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }

@@ -1,6 +1,6 @@
 //! The SQL of returning actions to automation. The database decides who may do that and what follows.
 
-use crate::database::{PgConnection, PgPool};
+use crate::database::PgConnection;
 use crate::membership::{Desired, MemberKey, Operation, words};
 use crate::store::StoreError;
 
@@ -56,7 +56,10 @@ impl TryFrom<ReturnableRow> for Returnable {
 }
 
 /// One action, if it may return to automation.
-pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, StoreError> {
+pub async fn returnable(
+    connection: &mut PgConnection,
+    id: i64,
+) -> Result<Option<Returnable>, StoreError> {
     sqlx::query_as!(
         ReturnableRow,
         "-- returnable_action
@@ -68,7 +71,7 @@ pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, St
          where a.id = $1 and a.status in ('open', 'in_progress') and a.operation <> 'reconnect'",
         id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?
     .map(Returnable::try_from)
     .transpose()
@@ -76,7 +79,7 @@ pub async fn returnable(pool: &PgPool, id: i64) -> Result<Option<Returnable>, St
 
 /// The open actions of an integration that may return to automation, the canary first.
 pub async fn returnables(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     workspace: &str,
     integration: &str,
     failure_code: Option<&str>,
@@ -97,7 +100,7 @@ pub async fn returnables(
         failure_code,
         operation.map(Operation::as_str),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?
     .into_iter()
     .map(Returnable::try_from)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::status::ActionStatus;
-use crate::database::{PgConnection, PgPool};
+use crate::database::PgConnection;
 use crate::membership::{ActionOperation, words};
 use crate::store::StoreError;
 
@@ -26,6 +26,8 @@ pub struct ActionLine {
     pub assignee: Option<String>,
     pub reopened_count: i32,
     pub integration_status: String,
+    /// Changes with every change of the action.
+    pub revision: i64,
 }
 
 words! {
@@ -131,7 +133,7 @@ async fn list_unfinished(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
-                integration_status as "integration_status!"
+                integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where closed_at is null and stored_due_at <= 'infinity'
            and ($10::bigint is null or (stored_due_at, id) > ($11, $10))
@@ -168,7 +170,7 @@ async fn list_ended(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
-                integration_status as "integration_status!"
+                integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where closed_at is not null and ($10::bigint is null or (closed_at, id) < ($11, $10))
          order by closed_at desc, id desc
@@ -202,7 +204,7 @@ async fn list_newest(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
-                integration_status as "integration_status!"
+                integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where $10::bigint is null or id < $10
          order by id desc
@@ -272,7 +274,7 @@ pub struct WorkLine {
 
 /// What there is to do, the most urgent first; `None` for all workspaces.
 pub async fn work_by_app(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     workspace: Option<&str>,
 ) -> Result<Vec<WorkLine>, StoreError> {
     Ok(sqlx::query_as!(
@@ -287,7 +289,7 @@ pub async fn work_by_app(
          order by next_due_at"#,
         workspace,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
@@ -323,9 +325,14 @@ pub struct ActionFacts {
     pub sync_id: Option<i64>,
     pub reopened_count: i32,
     pub task_id: i64,
+    /// Changes with every change of the action.
+    pub revision: i64,
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<ActionFacts>, StoreError> {
+pub async fn find(
+    connection: &mut PgConnection,
+    id: i64,
+) -> Result<Option<ActionFacts>, StoreError> {
     Ok(sqlx::query_as!(
         ActionFacts,
         r#"-- find_action
@@ -333,12 +340,12 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<ActionFacts>, StoreEr
                 a.integration_kind, a.member_id, a.member_email, a.attempts, a.reason, a.failure_code, a.failure_message,
                 l.integration_status as "integration_status!", a.opened_at, l.due_at as "due_at!", a.assignee, a.note,
                 a.done_by, a.done_at, a.confirmed_by, a.verdict, a.verdict_at, a.observed, a.sync_id, a.reopened_count,
-                a.task_id
+                a.task_id, l.revision as "revision!"
          from reconciler.manual_actions a
          join reconciler.action_list l using (id, workspace_id)
          where a.id = $1"#,
         id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?)
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::database::PgPool;
+use crate::database::PgConnection;
 use crate::store::StoreError;
 
 /// One line of the list of unfinished tasks.
@@ -37,7 +37,10 @@ pub struct TaskFilter<'a> {
 }
 
 /// Lists unfinished tasks, the oldest first.
-pub async fn list(pool: &PgPool, filter: TaskFilter<'_>) -> Result<Vec<TaskLine>, StoreError> {
+pub async fn list(
+    connection: &mut PgConnection,
+    filter: TaskFilter<'_>,
+) -> Result<Vec<TaskLine>, StoreError> {
     Ok(sqlx::query_as!(
         TaskLine,
         // The tasks are found by their places first, or every unfinished one would be read.
@@ -66,7 +69,7 @@ pub async fn list(pool: &PgPool, filter: TaskFilter<'_>) -> Result<Vec<TaskLine>
         filter.ids,
         i64::from(filter.limit),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
@@ -96,7 +99,7 @@ pub struct TaskFacts {
     pub action_id: Option<i64>,
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<TaskFacts>, StoreError> {
+pub async fn find(connection: &mut PgConnection, id: i64) -> Result<Option<TaskFacts>, StoreError> {
     Ok(sqlx::query_as!(
         TaskFacts,
         r#"-- find_task
@@ -110,6 +113,6 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<TaskFacts>, StoreErro
          where t.id = $1"#,
         id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?)
 }

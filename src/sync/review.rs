@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::HeldDecision;
-use crate::database::{PgConnection, PgPool};
+use crate::database::PgConnection;
 use crate::store::StoreError;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,15 +42,21 @@ pub struct SyncLine {
     pub last_error: Option<String>,
     pub snapshot: Option<Value>,
     pub counts: Option<Value>,
+    /// Changes with every change of the sync.
+    pub revision: i64,
 }
 
-pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, StoreError> {
+pub async fn list(
+    connection: &mut PgConnection,
+    filter: Filter<'_>,
+) -> Result<Vec<SyncLine>, StoreError> {
     Ok(sqlx::query_as!(
         SyncLine,
         r#"-- list_syncs
          select s.id, s.workspace_id, s.integration_id, i.name as "integration_name!", s.procedure, s.state, s.causes,
                 s.requested_at, s.next_step_at, s.started_at, s.finished_at, s.finished_reason, s.held_reason,
-                s.held_until, s.decision, s.last_error, s.report -> 'snapshot' as snapshot, s.report -> 'counts' as counts
+                s.held_until, s.decision, s.last_error, s.report -> 'snapshot' as snapshot, s.report -> 'counts' as counts,
+                s.xmin::text::bigint as "revision!"
          from reconciler.syncs s
          join reconciler.integrations i using (workspace_id, integration_id)
          where ($1::text is null or s.workspace_id = $1)
@@ -66,7 +72,7 @@ pub async fn list(pool: &PgPool, filter: Filter<'_>) -> Result<Vec<SyncLine>, St
         filter.ids,
         i64::from(filter.limit),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
@@ -99,11 +105,13 @@ pub struct SyncFacts {
     pub unexpected_removals: Option<i32>,
     pub report_id: Option<String>,
     pub report: Option<Value>,
+    /// Changes with every change of the sync.
+    pub revision: i64,
     /// The time of the query.
     pub now: DateTime<Utc>,
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<SyncFacts>, StoreError> {
+pub async fn find(connection: &mut PgConnection, id: i64) -> Result<Option<SyncFacts>, StoreError> {
     Ok(sqlx::query_as!(
         SyncFacts,
         r#"-- find_sync
@@ -112,13 +120,13 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<SyncFacts>, StoreErro
                   s.state, s.causes, s.requested_at, s.next_step_at, s.started_at, s.running_job_id,
                   s.running_since, s.finished_at, s.finished_reason, s.failures, s.last_error, s.held_reason,
                   s.held_until, s.decision, s.decision_reason, s.decided_by, s.decided_at, s.unexpected_removals,
-                  s.report_id, s.report, clock_timestamp() as "now!"
+                  s.report_id, s.report, s.xmin::text::bigint as "revision!", clock_timestamp() as "now!"
            from reconciler.syncs s
            join reconciler.integrations i using (workspace_id, integration_id)
            where s.id = $1"#,
         id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?)
 }
 

@@ -38,6 +38,7 @@ async fn the_help_tells_what_there_is() {
       integrations  List, pause, resume, limit and protect integrations
       returns       List and show returns of several actions to automation
       events        List what happened to every row: who, when, what
+      tokens        Make, list and revoke the tokens with which programs use the API
       config        Print the configuration in force, secrets redacted
       completions   Print the completions of a shell, for its folder of completions
       man           Write a page for `man` for every command

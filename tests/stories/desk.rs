@@ -26,7 +26,7 @@ fn kind<T: std::fmt::Debug>(ended: Result<T, DeskError>) -> RefusalKind {
 async fn each_kind_of_no_is_told_apart(pool: PgPool) {
     let (world, action) = World::with_an_action(pool).await;
     let (desk, robin) = (desk(&world), Actor::named("robin").unwrap());
-    assert_eq!(kind(desk.action(4711).await), RefusalKind::NotFound);
+    assert_eq!(kind(desk.action(&kim(), 4711).await), RefusalKind::NotFound);
     assert_eq!(kind(desk.done(&kim(), 4711, None).await), RefusalKind::NotFound);
     assert_eq!(kind(desk.cancel(&kim(), 4711, "why").await), RefusalKind::NotFound);
     assert_eq!(kind(desk.approve(&kim(), 4711, "why").await), RefusalKind::NotFound);
@@ -77,13 +77,13 @@ async fn lists_go_on_after_what_was_shown(pool: PgPool) {
     }
     seen.sort_unstable();
     assert_eq!(seen, [1, 2, 3, 4]);
-    let app = desk.integration(APP, None).await.unwrap();
+    let app = desk.integration(&kim(), APP, None).await.unwrap();
     for _ in 0..2 {
         desk.request(&kim(), &app).await.unwrap();
         world.drive().await;
     }
     let all = Filter { limit: 1, ..Filter::default() };
-    let newest = desk.syncs(all).await.unwrap();
-    let older = desk.syncs(Filter { after: Some(newest[0].id), ..all }).await.unwrap();
+    let newest = desk.syncs(&kim(), all).await.unwrap();
+    let older = desk.syncs(&kim(), Filter { after: Some(newest[0].id), ..all }).await.unwrap();
     assert!(older[0].id < newest[0].id);
 }

@@ -1,5 +1,6 @@
 //! Stories of requests, people and apps: the stages of the daemon against a simulated backend over HTTP and a real PostgreSQL.
 
+mod access;
 mod arrivals;
 mod breaker;
 mod desk;

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::terminal::{Clock, List, ListFormat, more};
 use super::{desk, one_of};
 use crate::history::{EventFilter, EventLine, Subject};
+use crate::operator::desk::Actor;
 use crate::text::printable;
 
 /// What to do with the trail.
@@ -39,7 +40,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let row = subject.zip(id.as_deref());
     let filter = EventFilter { row, workspace: workspace.as_deref(), after, limit };
     let read = async || {
-        let lines = desk.events(filter).await?;
+        let lines = desk.events(&Actor::by_login(), filter).await?;
         let below = more(lines.len(), limit, lines.last().map(|line| line.id));
         format.render(&listed(&lines, below))
     };

@@ -133,7 +133,9 @@ impl Which {
         act: impl AsyncFn(&Actor, &Integration) -> Result<String, DeskError>,
     ) -> anyhow::Result<ExitCode> {
         let actor = self.which.actor(desk).await?;
-        let find = async |id: &str| desk.integration(id, self.workspace.as_deref()).await;
+        let find = async |id: &str| {
+            desk.integration(&Actor::by_login(), id, self.workspace.as_deref()).await
+        };
         let preview = async |ids: &[String]| {
             let mut text = String::new();
             for id in ids {
@@ -160,7 +162,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             let workspace = workspace.as_deref();
             let filter = IntegrationFilter { only_inactive: inactive, workspace, after, limit };
             let read = async || {
-                let lines = desk.integrations(filter).await?;
+                let lines = desk.integrations(&Actor::by_login(), filter).await?;
                 let last =
                     lines.last().map(|one| format!("{}/{}", one.workspace_id, one.integration_id));
                 format.render(&listed(&lines, inactive, more(lines.len(), limit, last)))

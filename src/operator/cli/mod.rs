@@ -14,6 +14,7 @@ pub mod shape;
 mod syncs;
 mod tasks;
 pub mod terminal;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -99,6 +100,9 @@ enum Command {
     /// List what happened to every row: who, when, what
     #[command(subcommand)]
     Events(events::Command),
+    /// Make, list and revoke the tokens with which programs use the API
+    #[command(subcommand)]
+    Tokens(tokens::Command),
     /// Print the configuration in force, secrets redacted
     Config,
     /// Print the completions of a shell, for its folder of completions
@@ -175,6 +179,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Integrations(command) => return ended(integrations::run(config, command).await),
         Command::Returns(command) => returns::run(config, command).await,
         Command::Events(command) => events::run(config, command).await,
+        Command::Tokens(command) => tokens::run(config, command).await,
         Command::Config => show_config(config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { folder } => generate::manual(&folder),

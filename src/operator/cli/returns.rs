@@ -6,6 +6,7 @@ use super::desk;
 use super::terminal::{CardFormat, Clock, List, ListFormat, clock, facts, more};
 use crate::manual_action::return_review::{ReturnFilter, ReturnLine};
 use crate::manual_action::returns::ReturnState;
+use crate::operator::desk::Actor;
 use crate::text::printable;
 
 /// What to do with returns.
@@ -45,13 +46,15 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             let (workspace, integration) = (workspace.as_deref(), integration.as_deref());
             let filter = ReturnFilter { id: None, workspace, integration, after, limit };
             let read = async || {
-                let lines = desk.returns(filter).await?;
+                let lines = desk.returns(&Actor::by_login(), filter).await?;
                 let below = more(lines.len(), limit, lines.last().map(|line| line.id));
                 format.render(&listed(&lines, below))
             };
             format.show(read).await
         }
-        Command::Show { id, format } => format.print(&desk.find_return(id).await?, page),
+        Command::Show { id, format } => {
+            format.print(&desk.find_return(&Actor::by_login(), id).await?, page)
+        }
     }
 }
 

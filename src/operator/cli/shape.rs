@@ -10,6 +10,7 @@ use crate::manual_action::review::{ActionLine, WorkLine};
 use crate::operator::desk::{ActionCard, SyncCard, TaskCard};
 use crate::retry::review::TaskLine;
 use crate::sync::review::SyncLine;
+use crate::tokens::TokenLine;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -22,12 +23,13 @@ use crate::sync::review::SyncLine;
     SyncLine,
     TaskCard,
     TaskLine,
+    TokenLine,
     WorkLine
 )))]
 struct Shapes;
 
 /// The commands that print JSON, and the type of each line.
-pub const COMMANDS: [(&str, &str); 12] = [
+pub const COMMANDS: [(&str, &str); 13] = [
     ("actions list", "ActionLine"),
     ("actions next", "ActionCard"),
     ("actions show", "ActionCard"),
@@ -40,6 +42,7 @@ pub const COMMANDS: [(&str, &str); 12] = [
     ("syncs show", "SyncCard"),
     ("tasks list", "TaskLine"),
     ("tasks show", "TaskCard"),
+    ("tokens list", "TokenLine"),
 ];
 
 /// The JSON Schema. Under `commands` is the type of each line that a command prints.

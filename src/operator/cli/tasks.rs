@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::desk;
 use super::several::{Several, Verb};
 use super::terminal::{CardFormat, Clock, List, ListFormat, clock, facts, happened, more};
-use crate::operator::desk::TaskCard;
+use crate::operator::desk::{Actor, TaskCard};
 use crate::retry::review::{TaskFilter, TaskLine};
 use crate::text::printable;
 
@@ -61,19 +61,21 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             let member = member.as_deref();
             let filter = TaskFilter { workspace, integration, member, ids: &[], after, limit };
             let read = async || {
-                let lines = desk.tasks(filter).await?;
+                let lines = desk.tasks(&Actor::by_login(), filter).await?;
                 let below = more(lines.len(), limit, lines.last().map(|line| line.id));
                 format.render(&listed(&lines, below))
             };
             format.show(read).await?;
         }
-        Command::Show { id, format } => format.print(&desk.task(id).await?, page)?,
+        Command::Show { id, format } => {
+            format.print(&desk.task(&Actor::by_login(), id).await?, page)?
+        }
         Command::Cancel { which, reason } => {
             let actor = which.actor(&desk).await?;
             let preview = async |ids: &[i64]| {
                 let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
                 let filter = TaskFilter { ids, limit, ..TaskFilter::default() };
-                listed(&desk.tasks(filter).await?, String::new()).shown()
+                listed(&desk.tasks(&Actor::by_login(), filter).await?, String::new()).shown()
             };
             let act = async |id: i64| {
                 desk.cancel(&actor, id, &reason).await?;

@@ -44,6 +44,7 @@ impl Desk {
         filter: ActionFilter<'_>,
     ) -> Result<Vec<ActionLine>, DeskError> {
         let mut tx = self.begin(actor).await?;
+        let filter = ActionFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
         Ok(review::list(&mut tx, filter).await?)
     }
 
@@ -54,18 +55,25 @@ impl Desk {
         filter: ActionFilter<'_>,
     ) -> Result<i64, DeskError> {
         let mut tx = self.begin(actor).await?;
+        let filter = ActionFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
         Ok(review::count(&mut tx, filter).await?)
     }
 
     /// What there is to do: a line for each app, operation and cause, the most urgent first.
-    pub async fn work(&self, workspace: Option<&str>) -> Result<Vec<WorkLine>, DeskError> {
-        Ok(review::work_by_app(&self.pool, workspace).await?)
+    pub async fn work(
+        &self,
+        actor: &Actor,
+        workspace: Option<&str>,
+    ) -> Result<Vec<WorkLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        Ok(review::work_by_app(&mut tx, actor.workspace_or(workspace)).await?)
     }
 
-    pub async fn action(&self, id: i64) -> Result<ActionCard, DeskError> {
-        let facts = review::find(&self.pool, id).await?.ok_or_else(|| no_action(id))?;
+    pub async fn action(&self, actor: &Actor, id: i64) -> Result<ActionCard, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let facts = review::find(&mut tx, id).await?.ok_or_else(|| no_action(id))?;
         let rows = [("action", facts.id), ("task", facts.task_id)];
-        let trail = history::trail(&self.pool, &facts.workspace_id, &rows).await?;
+        let trail = history::trail(&mut tx, &facts.workspace_id, &rows).await?;
         Ok(ActionCard { facts, trail })
     }
 
@@ -76,7 +84,7 @@ impl Desk {
         id: i64,
         take_over_note: Option<&str>,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         people::claim(&mut tx, id, take_over_note).await?;
         commit(tx).await
     }
@@ -89,21 +97,21 @@ impl Desk {
         assignee: &str,
         note: &str,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         people::hand_over(&mut tx, id, assignee, note).await?;
         commit(tx).await
     }
 
     /// Releases an action that the actor works on.
     pub async fn release(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         people::release(&mut tx, id).await?;
         commit(tx).await
     }
 
     /// Adds a note to an action.
     pub async fn note(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         if !people::note(&mut tx, id, note).await? {
             return Err(no_action(id).into());
         }
@@ -117,7 +125,7 @@ impl Desk {
         id: i64,
         note: Option<&str>,
     ) -> Result<Marked, DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         let proof = people::proof(&mut tx, id).await?.ok_or_else(|| no_action(id))?;
         people::move_to(&mut tx, id, ActionStatus::Done, note).await?;
         commit(tx).await?;
@@ -131,21 +139,21 @@ impl Desk {
 
     /// Withdraws the statement that an action was done, before it was judged.
     pub async fn withdraw(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         people::withdraw(&mut tx, id).await?;
         commit(tx).await
     }
 
     /// Confirms another person's statement, where the app cannot be read and its integration has four eyes set.
     pub async fn confirm(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         people::confirm(&mut tx, id).await?;
         commit(tx).await
     }
 
     /// Ends an action whose change is not to be made.
     pub async fn dismiss(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         if !people::move_to(&mut tx, id, ActionStatus::Dismissed, Some(note)).await? {
             return Err(no_action(id).into());
         }

@@ -1,11 +1,17 @@
 //! The trail.
 
-use super::{Desk, DeskError};
+use super::{Actor, Desk, DeskError};
 use crate::history::{self, EventFilter, EventLine};
 
 impl Desk {
     /// Lines of the trail, the newest first.
-    pub async fn events(&self, filter: EventFilter<'_>) -> Result<Vec<EventLine>, DeskError> {
-        Ok(history::list(&self.pool, filter).await?)
+    pub async fn events(
+        &self,
+        actor: &Actor,
+        filter: EventFilter<'_>,
+    ) -> Result<Vec<EventLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let filter = EventFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
+        Ok(history::list(&mut tx, filter).await?)
     }
 }

@@ -28,7 +28,7 @@ impl Desk {
     ) -> Result<Imported, DeskError> {
         let lines = inbound::parse(text)
             .map_err(|bad| Refusal::new(RefusalKind::Invalid, bad.to_string()))?;
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         let (mut inserted, mut refused) = (0, BadLines::default());
         for batch in lines.chunks(BATCH) {
             inserted += insert(&mut tx, batch, &mut refused).await?;

@@ -13,18 +13,24 @@ impl Desk {
     /// Integrations, the inactive ones first.
     pub async fn integrations(
         &self,
+        actor: &Actor,
         filter: IntegrationFilter<'_>,
     ) -> Result<Vec<IntegrationLine>, DeskError> {
-        Ok(store::list(&self.pool, filter).await?)
+        let mut tx = self.begin(actor).await?;
+        let filter =
+            IntegrationFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
+        Ok(store::list(&mut tx, filter).await?)
     }
 
     /// The one integration with this id. If several workspaces have it, the caller has to name one.
     pub async fn integration(
         &self,
+        actor: &Actor,
         id: &str,
         workspace: Option<&str>,
     ) -> Result<Integration, DeskError> {
-        let mut known = store::workspaces_of(&self.pool, id).await?;
+        let mut tx = self.begin(actor).await?;
+        let mut known = store::workspaces_of(&mut tx, id).await?;
         known.retain(|one| workspace.is_none_or(|only| one == only));
         match known.as_slice() {
             [one] => Ok(Integration { workspace: one.clone(), id: id.to_owned() }),
@@ -48,14 +54,14 @@ impl Desk {
         integration: &Integration,
         reason: &str,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         store::pause(&mut tx, &integration.workspace, &integration.id, reason).await?;
         commit(tx).await
     }
 
     /// Makes an integration active again, whatever its status.
     pub async fn resume(&self, actor: &Actor, integration: &Integration) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         store::resume(&mut tx, &integration.workspace, &integration.id).await?;
         commit(tx).await
     }
@@ -69,7 +75,7 @@ impl Desk {
         per_minute: Option<u32>,
     ) -> Result<(), DeskError> {
         let (workspace, id) = (&integration.workspace, &integration.id);
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         store::set_limits(&mut tx, workspace, id, in_flight, per_minute).await?;
         commit(tx).await
     }
@@ -81,7 +87,7 @@ impl Desk {
         integration: &Integration,
         settings: &Settings,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         store::set(&mut tx, &integration.workspace, &integration.id, settings).await?;
         commit(tx).await
     }

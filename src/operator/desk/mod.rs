@@ -12,6 +12,7 @@ mod refusal;
 mod returns;
 mod syncs;
 mod tasks;
+mod tokens;
 
 pub use actions::{ActionCard, Done, Marked};
 pub use import::Imported;
@@ -21,40 +22,74 @@ pub use returns::Chosen;
 pub use syncs::SyncCard;
 pub use tasks::TaskCard;
 
+use crate::access::Access;
 use crate::database::{PgPool, Transaction};
 use crate::store::{self, begin_as};
 use crate::text::printable;
 
-/// Who acts. The trail records the login, and the name beside it.
+/// Who acts. The trail records the login, and the name beside it; or the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// Empty for a person who gives none.
     name: String,
+    /// What a token may do; `None` where the database login alone decides.
+    access: Option<Access>,
 }
 
 impl Actor {
     /// A person who is known by the database login alone.
     pub fn by_login() -> Self {
-        Self { name: String::new() }
+        Self { name: String::new(), access: None }
     }
 
     /// A person by the name that they give.
     pub fn named(name: &str) -> Result<Self, Refusal> {
         let name = name.trim();
         let is_plain = !name.is_empty() && printable(name) == name && !name.contains(BESIDE);
-        if !is_plain || name == "daemon" || name.chars().count() > LONGEST_NAME {
+        let is_taken = name == "daemon" || name.starts_with(TOKEN);
+        if !is_plain || is_taken || name.chars().count() > LONGEST_NAME {
             return Err(Refusal {
                 kind: RefusalKind::Invalid,
                 message: format!("{:?} cannot be the name of a person", printable(name)),
                 hint: Some(format!("Give your own name, in up to {LONGEST_NAME} characters.")),
             });
         }
-        Ok(Self { name: name.to_owned() })
+        Ok(Self { name: name.to_owned(), access: None })
+    }
+
+    /// A token that is valid.
+    fn by_token(name: &str, access: Access) -> Self {
+        Self { name: format!("{TOKEN}{name}"), access: Some(access) }
+    }
+
+    /// The workspace that a list is about: the one that is asked for, or the only one that there is for the actor. The
+    /// database leaves out all others in any case, but finds the rows of one by an index.
+    fn workspace_or<'a>(&'a self, asked: Option<&'a str>) -> Option<&'a str> {
+        let own = self.access.as_ref().and_then(|access| access.workspaces.as_deref());
+        asked.or(match own {
+            Some([only]) => Some(only),
+            _ => None,
+        })
+    }
+
+    /// The database refuses it too, in its own words.
+    fn check_change(&self) -> Result<(), Refusal> {
+        match &self.access {
+            Some(access) if !access.role.may_change() => Err(Refusal {
+                kind: RefusalKind::Forbidden,
+                message: format!("{} has the role {}, which only reads", self.name, access.role),
+                hint: Some("Use a token of the role operator.".to_owned()),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
 /// What the database puts between a name and the login that gave it.
 const BESIDE: &str = " via login ";
+
+/// What the name of a token has before it in the trail.
+const TOKEN: &str = "token:";
 
 const LONGEST_NAME: usize = 100;
 
@@ -74,7 +109,12 @@ impl Desk {
     }
 
     async fn begin(&self, actor: &Actor) -> Result<Transaction, DeskError> {
-        Ok(begin_as(&self.pool, &actor.name).await?)
+        Ok(begin_as(&self.pool, &actor.name, actor.access.as_ref()).await?)
+    }
+
+    async fn begin_change(&self, actor: &Actor) -> Result<Transaction, DeskError> {
+        actor.check_change()?;
+        self.begin(actor).await
     }
 }
 

@@ -21,23 +21,34 @@ pub enum Chosen {
 
 impl Desk {
     /// Returns of several actions, the newest first.
-    pub async fn returns(&self, filter: ReturnFilter<'_>) -> Result<Vec<ReturnLine>, DeskError> {
-        Ok(return_review::list(&self.pool, filter).await?)
+    pub async fn returns(
+        &self,
+        actor: &Actor,
+        filter: ReturnFilter<'_>,
+    ) -> Result<Vec<ReturnLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let filter = ReturnFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
+        Ok(return_review::list(&mut tx, filter).await?)
     }
 
-    pub async fn find_return(&self, id: i64) -> Result<ReturnLine, DeskError> {
+    pub async fn find_return(&self, actor: &Actor, id: i64) -> Result<ReturnLine, DeskError> {
         let filter = ReturnFilter { id: Some(id), limit: 1, ..ReturnFilter::default() };
-        let found = self.returns(filter).await?.pop();
+        let found = self.returns(actor, filter).await?.pop();
         Ok(found.ok_or_else(|| Refusal::not_found(format!("there is no return {id}")))?)
     }
 
     /// The actions that would be returned, the canary first.
-    pub async fn returnable(&self, chosen: &Chosen) -> Result<Vec<Returnable>, DeskError> {
+    pub async fn returnable(
+        &self,
+        actor: &Actor,
+        chosen: &Chosen,
+    ) -> Result<Vec<Returnable>, DeskError> {
+        let mut tx = self.begin(actor).await?;
         let found: Vec<_> = match chosen {
-            Chosen::One(id) => returns::returnable(&self.pool, *id).await?.into_iter().collect(),
+            Chosen::One(id) => returns::returnable(&mut tx, *id).await?.into_iter().collect(),
             Chosen::Of { integration, failure_code, operation } => {
                 let (workspace, id) = (&integration.workspace, &integration.id);
-                returns::returnables(&self.pool, workspace, id, failure_code.as_deref(), *operation)
+                returns::returnables(&mut tx, workspace, id, failure_code.as_deref(), *operation)
                     .await?
             }
         };
@@ -54,7 +65,7 @@ impl Desk {
         chosen: &Chosen,
         reason: &str,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         let sent = match chosen {
             Chosen::One(id) => {
                 people::move_to(&mut tx, *id, ActionStatus::Returned, Some(reason)).await?

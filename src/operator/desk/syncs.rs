@@ -15,13 +15,20 @@ pub struct SyncCard {
 
 impl Desk {
     /// Syncs, the newest first.
-    pub async fn syncs(&self, filter: Filter<'_>) -> Result<Vec<SyncLine>, DeskError> {
-        Ok(review::list(&self.pool, filter).await?)
+    pub async fn syncs(
+        &self,
+        actor: &Actor,
+        filter: Filter<'_>,
+    ) -> Result<Vec<SyncLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let filter = Filter { workspace: actor.workspace_or(filter.workspace), ..filter };
+        Ok(review::list(&mut tx, filter).await?)
     }
 
-    pub async fn sync(&self, id: i64) -> Result<SyncCard, DeskError> {
-        let facts = review::find(&self.pool, id).await?.ok_or_else(|| no_sync(id))?;
-        let trail = history::trail(&self.pool, &facts.workspace_id, &[("sync", facts.id)]).await?;
+    pub async fn sync(&self, actor: &Actor, id: i64) -> Result<SyncCard, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let facts = review::find(&mut tx, id).await?.ok_or_else(|| no_sync(id))?;
+        let trail = history::trail(&mut tx, &facts.workspace_id, &[("sync", facts.id)]).await?;
         Ok(SyncCard { facts, trail })
     }
 
@@ -42,7 +49,7 @@ impl Desk {
         decision: HeldDecision,
         reason: &str,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         if !review::decide(&mut tx, sync, decision, reason).await? {
             return Err(no_sync(sync).into());
         }
@@ -56,7 +63,7 @@ impl Desk {
         integration: &Integration,
     ) -> Result<Option<(i64, String)>, DeskError> {
         let (workspace, integration) = (&integration.workspace, &integration.id);
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         review::request(&mut tx, workspace, integration).await?;
         let active = review::active(&mut tx, workspace, integration).await?;
         commit(tx).await?;

@@ -15,24 +15,31 @@ pub struct TaskCard {
 
 impl Desk {
     /// Unfinished tasks, the oldest first, and why each waits.
-    pub async fn tasks(&self, filter: TaskFilter<'_>) -> Result<Vec<TaskLine>, DeskError> {
-        Ok(review::list(&self.pool, filter).await?)
+    pub async fn tasks(
+        &self,
+        actor: &Actor,
+        filter: TaskFilter<'_>,
+    ) -> Result<Vec<TaskLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let filter = TaskFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
+        Ok(review::list(&mut tx, filter).await?)
     }
 
-    pub async fn task(&self, id: i64) -> Result<TaskCard, DeskError> {
-        let facts = review::find(&self.pool, id)
+    pub async fn task(&self, actor: &Actor, id: i64) -> Result<TaskCard, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        let facts = review::find(&mut tx, id)
             .await?
             .ok_or_else(|| Refusal::not_found(format!("there is no task {id}")))?;
         let action = facts.action_id.map(|action| ("action", action));
         let rows: Vec<_> = std::iter::once(("task", id)).chain(action).collect();
-        let trail = history::trail(&self.pool, &facts.workspace_id, &rows).await?;
+        let trail = history::trail(&mut tx, &facts.workspace_id, &rows).await?;
         Ok(TaskCard { facts, trail })
     }
 
     /// Cancels a task: nothing more is requested from the backend for it, and it ends once nothing of it can still take
     /// effect.
     pub async fn cancel(&self, actor: &Actor, task: i64, reason: &str) -> Result<(), DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         cancel::request(&mut tx, task, reason).await?;
         commit(tx).await
     }

@@ -121,12 +121,17 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     match command {
         Command::List(options) => list::run(desk, &options).await?,
         Command::Summary { workspace, format } => {
-            let read =
-                async || format.render(&summary::listed(&desk.work(workspace.as_deref()).await?));
+            let read = async || {
+                format.render(&summary::listed(
+                    &desk.work(&Actor::by_login(), workspace.as_deref()).await?,
+                ))
+            };
             format.show(read).await?;
         }
         Command::Next { integration, format } => next(desk, integration.as_deref(), format).await?,
-        Command::Show { id, format } => format.print(&desk.action(id).await?, page::of)?,
+        Command::Show { id, format } => {
+            format.print(&desk.action(&Actor::by_login(), id).await?, page::of)?
+        }
         Command::Return(options) => returning::run(desk, &config, &options).await?,
         Command::Note { id, note, acting } => {
             desk.note(&acting.actor(desk).await?, id, &note).await?;
@@ -211,7 +216,7 @@ async fn next(desk: &Desk, integration: Option<&str>, format: CardFormat) -> any
     let statuses = &[ActionStatus::Open];
     let filter = ActionFilter { statuses, integration, limit: 1, ..ActionFilter::default() };
     match desk.actions(&Actor::by_login(), filter).await?.first() {
-        Some(line) => format.print(&desk.action(line.id).await?, page::of),
+        Some(line) => format.print(&desk.action(&Actor::by_login(), line.id).await?, page::of),
         None => print("nobody has to do anything: no action is open\n"),
     }
 }

@@ -8,7 +8,7 @@ use crate::manual_action::returns::Returnable;
 use crate::membership::Operation;
 use crate::operator::cli::terminal::{print, table};
 use crate::operator::cli::{Acting, one_of};
-use crate::operator::desk::{Chosen, Desk};
+use crate::operator::desk::{Actor, Chosen, Desk};
 use crate::text::printable;
 
 /// Which actions go back, and why.
@@ -43,13 +43,15 @@ pub(in crate::operator::cli) struct Options {
 pub(super) async fn run(desk: &Desk, config: &Config, options: &Options) -> anyhow::Result<()> {
     let chosen = match (options.id, &options.integration) {
         (None, Some(integration)) => Chosen::Of {
-            integration: desk.integration(integration, options.workspace.as_deref()).await?,
+            integration: desk
+                .integration(&Actor::by_login(), integration, options.workspace.as_deref())
+                .await?,
             failure_code: options.failure_code.clone(),
             operation: options.operation,
         },
         (id, _) => Chosen::One(id.context("give an action's id or --integration")?),
     };
-    let found = desk.returnable(&chosen).await?;
+    let found = desk.returnable(&Actor::by_login(), &chosen).await?;
     print(&preview(&config.backend.paths, &found))?;
     if !options.yes {
         return print("\nNothing was sent. Give --yes to send it.\n");

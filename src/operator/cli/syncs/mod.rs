@@ -83,7 +83,8 @@ impl Decision {
         let preview = async |ids: &[i64]| {
             let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
             let filter = Filter { ids, limit, ..Filter::default() };
-            listed(&desk.syncs(filter).await?, "no such syncs", String::new()).shown()
+            listed(&desk.syncs(&Actor::by_login(), filter).await?, "no such syncs", String::new())
+                .shown()
         };
         let verb = Verb { verb, rows: "syncs" };
         self.which.each(verb, preview, async |id| act(&actor, id).await).await
@@ -99,13 +100,15 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             let filter = Filter { workspace, integration, held, ids: &[], after, limit };
             let nothing = if held { "no report is held" } else { "no such syncs" };
             let read = async || {
-                let lines = desk.syncs(filter).await?;
+                let lines = desk.syncs(&Actor::by_login(), filter).await?;
                 let below = more(lines.len(), limit, lines.last().map(|line| line.id));
                 format.render(&listed(&lines, nothing, below))
             };
             format.show(read).await?;
         }
-        Command::Show { id, format } => format.print(&desk.sync(id).await?, page::of)?,
+        Command::Show { id, format } => {
+            format.print(&desk.sync(&Actor::by_login(), id).await?, page::of)?
+        }
         Command::Approve(decision) => {
             let act = async |actor: &Actor, id| {
                 desk.approve(actor, id, &decision.reason).await?;
@@ -123,7 +126,8 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             return decision.each(&desk, "reject", act).await;
         }
         Command::Request { integration, workspace, acting } => {
-            let integration = desk.integration(&integration, workspace.as_deref()).await?;
+            let integration =
+                desk.integration(&Actor::by_login(), &integration, workspace.as_deref()).await?;
             let active = desk.request(&acting.actor(&desk).await?, &integration).await?;
             let id = &integration.id;
             print(&match active {

@@ -1,0 +1,72 @@
+-- Row-level security: people see and change the rows of their own workspaces. The policy of the daemon and of the backend
+-- is a constant, which costs their statements nothing.
+--
+-- Views and `security definer` functions act as their owner, for whom the policies of people would not hold (and
+-- PostgreSQL 14 has no views that act as the caller). So those that people can reach belong to a role of their own, which
+-- owns no table: the policies of people hold for it, too, and they ask for the session and not for the role. Only
+-- functions of triggers stay with the owner of the tables: they write about rows that the statement could already change.
+do $$
+declare
+    object text;
+begin
+    for object in
+        select format('%I.%I', 'reconciler', table_name) from information_schema.columns
+        where table_schema = 'reconciler' and column_name = 'workspace_id'
+          and table_name in (select tablename from pg_tables where schemaname = 'reconciler')
+    loop
+        execute format('alter table %s enable row level security', object);
+        execute format('create policy all_workspaces on %s to reconciler_daemon, reconciler_backend using (true)', object);
+        execute format('create policy own_workspaces on %s to reconciler_viewer, reconciler_operator, reconciler_definer '
+                       'using (coalesce(workspace_id = any ((select reconciler.own_workspaces())::text[]), true))', object);
+    end loop;
+    -- A new owner has to be one that may create objects here; nobody can act as this role.
+    grant create on schema reconciler to reconciler_definer;
+    for object in
+        select format('view reconciler.%I', viewname) from pg_views where schemaname = 'reconciler'
+        union all
+        select 'function ' || p.oid::regprocedure from pg_proc p
+        where p.pronamespace = 'reconciler'::regnamespace and p.prosecdef
+          and (p.prorettype <> 'trigger'::regtype or p.proname = 'set_integration')
+          and p.proname not in ('own_workspaces', 'delete_old_events', 'delete_ended_actions')
+    loop
+        execute format('alter %s owner to reconciler_definer', object);
+    end loop;
+    revoke create on schema reconciler from reconciler_definer;
+end
+$$;
+
+grant usage on schema reconciler to reconciler_definer;
+
+grant select on all tables in schema reconciler to reconciler_definer;
+
+revoke select on reconciler.tokens from reconciler_definer;
+
+grant select (name, role, revoked_at, expires_at) on reconciler.tokens to reconciler_definer;
+
+grant execute on all functions in schema reconciler to reconciler_definer;
+
+-- What the functions for people write.
+grant insert on reconciler.nudges, reconciler.returns to reconciler_definer;
+
+grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_definer;
+
+grant update (status, note, assignee, assigned_at, confirmed_by, confirmed_at) on reconciler.manual_actions
+    to reconciler_definer;
+
+grant update (paused_reason, paused_at, kind, application, max_in_flight, starts_per_minute, own_account,
+              administrator_roles, snapshot_every_s, four_eyes)
+    on reconciler.integration_settings to reconciler_definer;
+
+grant execute on function reconciler.own_workspaces()
+    to reconciler_viewer, reconciler_operator, reconciler_daemon, reconciler_backend;
+
+-- An administrator decides who else may act. Who and when are stamped, and nothing of a token changes but its end.
+grant usage on schema reconciler to reconciler_administrator;
+
+grant select, insert (name, role, workspaces, hash, expires_at), update (revoked_at) on reconciler.tokens
+    to reconciler_administrator;
+
+grant select, insert (login, workspaces), update (login, workspaces), delete on reconciler.login_workspaces
+    to reconciler_administrator;
+
+grant update (last_used_at) on reconciler.tokens to reconciler_daemon;

@@ -1,0 +1,72 @@
+//! Bearer tokens: who may use the listener for operators.
+
+use rand::RngExt;
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
+use crate::access::Access;
+use crate::tokens::{self, TokenLine};
+
+/// What every token begins with, so that a scanner of leaked secrets knows it.
+const PREFIX: &str = "cerbyrec_";
+
+impl Desk {
+    /// Makes a token. What it returns is the token itself, which nobody can read again.
+    pub async fn create_token(
+        &self,
+        actor: &Actor,
+        name: &str,
+        access: &Access,
+        valid_days: u32,
+    ) -> Result<SecretString, DeskError> {
+        let token = format!("{PREFIX}{}", hex(&rand::rng().random::<[u8; 32]>()));
+        let mut tx = self.begin_change(actor).await?;
+        match tokens::insert(&mut tx, name, access, &hash(&token), valid_days).await {
+            Ok(()) => commit(tx).await?,
+            Err(error) => return Err(taken(error.into(), name)),
+        }
+        Ok(token.into())
+    }
+
+    pub async fn tokens(&self, actor: &Actor) -> Result<Vec<TokenLine>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        Ok(tokens::list(&mut tx).await?)
+    }
+
+    /// Ends a token at once.
+    pub async fn revoke_token(&self, actor: &Actor, name: &str) -> Result<(), DeskError> {
+        let mut tx = self.begin_change(actor).await?;
+        if !tokens::revoke(&mut tx, name).await? {
+            return Err(Refusal::not_found(format!("there is no token {name}")).into());
+        }
+        commit(tx).await
+    }
+
+    /// Who acts with a token; `None` if it is not valid.
+    pub async fn actor_of(&self, token: &str) -> Result<Option<Actor>, DeskError> {
+        let found = tokens::find_valid(&self.pool, &hash(token)).await?;
+        Ok(found.map(|(name, access)| Actor::by_token(&name, access)))
+    }
+}
+
+/// The error of the database, or a clear refusal where it says that the name is taken.
+fn taken(error: DeskError, name: &str) -> DeskError {
+    match error {
+        DeskError::Refused(refusal) if refusal.message.contains("tokens_pkey") => Refusal {
+            kind: RefusalKind::NotAllowedNow,
+            message: format!("there was a token {name} before"),
+            hint: Some("The trail names tokens: give each a name of its own.".to_owned()),
+        }
+        .into(),
+        error => error,
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
