@@ -35,10 +35,12 @@ BENCH_RESULTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/bench
 ALERTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/alerts
 # Where the collectors of traces of others are installed.
 COLLECTORS := $(abspath $(or $(CARGO_TARGET_DIR),target))/collectors
+# Where the client is installed with which the API is tried.
+API_TEST := $(abspath $(or $(CARGO_TARGET_DIR),target))/api-test
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
+.PHONY: help demo demo-once test test-integrations test-api soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +65,10 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 	$(ON_PRIVATE_POSTGRES) 'RECONCILER__DATABASE__URL=$$DATABASE_URL RECONCILER__BACKEND__API_KEY=unused \
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/integrations/run.sh $(CLIENTS)'
+
+test-api: ## Try the API with schemathesis, in every role; needs Python 3.10; EXAMPLES= may say how many per route
+	$(BUILD) --quiet
+	$(ON_PRIVATE_POSTGRES) 'EXAMPLES=$(EXAMPLES) tests/api/run.sh $(PROGRAM) $(API_TEST)'
 
 test-upgrade: ## Let two versions work on one database while it is migrated
 	tests/processes/upgrade/build.sh $(UPGRADE)

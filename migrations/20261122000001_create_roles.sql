@@ -1,6 +1,6 @@
 -- A refusal has a code, so that a program can tell the kinds apart: check_violation for invalid input, no_data_found
--- for a missing row, and three codes of our own: P0403 (another person may do this, but not this one), P0409 (the row
--- is not in a state that allows it), P0410 (too late).
+-- for a missing row, and four codes of our own: P0403 (another person may do this, but not this one), P0409 (the row
+-- is not in a state that allows it), P0410 (too late), P0412 (it is not what it was when the caller saw it).
 
 -- Roles are cluster-wide: another database of the same server may have created them already.
 do $$

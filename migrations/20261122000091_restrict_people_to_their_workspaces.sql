@@ -39,7 +39,7 @@ grant usage on schema reconciler to reconciler_definer;
 
 grant select on all tables in schema reconciler to reconciler_definer;
 
-revoke select on reconciler.tokens from reconciler_definer;
+revoke select on reconciler.tokens, reconciler.replies from reconciler_definer;
 
 grant select (name, role, revoked_at, expires_at) on reconciler.tokens to reconciler_definer;
 
@@ -70,3 +70,11 @@ grant select, insert (login, workspaces), update (login, workspaces), delete on 
     to reconciler_administrator;
 
 grant update (last_used_at) on reconciler.tokens to reconciler_daemon;
+
+grant select, insert, update, delete on reconciler.replies to reconciler_daemon;
+
+-- A row that somebody is about to change as they saw it. The lock needs the privilege to update.
+grant update (decision) on reconciler.syncs to reconciler_definer;
+
+grant execute on function reconciler.expect_action(bigint, bigint), reconciler.expect_sync(bigint, bigint)
+    to reconciler_operator, reconciler_daemon;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::database::PgConnection;
+use crate::database::{PgConnection, PgPool};
 use crate::membership::words;
 use crate::store::StoreError;
 
@@ -105,6 +105,69 @@ pub async fn list(
         filter.workspace,
         filter.after,
         i64::from(filter.limit),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The trail at one moment.
+#[derive(Debug)]
+pub struct Horizon {
+    /// The id of the latest line that is visible, 0 without one.
+    pub latest: i64,
+    /// The transactions that may have written lines which are not visible yet.
+    pub writers: Vec<String>,
+}
+
+/// Whoever writes to the trail holds a lock on it until the transaction ends. The locks are read after the latest line,
+/// so whoever was given a lower id has ended or is among them.
+pub async fn horizon(pool: &PgPool) -> Result<Horizon, StoreError> {
+    let row = sqlx::query!(
+        r#"-- trail_horizon
+         with latest as materialized (select coalesce(max(id), 0) as id from reconciler.events)
+         select latest.id as "latest!",
+                array(select distinct l.virtualtransaction from pg_locks l
+                      where l.relation = 'reconciler.events'::regclass and l.mode = 'RowExclusiveLock'
+                        and l.database = (select oid from pg_database where datname = current_database())
+                        and latest.id >= 0) as "writers!: Vec<String>"
+         from latest"#,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Horizon { latest: row.latest, writers: row.writers })
+}
+
+/// Whether one of these transactions has not ended.
+pub async fn is_any_open(pool: &PgPool, transactions: &[String]) -> Result<bool, StoreError> {
+    if transactions.is_empty() {
+        return Ok(false);
+    }
+    Ok(sqlx::query_scalar!(
+        r#"-- open_writers
+         select exists (select from pg_locks l
+                        where l.relation = 'reconciler.events'::regclass and l.mode = 'RowExclusiveLock'
+                          and l.virtualtransaction = any ($1)) as "is_open!""#,
+        transactions,
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
+/// The lines after one, up to another, in the order of their ids.
+pub async fn between(
+    connection: &mut PgConnection,
+    after: i64,
+    up_to: i64,
+    limit: i64,
+) -> Result<Vec<EventLine>, StoreError> {
+    Ok(sqlx::query_as!(
+        EventLine,
+        "-- follow_events
+         select id, at, actor, what, workspace_id, subject, subject_id, detail
+         from reconciler.events where id > $1 and id <= $2 order by id limit $3",
+        after,
+        up_to,
+        limit,
     )
     .fetch_all(connection)
     .await?)

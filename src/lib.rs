@@ -47,6 +47,7 @@ pub mod database;
 pub mod history;
 pub mod lease;
 pub mod poll_interval;
+pub mod replies;
 pub mod scan_start;
 pub mod schema;
 pub mod shutdown;

@@ -38,14 +38,15 @@ const IMPORTS: &[(&str, &str)] = &[
     ("membership", "identity"),
     (
         "operator",
-        "access backend catalogue config daemon database history intake integration manual_action membership retry schema store \
-         sync telemetry text tokens",
+        "access backend catalogue config daemon database history intake integration manual_action membership replies retry schema \
+         store sync telemetry text tokens",
     ),
     ("poll_interval", "store telemetry"),
     (
         "retry",
         "backend backoff breaker catalogue config database lease member membership scan_start store telemetry worker",
     ),
+    ("replies", "database store"),
     ("scan_start", ""),
     ("schema", "config database"),
     ("shutdown", ""),
@@ -56,7 +57,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("tokens", "access database store"),
     (
         "upkeep",
-        "catalogue config database flow manual_action member membership poll_interval store telemetry",
+        "catalogue config database flow manual_action member membership poll_interval replies store telemetry",
     ),
     ("wakeup", "database poll_interval scan_start store telemetry"),
     ("worker", "poll_interval store telemetry"),
@@ -74,6 +75,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("members", "intake member retry upkeep"),
     ("nudges", "manual_action"),
     ("outages", "flow"),
+    ("replies", "replies"),
     ("returns", "manual_action"),
     ("schema_migrations", "schema"),
     ("syncs", "sync upkeep"),
@@ -104,6 +106,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "intake/inbound.rs",
             "manual_action/",
             "member/watch.rs",
+            "replies.rs",
             "retry/again.rs",
             "retry/cancel.rs",
             "retry/claim/",

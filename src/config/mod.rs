@@ -44,6 +44,7 @@ pub struct Config {
     pub retention: Retention,
     pub upkeep: Upkeep,
     pub http: Http,
+    pub operators: Operators,
     pub shutdown: Shutdown,
     pub telemetry: Telemetry,
     pub traces: Traces,
@@ -178,6 +179,17 @@ tables! {
         listen: SocketAddr,
         expose_probes: bool,
         stalled_s: u64,
+    }
+    /// The listener for operators.
+    Operators {
+        #[serde(default, deserialize_with = "read::optional_address")]
+        listen: Option<SocketAddr>,
+        public_url: Option<String>,
+        max_connections: u32,
+        max_streams: u32,
+        database_connections: u32,
+        request_timeout_s: u64,
+        wrong_tokens_per_minute: u32,
     }
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }

@@ -89,6 +89,14 @@ impl Daemon {
         Ok(Some(Self { signals, loops, health, stop, grace }))
     }
 
+    /// Runs something beside the loops. It has to end when the daemon stops.
+    pub fn also<F>(&mut self, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.loops.spawn(run(self.stop.clone()));
+    }
+
     /// Runs until a signal stops the daemon. `Err` if a loop ended by itself, or work in flight outlasted the grace
     /// period.
     pub async fn run(self) -> anyhow::Result<()> {

@@ -36,6 +36,23 @@ pub async fn proof(connection: &mut PgConnection, id: i64) -> Result<Option<Proo
     .await?)
 }
 
+/// Locks an action, and fails if it has another revision.
+pub async fn expect(
+    connection: &mut PgConnection,
+    id: i64,
+    revision: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- expect_action
+         select reconciler.expect_action($1, $2)",
+        id,
+        revision
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
 /// Withdraws a person's word for an action, in the name of the user who runs the transaction.
 pub async fn withdraw(connection: &mut PgConnection, id: i64) -> Result<(), StoreError> {
     sqlx::query!(

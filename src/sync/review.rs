@@ -130,6 +130,23 @@ pub async fn find(connection: &mut PgConnection, id: i64) -> Result<Option<SyncF
     .await?)
 }
 
+/// Locks a sync, and fails if it has another revision.
+pub async fn expect(
+    connection: &mut PgConnection,
+    id: i64,
+    revision: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- expect_sync
+         select reconciler.expect_sync($1, $2)",
+        id,
+        revision
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
 /// Writes a person's decision on a held report. Returns whether there is such a sync.
 pub async fn decide(
     connection: &mut PgConnection,

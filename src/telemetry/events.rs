@@ -41,6 +41,10 @@ macro_rules! events {
 events! {
     SERVICE_STARTED = "service.started" INFO, "The daemon is up: the database and its schema are usable, and the loops run.",
         ["version, http.listen, start_ms"], "Nothing.";
+    OPERATORS_LISTENING = "operators.listening" INFO, "The listener for operators is up. Every request needs a token. Without `operators.public_url` it listens on a loopback address only.",
+        ["operators.listen, public_url"], "Nothing. `cerby-reconciler tokens list` shows who may use it.";
+    OPERATORS_REQUEST_FAILED = "operators.request_failed" ERROR, "A request of the API was answered with 503: the database failed or did not answer.",
+        ["error"], "Read the error. Check PostgreSQL and the network to it, and with `cerby-reconciler check` whether the schema is right.";
     SERVICE_STOPPING = "service.stopping" INFO, "The daemon stops after a signal; work in flight has `grace_s` to end.",
         ["signal, grace_s"], "Nothing.";
     SERVICE_STOPPED = "service.stopped" INFO, "All work in flight ended and was recorded.",

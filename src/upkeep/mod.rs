@@ -14,6 +14,7 @@ use crate::manual_action;
 use crate::manual_action::store::Overdue;
 use crate::member::store::{give_turn, raise_next_due_times};
 use crate::poll_interval::PollInterval;
+use crate::replies;
 use crate::store::{StoreError, begin, begin_exclusive, with_timeout};
 use crate::telemetry::chain;
 
@@ -94,6 +95,7 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     step("request_periodic_snapshots", query_timeout, periodic).await?;
     let watches = store::request_watch_snapshots(pool, SNAPSHOTS_PER_ROUND, ASKS_AGAIN_AFTER);
     step("request_watch_snapshots", query_timeout, watches).await?;
+    step("delete_old_replies", query_timeout, delete_old_replies(pool, batch)).await?;
     let deleting = delete(pool, retention, batch, sweep);
     if step("delete", query_timeout, deleting).await? == Some(true) {
         left = Left::Deletions;
@@ -145,6 +147,12 @@ async fn sweep_members(
         emit!(UPKEEP_HEALED, members, syncs = 0, "Set going again");
     }
     Ok(())
+}
+
+async fn delete_old_replies(pool: &PgPool, batch: i32) -> Result<(), StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
+    replies::delete_old(&mut tx, batch.into()).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn extend_deadlines(pool: &PgPool) -> Result<(), StoreError> {

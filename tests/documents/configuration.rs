@@ -252,6 +252,18 @@ fn contradictions_say_what_would_be_right() {
             vec!["http.listen = 0.0.0.0:8087", "loopback", "http.expose_probes = true"],
         ),
         (vec![("http.listen", "[::]:8087")], vec!["http.listen = [::]:8087", "loopback"]),
+        (
+            vec![("operators.listen", "0.0.0.0:8088")],
+            vec!["operators.listen", "loopback", "operators.public_url"],
+        ),
+        (
+            vec![
+                ("operators.listen", "0.0.0.0:8088"),
+                ("operators.public_url", "http://x.example"),
+            ],
+            vec!["operators.public_url", "https"],
+        ),
+        (vec![("operators.public_url", "https://x.example/?a")], vec!["operators.public_url"]),
         (vec![("database.max_connections", "3")], vec!["database.max_connections = 3", "4"]),
         (vec![("backend.page_size", "101")], vec!["backend.page_size = 101", "1 to 100"]),
         (vec![("backend.max_pages", "0")], vec!["backend.max_pages = 0", "at least 1"]),

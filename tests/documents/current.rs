@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cerby_reconciler::manual_action::returns::ReturnState;
 use cerby_reconciler::manual_action::status::ActionStatus;
 use cerby_reconciler::membership::{IntegrationKind, Operation, Trigger};
+use cerby_reconciler::operator::api;
 use cerby_reconciler::operator::cli::shape;
 use cerby_reconciler::sync::{HeldDecision, Procedure, SyncEnd, SyncState};
 use cerby_reconciler::telemetry::events;
@@ -43,10 +44,11 @@ fn the_page_of_events_is_current() {
 }
 
 #[test]
-fn the_schemas_of_log_lines_and_of_what_commands_print_are_current() {
+fn the_schemas_of_log_lines_of_what_commands_print_and_of_the_api_are_current() {
     for (page, schema) in [
         ("docs/events.schema.json", events::as_schema()),
         ("docs/output.schema.json", shape::schema()),
+        ("docs/api.openapi.json", api::document()),
     ] {
         let current = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         if std::env::var_os("UPDATE_DOCS").is_some() {

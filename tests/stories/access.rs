@@ -102,7 +102,10 @@ async fn every_table_with_a_workspace_is_protected_and_all_others_are_known(pool
     .fetch_all(&pool)
     .await
     .unwrap();
-    assert_eq!(open, ["exclusive_work", "login_workspaces", "schema_migrations", "tokens"]);
+    assert_eq!(
+        open,
+        ["exclusive_work", "login_workspaces", "replies", "schema_migrations", "tokens"]
+    );
     // What acts as its owner would show everything if the owner had the tables.
     let unsafe_objects: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c
@@ -141,7 +144,7 @@ const PURE: [&str; 13] = [
 ];
 
 /// A call of every other function that people may execute, about the foreign row.
-const CALLS: [(&str, &str); 33] = [
+const CALLS: [(&str, &str); 35] = [
     ("approve(bigint,text)", "approve(2, 'why')"),
     ("approve(bigint[],text)", "approve(array[2], 'why')"),
     ("cancel_task(bigint,text)", "cancel_task(2, 'why')"),
@@ -154,6 +157,8 @@ const CALLS: [(&str, &str); 33] = [
     ("confirm_action(bigint)", "confirm_action(2)"),
     ("dismiss(bigint,text)", "dismiss(2, 'why')"),
     ("dismiss(bigint[],text)", "dismiss(array[2], 'why')"),
+    ("expect_action(bigint,bigint)", "expect_action(2, 1)"),
+    ("expect_sync(bigint,bigint)", "expect_sync(2, 1)"),
     (
         "find_actions(text[],text,text,text,text,text,boolean,boolean,bigint[])",
         "find_actions(null, 'globex', null, null, null, null, false, false, array[2])",

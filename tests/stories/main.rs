@@ -1,6 +1,7 @@
 //! Stories of requests, people and apps: the stages of the daemon against a simulated backend over HTTP and a real PostgreSQL.
 
 mod access;
+mod api;
 mod arrivals;
 mod breaker;
 mod desk;

@@ -22,9 +22,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Telemetry, shell};
+use crate::config::{Config, Database, LogFormat, Telemetry, shell};
 use crate::daemon::Daemon;
 use crate::emit;
+use crate::operator::api;
 use crate::operator::desk::{Actor, Desk};
 use crate::schema::{self, Planning, Usable};
 use crate::telemetry::{self, chain};
@@ -217,7 +218,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
         emit!(SERVICE_FAILED, error = %chain(&error), "The daemon failed to start");
         return ExitCode::FAILURE;
     }
-    let daemon = match Daemon::start(config).await {
+    let daemon = match start(config).await {
         Ok(Some(daemon)) => daemon,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -232,6 +233,23 @@ async fn serve(file: Option<&Path>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts the daemon, and the listener for operators beside it.
+async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
+    let (operators, database) = (config.operators.clone(), config.database.clone());
+    let listener = api::bind(&operators).await?;
+    let Some(mut daemon) = Daemon::start(config).await? else { return Ok(None) };
+    let Some(listener) = listener else { return Ok(Some(daemon)) };
+    // What people read must not take the connections of the flow.
+    let database = Database { max_connections: operators.database_connections + 1, ..database };
+    let pool = schema::connect(&database, Planning::ByStatistics).await?;
+    let listen = listener.local_addr().context("the listener has no address")?;
+    let public_url = operators.public_url.as_deref().unwrap_or("");
+    emit!(OPERATORS_LISTENING, operators.listen = %listen, public_url,
+          "The listener for operators is up; every request needs a token");
+    daemon.also(|stop| api::serve(listener, operators, Desk::new(pool), stop));
+    Ok(Some(daemon))
 }
 
 async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Actor, Desk, DeskError, Refusal, commit};
+use super::{Actor, Desk, DeskError, Refusal, Seen, commit};
 use crate::catalogue;
+use crate::database::Transaction;
 use crate::history::{self, TrailLine};
 use crate::manual_action::people;
 use crate::manual_action::review::{self, ActionFacts, ActionFilter, ActionLine, WorkLine};
@@ -81,10 +82,10 @@ impl Desk {
     pub async fn claim(
         &self,
         actor: &Actor,
-        id: i64,
+        seen: impl Into<Seen>,
         take_over_note: Option<&str>,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         people::claim(&mut tx, id, take_over_note).await?;
         commit(tx).await
     }
@@ -93,25 +94,30 @@ impl Desk {
     pub async fn assign(
         &self,
         actor: &Actor,
-        id: i64,
+        seen: impl Into<Seen>,
         assignee: &str,
         note: &str,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         people::hand_over(&mut tx, id, assignee, note).await?;
         commit(tx).await
     }
 
     /// Releases an action that the actor works on.
-    pub async fn release(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+    pub async fn release(&self, actor: &Actor, seen: impl Into<Seen>) -> Result<(), DeskError> {
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         people::release(&mut tx, id).await?;
         commit(tx).await
     }
 
     /// Adds a note to an action.
-    pub async fn note(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+    pub async fn note(
+        &self,
+        actor: &Actor,
+        seen: impl Into<Seen>,
+        note: &str,
+    ) -> Result<(), DeskError> {
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         if !people::note(&mut tx, id, note).await? {
             return Err(no_action(id).into());
         }
@@ -122,10 +128,10 @@ impl Desk {
     pub async fn done(
         &self,
         actor: &Actor,
-        id: i64,
+        seen: impl Into<Seen>,
         note: Option<&str>,
     ) -> Result<Marked, DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         let proof = people::proof(&mut tx, id).await?.ok_or_else(|| no_action(id))?;
         people::move_to(&mut tx, id, ActionStatus::Done, note).await?;
         commit(tx).await?;
@@ -138,29 +144,47 @@ impl Desk {
     }
 
     /// Withdraws the statement that an action was done, before it was judged.
-    pub async fn withdraw(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+    pub async fn withdraw(&self, actor: &Actor, seen: impl Into<Seen>) -> Result<(), DeskError> {
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         people::withdraw(&mut tx, id).await?;
         commit(tx).await
     }
 
     /// Confirms another person's statement, where the app cannot be read and its integration has four eyes set.
-    pub async fn confirm(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+    pub async fn confirm(&self, actor: &Actor, seen: impl Into<Seen>) -> Result<(), DeskError> {
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         people::confirm(&mut tx, id).await?;
         commit(tx).await
     }
 
     /// Ends an action whose change is not to be made.
-    pub async fn dismiss(&self, actor: &Actor, id: i64, note: &str) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
+    pub async fn dismiss(
+        &self,
+        actor: &Actor,
+        seen: impl Into<Seen>,
+        note: &str,
+    ) -> Result<(), DeskError> {
+        let (mut tx, id) = self.begin_action(actor, seen.into()).await?;
         if !people::move_to(&mut tx, id, ActionStatus::Dismissed, Some(note)).await? {
             return Err(no_action(id).into());
         }
         commit(tx).await
     }
+
+    /// Begins a change of an action as it was seen, which stays locked.
+    pub(super) async fn begin_action(
+        &self,
+        actor: &Actor,
+        Seen { id, revision }: Seen,
+    ) -> Result<(Transaction, i64), DeskError> {
+        let mut tx = self.begin_change(actor).await?;
+        if let Some(revision) = revision {
+            people::expect(&mut tx, id, revision).await?;
+        }
+        Ok((tx, id))
+    }
 }
 
-fn no_action(id: i64) -> Refusal {
+pub(super) fn no_action(id: i64) -> Refusal {
     Refusal::not_found(format!("there is no manual action {id}"))
 }

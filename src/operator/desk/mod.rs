@@ -6,18 +6,22 @@
 
 mod actions;
 mod events;
+mod follow;
 mod import;
 mod integrations;
 mod refusal;
+mod replies;
 mod returns;
 mod syncs;
 mod tasks;
 mod tokens;
 
 pub use actions::{ActionCard, Done, Marked};
+pub use follow::TrailReader;
 pub use import::Imported;
 pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};
+pub use replies::Repeated;
 pub use returns::Chosen;
 pub use syncs::SyncCard;
 pub use tasks::TaskCard;
@@ -92,6 +96,20 @@ const BESIDE: &str = " via login ";
 const TOKEN: &str = "token:";
 
 const LONGEST_NAME: usize = 100;
+
+/// A row as its caller saw it: what is done to it is refused if it has changed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub id: i64,
+    /// `None` for a caller who wants the change whatever the row is now.
+    pub revision: Option<i64>,
+}
+
+impl From<i64> for Seen {
+    fn from(id: i64) -> Self {
+        Self { id, revision: None }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Desk {

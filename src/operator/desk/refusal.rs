@@ -15,6 +15,8 @@ pub enum RefusalKind {
     /// It was possible before and is now too late: a decision on a report that is read again, a statement that was
     /// judged.
     Stale,
+    /// The row has changed since the caller saw it.
+    Changed,
     /// The input is invalid.
     Invalid,
     /// Another person may do this, but not this one.
@@ -68,6 +70,7 @@ fn kind_of(code: &str) -> Option<RefusalKind> {
         "P0403" | "42501" => Some(RefusalKind::Forbidden),
         "P0409" => Some(RefusalKind::NotAllowedNow),
         "P0410" => Some(RefusalKind::Stale),
+        "P0412" => Some(RefusalKind::Changed),
         "55P03" | "57014" | "40001" | "40P01" => Some(RefusalKind::Busy),
         code if code.starts_with("22") || code.starts_with("23") => Some(RefusalKind::Invalid),
         _ => None,
@@ -113,6 +116,7 @@ mod tests {
             ("P0403", Some(K::Forbidden)),
             ("P0409", Some(K::NotAllowedNow)),
             ("P0410", Some(K::Stale)),
+            ("P0412", Some(K::Changed)),
             ("55P03", Some(K::Busy)),
             ("23514", Some(K::Invalid)),
             ("22001", Some(K::Invalid)),

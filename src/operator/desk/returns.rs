@@ -1,6 +1,7 @@
 //! Returning actions to automation after a fix.
 
-use super::{Actor, Desk, DeskError, Integration, Refusal, RefusalKind, commit};
+use super::actions::no_action;
+use super::{Actor, Desk, DeskError, Integration, Refusal, RefusalKind, Seen, commit};
 use crate::manual_action::people;
 use crate::manual_action::return_review::{self, ReturnFilter, ReturnLine};
 use crate::manual_action::returns::{self, Returnable};
@@ -10,7 +11,7 @@ use crate::membership::Operation;
 /// The actions to return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chosen {
-    One(i64),
+    One(Seen),
     /// The open actions of an integration, by failure code and operation where they are given.
     Of {
         integration: Integration,
@@ -45,7 +46,7 @@ impl Desk {
     ) -> Result<Vec<Returnable>, DeskError> {
         let mut tx = self.begin(actor).await?;
         let found: Vec<_> = match chosen {
-            Chosen::One(id) => returns::returnable(&mut tx, *id).await?.into_iter().collect(),
+            Chosen::One(seen) => returns::returnable(&mut tx, seen.id).await?.into_iter().collect(),
             Chosen::Of { integration, failure_code, operation } => {
                 let (workspace, id) = (&integration.workspace, &integration.id);
                 returns::returnables(&mut tx, workspace, id, failure_code.as_deref(), *operation)
@@ -65,21 +66,26 @@ impl Desk {
         chosen: &Chosen,
         reason: &str,
     ) -> Result<(), DeskError> {
-        let mut tx = self.begin_change(actor).await?;
-        let sent = match chosen {
-            Chosen::One(id) => {
-                people::move_to(&mut tx, *id, ActionStatus::Returned, Some(reason)).await?
+        match chosen {
+            Chosen::One(seen) => {
+                let (mut tx, id) = self.begin_action(actor, *seen).await?;
+                let status = ActionStatus::Returned;
+                if !people::move_to(&mut tx, id, status, Some(reason)).await? {
+                    return Err(no_action(id).into());
+                }
+                commit(tx).await
             }
             Chosen::Of { integration, failure_code, operation } => {
                 let (workspace, id) = (&integration.workspace, &integration.id);
                 let code = failure_code.as_deref();
-                returns::give_all_back(&mut tx, workspace, id, code, *operation, reason).await?
+                let mut tx = self.begin_change(actor).await?;
+                if !returns::give_all_back(&mut tx, workspace, id, code, *operation, reason).await?
+                {
+                    let message = "the actions have ended meanwhile: nothing was sent";
+                    return Err(Refusal::new(RefusalKind::Stale, message).into());
+                }
+                commit(tx).await
             }
-        };
-        if !sent {
-            let message = "the actions have ended meanwhile: nothing was sent";
-            return Err(Refusal::new(RefusalKind::Stale, message).into());
         }
-        commit(tx).await
     }
 }

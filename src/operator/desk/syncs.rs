@@ -1,6 +1,6 @@
 //! Syncs, and decisions on held reports.
 
-use super::{Actor, Desk, DeskError, Integration, Refusal, commit};
+use super::{Actor, Desk, DeskError, Integration, Refusal, Seen, commit};
 use crate::history::{self, TrailLine};
 use crate::sync::HeldDecision;
 use crate::sync::review::{self, Filter, SyncFacts, SyncLine};
@@ -33,23 +33,36 @@ impl Desk {
     }
 
     /// Lets a held report be applied, if it has not changed.
-    pub async fn approve(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
-        self.decide(actor, sync, HeldDecision::Approved, reason).await
+    pub async fn approve(
+        &self,
+        actor: &Actor,
+        sync: impl Into<Seen>,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        self.decide(actor, sync.into(), HeldDecision::Approved, reason).await
     }
 
     /// Ends a sync whose report is held; nothing of it is applied.
-    pub async fn reject(&self, actor: &Actor, sync: i64, reason: &str) -> Result<(), DeskError> {
-        self.decide(actor, sync, HeldDecision::Rejected, reason).await
+    pub async fn reject(
+        &self,
+        actor: &Actor,
+        sync: impl Into<Seen>,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        self.decide(actor, sync.into(), HeldDecision::Rejected, reason).await
     }
 
     async fn decide(
         &self,
         actor: &Actor,
-        sync: i64,
+        Seen { id: sync, revision }: Seen,
         decision: HeldDecision,
         reason: &str,
     ) -> Result<(), DeskError> {
         let mut tx = self.begin_change(actor).await?;
+        if let Some(revision) = revision {
+            review::expect(&mut tx, sync, revision).await?;
+        }
         if !review::decide(&mut tx, sync, decision, reason).await? {
             return Err(no_sync(sync).into());
         }

@@ -49,7 +49,7 @@ pub(super) async fn run(desk: &Desk, config: &Config, options: &Options) -> anyh
             failure_code: options.failure_code.clone(),
             operation: options.operation,
         },
-        (id, _) => Chosen::One(id.context("give an action's id or --integration")?),
+        (id, _) => Chosen::One(id.context("give an action's id or --integration")?.into()),
     };
     let found = desk.returnable(&Actor::by_login(), &chosen).await?;
     print(&preview(&config.backend.paths, &found))?;

@@ -1,0 +1,175 @@
+//! The API for programs: it parses, calls the desk, and renders. Its rows are those of `-o json`.
+
+mod access;
+mod actions;
+mod events;
+mod integrations;
+mod listener;
+mod once;
+mod page;
+mod problem;
+mod request;
+mod returns;
+mod syncs;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+use crate::config::Operators;
+use crate::history::Subject;
+use crate::manual_action::review::{ActionOperation, ActionOrder};
+use crate::manual_action::status::ActionStatus;
+use crate::membership::Operation;
+use crate::operator::desk::Desk;
+use access::Failures;
+use problem::Problem;
+
+/// The longest body of a request, in bytes.
+const LONGEST_BODY: usize = 1024 * 1024;
+
+/// What every request needs.
+#[derive(Debug, Clone)]
+struct Door {
+    desk: Desk,
+    failures: Failures,
+    streams: Arc<Semaphore>,
+    /// Whether a proxy names the address of the client.
+    is_behind_proxy: bool,
+    request_timeout: Duration,
+    stop: CancellationToken,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cerby-reconciler",
+        description = "Manual actions, tasks, syncs and integrations, for programs."
+    ),
+    paths(
+        actions::list,
+        actions::groups,
+        actions::show,
+        actions::change,
+        actions::batch,
+        tasks::list,
+        tasks::show,
+        tasks::cancel,
+        syncs::list,
+        syncs::show,
+        syncs::decide,
+        returns::list,
+        returns::show,
+        returns::create,
+        integrations::list,
+        integrations::change,
+        events::list,
+        events::stream
+    ),
+    components(schemas(
+        Problem,
+        ActionStatus,
+        ActionOperation,
+        ActionOrder,
+        Operation,
+        Subject,
+        actions::ActionVerb,
+        integrations::IntegrationVerb,
+        syncs::Decision
+    ))
+)]
+struct Document;
+
+/// The OpenAPI document. What every request may be answered with is added here.
+pub fn document() -> Value {
+    let mut document = json!(Document::openapi());
+    let problem = json!({
+        "description": "a problem, as RFC 9457 has it",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
+        operation["responses"]["4XX"] = problem.clone();
+        operation["responses"]["503"] = problem.clone();
+    }
+    document["components"]["securitySchemes"] =
+        json!({ "token": { "type": "http", "scheme": "bearer" } });
+    document["security"] = json!([{ "token": [] }]);
+    document
+}
+
+fn routes(door: Door) -> Router {
+    Router::new()
+        .route("/v1/actions", get(actions::list))
+        .route("/v1/actions/batch", post(actions::batch))
+        .route("/v1/actions/{id}", get(actions::show))
+        .route("/v1/actions/{id}/{verb}", post(actions::change))
+        .route("/v1/groups", get(actions::groups))
+        .route("/v1/tasks", get(tasks::list))
+        .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/v1/syncs", get(syncs::list))
+        .route("/v1/syncs/{id}", get(syncs::show))
+        .route("/v1/syncs/{id}/{decision}", post(syncs::decide))
+        .route("/v1/returns", get(returns::list).post(returns::create))
+        .route("/v1/returns/{id}", get(returns::show))
+        .route("/v1/integrations", get(integrations::list))
+        .route("/v1/integrations/{workspace}/{id}/{verb}", post(integrations::change))
+        .route("/v1/events", get(events::list))
+        .route("/v1/events/stream", get(events::stream))
+        .route_layer(middleware::from_fn_with_state(door.clone(), once::answer))
+        .route_layer(middleware::from_fn_with_state(door.clone(), access::authenticate))
+        .route("/v1/openapi.json", get(async || Json(document())))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method")
+        })
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(middleware::from_fn_with_state(door.clone(), in_time))
+        .with_state(door)
+}
+
+/// Ends a request that takes too long, as one does whose body comes a byte at a time.
+async fn in_time(State(door): State<Door>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(door.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = format!("the request took longer than {:?}", door.request_timeout);
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+        }
+    }
+}
+
+/// The listener; `None` if none is configured.
+pub async fn bind(config: &Operators) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    let taken = || format!("operators.listen = {address} cannot be taken: choose another address");
+    Ok(Some(listener.with_context(taken)?))
+}
+
+/// Answers until `stop`.
+pub async fn serve(listener: TcpListener, config: Operators, desk: Desk, stop: CancellationToken) {
+    let door = Door {
+        desk,
+        failures: Failures::new(config.wrong_tokens_per_minute),
+        streams: Arc::new(Semaphore::new(config.max_streams as usize)),
+        is_behind_proxy: config.public_url.is_some(),
+        request_timeout: Duration::from_secs(config.request_timeout_s),
+        stop: stop.clone(),
+    };
+    listener::serve(listener, routes(door), config.max_connections, stop).await;
+}

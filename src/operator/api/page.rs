@@ -1,0 +1,113 @@
+//! Lists, page by page, and cards with the tag of their revision.
+
+use axum::Json;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::problem::Problem;
+
+pub(super) const MOST: u32 = 200;
+
+/// How many rows a page has, 1 to 200.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Limit(u32);
+
+impl TryFrom<u32> for Limit {
+    type Error = String;
+
+    fn try_from(limit: u32) -> Result<Self, String> {
+        match limit {
+            1..=MOST => Ok(Self(limit)),
+            _ => Err(format!("limit is 1 to {MOST}")),
+        }
+    }
+}
+
+impl Limit {
+    pub(super) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+/// Where the next page begins: opaque to clients.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Cursor(String);
+
+impl TryFrom<String> for Cursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+        let bytes = (0..text.len()).step_by(2).map(byte).collect::<Option<_>>();
+        let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        place.filter(|place| !place.is_empty()).map(Self).ok_or(WRONG)
+    }
+}
+
+const WRONG: &str = "cursor is not one that the API gave";
+
+impl Cursor {
+    fn at(place: &str) -> String {
+        place.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(super) fn id(&self) -> Result<i64, Problem> {
+        self.0.parse().map_err(|_| Problem::invalid(WRONG))
+    }
+
+    /// A workspace and an id.
+    pub(super) fn pair(&self) -> Result<(&str, &str), Problem> {
+        self.0.split_once('/').ok_or_else(|| Problem::invalid(WRONG))
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Page<T> {
+    items: Vec<T>,
+    /// The cursor of the next page; null on the last one.
+    next: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub(super) fn new<P: ToString>(
+        items: Vec<T>,
+        limit: Limit,
+        place: impl Fn(&T) -> P,
+    ) -> Json<Self> {
+        let is_full = items.len() >= limit.get() as usize;
+        let next =
+            items.last().filter(|_| is_full).map(|last| Cursor::at(&place(last).to_string()));
+        Json(Self { items, next })
+    }
+
+    /// A list that is short enough to be one page.
+    pub(super) fn whole(items: Vec<T>) -> Json<Self> {
+        Json(Self { items, next: None })
+    }
+}
+
+/// A row with the tag of its revision.
+pub(super) fn tagged(revision: i64, row: impl Serialize) -> Response {
+    ([(header::ETAG, format!("\"{revision}\""))], Json(row)).into_response()
+}
+
+/// A parameter that is a list of words with commas between them.
+pub(super) fn words<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    let words = text.split(',').filter(|word| !word.is_empty());
+    words.map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
+}
