@@ -11,10 +11,9 @@ use super::access::Caller;
 use super::page::{Cursor, Limit, Page, tagged, words};
 use super::problem::Problem;
 use super::request::{At, Body, IfMatch, Parameters};
-use crate::manual_action::review::{
-    ActionFilter, ActionLine, ActionOperation, ActionOrder, WorkLine,
-};
+use crate::manual_action::review::{ActionFilter, ActionLine, ActionOrder, WorkLine};
 use crate::manual_action::status::ActionStatus;
+use crate::membership::ActionOperation;
 use crate::operator::desk::{ActionCard, Chosen, Seen};
 
 #[derive(Debug, Deserialize, IntoParams)]

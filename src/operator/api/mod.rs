@@ -31,9 +31,9 @@ use utoipa::OpenApi;
 
 use crate::config::Operators;
 use crate::history::Subject;
-use crate::manual_action::review::{ActionOperation, ActionOrder};
+use crate::manual_action::review::ActionOrder;
 use crate::manual_action::status::ActionStatus;
-use crate::membership::Operation;
+use crate::membership::{ActionOperation, Operation};
 use crate::operator::desk::Desk;
 use access::Failures;
 use problem::Problem;
