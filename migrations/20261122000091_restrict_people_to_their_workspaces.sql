@@ -54,7 +54,7 @@ grant update (status, note, assignee, assigned_at, confirmed_by, confirmed_at) o
     to reconciler_definer;
 
 grant update (paused_reason, paused_at, kind, application, max_in_flight, starts_per_minute, own_account,
-              administrator_roles, snapshot_every_s, four_eyes)
+              administrator_roles, snapshot_every_s, four_eyes, loosened_at)
     on reconciler.integration_settings to reconciler_definer;
 
 grant execute on function reconciler.own_workspaces()

@@ -126,13 +126,14 @@ async fn every_table_with_a_workspace_is_protected_and_all_others_are_known(pool
 }
 
 /// Functions that look at nothing but their parameters and the session.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "current_actor",
     "due_time",
     "integration_status",
     "is_daemon",
     "is_same_person",
     "moment",
+    "needs_second_person",
     "next_action_statuses",
     "own_workspaces",
     "person",

@@ -208,7 +208,8 @@ impl Route {
 /// The status and the text; a stream has no end, so its text is not read. Of a batch, the status of its one answer.
 async fn answer(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
-    let is_stream = response.headers()["content-type"] == "text/event-stream";
+    let kind = response.headers().get("content-type");
+    let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
     let text = if is_stream { String::new() } else { response.text().await.unwrap() };
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let status = body["answers"][0]["status"].as_u64().map_or(status, |status| status as u16);
