@@ -38,10 +38,19 @@ pub struct Access {
 }
 
 impl Access {
-    /// The workspaces as `reconciler.own_workspaces` reads them.
+    /// The workspaces as `reconciler.own_workspaces` reads them. Words that cannot be the id of a workspace, such as `*` or
+    /// a list in one word, may come from outside and give access to nothing.
     pub fn workspaces_setting(&self) -> String {
-        self.workspaces.as_ref().map_or("*".to_owned(), |workspaces| workspaces.join(","))
+        let Some(workspaces) = &self.workspaces else { return "*".to_owned() };
+        let ids: Vec<_> = workspaces.iter().map(String::as_str).filter(|id| is_id(id)).collect();
+        ids.join(",")
     }
+}
+
+/// Whether the tables accept this as the id of a workspace.
+fn is_id(word: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    word.starts_with(|first: char| first.is_ascii_alphanumeric()) && word.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -57,6 +66,9 @@ mod tests {
         let setting = |workspaces| Access { role: Role::Viewer, workspaces }.workspaces_setting();
         assert_eq!(setting(None), "*");
         assert_eq!(setting(Some(vec![])), "");
-        assert_eq!(setting(Some(vec!["acme".to_owned(), "globex".to_owned()])), "acme,globex");
+        let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        assert_eq!(setting(words(&["acme", "globex"])), "acme,globex");
+        assert_eq!(setting(words(&["*"])), "", "a claim is no way to all");
+        assert_eq!(setting(words(&["acme,globex", "", "_", "a-b_C1"])), "a-b_C1");
     }
 }

@@ -34,7 +34,7 @@ const RAISED: &[(&str, &str)] = &[
         "secret.world_readable",
         "a_secret_that_every_account_may_read_is_told_at_the_start_and_by_check",
     ),
-    ("operators.request_failed", "a_failing_database_is_a_503_that_says_nothing_of_it"),
+    ("operators.request_failed", "a_request_that_the_database_fails_is_logged_without_its_rows"),
     ("backend.key_rejected", "each_refusal_of_the_key_after_a_success_is_said_again"),
     ("backend.unavailable", "a_fleet_finds_an_outage_once_probes_it_once_and_tells_it_once"),
     ("integration.tripped", "five_failures_in_a_row_trip_the_integration_and_touch_no_other_task"),

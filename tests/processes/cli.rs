@@ -1179,6 +1179,8 @@ async fn every_command_that_prints_json_keeps_to_its_schema(pool: PgPool) {
     world.insert(&a_failed("change_role", HUB, "jo")).await;
     world.order().await;
     let action = world.action_of(app).await.to_string();
+    let token = ["tokens", "create", "a-program", "--role", "viewer", "--all-workspaces"];
+    program.run(&token).await.ok();
     program.run(&["actions", "claim", &action]).await.ok();
     program.run(&["actions", "release", &action]).await.ok();
     program.run(&["actions", "return", "--integration", HUB, "--reason", "x", "--yes"]).await.ok();
@@ -1544,7 +1546,7 @@ async fn an_operators_login_requests_decides_and_protects_and_no_more(pool: PgPo
     let (world, _, held) = with_held(pool).await;
     let mut tx = world.pool.begin().await.unwrap();
     for statement in [
-        "set local role reconciler_operator",
+        "set local session authorization reconciler_operator",
         "select reconciler.request_snapshot('acme', 'an-app')",
         "update reconciler.syncs set decision = 'rejected', decision_reason = 'x' where state = 'held'",
         "update reconciler.integrations set own_account = 'bot', snapshot_every_s = 0",

@@ -1,5 +1,6 @@
 //! The program as a process: its command line, several replicas, and surroundings that fail, metrics.
 
+mod api;
 mod cli;
 mod log_lines;
 mod metrics;

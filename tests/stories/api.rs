@@ -57,7 +57,7 @@ impl Api {
         tokio::spawn(api::serve(listener, config, desk.clone(), stop.clone()));
         // Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new();
+        let client = Client::builder().no_proxy().build().unwrap();
         Self { url, pool, desk, tokens, client, _stop: stop.drop_guard() }
     }
 
