@@ -44,7 +44,7 @@ for role in viewer operator administrator; do
     token=$("$program" tokens create "$role-$$" --role "$role" --workspace acme --as tester)
     echo "as $role"
     # The stream has no end, so it is left to the tests in Rust.
-    "$into/python/bin/schemathesis" run "$url/v1/openapi.json" --header "Authorization: Bearer $token" \
+    "$into/python/bin/schemathesis" --config-file "$here/schemathesis.toml" run "$url/v1/openapi.json" --header "Authorization: Bearer $token" \
         --exclude-path /v1/events/stream --checks all --max-examples "${EXAMPLES:-50}" --request-timeout 30 \
         --suppress-health-check all || failed=1
 done

@@ -1,5 +1,7 @@
 //! `/v1/actions`, `/v1/groups`: what people have to do.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -144,11 +146,12 @@ impl ActionVerb {
         to: Option<&str>,
     ) -> Result<(), Problem> {
         let (desk, actor) = (&door.desk, &caller.actor);
-        let needed = || note.ok_or_else(|| Problem::invalid("note is missing: say why"));
+        let needed = || note.ok_or_else(|| Problem::incomplete("note is missing: say why"));
         match self {
             Self::Claim => desk.claim(actor, seen, note).await?,
             Self::HandOver => {
-                let to = to.ok_or_else(|| Problem::invalid("to is missing: name the colleague"))?;
+                let missing = || Problem::incomplete("to is missing: name the colleague");
+                let to = to.ok_or_else(missing)?;
                 desk.assign(actor, seen, to, needed()?).await?;
             }
             Self::Release => desk.release(actor, seen).await?,
@@ -228,9 +231,12 @@ pub(super) async fn batch(
     caller: Caller,
     Body(batch): Body<Batch>,
 ) -> Result<Json<Answers>, Problem> {
-    let ids: std::collections::BTreeSet<_> = batch.items.iter().map(|item| item.id).collect();
-    if batch.items.is_empty() || batch.items.len() > MOST_ITEMS || ids.len() < batch.items.len() {
-        return Err(Problem::invalid(format!("items has 1 to {MOST_ITEMS} actions, each id once")));
+    if batch.items.is_empty() || batch.items.len() > MOST_ITEMS {
+        return Err(Problem::invalid(format!("items has 1 to {MOST_ITEMS} actions")));
+    }
+    let mut ids = BTreeSet::new();
+    if let Some(item) = batch.items.iter().find(|item| !ids.insert(item.id)) {
+        return Err(Problem::incomplete(format!("items has action {} twice", item.id)));
     }
     let mut answers = Vec::new();
     for Item { id, revision } in batch.items {

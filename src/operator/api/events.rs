@@ -48,7 +48,7 @@ pub(super) async fn list(
     Parameters(asked): Parameters<Filter>,
 ) -> Result<Json<Page<EventLine>>, Problem> {
     if asked.subject.is_some() != asked.id.is_some() {
-        return Err(Problem::invalid("subject and id belong together"));
+        return Err(Problem::incomplete("subject and id belong together"));
     }
     let filter = EventFilter {
         row: asked.subject.zip(asked.id.as_deref()),

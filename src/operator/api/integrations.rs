@@ -78,7 +78,7 @@ pub(super) async fn change(
     let integration = desk.integration(actor, &id, Some(&workspace)).await?;
     match verb {
         IntegrationVerb::Pause => {
-            let missing = || Problem::invalid("reason is missing: say why");
+            let missing = || Problem::incomplete("reason is missing: say why");
             desk.pause(actor, &integration, &words.reason.ok_or_else(missing)?).await?;
         }
         IntegrationVerb::Resume => desk.resume(actor, &integration).await?,

@@ -69,6 +69,7 @@ pub(super) struct Return {
     /// Only actions of this operation.
     operation: Option<Operation>,
     /// What was fixed, for whoever reads the trail.
+    #[schema(min_length = 1, max_length = 2000, pattern = r"\S")]
     reason: String,
 }
 

@@ -64,6 +64,7 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
     /// Why, for whoever reads the trail.
+    #[schema(min_length = 1, max_length = 2000, pattern = r"\S")]
     pub(super) reason: String,
 }
 

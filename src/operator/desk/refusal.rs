@@ -58,7 +58,12 @@ impl Refusal {
         let error = error.as_database_error()?;
         let kind = kind_of(&error.code().unwrap_or_default())?;
         let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
-        Some(Self { kind, message: error.message().to_owned(), hint: hint.map(str::to_owned) })
+        // Of this one, PostgreSQL names only the byte.
+        let message = match error.code().as_deref() {
+            Some("22021") => "a text has the character U+0000, which cannot be stored",
+            _ => error.message(),
+        };
+        Some(Self { kind, message: message.to_owned(), hint: hint.map(str::to_owned) })
     }
 }
 
