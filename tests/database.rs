@@ -409,7 +409,15 @@ async fn a_login_that_owns_the_database_and_may_create_roles_migrates_it(pool: P
     let options = (*pool.connect_options()).clone().username(&login).password("secret");
     let owner = PgPool::connect_with(options).await.unwrap();
 
-    schema::migrate(&owner.clone().into()).await.unwrap();
+    // Since PostgreSQL 16 such a login may not grant a role that another login created: another test, here. The error has
+    // the statement that somebody else has to run.
+    if let Err(refused) = schema::migrate(&owner.clone().into()).await {
+        let refused = refused.to_string();
+        let (_, hint) = refused.split_once("Let a role with CREATEROLE run: ").expect(&refused);
+        let statement = hint.trim_end_matches(')').to_owned();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+        schema::migrate(&owner.clone().into()).await.unwrap();
+    }
     let mut tx = owner.begin().await.unwrap();
     for delete in ["delete_old_events('90 days', 10)", "delete_ended_actions('90 days', 10)"] {
         let select = format!("select reconciler.{delete}");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::postgres::PgDatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, Executor, Postgres};
 
@@ -96,8 +97,18 @@ pub enum SchemaError {
     )]
     Blocked { what: String, waited: &'static str, by: String },
     /// A migration failed or was changed after it was applied.
-    #[error("the migration failed")]
+    #[error("the migration failed{}", hint(.0))]
     Migration(#[source] MigrateError),
+}
+
+/// What the migration says to do about its failure.
+fn hint(error: &MigrateError) -> String {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return String::new();
+    };
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref());
+    let hint = error.and_then(PgDatabaseError::hint);
+    hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default()
 }
 
 fn who_may(oldest: Option<ProgramVersion>) -> String {
