@@ -19,6 +19,7 @@ use testkit::simulator::{Fate, Operation};
 use tokio::net::TcpListener;
 
 use crate::support::collector::{Collector, Received};
+use crate::support::openmetrics::scrape;
 use crate::support::replica::Replica;
 use crate::support::{APP, Task, WORKSPACE, World, a_failed, eventually};
 
@@ -226,6 +227,8 @@ async fn a_trace_context_that_cannot_be_read_is_ignored_and_counted_and_its_row_
     for id in &ids {
         until_ended(&world, *id, "succeeded").await;
     }
+    let page = scrape(&replica.listen()).await;
+    assert_eq!(page.get("reconciler_traceparents_ignored_total"), 2.0);
     let replica = stop(replica).await;
     let ignored = replica.last("traceparent.ignored").unwrap();
     assert_eq!(ignored["rows"], 2, "each row is counted once: {}", replica.log());
@@ -294,7 +297,15 @@ async fn a_collector_that_never_answers_changes_nothing_and_does_not_hold_up_the
 async fn what_a_collector_refuses_or_rejects_is_counted(pool: PgPool) {
     let collector = Collector::start().await;
     collector.answer_with(StatusCode::SERVICE_UNAVAILABLE, b"nobody-may-see".to_vec());
-    let replica = work_beside(pool.clone(), &collector.endpoint()).await;
+    let world = World::new(pool).await;
+    let id = insert(&world, &a_failed("remove", APP, "jo"), &traceparent()).await;
+    let replica = start(&world, &collector.endpoint(), &[]).await;
+    until_ended(&world, id, "succeeded").await;
+    eventually("lost spans", async || {
+        scrape(&replica.listen()).await.get("reconciler_spans_lost_total") > 0.0
+    })
+    .await;
+    let replica = stop(replica).await;
     let (spans, cause) = lost(&replica);
     assert_eq!((spans, &cause[..]), (collector.spans().len() as u64, "HTTP 503"));
     assert!(!replica.log().contains("nobody-may-see"));

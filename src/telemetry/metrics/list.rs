@@ -53,6 +53,8 @@ pub(super) struct Metrics {
     pub(super) leases_lost: Counters<1>,
     pub(super) stale_writes: Counters<1>,
     pub(super) log_lines_lost: Counter,
+    pub(super) spans_lost: Counter,
+    pub(super) traceparents_ignored: Counter,
     pub(super) requests: Counters<2>,
     pub(super) request_seconds: Histograms<1>,
     pub(super) statement_seconds: Histograms<1>,
@@ -135,6 +137,16 @@ impl Metrics {
                 to,
                 "log_lines_lost",
                 "Log lines that could not be written, because the reader of stdout had gone or was too slow",
+            ),
+            spans_lost: counter(
+                to,
+                "spans_lost",
+                "Spans that the collector did not take, or that did not fit into their queue",
+            ),
+            traceparents_ignored: counter(
+                to,
+                "traceparents_ignored",
+                "Rows whose `traceparent` is no W3C trace context, each once. Counted only if traces are on",
             ),
             requests: counters(
                 to,

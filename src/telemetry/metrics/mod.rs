@@ -49,6 +49,14 @@ pub(super) fn log_line_lost() {
     METRICS.log_lines_lost.inc();
 }
 
+pub(super) fn spans_lost(spans: u64) {
+    METRICS.spans_lost.inc_by(spans);
+}
+
+pub(super) fn traceparent_ignored() {
+    METRICS.traceparents_ignored.inc();
+}
+
 pub fn request_ended(call: BackendCall, outcome: RequestOutcome, took: Duration) {
     let labels = [("call", call.as_str()), ("outcome", outcome.as_str())];
     METRICS.requests.get_or_create(&labels).inc();

@@ -8,6 +8,8 @@ use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
+use crate::telemetry::metrics;
+
 /// How many rows had a trace context that cannot be read since it was last logged, and one of them.
 static IGNORED: Mutex<(u64, i64)> = Mutex::new((0, 0));
 
@@ -17,6 +19,7 @@ pub fn of_row(task: i64, traceparent: Option<&str>, is_first: bool) -> Option<Sp
     let text = traceparent?;
     let parent = parse(text);
     if parent.is_none() && is_first {
+        metrics::traceparent_ignored();
         let mut ignored = IGNORED.lock().unwrap_or_else(PoisonError::into_inner);
         *ignored = (ignored.0 + 1, task);
     }

@@ -2,7 +2,7 @@
 //! how many, so spans are counted before they come to it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::Context;
@@ -11,8 +11,10 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanProcessor,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::collector::Collector;
+use crate::telemetry::metrics;
 
 /// How many spans may wait: some MB.
 const MOST: usize = 4096;
@@ -26,6 +28,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Tally {
     waiting: AtomicUsize,
     lost: Mutex<(u64, String)>,
+    sends_the_last: CancellationToken,
 }
 
 impl Tally {
@@ -39,10 +42,29 @@ impl Tally {
         self.waiting.fetch_sub(spans, Ordering::SeqCst);
     }
 
-    pub(super) fn lose(&self, spans: usize, cause: impl FnOnce() -> String) {
+    pub(super) fn lose(&self, spans: usize, cause: String) {
+        let mut lost = self.count(spans);
+        lost.1 = cause;
+    }
+
+    /// The queue is full because the collector fails or is slow: a failure says more, so its cause is kept.
+    fn overflow(&self) {
+        let mut lost = self.count(1);
+        if lost.1.is_empty() {
+            lost.1 = "the queue is full".to_owned();
+        }
+    }
+
+    fn count(&self, spans: usize) -> MutexGuard<'_, (u64, String)> {
+        metrics::spans_lost(spans as u64);
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.0 += spans as u64;
-        lost.1 = cause();
+        lost
+    }
+
+    /// Cancelled when the daemon stops.
+    pub(super) fn sends_the_last(&self) -> &CancellationToken {
+        &self.sends_the_last
     }
 
     /// How many spans were lost since the last call, and the cause of the last loss.
@@ -77,7 +99,7 @@ impl SpanProcessor for Queue {
     fn on_end(&self, span: SpanData) {
         match self.tally.admit() {
             true => self.batches.on_end(span),
-            false => self.tally.lose(1, || "the queue is full".to_owned()),
+            false => self.tally.overflow(),
         }
     }
 
@@ -86,10 +108,11 @@ impl SpanProcessor for Queue {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.tally.sends_the_last.cancel();
         let ended = self.batches.shutdown_with_timeout(timeout);
         let waiting = self.tally.waiting.load(Ordering::SeqCst);
         if waiting > 0 {
-            self.tally.lose(waiting, || "the stop did not wait for the collector".to_owned());
+            self.tally.lose(waiting, "the stop did not wait for the collector".to_owned());
         }
         ended
     }
@@ -108,11 +131,14 @@ mod tests {
         let tally = Tally::default();
         assert!((0..MOST).all(|_| tally.admit()));
         assert!(!tally.admit());
-        tally.lose(1, || "the queue is full".to_owned());
+        tally.overflow();
         tally.taken(1);
         assert!(tally.admit() && !tally.admit());
-        tally.lose(7, || "HTTP 503".to_owned());
-        assert_eq!(tally.take_lost(), (8, "HTTP 503".to_owned()));
+        tally.lose(7, "HTTP 503".to_owned());
+        tally.overflow();
+        assert_eq!(tally.take_lost(), (9, "HTTP 503".to_owned()));
+        tally.overflow();
+        assert_eq!(tally.take_lost(), (1, "the queue is full".to_owned()));
         assert_eq!(tally.take_lost(), (0, String::new()));
     }
 }
