@@ -149,6 +149,16 @@ async fn serve_names_the_key_that_is_missing() {
     }
 }
 
+#[tokio::test]
+async fn serve_refuses_an_address_that_is_taken_and_names_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = nowhere().with("RECONCILER__HTTP__LISTEN", &address).run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    let named = format!("http.listen = {address} cannot be taken: choose another address");
+    assert_names(&ended.refusal(), &[&named, "in use"]);
+}
+
 #[sqlx::test(migrations = false)]
 async fn serve_refuses_a_database_without_a_schema(pool: PgPool) {
     let ended = Program::on(&pool).run(&["serve"]).await;
