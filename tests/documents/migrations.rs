@@ -1,6 +1,6 @@
 //! The rules of migrations: a released one is never changed, and a later one says which programs may run on its schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cerby_reconciler::schema::{self, ProgramVersion, oldest_program};
 use sqlx::migrate::{Migration, MigrationType};
@@ -69,7 +69,63 @@ fn of_a_later_one(
         }
         Some(_) => {}
     }
+    let locked = locked(migration.sql.as_str());
+    if locked.len() > 1 {
+        found.push(format!("{file} takes the strong locks of several tables: {locked:?}"));
+    }
     found
+}
+
+/// Statements that take a strong lock of a table, up to its name; `on` stands for all words before `on`.
+const LOCKING: [&[&str]; 9] = [
+    &["alter", "table"],
+    &["drop", "table"],
+    &["truncate"],
+    &["lock"],
+    &["create", "index", "on"],
+    &["create", "unique", "index", "on"],
+    &["create", "trigger", "on"],
+    &["create", "constraint", "trigger", "on"],
+    &["drop", "trigger", "on"],
+];
+
+/// Words that may stand before the name of a table.
+const BEFORE_NAMES: [&str; 5] = ["table", "if", "exists", "not", "only"];
+
+/// The tables that a migration did not create and whose strong lock it takes.
+fn locked(sql: &str) -> BTreeSet<String> {
+    let code: Vec<_> = sql.lines().map(|line| line.split("--").next().unwrap_or("")).collect();
+    // What functions do is between `$$`.
+    let code: Vec<_> =
+        code.join("\n").to_lowercase().split("$$").step_by(2).map(str::to_owned).collect();
+    let (mut created, mut locked) = (BTreeSet::new(), BTreeSet::new());
+    for statement in code.join(" ").split(';') {
+        let words: Vec<_> = statement
+            .split(|c: char| c.is_whitespace() || "(),".contains(c))
+            .filter(|word| !word.is_empty())
+            .collect();
+        if words.starts_with(&["create", "table"]) {
+            created.extend(name(&words[2..]));
+        }
+        locked.extend(LOCKING.iter().filter_map(|begin| name(after(&words, begin)?)));
+        let referenced = words.windows(2).filter(|pair| pair[0] == "references");
+        locked.extend(referenced.map(|pair| pair[1].to_owned()));
+    }
+    &locked - &created
+}
+
+/// The words after the beginning of a statement, if it begins so. Indexes that are made concurrently lock nobody out.
+fn after<'w>(words: &'w [&'w str], begin: &[&'static str]) -> Option<&'w [&'w str]> {
+    let Some(begin) = begin.strip_suffix(&["on"]) else {
+        return words.strip_prefix(begin);
+    };
+    let rest = words.strip_prefix(begin)?;
+    let on = rest.iter().position(|word| *word == "on")?;
+    (rest[0] != "concurrently").then_some(&rest[on + 1..])
+}
+
+fn name(words: &[&str]) -> Option<String> {
+    words.iter().find(|word| !BEFORE_NAMES.contains(word)).map(|name| (*name).to_owned())
 }
 
 fn outside_transactions(migration: &Migration, file: &str) -> Option<String> {
@@ -91,6 +147,27 @@ fn outside_transactions(migration: &Migration, file: &str) -> Option<String> {
 fn migrations_keep_their_rules_and_released_ones_are_not_changed() {
     let found = violations(&text("migrations/released.sha384"), schema::migrations());
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn the_tables_that_a_migration_locks_are_found_however_it_says_so() {
+    let table: [(&str, &[&str]); 11] = [
+        ("create table a (id int); create index on a (id); create view v as select 1 from x", &[]),
+        ("alter table if exists only a add b int;\nALTER TABLE a add c int", &["a"]),
+        ("drop table if exists a", &["a"]),
+        ("truncate a", &["a"]),
+        ("lock table a in exclusive mode", &["a"]),
+        ("create unique index if not exists i on a (id)", &["a"]),
+        ("create index concurrently if not exists i on a (id)", &[]),
+        ("create trigger t after update of id on a for each row execute function f()", &["a"]),
+        ("drop trigger t on a; -- alter table b", &["a"]),
+        ("create function f() as $$ begin truncate a; end $$; alter table b add c int", &["b"]),
+        ("alter table a add foreign key (b) references b (id)", &["a", "b"]),
+    ];
+    for (sql, tables) in table {
+        let tables: BTreeSet<_> = tables.iter().map(|table| (*table).to_owned()).collect();
+        assert_eq!(locked(sql), tables, "{sql}");
+    }
 }
 
 fn migration(version: i64, sql: &'static str) -> Migration {
@@ -133,6 +210,14 @@ fn whatever_breaks_a_rule_of_migrations_is_found() {
                  create index concurrently if not exists x on y (z);\nselect 1;",
             ),
             "21_add_it.sql is without a transaction",
+        ),
+        (
+            with(
+                21,
+                "-- oldest program: 0.1.0\nalter table reconciler.things add x int; -- one\n\
+                 create trigger t before insert on reconciler.others execute function f();",
+            ),
+            "21_add_it.sql takes the strong locks of several tables",
         ),
         (
             {
