@@ -87,20 +87,13 @@ async fn an_open_stream_of_events_does_not_hold_up_the_stop(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn an_address_that_somebody_has_is_refused_with_its_key(pool: PgPool) {
+async fn an_address_of_the_listener_that_is_taken_is_refused_with_its_key(pool: PgPool) {
     let world = World::new(pool).await;
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for key in ["OPERATORS", "HTTP"] {
-        let name = if key == "HTTP" {
-            "RECONCILER__HTTP__LISTEN"
-        } else {
-            "RECONCILER__OPERATORS__LISTEN"
-        };
-        let program = Program::on(&world.pool).with_backend(&world.apps).with(name, &*address);
-        let ended = program.run(&["serve"]).await;
-        assert_eq!(ended.line()["event"], "service.failed");
-        let key = format!("{}.listen", key.to_lowercase());
-        assert_names(&ended.refusal(), &[&key, &address, "choose another address"]);
-    }
+    let program = Program::on(&world.pool).with_backend(&world.apps);
+    let ended =
+        program.with("RECONCILER__OPERATORS__LISTEN", address.clone()).run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    assert_names(&ended.refusal(), &["operators.listen", &address, "choose another address"]);
 }
