@@ -133,7 +133,7 @@ use one_of;
 #[derive(Debug, clap::Args)]
 struct Acting {
     /// Your name, which the trail records beside the database login; $USER at a login that people share
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(id = "as", long = "as", value_name = "NAME")]
     name: Option<String>,
 }
 
@@ -267,4 +267,16 @@ async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
 fn show_config(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     print(&config.effective().context("the configuration cannot be printed")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_no_command_contradict_one_another() {
+        Cli::command().debug_assert();
+    }
 }
