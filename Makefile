@@ -66,7 +66,7 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 		RECONCILER__BACKEND__BASE_URL=http://127.0.0.1:1/api/v1 $(PROGRAM) migrate \
 		&& tests/integrations/run.sh $(CLIENTS)'
 
-test-api: ## Try the API with schemathesis, in every role; needs Python 3.10; EXAMPLES= may say how many per route
+test-api: ## Try the API with schemathesis, in every role, and webhooks that Python signs; needs Python 3.10; EXAMPLES= may say how many per route
 	$(BUILD) --quiet
 	$(ON_PRIVATE_POSTGRES) 'EXAMPLES=$(EXAMPLES) tests/api/run.sh $(PROGRAM) $(API_TEST)'
 

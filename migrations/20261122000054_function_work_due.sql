@@ -1,7 +1,7 @@
 -- Whether there is work: one cheap statement instead of a claim by every loop. Arrivals are searched after a task, due
 -- members from a time on.
 create function reconciler.work_due(p_arrived_after bigint, p_due_from timestamptz)
-    returns table (arrivals boolean, nudges boolean, tasks boolean, syncs boolean)
+    returns table (arrivals boolean, nudges boolean, tasks boolean, syncs boolean, webhooks boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp as
 $$
 begin
@@ -25,6 +25,7 @@ begin
                     limit 1) lane),
         exists (select from reconciler.syncs s
                 where s.state in ('requested', 'started', 'report_ready', 'applying') and s.next_step_at <= now()
-                  and (s.lease_until is null or s.lease_until <= now()));
+                  and (s.lease_until is null or s.lease_until <= now())),
+        exists (select from reconciler.webhook_events e where e.ended_at is null and e.next_attempt_at <= now());
 end
 $$;

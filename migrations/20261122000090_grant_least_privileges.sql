@@ -41,7 +41,8 @@ grant update (status, status_reason, max_in_flight, starts_per_minute, own_accou
     on reconciler.integrations to reconciler_operator, reconciler_daemon;
 
 grant select on reconciler.action_list, reconciler.my_work, reconciler.overdue, reconciler.contradicted,
-                reconciler.work_by_app, reconciler.held_reports, reconciler.why_waiting
+                reconciler.work_by_app, reconciler.held_reports, reconciler.why_waiting,
+                reconciler.unresolved_webhook_events
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 grant execute on function reconciler.due_time(reconciler.manual_actions, reconciler.integration_states),
@@ -98,7 +99,7 @@ grant select, insert, update (name) on reconciler.integration_settings to reconc
 -- Intake orders the arrivals, and the daemon takes up the nudges.
 grant select, insert, update, delete on reconciler.arrivals, reconciler.nudges to reconciler_daemon;
 
-grant select, insert, update, delete on reconciler.outages to reconciler_daemon;
+grant select, insert, update, delete on reconciler.outages, reconciler.webhook_events to reconciler_daemon;
 
 grant select, update on reconciler.exclusive_work to reconciler_daemon;
 

@@ -37,6 +37,8 @@ pub struct Wakeups {
     pub nudges: Arc<Notify>,
     pub tasks: Arc<Notify>,
     pub syncs: Arc<Notify>,
+    /// There may be webhooks whose jobs are not read yet.
+    pub webhooks: Arc<Notify>,
     /// The fleet may know of an outage.
     pub outages: Arc<Notify>,
     /// Rows up to this id were ordered by intake, except those that committed late: scans begin after it.
@@ -97,7 +99,7 @@ async fn poll_once(
     let due = sqlx::query!(
         r#"-- work_due
            select now() as "now!", arrivals as "arrivals!", nudges as "nudges!", tasks as "tasks!", syncs as "syncs!",
-                  exists (select from reconciler.outages) as "outages!"
+                  webhooks as "webhooks!", exists (select from reconciler.outages) as "outages!"
            from reconciler.work_due($1, coalesce($2, '-infinity'::timestamptz))"#,
         arrived_after,
         due_from,
@@ -109,6 +111,7 @@ async fn poll_once(
         (due.nudges, &wakeups.nudges),
         (due.tasks, &wakeups.tasks),
         (due.syncs, &wakeups.syncs),
+        (due.webhooks, &wakeups.webhooks),
         (due.outages, &wakeups.outages),
     ];
     wakeups.into_iter().filter(|(is_due, _)| *is_due).for_each(|(_, wakeup)| wakeup.notify_one());

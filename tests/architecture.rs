@@ -28,8 +28,8 @@ const IMPORTS: &[(&str, &str)] = &[
     ("identity", ""),
     (
         "intake",
-        "backend catalogue config database manual_action member membership poll_interval retry scan_start store sync telemetry \
-         wakeup",
+        "backend backoff catalogue config database manual_action member membership poll_interval retry scan_start store sync \
+         telemetry wakeup worker",
     ),
     ("integration", "database membership store"),
     ("lease", ""),
@@ -57,7 +57,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("tokens", "access database store"),
     (
         "upkeep",
-        "catalogue config database flow manual_action member membership poll_interval replies store telemetry",
+        "catalogue config database flow intake manual_action member membership poll_interval replies store telemetry",
     ),
     ("wakeup", "database poll_interval scan_start store telemetry"),
     ("worker", "poll_interval store telemetry"),
@@ -80,6 +80,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("schema_migrations", "schema"),
     ("syncs", "sync upkeep"),
     ("tokens", "tokens"),
+    ("webhook_events", "intake"),
 ];
 
 /// Where a word may appear in code.
@@ -104,6 +105,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "flow/judging.rs",
             "flow/outages.rs",
             "intake/inbound.rs",
+            "intake/webhook/store.rs",
             "manual_action/",
             "member/watch.rs",
             "replies.rs",

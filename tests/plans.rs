@@ -55,6 +55,10 @@ const KEPT: &str = "
          watch_operation, watch_since, watch_due_at)
     select 'acme', 'app-' || n % 5, 'member-' || n, 'jo@example.com', n, 'remove', '{}', now(), n, now(), now(), n,
            'remove', now(), now() + interval '1 day'
+    from generate_series(1, 20000) n;
+    insert into reconciler.webhook_events
+        (workspace_id, event_id, event_type, job_id, occurred_at, ended_at, outcome)
+    select 'acme', 'ended-' || n, 'automation.failed', 'job-' || n, now(), now(), 'tasks'
     from generate_series(1, 20000) n";
 
 /// What is queued: tasks due in the future, due ones, blocked ones, those whose turn it could be, and new ones; many open
@@ -91,6 +95,10 @@ const QUEUED: &str = "
     update reconciler.integration_states set next_due_at = now() where workspace_id = 'acme';
     insert into reconciler.nudges (workspace_id, integration_id, what, action_id)
     select 'acme', 'app-' || n % 5, 'ended', n from generate_series(1, 2000) n;
+    insert into reconciler.webhook_events (workspace_id, event_id, event_type, job_id, occurred_at, next_attempt_at)
+    select case when n % 10 = 0 then 'space-' || n % 40 else 'acme' end, 'open-' || n, 'automation.failed', 'job-' || n,
+           now(), now() + case when n % 2 = 0 then interval '1 hour' else interval '-1 hour' end
+    from generate_series(1, 2000) n;
     set session_replication_role = origin;
     insert into reconciler.automation_tasks
         (workspace_id, source_id, integration_id, integration_kind, integration_name, application, member_id,
@@ -154,7 +162,7 @@ const WORKED_OFF: &str = "
     rollback";
 
 /// The tables that grow.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "automation_tasks",
     "members",
     "arrivals",
@@ -164,6 +172,7 @@ const LARGE: [&str; 9] = [
     "syncs",
     "integration_settings",
     "integration_states",
+    "webhook_events",
 ];
 
 /// Rows of a large table that one step of a plan may read for a hundred tasks.
@@ -308,6 +317,15 @@ const HOT: &[Statement] = &[
     ),
     ("desire", &[TASKS, WAITS], 3_000),
     ("work_due", &["0", "null"], 70),
+    ("claim_webhooks", &["16", "4", "'{}'", "'3 min'", "90"], 120),
+    (
+        "receive_webhook",
+        &["'acme'", "'new'", "'automation.failed'", "'job'", "now()", "now()", "499", "null"],
+        30,
+    ),
+    ("missing_sources", &["'acme'", TEXTS], 250),
+    ("put_off_webhook", &["'acme'", "'open-1'", "'why'", "'1 s'", "1", "true"], 20),
+    ("end_webhook", &["'acme'", "'open-1'", "'tasks'"], 20),
     ("nudges_shared_out", &["100"], 700),
     ("read_nudges", &[NUDGES], 1_500),
     ("delete_nudges", &[NUDGES], 900),
@@ -427,6 +445,7 @@ const PLAIN: &[Statement] = &[
     ("reduce_finished_syncs", &["90", "100"], 100),
     ("delete_reduced_syncs", &["400", "100"], 20),
     ("delete_old_events", &["90", "100"], 50),
+    ("delete_old_webhooks", &["90", "100"], 5),
     ("delete_ended_actions", &["90", "100"], 1_000),
     ("claim_syncs", &["10", "'45 s'", "'{}'", "null"], 30),
     ("renew_sync", &["20001", "'acme'", "0", "'1 s'"], 20),

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{self, Dated, Limit, Unread};
 use super::change::{self, Change, encoded};
+use super::described::{Described, DescribedJob, Person, PersonObject};
 use super::key::{self, ApiKey};
 use super::outage::{Ended, Opening, OutageTracker, Scope, Subject};
 use super::request::{Request, outcome};
@@ -280,6 +281,34 @@ impl Client {
         let found = found.data.0;
         as_asked(found.id.as_deref(), job, "job")?;
         Ok(found.job(now))
+    }
+
+    /// A job that the daemon did not start, with what it is about.
+    pub async fn described_job(
+        &self,
+        workspace: &str,
+        job: &str,
+    ) -> Result<DescribedJob, BackendError> {
+        let path = self.paths.job.replace("{job}", &encoded(job));
+        let request = self.get(BackendCall::Job, Subject::job(workspace, job), &path);
+        let (found, now) = self.send_dated::<Described>(request).await?;
+        as_asked(found.id(), job, "job")?;
+        found.described(now)
+    }
+
+    /// A person of the workspace; `None` if there is none with this id.
+    pub async fn person(&self, workspace: &str, id: &str) -> Result<Option<Person>, BackendError> {
+        let path = self.paths.person.replace("{member}", &encoded(id));
+        let request = self.get(BackendCall::Person, Subject::person(workspace, id), &path);
+        match self.send::<One<PersonObject>>(request).await {
+            Ok(one) => {
+                let found = one.data.0;
+                as_asked(found.id.as_deref(), id, "person")?;
+                Ok(Some(found.person()))
+            }
+            Err(BackendError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts a sync; returns the id of the job.

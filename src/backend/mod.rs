@@ -14,6 +14,7 @@ use crate::telemetry::metrics::RequestOutcome;
 
 mod answer;
 mod change;
+mod described;
 pub mod failure;
 mod http;
 mod key;
@@ -24,6 +25,7 @@ mod traced;
 mod wire;
 
 pub use change::describe;
+pub use described::{DescribedJob, Person};
 pub use failure::Failure;
 pub use http::Client;
 pub use outage::{Opening, Scope};

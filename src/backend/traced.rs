@@ -51,6 +51,8 @@ fn template<'p>(paths: &'p Paths, path: &str) -> Option<&'p str> {
         &paths.update_checks,
         &paths.update_report,
         &paths.apply_report,
+        // Last, because the paths of members end in the same way.
+        &paths.person,
     ];
     templates.into_iter().map(String::as_str).find(|template| fits(template, path))
 }
@@ -78,6 +80,7 @@ mod tests {
             ("/api/v1/integrations/i/users/m", "/integrations/{integration}/users/{member}"),
             ("/api/v1/integrations/users/users", "/integrations/{integration}/users"),
             ("/api/v1/jobs/j", "/jobs/{job}"),
+            ("/api/v1/users/m", "/users/{member}"),
             ("/api/v1/integrations/i/sync", "/integrations/{integration}/sync"),
             ("/integrations/i/update-checks", "/integrations/{integration}/update-checks"),
             ("/integrations/i/update-report", "/integrations/{integration}/update-report"),

@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Entry {
 
 /// A value, or its default if it cannot be read. A value that cannot be read does not hide the values beside it.
 #[derive(Debug, Default)]
-struct Readable<T>(T);
+pub(super) struct Readable<T>(pub(super) T);
 
 impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Readable<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -362,7 +362,7 @@ const DATES: [&str; 3] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y%m%
 
 /// Zoned or naive (taken as UTC), compact, or seconds or milliseconds since 1970. Anything else gives no time, so that
 /// the rest of the answer can still be read.
-fn time(value: &Value) -> Option<DateTime<Utc>> {
+pub(super) fn time(value: &Value) -> Option<DateTime<Utc>> {
     let text = match value {
         Value::Number(number) => return epoch(number.as_f64()?),
         value => value.as_str()?.trim(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Backoff, Config, traces};
+use super::{Backoff, Config, traces, webhook_keys};
 
 const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     times(config, &mut must);
     listener(config, &mut must);
     traces::check(config, &mut must);
+    webhook_keys::check(config, &mut must);
     for (name, backoff) in [
         ("invite", &config.retry.invite),
         ("change_role", &config.retry.change_role),
@@ -64,6 +65,7 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("worker.max_unreleased_claims", 1.0, MANY),
     ("wakeup.poll_ms", 1.0, 1000.0 * HOUR_S),
     ("intake.batch", 1.0, 100_000.0),
+    ("intake.max_webhook_events", 1.0, MANY),
     ("retry.rate_limit_s", 1.0, DAY_S),
     ("retry.max_retry_after_s", 1.0, MONTH_S),
     ("retry.settle_s", 0.0, MONTH_S),
@@ -216,10 +218,11 @@ fn backend(config: &Config, must: &mut impl FnMut(bool, String)) {
         );
     }
     let paths = &config.backend.paths;
-    let templates: [(&str, &str, &[&str]); 8] = [
+    let templates: [(&str, &str, &[&str]); 9] = [
         ("integration", &paths.integration, &["{integration}"]),
         ("users", &paths.users, &["{integration}"]),
         ("user", &paths.user, &["{integration}", "{member}"]),
+        ("person", &paths.person, &["{member}"]),
         ("job", &paths.job, &["{job}"]),
         ("sync", &paths.sync, &["{integration}"]),
         ("update_checks", &paths.update_checks, &["{integration}"]),

@@ -20,9 +20,11 @@ mod service;
 
 mod show;
 mod traces;
+mod webhook_keys;
 
 pub use read::shell;
 pub use secret::SecretFile;
+pub use webhook_keys::{Algorithm, WebhookKey, decoded, parse_webhook_keys};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -92,6 +94,7 @@ tables! {
         integration: String,
         users: String,
         user: String,
+        person: String,
         job: String,
         sync: String,
         update_checks: String,
@@ -110,7 +113,14 @@ tables! {
     }
     /// How the daemon finds new work.
     Wakeup { poll_ms: u64, listen: bool, }
-    Intake { batch: i64, }
+    /// How new rows are taken up, and the webhooks of Cerby.
+    Intake {
+        batch: i64,
+        #[serde(serialize_with = "show::api_key")]
+        webhook_keys: Option<SecretString>,
+        webhook_keys_file: Option<String>,
+        max_webhook_events: u32,
+    }
     /// When automation retries.
     Retry {
         rate_limit_s: u64,
@@ -297,6 +307,7 @@ impl Config {
         let files = [
             ("database.url_file", self.database.url_file.as_deref()),
             ("backend.api_key_file", self.backend.api_key_file.as_deref()),
+            ("intake.webhook_keys_file", self.intake.webhook_keys_file.as_deref()),
         ];
         let named = files.into_iter().filter_map(|(key, path)| Some((key, path?)));
         named.filter(|(_, path)| read::is_world_readable(path)).collect()
@@ -313,7 +324,13 @@ impl Config {
             &mut traces.otlp_headers,
             traces.otlp_headers_file.as_deref(),
         )?;
-        Ok(url.into_iter().chain(key).chain(headers).collect())
+        let intake = &mut self.intake;
+        let webhooks = read::secret(
+            "intake.webhook_keys",
+            &mut intake.webhook_keys,
+            intake.webhook_keys_file.as_deref(),
+        )?;
+        Ok(url.into_iter().chain(key).chain(headers).chain(webhooks).collect())
     }
 }
 

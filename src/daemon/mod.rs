@@ -15,6 +15,7 @@ use crate::emit;
 use crate::flow::outages::Outages;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
+use crate::intake::webhook::WebhookStage;
 use crate::poll_interval::{Loops, PollInterval};
 use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
@@ -221,6 +222,14 @@ fn start_loops(
         poll_interval: PollInterval::new(LoopName::Syncs, unasked).among(health),
     };
     loops.spawn(syncs.run(stop.clone()));
+    let webhooks = Worker {
+        stage: WebhookStage::new(config, pool.clone(), backend.clone()),
+        max_in_flight: WebhookStage::MAX_IN_FLIGHT,
+        max_ahead: 0,
+        new_work: wakeups.webhooks,
+        poll_interval: PollInterval::new(LoopName::Webhooks, unasked).among(health),
+    };
+    loops.spawn(webhooks.run(stop.clone()));
     let upkeep_interval =
         PollInterval::new(LoopName::Upkeep, Duration::from_secs(config.upkeep.every_s))
             .among(health);

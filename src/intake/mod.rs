@@ -34,6 +34,7 @@ mod known;
 mod log;
 pub mod order;
 mod store;
+pub mod webhook;
 
 use known::order_known;
 use log::{Batch, log_quarantined};

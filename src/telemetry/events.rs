@@ -167,6 +167,14 @@ events! {
         ["workspace.id, integration.id, application"], "If the application is new: update this program. If its name is wrong: correct it in the backend, and with `cerby-reconciler integrations set ID --application …`.";
     TASK_HELD = "task.held" WARN, "Rows of automation_tasks have another kind or application than their integration, which stays as it was first seen. They are neither ordered nor tried, and are checked again every few minutes. `task.id` is the first of `tasks`; `task_places` shows all.",
         ["task.id, workspace.id, integration.id, differs, tasks"], "If the row is wrong: `cerby-reconciler tasks cancel ID`. If the integration is wrong: `cerby-reconciler integrations set ID --kind … --application …`.";
+    WEBHOOK_REFUSED = "webhook.refused" WARN, "A request to `/v1/intake/cerby` was refused: `unsigned`, `unknown_key`, `wrong_signature`, `wrong_time` (signed more than five minutes from now) or `unreadable` (signed, and no event). Cerby does not send again what was refused so, except with `unknown_key`.",
+        ["cause"], "If it comes from Cerby: put the present keys of the webhook into the file of `intake.webhook_keys_file`; for `wrong_time`, set the clock of the database server. Then let Cerby send its failed deliveries again. Otherwise somebody else found the address: nothing.";
+    WEBHOOK_RESOLVED = "webhook.resolved" INFO, "The job of a webhook was read. `tasks` of its members got a row; none, if the job changes no members or each has its row already.",
+        ["workspace.id, webhook.id, job.id, tasks"], "Nothing.";
+    WEBHOOK_UNRESOLVED = "webhook.unresolved" WARN, "The job of a webhook could not be made into tasks. The event is kept and tried again, at most an hour apart. Logged once for each event.",
+        ["workspace.id, webhook.id, job.id, error"], "Read the error and `select * from reconciler.unresolved_webhook_events`. If the job is unknown: check that its key has the right workspace in `intake.webhook_keys`. If the job names no members: the backend has to send `payload.userIds`, or to insert the rows itself.";
+    WEBHOOK_GIVEN_UP = "webhook.given_up" WARN, "The job of a webhook could not be made into tasks for `retention.finished_tasks_days`. It is not tried any more, and deleted after the same time again.",
+        ["workspace.id, webhook.id, job.id, error"], "Find out in Cerby whom the job was about, and whether they are as they should be.";
     NUDGE_QUARANTINED = "nudge.quarantined" WARN, "A nudge cannot be processed: the database refuses the changes that follow from what a person did. It is tried again after `wait_s`; all others go on.",
         ["nudge.id, error, wait_s"], "Read the error and the row: `select * from reconciler.nudges where id = …` as the owner of the schema.";
     SYNC_QUARANTINED = "sync.quarantined" WARN, "A row of syncs cannot be processed: it has a value that cannot be read. It is tried again after `wait_s`; all others go on.",

@@ -10,6 +10,7 @@ use crate::config::{Config, Retention};
 use crate::database::PgPool;
 use crate::emit;
 use crate::flow::returns;
+use crate::intake::webhook;
 use crate::manual_action;
 use crate::manual_action::store::Overdue;
 use crate::member::store::{give_turn, raise_next_due_times};
@@ -96,6 +97,9 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     let watches = store::request_watch_snapshots(pool, SNAPSHOTS_PER_ROUND, ASKS_AGAIN_AFTER);
     step("request_watch_snapshots", query_timeout, watches).await?;
     step("delete_old_replies", query_timeout, delete_old_replies(pool, batch)).await?;
+    let webhooks =
+        webhook::store::delete_old(pool, days(retention.finished_tasks_days), batch.into());
+    step("delete_old_webhooks", query_timeout, webhooks).await?;
     let deleting = delete(pool, retention, batch, sweep);
     if step("delete", query_timeout, deleting).await? == Some(true) {
         left = Left::Deletions;

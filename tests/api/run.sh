@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tries the API of PROGRAM against its OpenAPI document with schemathesis, in every role, on the database in DATABASE_URL,
-# which names a superuser. schemathesis is installed below FOLDER.
+# Tries the API of PROGRAM against its OpenAPI document with schemathesis, in every role, and sends it webhooks that Python
+# signs, on the database in DATABASE_URL, which names a superuser. The libraries are installed below FOLDER.
 set -eu
 [ $# -eq 2 ] || { echo "usage: DATABASE_URL=postgres://... $0 PROGRAM FOLDER" >&2; exit 2; }
 : "${DATABASE_URL:?it names the superuser of a database}"
@@ -39,7 +39,9 @@ else:
     sys.exit("the API did not answer within 30 s")
 PYTHON
 
+echo "webhooks, signed by Python"
 failed=0
+"$python" -B "$here/webhooks.py" "$program" || failed=1
 for role in viewer operator administrator; do
     token=$("$program" tokens create "$role-$$" --role "$role" --workspace acme --as tester)
     echo "as $role"

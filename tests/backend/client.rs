@@ -782,6 +782,8 @@ async fn every_call_is_sent_as_the_api_document_says() {
     refused(client.member(&somebody()).await);
     refused(client.job("acme", "j1").await);
     refused(client.report("acme", "app-1").await);
+    refused(client.described_job("acme", "j1").await);
+    refused(client.person("acme", "jo").await);
 
     let base = "/acme/api/v1";
     let heard = server.heard();
@@ -799,6 +801,8 @@ async fn every_call_is_sent_as_the_api_document_says() {
             "GET /integrations/app-1/users/jo",
             "GET /jobs/j1",
             "GET /integrations/app-1/update-report",
+            "GET /jobs/j1",
+            "GET /users/jo",
         ]
     );
     let roles = json!([{"id": "A"}, {"id": "B"}]);

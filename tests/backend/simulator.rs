@@ -1311,3 +1311,28 @@ async fn what_goes_wrong_with_requests_changes_while_it_runs() {
     simulator.set_http_faults(FaultPlan::none());
     assert_eq!(client.get(&path).await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_job_tells_whom_it_is_about_and_a_person_is_found_whatever_they_are_in() {
+    let (simulator, client) = plain().await;
+    let place = Place::new("acme", HUB);
+    let fails = Fate::Permanent("NotEnoughSeats".to_owned());
+    let bob = Member::new("bob", "bob@acme.example").with(&["ADMIN"]);
+    let changes = [(bob.clone(), fails.clone()), (Member { id: "cy".to_owned(), ..bob }, fails)];
+    let invite = Operation::Invite;
+    assert!(simulator.job_elsewhere(&place, "j9", invite, &changes, Duration::ZERO));
+    let (_, job) = client.get("/jobs/j9").await;
+    let attributes = &job["data"]["attributes"];
+    assert_eq!(attributes["payload"]["userIds"], json!(["bob", "cy"]));
+    assert_eq!(attributes["payload"]["entitlements"], json!([{"id": "ADMIN"}]));
+    assert_eq!(
+        (&attributes["status"], &attributes["account"]["id"]),
+        (&json!("error"), &json!(HUB))
+    );
+    let (status, person) = client.get("/users/ann").await;
+    assert_eq!(
+        (status, &person["data"]["attributes"]["email"]),
+        (StatusCode::OK, &json!("ann@acme.example"))
+    );
+    assert_eq!(client.get("/users/nobody").await.0, StatusCode::NOT_FOUND);
+}

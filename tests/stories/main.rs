@@ -17,6 +17,7 @@ mod reconciliation;
 mod restore;
 mod returns;
 mod trail;
+mod webhooks;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -316,8 +316,15 @@ async fn the_page_for_operators_works_as_written(pool: PgPool) {
     let (mut kim, _) = login(&world.pool, "reconciler_operator", "anna").await;
     assert!(play(&mut kim, "operators.md").await > 10);
     let (mut viewer, _) = login(&world.pool, "reconciler_viewer", "vic").await;
-    for view in ["work_by_app", "my_work", "overdue", "contradicted", "held_reports", "why_waiting"]
-    {
+    for view in [
+        "work_by_app",
+        "my_work",
+        "overdue",
+        "contradicted",
+        "held_reports",
+        "why_waiting",
+        "unresolved_webhook_events",
+    ] {
         let read = sqlx::query(AssertSqlSafe(format!("select * from reconciler.{view}")))
             .fetch_all(&mut viewer)
             .await;

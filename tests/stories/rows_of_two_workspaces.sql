@@ -34,5 +34,7 @@ select 'action.contradicted', id, 'action', n::text, jsonb_build_object('done_by
 insert into reconciler.nudges (workspace_id, integration_id, what) select id, 'an-app', 'snapshot' from workspace;
 insert into reconciler.outages (workspace_id, integration_id, replica, held_until)
 select id, 'an-app', 1, now() from workspace;
+insert into reconciler.webhook_events (workspace_id, event_id, event_type, job_id, occurred_at, problem, next_attempt_at)
+select id, 'event-' || n, 'automation.failed', 'job-' || n, now(), word, 'infinity' from workspace;
 drop table workspace;
 set session_replication_role = origin;

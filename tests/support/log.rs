@@ -26,6 +26,10 @@ impl Log {
         Self { events, _until_dropped: guard }
     }
 
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.events.0.lock().unwrap().iter().filter(|one| *one == event).count()
+    }
+
     pub(crate) fn has(&self, event: &str) -> bool {
         self.events.0.lock().unwrap().iter().any(|one| one == event)
     }

@@ -42,6 +42,11 @@ impl<'a> Subject<'a> {
         Self { about: About::Change(&key.member), ..Self::app(&key.workspace, &key.integration) }
     }
 
+    /// A person of the workspace, who may be in no app.
+    pub(in crate::backend) fn person(workspace: &'a str, person: &'a str) -> Self {
+        Self { workspace, integration: None, about: About::Row(person) }
+    }
+
     pub(in crate::backend) fn job(workspace: &'a str, job: &'a str) -> Self {
         Self { workspace, integration: None, about: About::Job(job) }
     }

@@ -20,7 +20,7 @@ const MOST_ADDRESSES: usize = 10_000;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How often each address gave a wrong token lately.
+/// How often each address gave a wrong token or signature lately.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Failures {
     of: Arc<Mutex<HashMap<IpAddr, (u32, Instant)>>>,
@@ -33,14 +33,14 @@ impl Failures {
     }
 
     /// How long an address has to wait, if it failed too often.
-    fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, since) = of.get(&address)?;
         let left = WINDOW.checked_sub(now.duration_since(*since))?;
         (*count >= self.most && !left.is_zero()).then_some(left)
     }
 
-    fn note(&self, address: IpAddr, now: Instant) {
+    pub(super) fn note(&self, address: IpAddr, now: Instant) {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.len() >= MOST_ADDRESSES {
             of.retain(|_, (_, since)| now.duration_since(*since) < WINDOW);
@@ -74,7 +74,7 @@ pub(super) async fn authenticate(
 }
 
 /// The address of the client. Behind a proxy it is the last one that the proxy names.
-fn client(door: &Door, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+pub(super) fn client(door: &Door, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
     let named = headers.get_all("x-forwarded-for").iter().next_back();
     let named = named.filter(|_| door.is_behind_proxy).and_then(|list| list.to_str().ok());
     let last = named.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());

@@ -12,6 +12,7 @@ mod request;
 mod returns;
 mod syncs;
 mod tasks;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use crate::membership::{ActionOperation, Operation};
 use crate::operator::desk::Desk;
 use access::Failures;
 use problem::Problem;
+pub use webhooks::Webhooks;
 
 /// The longest body of a request, in bytes.
 const LONGEST_BODY: usize = 1024 * 1024;
@@ -51,6 +53,7 @@ struct Door {
     is_behind_proxy: bool,
     request_timeout: Duration,
     stop: CancellationToken,
+    webhooks: Option<Arc<Webhooks>>,
 }
 
 #[derive(OpenApi)]
@@ -77,7 +80,8 @@ struct Door {
         integrations::list,
         integrations::change,
         events::list,
-        events::stream
+        events::stream,
+        webhooks::receive
     ),
     components(schemas(
         Problem,
@@ -132,6 +136,7 @@ fn routes(door: Door) -> Router {
         .route("/v1/events/stream", get(events::stream))
         .route_layer(middleware::from_fn_with_state(door.clone(), once::answer))
         .route_layer(middleware::from_fn_with_state(door.clone(), access::authenticate))
+        .route("/v1/intake/cerby", post(webhooks::receive))
         .route("/v1/openapi.json", get(async || Json(document())))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
@@ -161,8 +166,14 @@ pub async fn bind(config: &Operators) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener.with_context(taken)?))
 }
 
-/// Answers until `stop`.
-pub async fn serve(listener: TcpListener, config: Operators, desk: Desk, stop: CancellationToken) {
+/// Answers until `stop`. Without `webhooks`, their route is not there.
+pub async fn serve(
+    listener: TcpListener,
+    config: Operators,
+    desk: Desk,
+    webhooks: Option<Webhooks>,
+    stop: CancellationToken,
+) {
     let door = Door {
         desk,
         failures: Failures::new(config.wrong_tokens_per_minute),
@@ -170,6 +181,7 @@ pub async fn serve(listener: TcpListener, config: Operators, desk: Desk, stop: C
         is_behind_proxy: config.public_url.is_some(),
         request_timeout: Duration::from_secs(config.request_timeout_s),
         stop: stop.clone(),
+        webhooks: webhooks.map(Arc::new),
     };
     listener::serve(listener, routes(door), config.max_connections, stop).await;
 }

@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Database, LogFormat, Telemetry, shell};
 use crate::daemon::Daemon;
 use crate::emit;
-use crate::operator::api;
+use crate::operator::api::{self, Webhooks};
 use crate::operator::desk::{Actor, Desk};
 use crate::schema::{self, Planning, Usable};
 use crate::telemetry::{self, chain};
@@ -238,6 +238,7 @@ async fn serve(file: Option<&Path>) -> ExitCode {
 /// Starts the daemon, and the listener for operators beside it.
 async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
     let (operators, database) = (config.operators.clone(), config.database.clone());
+    let webhooks = Webhooks::new(&config.intake, &operators)?;
     let listener = api::bind(&operators).await?;
     let Some(mut daemon) = Daemon::start(config).await? else { return Ok(None) };
     let Some(listener) = listener else { return Ok(Some(daemon)) };
@@ -248,7 +249,7 @@ async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
     let public_url = operators.public_url.as_deref().unwrap_or("");
     emit!(OPERATORS_LISTENING, operators.listen = %listen, public_url,
           "The listener for operators is up; every request needs a token");
-    daemon.also(|stop| api::serve(listener, operators, Desk::new(pool), stop));
+    daemon.also(|stop| api::serve(listener, operators, Desk::new(pool), webhooks, stop));
     Ok(Some(daemon))
 }
 

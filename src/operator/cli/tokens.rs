@@ -17,7 +17,6 @@ pub(super) enum Command {
     /// Make a bearer token for the API, and print it: it cannot be shown again
     Create {
         /// Its name, which the trail records as token:NAME; each name is given once
-        #[arg(id = "token", value_name = "NAME")]
         name: String,
         /// What it may do: a viewer reads, an operator also acts, an administrator also manages access
         #[arg(long, value_parser = one_of!(Role))]
@@ -42,7 +41,6 @@ pub(super) enum Command {
     /// End a token at once
     Revoke {
         /// The token's name
-        #[arg(id = "token", value_name = "NAME")]
         name: String,
         #[command(flatten)]
         acting: Acting,

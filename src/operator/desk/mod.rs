@@ -15,6 +15,7 @@ mod returns;
 mod syncs;
 mod tasks;
 mod tokens;
+mod webhooks;
 
 pub use actions::{ActionCard, Done, Marked};
 pub use follow::TrailReader;

@@ -56,6 +56,7 @@ words! {
         Remove = "remove",
         Member = "member",
         Members = "members",
+        Person = "person",
         Integration = "integration",
         Job = "job",
         StartSync = "start_sync",
@@ -116,6 +117,7 @@ words! {
         Nudges = "nudges",
         Tasks = "tasks",
         Syncs = "syncs",
+        Webhooks = "webhooks",
         Upkeep = "upkeep",
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn router(handle: Handle) -> Router {
         .route(&under("update-checks"), post(start_check))
         .route(&under("update-report"), get(get_report))
         .route(&under("update-report/{report}/apply"), post(apply_report))
+        .route("/{workspace}/api/v1/users/{id}", get(get_person))
         .route("/{workspace}/api/v1/jobs/{id}", get(get_job))
         .layer(middleware::from_fn_with_state(handle.clone(), gate))
         .route("/openapi.yaml", get(|| async { include_str!("../../../docs/backend-api.yaml") }))
@@ -62,6 +63,13 @@ async fn get_member(
     let member = known.filter(|member| member.is_matched);
     let member = member.ok_or_else(|| Refusal::not_found("user_not_found"))?;
     Ok(Json(json!({"data": shapes::member(member)})))
+}
+
+async fn get_person(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -> Answer {
+    let state = handle.state();
+    let person = state.known_person(&workspace, &id);
+    let person = person.ok_or_else(|| Refusal::not_found("user_not_found"))?;
+    Ok(Json(json!({"data": shapes::person(person)})))
 }
 
 async fn get_job(Shared(handle): Shared<Handle>, Path((workspace, id)): Names) -> Answer {

@@ -333,7 +333,21 @@ impl Simulator {
         takes: Duration,
         fate: &Fate,
     ) -> bool {
-        let work = Work::Change { operation, changes: vec![(member, fate.outcome(0))] };
+        self.job_elsewhere(place, job_id, operation, &[(member, fate.clone())], takes)
+    }
+
+    /// Automation that the client did not ask for runs a job for several members, under this id. Returns whether it
+    /// could start.
+    pub fn job_elsewhere(
+        &self,
+        place: &Place,
+        job_id: &str,
+        operation: Operation,
+        members: &[(Member, Fate)],
+        takes: Duration,
+    ) -> bool {
+        let changes = members.iter().map(|(member, fate)| (member.clone(), fate.outcome(0)));
+        let work = Work::Change { operation, changes: changes.collect() };
         self.handle.state().restart(place, job_id, work, takes)
     }
 

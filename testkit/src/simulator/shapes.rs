@@ -6,9 +6,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::clock::Clock;
-use super::jobs::Job;
+use super::fate::Operation;
+use super::jobs::{Job, Work};
 use super::site::{Difference, Report, Site};
-use super::world::Member;
+use super::world::{HubRole, Member};
 
 /// An answer that is an errors body.
 #[derive(Clone, Debug)]
@@ -101,6 +102,17 @@ pub(super) fn member(member: &Member) -> Value {
     })
 }
 
+/// A person of the workspace, whatever apps they are in.
+pub(super) fn person(person: &Member) -> Value {
+    json!({"id": person.id, "type": "user", "attributes": {
+        "email": person.email,
+        "firstName": person.first_name,
+        "lastName": person.last_name,
+        "isGuest": person.is_guest,
+        "status": person.status,
+    }})
+}
+
 /// The id by which Cerby has this person, if it has matched them.
 fn user_id(member: &Member) -> Option<&str> {
     member.is_matched.then_some(&member.id)
@@ -137,7 +149,7 @@ pub(super) fn job(job: &Job, site: &Site, status: &str, clock: &Clock) -> Value 
         "createdBy": {"id": "simulator", "name": "Simulator"},
         "errorDetails": details,
         "hasMoreDetails": error.is_some(),
-        "payload": {},
+        "payload": payload(&job.work),
         "response": {},
         "status": status,
         "trigger": "manual",
@@ -150,6 +162,22 @@ pub(super) fn job(job: &Job, site: &Site, status: &str, clock: &Clock) -> Value 
         "links": {"self": link},
         "meta": {},
     })
+}
+
+/// What the job was asked for, as the request says it that starts one.
+fn payload(work: &Work) -> Value {
+    let Work::Change { operation, changes } = work else {
+        return json!({});
+    };
+    let ids: Vec<_> = changes.iter().map(|(member, _)| member.id.as_str()).collect();
+    let Some((first, _)) = changes.first().filter(|_| *operation != Operation::Remove) else {
+        return json!({"userIds": ids});
+    };
+    let role = match first.role {
+        HubRole::Owner => "account_owner",
+        HubRole::Collaborator => "account_collaborator",
+    };
+    json!({"userIds": ids, "entitlements": self::ids(first), "role": role})
 }
 
 /// `page_size` is the most members that one page of the app's own list holds.

@@ -116,6 +116,14 @@ impl State {
         Member { entitlements: entitlements.clone(), ..person }
     }
 
+    /// The person of the workspace with this id: one to invite, or a member of any of its apps.
+    pub(super) fn known_person(&self, workspace: &str, id: &str) -> Option<&Member> {
+        let to_invite = self.people.get(&(workspace.to_owned(), id.to_owned()));
+        let sites = self.sites.iter().filter(|(place, _)| place.workspace == workspace);
+        let mut members = sites.filter_map(|(_, site)| site.known.get(id));
+        to_invite.or_else(|| members.next())
+    }
+
     /// The next moment in the order of all events.
     pub(super) fn tick(&mut self) -> u64 {
         self.moment += 1;
