@@ -9,7 +9,7 @@ create table reconciler.events (
     detail       jsonb       not null default '{}',
     primary key (id, workspace_id),
     constraint subject_is_known
-        check (subject in ('task', 'action', 'sync', 'integration', 'workspace', 'token', 'login')),
+        check (subject in ('task', 'action', 'sync', 'integration', 'workspace', 'token', 'login', 'session')),
     -- People give the name themselves. It must not break a terminal or look like the name of somebody else.
     constraint actor_is_1_to_200_characters_and_all_of_them_are_seen
         check (char_length(actor) between 1 and 200
@@ -36,13 +36,13 @@ comment on column reconciler.events.actor is
 comment on column reconciler.events.what is 'Name of what happened, such as action.claimed or task.succeeded.';
 
 comment on column reconciler.events.workspace_id is
-    'The customer''s tenant in Cerby; empty for a token or a login, which concern all of them.';
+    'The customer''s tenant in Cerby; empty for a token, a login or a session, which concern all of them.';
 
 comment on column reconciler.events.subject is 
-    'What the line is about: task, action, sync, integration, workspace, token or login.';
+    'What the line is about: task, action, sync, integration, workspace, token, login or session.';
 
 comment on column reconciler.events.subject_id is
-    'Id of the subject as text, such as 42 for a task, the integration_id for an integration, or the name of a token or '
+    'Id of the subject as text, such as 42 for a task or a session, the integration_id for an integration, or the name of a token or '
     'login.';
 
 comment on column reconciler.events.detail is

@@ -72,6 +72,7 @@ words! {
         Workspace = "workspace",
         Token = "token",
         Login = "login",
+        Session = "session",
     }
 }
 

@@ -50,6 +50,7 @@ pub mod poll_interval;
 pub mod replies;
 pub mod scan_start;
 pub mod schema;
+pub mod sessions;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

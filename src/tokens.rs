@@ -57,6 +57,16 @@ pub async fn list(connection: &mut PgConnection) -> Result<Vec<TokenLine>, Store
     .await?)
 }
 
+/// Whether any token is valid now.
+pub async fn is_any_valid(pool: &PgPool) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- is_any_token_valid
+         select exists (select from reconciler.tokens where revoked_at is null and expires_at > now()) as "is_any!""#,
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Ends a token, in the name of the user who runs the transaction. Returns whether there is one.
 pub async fn revoke(connection: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     let revoked = sqlx::query!(

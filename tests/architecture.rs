@@ -39,7 +39,7 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "operator",
         "access backend catalogue config daemon database history intake integration manual_action membership replies retry schema \
-         store sync telemetry text tokens",
+         sessions store sync telemetry text tokens",
     ),
     ("poll_interval", "store telemetry"),
     (
@@ -49,6 +49,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("replies", "database store"),
     ("scan_start", ""),
     ("schema", "config database"),
+    ("sessions", "access database store"),
     ("shutdown", ""),
     ("store", "access database membership"),
     ("sync", "backend catalogue config database identity lease member membership store telemetry"),
@@ -57,7 +58,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("tokens", "access database store"),
     (
         "upkeep",
-        "catalogue config database flow intake manual_action member membership poll_interval replies store telemetry",
+        "catalogue config database flow intake manual_action member membership poll_interval replies sessions store telemetry",
     ),
     ("wakeup", "database poll_interval scan_start store telemetry"),
     ("worker", "poll_interval store telemetry"),
@@ -78,6 +79,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("replies", "replies"),
     ("returns", "manual_action"),
     ("schema_migrations", "schema"),
+    ("sessions", "sessions"),
     ("syncs", "sync upkeep"),
     ("tokens", "tokens"),
     ("webhook_events", "intake"),
@@ -114,6 +116,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "retry/claim/",
             "retry/record/",
             "retry/review.rs",
+            "sessions.rs",
             "sync/review.rs",
             "tokens.rs",
         ],

@@ -126,6 +126,8 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("operators.database_connections", 1.0, 100.0),
     ("operators.request_timeout_s", 1.0, HOUR_S),
     ("operators.wrong_tokens_per_minute", 1.0, MANY),
+    ("operators.session_idle_s", 60.0, 7.0 * DAY_S),
+    ("operators.session_max_s", 60.0, 30.0 * DAY_S),
     ("shutdown.grace_s", 0.0, HOUR_S),
     ("traces.timeout_s", 1.0, 60.0),
 ];

@@ -200,6 +200,8 @@ tables! {
         database_connections: u32,
         request_timeout_s: u64,
         wrong_tokens_per_minute: u32,
+        session_idle_s: u64,
+        session_max_s: u64,
     }
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }

@@ -16,6 +16,7 @@ use crate::manual_action::store::Overdue;
 use crate::member::store::{give_turn, raise_next_due_times};
 use crate::poll_interval::PollInterval;
 use crate::replies;
+use crate::sessions;
 use crate::store::{StoreError, begin, begin_exclusive, with_timeout};
 use crate::telemetry::chain;
 
@@ -97,6 +98,7 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     let watches = store::request_watch_snapshots(pool, SNAPSHOTS_PER_ROUND, ASKS_AGAIN_AFTER);
     step("request_watch_snapshots", query_timeout, watches).await?;
     step("delete_old_replies", query_timeout, delete_old_replies(pool, batch)).await?;
+    step("delete_old_sessions", query_timeout, delete_old_sessions(pool, batch)).await?;
     let webhooks =
         webhook::store::delete_old(pool, days(retention.finished_tasks_days), batch.into());
     step("delete_old_webhooks", query_timeout, webhooks).await?;
@@ -156,6 +158,12 @@ async fn sweep_members(
 async fn delete_old_replies(pool: &PgPool, batch: i32) -> Result<(), StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
     replies::delete_old(&mut tx, batch.into()).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn delete_old_sessions(pool: &PgPool, batch: i32) -> Result<(), StoreError> {
+    let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
+    sessions::delete_old(&mut tx, batch.into()).await?;
     Ok(tx.commit().await?)
 }
 

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use std::time::Duration;
+
 use cerby_reconciler::access::{Access, Role};
 use cerby_reconciler::history::EventFilter;
 use cerby_reconciler::manual_action::review::ActionFilter;
-use cerby_reconciler::operator::desk::{Actor, Desk, DeskError, RefusalKind};
+use cerby_reconciler::operator::desk::{Actor, Desk, DeskError, Lasts, RefusalKind};
 use cerby_reconciler::schema;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -211,7 +213,7 @@ const MORE_CALLS: [(&str, &str); 7] = [
 async fn foreign_rows(pool: &PgPool) -> String {
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c
-         where c.relnamespace = 'reconciler'::regnamespace and c.relrowsecurity order by 1",
+         where c.relnamespace = 'reconciler'::regnamespace and c.relrowsecurity and c.relname <> 'sessions' order by 1",
     )
     .fetch_all(pool)
     .await
@@ -446,4 +448,64 @@ async fn a_token_that_is_unknown_revoked_or_expired_is_nobody(pool: PgPool) {
         kind(desk.create_token(&kim, "Two", &access(Role::Viewer, &["acme"]), 1).await),
         RefusalKind::Invalid
     );
+}
+
+const LASTS: Lasts = Lasts { idle: Duration::from_secs(600), longest: Duration::from_secs(3600) };
+
+/// Somebody who signed in with a new token of this name, and the secret of the session.
+async fn signed_in(desk: &Desk, name: &str, role: Role) -> (Actor, String) {
+    let kim = Actor::named("kim").unwrap();
+    let token = desk.create_token(&kim, name, &access(role, &["acme"]), 1).await.unwrap();
+    let actor = desk.actor_of(token.expose_secret()).await.unwrap().unwrap();
+    let secret = desk.start_session(&actor, LASTS).await.unwrap();
+    (actor, secret.expose_secret().to_owned())
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_session_ends_unused_in_any_case_with_its_token_and_by_its_owner(pool: PgPool) {
+    let pool = with_rows(pool).await;
+    let desk = Desk::new(pool.clone().into());
+    let owner = &mut pool.acquire().await.unwrap();
+    let (works, secret) = signed_in(&desk, "works", Role::Operator).await;
+    let valid = async || desk.session(&secret, LASTS).await.unwrap();
+    assert_eq!(valid().await.unwrap().actor, works, "it acts in the same role");
+    assert!(!said(owner, "select * from reconciler.sessions").await.contains(&secret));
+    assert!(desk.session("0000", LASTS).await.unwrap().is_none());
+    let login = desk.start_session(&Actor::named("kim").unwrap(), LASTS).await;
+    assert_eq!(kind(login), RefusalKind::Forbidden, "a login of the database has no role to copy");
+    for column in ["idle_until", "expires_at"] {
+        run(owner, &format!("update reconciler.sessions set {column} = now()")).await;
+        assert!(valid().await.is_none(), "{column} has passed");
+        run(owner, &format!("update reconciler.sessions set {column} = now() + interval '5 min'"))
+            .await;
+        assert!(valid().await.is_some(), "{column} is ahead");
+    }
+    run(owner, "update reconciler.sessions set last_seen_at = now() - interval '2 min', expires_at = now() + '1 h'").await;
+    assert!(valid().await.is_some());
+    let prolonged =
+        "select idle_until > now() + interval '9 min' as is_later from reconciler.sessions";
+    assert_eq!(said(owner, prolonged).await, r#"[{"is_later":true}]"#);
+
+    let (reads, _) = signed_in(&desk, "reads", Role::Viewer).await;
+    let (rules, _) = signed_in(&desk, "rules", Role::Administrator).await;
+    let ids = async |actor| {
+        let lines = desk.sessions(actor).await.unwrap();
+        lines.iter().map(|line| line.id).collect::<Vec<_>>()
+    };
+    let [all, of_reads, of_works] = [ids(&rules).await, ids(&reads).await, ids(&works).await];
+    assert_eq!((all.len(), of_reads.len(), of_works.len()), (3, 1, 1), "{all:?}");
+    assert_eq!(kind(desk.end_session(&reads, of_works[0]).await), RefusalKind::NotFound);
+    assert_eq!(kind(desk.end_session(&works, of_reads[0]).await), RefusalKind::NotFound);
+    desk.end_session(&reads, of_reads[0]).await.unwrap();
+    assert_eq!(kind(desk.end_session(&reads, of_reads[0]).await), RefusalKind::NotAllowedNow);
+    desk.end_session(&rules, of_works[0]).await.unwrap();
+    assert!(valid().await.is_none(), "an administrator ended it");
+    let trail = "select what, actor from reconciler.events where subject = 'session' order by id";
+    let trail = said(owner, trail).await;
+    assert!(trail.contains(r#"{"what":"session.ended","actor":"token:rules"}"#), "{trail}");
+
+    let secret = desk.start_session(&works, LASTS).await.unwrap();
+    assert!(desk.session(secret.expose_secret(), LASTS).await.unwrap().is_some());
+    desk.revoke_token(&Actor::named("kim").unwrap(), "works").await.unwrap();
+    assert!(desk.session(secret.expose_secret(), LASTS).await.unwrap().is_none());
 }

@@ -53,6 +53,8 @@ impl Api {
             database_connections: 4,
             request_timeout_s: 2,
             wrong_tokens_per_minute: 3,
+            session_idle_s: 60,
+            session_max_s: 60,
         };
         let stop = CancellationToken::new();
         tokio::spawn(api::serve(listener, config, desk.clone(), None, stop.clone()));

@@ -12,6 +12,7 @@ mod integrations;
 mod refusal;
 mod replies;
 mod returns;
+mod sessions;
 mod syncs;
 mod tasks;
 mod tokens;
@@ -24,6 +25,7 @@ pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};
 pub use replies::Repeated;
 pub use returns::Chosen;
+pub use sessions::{Lasts, Session};
 pub use syncs::SyncCard;
 pub use tasks::TaskCard;
 
@@ -65,6 +67,15 @@ impl Actor {
     /// A token that is valid.
     fn by_token(name: &str, access: Access) -> Self {
         Self { name: format!("{TOKEN}{name}"), access: Some(access) }
+    }
+
+    /// As the trail records it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn access(&self) -> Option<&Access> {
+        self.access.as_ref()
     }
 
     /// The workspace that a list is about: the one that is asked for, or the only one that there is for the actor. The

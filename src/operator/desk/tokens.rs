@@ -1,7 +1,7 @@
 //! Bearer tokens: who may use the listener for operators.
 
 use rand::RngExt;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
@@ -20,18 +20,24 @@ impl Desk {
         access: &Access,
         valid_days: u32,
     ) -> Result<SecretString, DeskError> {
-        let token = format!("{PREFIX}{}", hex(&rand::rng().random::<[u8; 32]>()));
+        let token = secret(PREFIX);
+        let hash = hash(token.expose_secret());
         let mut tx = self.begin_change(actor).await?;
-        match tokens::insert(&mut tx, name, access, &hash(&token), valid_days).await {
+        match tokens::insert(&mut tx, name, access, &hash, valid_days).await {
             Ok(()) => commit(tx).await?,
             Err(error) => return Err(taken(error.into(), name)),
         }
-        Ok(token.into())
+        Ok(token)
     }
 
     pub async fn tokens(&self, actor: &Actor) -> Result<Vec<TokenLine>, DeskError> {
         let mut tx = self.begin(actor).await?;
         Ok(tokens::list(&mut tx).await?)
+    }
+
+    /// Whether there is a token with which somebody could sign in.
+    pub async fn has_tokens(&self) -> Result<bool, DeskError> {
+        Ok(tokens::is_any_valid(&self.pool).await?)
     }
 
     /// Ends a token at once.
@@ -63,10 +69,13 @@ fn taken(error: DeskError, name: &str) -> DeskError {
     }
 }
 
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
+/// A new secret, with a prefix.
+pub(super) fn secret(prefix: &str) -> SecretString {
+    let bytes = rand::rng().random::<[u8; 32]>();
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}{digits}").into()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }

@@ -39,7 +39,7 @@ grant usage on schema reconciler to reconciler_definer;
 
 grant select on all tables in schema reconciler to reconciler_definer;
 
-revoke select on reconciler.tokens, reconciler.replies from reconciler_definer;
+revoke select on reconciler.tokens, reconciler.replies, reconciler.sessions from reconciler_definer;
 
 grant select (name, role, revoked_at, expires_at) on reconciler.tokens to reconciler_definer;
 
@@ -70,6 +70,14 @@ grant select, insert (login, workspaces), update (login, workspaces), delete on 
     to reconciler_administrator;
 
 grant update (last_used_at) on reconciler.tokens to reconciler_daemon;
+
+-- People end sessions; the daemon starts, prolongs and forgets them. Nobody changes who it is or what they may do.
+grant select (id, actor, role, workspaces, started_at, last_seen_at, idle_until, expires_at, ended_at, ended_by),
+      update (ended_at)
+    on reconciler.sessions to reconciler_viewer, reconciler_operator;
+
+grant select, insert (hash, actor, role, workspaces, idle_until, expires_at), update (last_seen_at, idle_until), delete
+    on reconciler.sessions to reconciler_daemon;
 
 grant select, insert, update, delete on reconciler.replies to reconciler_daemon;
 
