@@ -113,6 +113,7 @@ async fn integrations(person: &Person, times: &mut Times) -> anyhow::Result<()> 
             workspace: workspace.then_some("workspace-0"),
             after: after.then_some(("workspace-0", "app-100")),
             limit: 100,
+            id: None,
         };
         let desk = person.desk().await?;
         times

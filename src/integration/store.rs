@@ -32,6 +32,7 @@ pub struct IntegrationLine {
 pub struct IntegrationFilter<'a> {
     pub only_inactive: bool,
     pub workspace: Option<&'a str>,
+    pub id: Option<&'a str>,
     /// Only integrations that come after this one in the list: its workspace and its id.
     pub after: Option<(&'a str, &'a str)>,
     pub limit: u32,
@@ -52,6 +53,7 @@ pub async fn list(
                   t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
            from (select * from reconciler.integrations i
                  where (not $1 or i.status <> 'active') and ($2::text is null or i.workspace_id = $2)
+                   and ($6::text is null or i.integration_id = $6)
                    and ($3::text is null
                         or (i.status = 'active', i.workspace_id, i.integration_id)
                            > ((select b.status = 'active' from reconciler.integrations b
@@ -73,6 +75,7 @@ pub async fn list(
         filter.after.map(|(workspace, _)| workspace),
         filter.after.map(|(_, integration)| integration),
         i64::from(filter.limit),
+        filter.id,
     )
     .fetch_all(connection)
     .await?)

@@ -25,6 +25,14 @@ pub struct ActionLine {
     pub overdue: bool,
     pub assignee: Option<String>,
     pub reopened_count: i32,
+    pub member_name: Option<String>,
+    pub note: Option<String>,
+    /// Who marked it done, and when.
+    pub done_by: Option<String>,
+    pub done_at: Option<DateTime<Utc>>,
+    /// The latest verdict, and what it rests on.
+    pub verdict: Option<String>,
+    pub observed: Option<String>,
     pub integration_status: String,
     /// Changes with every change of the action.
     pub revision: i64,
@@ -133,6 +141,7 @@ async fn list_unfinished(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
+                member_name, note, done_by, done_at, verdict, observed,
                 integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where closed_at is null and stored_due_at <= 'infinity'
@@ -170,6 +179,7 @@ async fn list_ended(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
+                member_name, note, done_by, done_at, verdict, observed,
                 integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where closed_at is not null and ($10::bigint is null or (closed_at, id) < ($11, $10))
@@ -204,6 +214,7 @@ async fn list_newest(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
+                member_name, note, done_by, done_at, verdict, observed,
                 integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where $10::bigint is null or id < $10
@@ -288,6 +299,31 @@ pub async fn work_by_app(
          where $1::text is null or workspace_id = $1
          order by next_due_at"#,
         workspace,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Who works on actions of one app, operation and cause.
+#[derive(Debug)]
+pub struct AtWork {
+    pub workspace_id: String,
+    pub integration_id: String,
+    pub operation: String,
+    pub cause: String,
+    pub people: Vec<String>,
+}
+
+/// Who works on what now.
+pub async fn at_work(connection: &mut PgConnection) -> Result<Vec<AtWork>, StoreError> {
+    Ok(sqlx::query_as!(
+        AtWork,
+        r#"-- people_at_work
+         select workspace_id as "workspace_id!", integration_id as "integration_id!", operation as "operation!",
+                coalesce(failure_code, reason) as "cause!", array_agg(distinct assignee) as "people!"
+         from reconciler.manual_actions
+         where closed_at is null and status = 'in_progress' and assignee is not null
+         group by 1, 2, 3, 4"#,
     )
     .fetch_all(connection)
     .await?)

@@ -2,4 +2,10 @@
 
 pub mod api;
 pub mod cli;
+mod clock;
+pub mod console;
+mod cursor;
 pub mod desk;
+pub mod listener;
+mod report;
+mod sheet;

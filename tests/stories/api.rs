@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use cerby_reconciler::access::{Access, Role};
 use cerby_reconciler::config::Operators;
 use cerby_reconciler::history::EventFilter;
-use cerby_reconciler::operator::api;
 use cerby_reconciler::operator::desk::{Actor, Desk, TrailReader};
+use cerby_reconciler::operator::{api, listener as doors};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl Api {
             session_max_s: 60,
         };
         let stop = CancellationToken::new();
-        tokio::spawn(api::serve(listener, config, desk.clone(), None, stop.clone()));
+        tokio::spawn(doors::serve(listener, config, desk.clone(), None, stop.clone()));
         // Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().unwrap();

@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod arrivals;
 mod breaker;
+mod console;
 mod desk;
 mod faults;
 mod flow;

@@ -39,6 +39,7 @@ pub(super) async fn list(
     let filter = IntegrationFilter {
         only_inactive: asked.inactive,
         workspace: asked.workspace.as_deref(),
+        id: None,
         after: asked.cursor.as_ref().map(Cursor::pair).transpose()?,
         limit: asked.limit.get(),
     };

@@ -4,7 +4,6 @@ mod access;
 mod actions;
 mod events;
 mod integrations;
-mod listener;
 mod once;
 mod page;
 mod problem;
@@ -17,7 +16,6 @@ mod webhooks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
@@ -25,7 +23,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
@@ -36,7 +33,7 @@ use crate::manual_action::review::ActionOrder;
 use crate::manual_action::status::ActionStatus;
 use crate::membership::{ActionOperation, Operation};
 use crate::operator::desk::Desk;
-use access::Failures;
+use crate::operator::listener::Failures;
 use problem::Problem;
 pub use webhooks::Webhooks;
 
@@ -115,7 +112,23 @@ pub fn document() -> Value {
     document
 }
 
-fn routes(door: Door) -> Router {
+/// The routes of the API. What is at no path of the listener is answered by [`nothing_there`].
+pub(super) fn routes(
+    config: &Operators,
+    desk: Desk,
+    failures: Failures,
+    webhooks: Option<Webhooks>,
+    stop: CancellationToken,
+) -> Router {
+    let door = Door {
+        desk,
+        failures,
+        streams: Arc::new(Semaphore::new(config.max_streams as usize)),
+        is_behind_proxy: config.public_url.is_some(),
+        request_timeout: Duration::from_secs(config.request_timeout_s),
+        stop,
+        webhooks: webhooks.map(Arc::new),
+    };
     Router::new()
         .route("/v1/actions", get(actions::list))
         .route("/v1/actions/batch", post(actions::batch))
@@ -138,13 +151,16 @@ fn routes(door: Door) -> Router {
         .route_layer(middleware::from_fn_with_state(door.clone(), access::authenticate))
         .route("/v1/intake/cerby", post(webhooks::receive))
         .route("/v1/openapi.json", get(async || Json(document())))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method")
         })
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(middleware::from_fn_with_state(door.clone(), in_time))
         .with_state(door)
+}
+
+pub(super) async fn nothing_there() -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path").into_response()
 }
 
 /// Ends a request that takes too long, as one does whose body comes a byte at a time.
@@ -156,32 +172,4 @@ async fn in_time(State(door): State<Door>, request: Request, next: Next) -> Resp
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
         }
     }
-}
-
-/// The listener; `None` if none is configured.
-pub async fn bind(config: &Operators) -> anyhow::Result<Option<TcpListener>> {
-    let Some(address) = config.listen else { return Ok(None) };
-    let listener = TcpListener::bind(address).await;
-    let taken = || format!("operators.listen = {address} cannot be taken: choose another address");
-    Ok(Some(listener.with_context(taken)?))
-}
-
-/// Answers until `stop`. Without `webhooks`, their route is not there.
-pub async fn serve(
-    listener: TcpListener,
-    config: Operators,
-    desk: Desk,
-    webhooks: Option<Webhooks>,
-    stop: CancellationToken,
-) {
-    let door = Door {
-        desk,
-        failures: Failures::new(config.wrong_tokens_per_minute),
-        streams: Arc::new(Semaphore::new(config.max_streams as usize)),
-        is_behind_proxy: config.public_url.is_some(),
-        request_timeout: Duration::from_secs(config.request_timeout_s),
-        stop: stop.clone(),
-        webhooks: webhooks.map(Arc::new),
-    };
-    listener::serve(listener, routes(door), config.max_connections, stop).await;
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::problem::Problem;
+use crate::operator::cursor::{cursor, place};
 
 pub(super) const MOST: u32 = 200;
 
@@ -46,20 +47,13 @@ impl TryFrom<String> for Cursor {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-        let bytes = (0..text.len()).step_by(2).map(byte).collect::<Option<_>>();
-        let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        place.filter(|place| !place.is_empty()).map(Self).ok_or(WRONG)
+        place(&text).map(Self).ok_or(WRONG)
     }
 }
 
 const WRONG: &str = "cursor is not one that the API gave";
 
 impl Cursor {
-    fn at(place: &str) -> String {
-        place.bytes().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     pub(super) fn id(&self) -> Result<i64, Problem> {
         self.0.parse().map_err(|_| Problem::invalid(WRONG))
     }
@@ -82,11 +76,10 @@ impl<T> Page<T> {
     pub(super) fn new<P: ToString>(
         items: Vec<T>,
         limit: Limit,
-        place: impl Fn(&T) -> P,
+        place_of: impl Fn(&T) -> P,
     ) -> Json<Self> {
         let is_full = items.len() >= limit.get() as usize;
-        let next =
-            items.last().filter(|_| is_full).map(|last| Cursor::at(&place(last).to_string()));
+        let next = items.last().filter(|_| is_full).map(|last| cursor(&place_of(last).to_string()));
         Json(Self { items, next })
     }
 

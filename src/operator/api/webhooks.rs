@@ -8,12 +8,12 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::Door;
-use super::access::{Failures, client};
 use super::problem::Problem;
 use crate::config::{ConfigError, Intake, Operators};
 use crate::emit;
 use crate::intake::webhook::store::Received;
 use crate::intake::webhook::{Cause, Receiver, Signed};
+use crate::operator::listener::{Failures, client};
 
 /// The longest body of a webhook, in bytes. Cerby's own have a few hundred.
 const LONGEST_WEBHOOK: usize = 64 * 1024;
@@ -59,7 +59,7 @@ pub(super) async fn receive(
         let detail = "no keys of webhooks are configured";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let address = client(&door, peer, &headers);
+    let address = client(door.is_behind_proxy, peer, &headers);
     if let Some(wait) = webhooks.failures.wait(address, Instant::now()) {
         let detail = "too many requests with a wrong signature came from this address";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);

@@ -160,7 +160,8 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         Command::List { inactive, workspace, limit, after, format } => {
             let after = after.as_ref().map(|(workspace, id)| (workspace.as_str(), id.as_str()));
             let workspace = workspace.as_deref();
-            let filter = IntegrationFilter { only_inactive: inactive, workspace, after, limit };
+            let filter =
+                IntegrationFilter { only_inactive: inactive, workspace, id: None, after, limit };
             let read = async || {
                 let lines = desk.integrations(&Actor::by_login(), filter).await?;
                 let last =

@@ -25,8 +25,9 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Database, LogFormat, Telemetry, shell};
 use crate::daemon::Daemon;
 use crate::emit;
-use crate::operator::api::{self, Webhooks};
+use crate::operator::api::Webhooks;
 use crate::operator::desk::{Actor, Desk};
+use crate::operator::listener;
 use crate::schema::{self, Planning, Usable};
 use crate::telemetry::{self, chain};
 use terminal::{complain, print};
@@ -239,17 +240,17 @@ async fn serve(file: Option<&Path>) -> ExitCode {
 async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
     let (operators, database) = (config.operators.clone(), config.database.clone());
     let webhooks = Webhooks::new(&config.intake, &operators)?;
-    let listener = api::bind(&operators).await?;
+    let socket = listener::bind(&operators).await?;
     let Some(mut daemon) = Daemon::start(config).await? else { return Ok(None) };
-    let Some(listener) = listener else { return Ok(Some(daemon)) };
+    let Some(socket) = socket else { return Ok(Some(daemon)) };
     // What people read must not take the connections of the flow.
     let database = Database { max_connections: operators.database_connections + 1, ..database };
     let pool = schema::connect(&database, Planning::ByStatistics).await?;
-    let listen = listener.local_addr().context("the listener has no address")?;
+    let listen = socket.local_addr().context("the listener has no address")?;
     let public_url = operators.public_url.as_deref().unwrap_or("");
     emit!(OPERATORS_LISTENING, operators.listen = %listen, public_url,
-          "The listener for operators is up; every request needs a token");
-    daemon.also(|stop| api::serve(listener, operators, Desk::new(pool), webhooks, stop));
+          "The console and the API are up; both need a token");
+    daemon.also(|stop| listener::serve(socket, operators, Desk::new(pool), webhooks, stop));
     Ok(Some(daemon))
 }
 

@@ -7,7 +7,7 @@ use crate::catalogue;
 use crate::database::Transaction;
 use crate::history::{self, TrailLine};
 use crate::manual_action::people;
-use crate::manual_action::review::{self, ActionFacts, ActionFilter, ActionLine, WorkLine};
+use crate::manual_action::review::{self, ActionFacts, ActionFilter, ActionLine, AtWork, WorkLine};
 use crate::manual_action::status::ActionStatus;
 
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -68,6 +68,12 @@ impl Desk {
     ) -> Result<Vec<WorkLine>, DeskError> {
         let mut tx = self.begin(actor).await?;
         Ok(review::work_by_app(&mut tx, actor.workspace_or(workspace)).await?)
+    }
+
+    /// Who works on what now.
+    pub async fn at_work(&self, actor: &Actor) -> Result<Vec<AtWork>, DeskError> {
+        let mut tx = self.begin(actor).await?;
+        Ok(review::at_work(&mut tx).await?)
     }
 
     pub async fn action(&self, actor: &Actor, id: i64) -> Result<ActionCard, DeskError> {

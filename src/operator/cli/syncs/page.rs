@@ -1,88 +1,15 @@
 //! One sync as a page: everything that a person needs to trust it, or to decide on it.
 
-use std::collections::HashSet;
 use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::counted;
 use crate::operator::cli::terminal::{clock, happened, span, table};
 use crate::operator::desk::SyncCard;
+use crate::operator::report::Stored;
 use crate::sync::review::SyncFacts;
 use crate::text::printable;
-
-/// The report as the row keeps it; a sync that failed may have none, or less.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Stored {
-    update: Option<Update>,
-    snapshot: Option<Snapshot>,
-    counts: Option<Value>,
-    differences: Vec<Difference>,
-}
-
-/// What the app's own report says.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Update {
-    created_at: Option<DateTime<Utc>>,
-    members_read: Option<u64>,
-    members_total: Option<u64>,
-    removed_members: Vec<Person>,
-    new_members: Vec<Person>,
-    changed_members: Vec<Person>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Snapshot {
-    members: u64,
-    pages: u64,
-    total: Option<u64>,
-    complete: bool,
-    gaps: Vec<String>,
-    hash: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Difference {
-    class: String,
-    #[serde(flatten)]
-    person: Person,
-    roles: Option<Vec<String>>,
-    task_id: Option<i64>,
-    why: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Person {
-    #[serde(alias = "member_id")]
-    id: Option<String>,
-    email: Option<String>,
-    username: Option<String>,
-}
-
-impl Person {
-    /// What reports know them by.
-    fn key(&self) -> Option<&str> {
-        self.id.as_deref().or(self.email.as_deref()).or(self.username.as_deref())
-    }
-
-    /// By email, name in the app or id: by two of them where there are two, since one may be shared.
-    fn who(&self) -> String {
-        let names = [&self.email, &self.username, &self.id].into_iter().flatten();
-        let mut names: Vec<_> =
-            names.map(|name| printable(name)).filter(|name| !name.trim().is_empty()).collect();
-        names.dedup();
-        match names.as_slice() {
-            [] => "-".to_owned(),
-            [one] => one.clone(),
-            [one, other, ..] => format!("{one} ({other})"),
-        }
-    }
-}
 
 /// The whole page.
 pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard) -> String {
@@ -92,10 +19,7 @@ pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard) -> String {
         printable(&card.workspace_id),
         card.state
     );
-    let stored = match &card.report {
-        None | Some(Value::Null) => Ok(Stored::default()),
-        Some(report) => Stored::deserialize(report),
-    };
+    let stored = Stored::of(card);
     let mut facts = course(card);
     facts.extend(decision(card));
     match &stored {
@@ -200,13 +124,7 @@ fn findings(card: &SyncFacts, stored: &Stored) -> Vec<(&'static str, String)> {
 fn changes(card: &SyncFacts, stored: &Stored) -> String {
     let Some(update) = &stored.update else { return String::new() };
     let is_held = card.state == "held";
-    // A removal that a task wants is no difference.
-    let missing = stored.differences.iter().filter(|one| is_held && one.class == "missing");
-    let unasked: HashSet<_> = missing.filter_map(|one| one.person.key()).collect();
-    let (unasked, removed): (Vec<_>, Vec<_>) = update
-        .removed_members
-        .iter()
-        .partition(|one| one.key().is_some_and(|key| unasked.contains(key)));
+    let (unasked, removed) = stored.removals(is_held);
     let lists = [
         ("Already gone from the app; approving removes them from Cerby", unasked),
         ("removed", removed),

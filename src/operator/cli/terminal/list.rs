@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::table::aligned;
 use super::{Clock, SCREEN, clock, json, page, print};
+use crate::operator::sheet::csv;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum ListOutput {
@@ -51,7 +52,7 @@ impl<T: Serialize, const N: usize> List<'_, T, N> {
         Ok(match output {
             ListOutput::Json => json(self.lines)?,
             ListOutput::Csv => {
-                csv(self.heads, self.lines.iter().map(|line| (self.cells)(line, Clock::Utc)))?
+                csv(Some(self.heads), self.lines.iter().map(|line| (self.cells)(line, Clock::Utc)))?
             }
             ListOutput::Id => {
                 let ids = self.lines.iter().map(|line| (self.cells)(line, Clock::Utc));
@@ -139,43 +140,6 @@ impl CardFormat {
         match self.output {
             CardOutput::Json => print(&json(&[card])?),
             CardOutput::Text => page(&text(card)),
-        }
-    }
-}
-
-/// Some spreadsheets also take the wide forms of these signs.
-const BEGINS_A_FORMULA: [char; 10] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r'];
-
-/// A table as comma-separated values. A spreadsheet would run a cell that begins like a formula, so such a cell gets an
-/// apostrophe.
-fn csv<const N: usize>(
-    heads: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> anyhow::Result<String> {
-    let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record(heads)?;
-    for row in rows {
-        lines.write_record(row.map(|cell| match cell.starts_with(BEGINS_A_FORMULA) {
-            true if cell != "-" => format!("'{cell}"),
-            _ => cell,
-        }))?;
-    }
-    Ok(String::from_utf8(lines.into_inner()?)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_that_begins_like_a_formula_in_any_width_gets_an_apostrophe() {
-        for cell in ["=1+1", "+1", "-1", "@sum(1)", "\t=1", "＝1+1", "＋1", "－1", "＠sum(1)"] {
-            let lines = csv(["A"], [[cell.to_owned()]].into_iter()).unwrap();
-            assert_eq!(lines, format!("A\n'{cell}\n"));
-        }
-        for cell in ["-", "jo@example.com", "a=b"] {
-            let lines = csv(["A"], [[cell.to_owned()]].into_iter()).unwrap();
-            assert_eq!(lines, format!("A\n{cell}\n"));
         }
     }
 }

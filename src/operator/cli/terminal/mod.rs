@@ -1,6 +1,5 @@
 //! What every command prints with, and what standard output is: a terminal of some size, or a file or pipe.
 
-mod clock;
 mod list;
 mod table;
 
@@ -18,7 +17,7 @@ use crate::config::shell;
 use crate::history::TrailLine;
 use crate::text::{is_printable, printable};
 
-pub(super) use clock::{Clock, span};
+pub(super) use crate::operator::clock::{Clock, span};
 pub(super) use list::{CardFormat, List, ListFormat};
 pub(super) use table::table;
 

@@ -1,4 +1,4 @@
-//! The listener for operators: a bounded number of connections, and none that waits for ever.
+//! A bounded number of connections, and none that waits for ever.
 
 use std::sync::Arc;
 use std::time::Duration;

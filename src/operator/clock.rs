@@ -1,16 +1,16 @@
-//! Times as they are shown: in UTC in files, local and relative to now for a person at a terminal.
+//! Times as they are shown: in UTC in files, local and relative to now for a person at a terminal or in a browser.
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::operator::cli) enum Clock {
+pub(in crate::operator) enum Clock {
     Utc,
     Person { now: DateTime<Utc> },
 }
 
 impl Clock {
     /// A time to the second.
-    pub(in crate::operator::cli) fn moment(self, at: DateTime<Utc>) -> String {
+    pub(in crate::operator) fn moment(self, at: DateTime<Utc>) -> String {
         match self {
             Self::Utc => at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
             Self::Person { now } => {
@@ -21,7 +21,7 @@ impl Clock {
     }
 
     /// A time to the minute, short enough for a column.
-    pub(in crate::operator::cli) fn minute(self, at: DateTime<Utc>) -> String {
+    pub(in crate::operator) fn minute(self, at: DateTime<Utc>) -> String {
         match self {
             Self::Utc => at.format("%Y-%m-%d %H:%M UTC").to_string(),
             Self::Person { now } => {
@@ -33,7 +33,7 @@ impl Clock {
 }
 
 /// The distance from now, in one unit.
-fn relative(from_now: TimeDelta) -> String {
+pub(in crate::operator) fn relative(from_now: TimeDelta) -> String {
     let distance = from_now.abs();
     let distance = match (distance.num_days(), distance.num_hours(), distance.num_minutes()) {
         (2.., ..) => format!("{} d", distance.num_days()),
@@ -45,7 +45,7 @@ fn relative(from_now: TimeDelta) -> String {
 }
 
 /// A length of time, in two units at most.
-pub(in crate::operator::cli) fn span(time: TimeDelta) -> String {
+pub(in crate::operator) fn span(time: TimeDelta) -> String {
     let (days, hours) = (time.num_days(), time.num_hours() % 24);
     let (minutes, seconds) = (time.num_minutes() % 60, time.num_seconds() % 60);
     match (days, hours, minutes) {

@@ -1,0 +1,386 @@
+//! One app: the steps once, everybody whom they are for, and what is done with many of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use askama::Template;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::Console;
+use super::access::SignedIn;
+use super::actions::known;
+use super::form::{Form, Query};
+use super::page::{Frame, html, see_other};
+use super::problem::Problem;
+use super::steps::Steps;
+use super::text::encoded;
+use super::verbs::Verb;
+use crate::integration::store::{IntegrationFilter, IntegrationLine};
+use crate::manual_action::returns::Returnable;
+use crate::manual_action::review::{ActionFilter, ActionLine};
+use crate::manual_action::status::ActionStatus;
+use crate::operator::desk::{Chosen, Integration, Seen};
+
+/// So many unfinished actions are on the page; more are on the next one, when these are done.
+const PAGE: u32 = 200;
+
+/// So many of those that ended last.
+const ENDED: u32 = 15;
+
+/// So many may be done with at once.
+const MOST_PICKED: usize = 1000;
+
+const UNFINISHED: [ActionStatus; 3] =
+    [ActionStatus::Open, ActionStatus::InProgress, ActionStatus::Done];
+
+const ENDED_NOW: [ActionStatus; 3] =
+    [ActionStatus::Verified, ActionStatus::Attested, ActionStatus::NotNeeded];
+
+/// The address of the page of an app.
+pub(super) fn address(workspace: &str, id: &str) -> String {
+    format!("/apps/{}/{}", encoded(workspace), encoded(id))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "app.html")]
+struct App {
+    frame: Frame,
+    app: IntegrationLine,
+    base: String,
+    cause: String,
+    steps: Vec<(String, String, Steps)>,
+    lines: Vec<ActionLine>,
+    ended: Vec<ActionLine>,
+    is_full: bool,
+}
+
+impl App {
+    /// Those that nobody works on.
+    fn unclaimed(&self) -> Vec<&ActionLine> {
+        self.lines.iter().filter(|line| line.status == "open").collect()
+    }
+
+    fn verbs(&self) -> [Verb; 7] {
+        Verb::MANY
+    }
+}
+
+async fn find(
+    console: &Console,
+    signed_in: &SignedIn,
+    workspace: &str,
+    id: &str,
+) -> Result<IntegrationLine, Problem> {
+    let filter = IntegrationFilter {
+        workspace: Some(workspace),
+        id: Some(id),
+        limit: 1,
+        ..IntegrationFilter::default()
+    };
+    let found = console.desk.integrations(&signed_in.0.actor, filter).await?.pop();
+    found.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "There is no such app.")
+            .hint("It may belong to a workspace that you may not see.")
+    })
+}
+
+pub(super) async fn show(
+    State(console): State<Console>,
+    signed_in: SignedIn,
+    path: Result<Path<(String, String)>, PathRejection>,
+    Query(query): Query,
+) -> Result<Response, Problem> {
+    let (workspace, id) = known(path)?;
+    let app = find(&console, &signed_in, &workspace, &id).await?;
+    let (desk, actor) = (&console.desk, &signed_in.0.actor);
+    let operation = query.get("operation").map(str::parse).transpose();
+    let filter = ActionFilter {
+        statuses: &UNFINISHED,
+        workspace: Some(&workspace),
+        integration: Some(&id),
+        operation: operation
+            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "There is no such operation."))?,
+        cause: query.get("cause"),
+        limit: PAGE,
+        ..ActionFilter::default()
+    };
+    let mut lines = desk.actions(actor, filter).await?;
+    lines.sort_by_key(|line| {
+        let is_contradicted = line.reopened_count > 0 && line.status != "done";
+        (!is_contradicted, line.operation != "remove", line.due_at)
+    });
+    let ended = ActionFilter { statuses: &ENDED_NOW, limit: ENDED, ..filter };
+    let mut first = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.status != "done") {
+        first.entry(line.operation.clone()).or_insert((line.id, line.member_email.clone()));
+    }
+    let mut steps = Vec::new();
+    for (operation, (id, member)) in first {
+        let card = desk.action(actor, id).await?;
+        steps.push((operation, member, Steps::of(&card.facts.instructions)));
+    }
+    let page = App {
+        frame: Frame::new(&signed_in, "queue", &app.name)
+            .telling(&query)
+            .waiting_for_verdict(lines.iter().any(|line| line.status == "done")),
+        base: address(&workspace, &id),
+        cause: query.get("cause").unwrap_or_default().to_owned(),
+        steps,
+        ended: desk.actions(actor, ended).await?,
+        is_full: lines.len() >= PAGE as usize,
+        lines,
+        app,
+    };
+    Ok(html(page.frame.status(), &page))
+}
+
+/// The actions that are ticked, each as the page showed it.
+fn picked(form: &Form) -> Result<Vec<(i64, i64)>, Problem> {
+    let pair = |pick: &str| {
+        let (id, revision) = pick.split_once(':')?;
+        Some((id.parse().ok()?, revision.parse().ok()?))
+    };
+    let picks: Option<Vec<(i64, i64)>> = form.all("pick").map(pair).collect();
+    let picks =
+        picks.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "The form names no actions."))?;
+    let ids: BTreeSet<_> = picks.iter().map(|(id, _)| id).collect();
+    if picks.is_empty() || picks.len() > MOST_PICKED || ids.len() < picks.len() {
+        let detail = format!("Tick 1 to {MOST_PICKED} actions.");
+        return Err(
+            Problem::new(StatusCode::BAD_REQUEST, detail).hint("Go back; nothing was done.")
+        );
+    }
+    Ok(picks)
+}
+
+#[derive(Debug, Template)]
+#[template(path = "preview.html")]
+struct Preview {
+    frame: Frame,
+    base: String,
+    app: IntegrationLine,
+    verb: Verb,
+    /// As they were ticked.
+    lines: Vec<ActionLine>,
+    /// Those that somebody has changed since they were ticked.
+    changed: Vec<ActionLine>,
+    note: String,
+    to: String,
+}
+
+pub(super) async fn preview(
+    State(console): State<Console>,
+    signed_in: SignedIn,
+    path: Result<Path<(String, String)>, PathRejection>,
+    form: Form,
+) -> Result<Response, Problem> {
+    let (workspace, id) = known(path)?;
+    let verb = Verb::of(form.get("verb"))?;
+    ask(&console, &signed_in, &workspace, &id, verb, &form, None).await
+}
+
+/// The page that shows what a verb would be done with, and asks.
+async fn ask(
+    console: &Console,
+    signed_in: &SignedIn,
+    workspace: &str,
+    id: &str,
+    verb: Verb,
+    form: &Form,
+    problem: Option<Problem>,
+) -> Result<Response, Problem> {
+    let picks = picked(form)?;
+    let app = find(console, signed_in, workspace, id).await?;
+    let (lines, changed) = now(console, signed_in, workspace, id, &picks).await?;
+    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
+    let page = Preview {
+        frame: Frame::new(signed_in, "queue", format!("{}: {}", verb.label(), app.name))
+            .refused(problem),
+        base: address(workspace, id),
+        app,
+        verb,
+        lines,
+        changed,
+        note: text("note"),
+        to: text("to"),
+    };
+    Ok(html(page.frame.status(), &page))
+}
+
+/// The actions as they are now: those that are as they were ticked, and the others.
+async fn now(
+    console: &Console,
+    signed_in: &SignedIn,
+    workspace: &str,
+    id: &str,
+    picks: &[(i64, i64)],
+) -> Result<(Vec<ActionLine>, Vec<ActionLine>), Problem> {
+    let ids: Vec<_> = picks.iter().map(|(id, _)| *id).collect();
+    let filter = ActionFilter {
+        workspace: Some(workspace),
+        integration: Some(id),
+        ids: &ids,
+        limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+        ..ActionFilter::default()
+    };
+    let found = console.desk.actions(&signed_in.0.actor, filter).await?;
+    Ok(found.into_iter().partition(|line| picks.contains(&(line.id, line.revision))))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "result.html")]
+struct Outcome {
+    frame: Frame,
+    base: String,
+    app: IntegrationLine,
+    verb: Verb,
+    worked: usize,
+    refused: Vec<(ActionLine, Problem)>,
+    note: String,
+    to: String,
+}
+
+pub(super) async fn act(
+    State(console): State<Console>,
+    signed_in: SignedIn,
+    path: Result<Path<(String, String)>, PathRejection>,
+    form: Form,
+) -> Result<Response, Problem> {
+    let (workspace, id) = known(path)?;
+    let verb = Verb::of(form.get("verb"))?;
+    let picks = picked(&form)?;
+    let missing = match verb {
+        Verb::HandOver if form.get("to").is_none() => Some("Say to whom: the colleague's name."),
+        verb if verb.needs_note() && form.get("note").is_none() => {
+            Some("This needs a note: say why.")
+        }
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, missing);
+        return ask(&console, &signed_in, &workspace, &id, verb, &form, Some(problem)).await;
+    }
+    let (mut worked, mut refused) = (0, BTreeMap::new());
+    for (action, revision) in &picks {
+        let seen = Seen { id: *action, revision: Some(*revision) };
+        match verb.run(&console.desk, &signed_in.0.actor, seen, &form).await {
+            Ok(()) => worked += 1,
+            Err(problem) => drop(refused.insert(*action, problem)),
+        }
+    }
+    let base = address(&workspace, &id);
+    if refused.is_empty() {
+        return Ok(see_other(&format!("{base}?said={}&n={worked}", verb.word())));
+    }
+    let app = find(&console, &signed_in, &workspace, &id).await?;
+    let (same, changed) = now(&console, &signed_in, &workspace, &id, &picks).await?;
+    let lines = same.into_iter().chain(changed);
+    let refused: Vec<_> =
+        lines.filter_map(|line| refused.remove(&line.id).map(|problem| (line, problem))).collect();
+    let status = refused.first().map_or(StatusCode::NOT_FOUND, |(_, problem)| problem.status());
+    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
+    let page = Outcome {
+        frame: Frame::new(&signed_in, "queue", format!("{}: {}", verb.label(), app.name)),
+        base,
+        app,
+        verb,
+        worked,
+        refused,
+        note: text("note"),
+        to: text("to"),
+    };
+    Ok(html(status, &page))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "send_back.html")]
+struct SendBack {
+    frame: Frame,
+    base: String,
+    app: IntegrationLine,
+    operation: String,
+    failure_code: String,
+    found: Vec<Returnable>,
+    ids: String,
+    note: String,
+}
+
+async fn ask_return(
+    console: &Console,
+    signed_in: &SignedIn,
+    workspace: &str,
+    id: &str,
+    form: &Form,
+    problem: Option<Problem>,
+) -> Result<Response, Problem> {
+    let app = find(console, signed_in, workspace, id).await?;
+    let found = console.desk.returnable(&signed_in.0.actor, &which(workspace, id, form)?).await?;
+    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
+    let page = SendBack {
+        frame: Frame::new(signed_in, "queue", format!("Return to automation: {}", app.name))
+            .refused(problem),
+        base: address(workspace, id),
+        app,
+        operation: text("operation"),
+        failure_code: text("failure_code"),
+        ids: ids(&found),
+        found,
+        note: text("note"),
+    };
+    Ok(html(page.frame.status(), &page))
+}
+
+fn ids(found: &[Returnable]) -> String {
+    let mut ids: Vec<_> = found.iter().map(|one| one.id).collect();
+    ids.sort_unstable();
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn which(workspace: &str, id: &str, form: &Form) -> Result<Chosen, Problem> {
+    let operation = form.get("operation").map(str::parse).transpose();
+    Ok(Chosen::Of {
+        integration: Integration { workspace: workspace.to_owned(), id: id.to_owned() },
+        failure_code: form.get("failure_code").map(str::to_owned),
+        operation: operation.map_err(|_| {
+            Problem::new(StatusCode::BAD_REQUEST, "Actions of this operation cannot be returned.")
+        })?,
+    })
+}
+
+pub(super) async fn preview_return(
+    State(console): State<Console>,
+    signed_in: SignedIn,
+    path: Result<Path<(String, String)>, PathRejection>,
+    Query(query): Query,
+) -> Result<Response, Problem> {
+    let (workspace, id) = known(path)?;
+    ask_return(&console, &signed_in, &workspace, &id, &query, None).await
+}
+
+/// Sends actions back, a canary first, if they are still those that the page showed.
+pub(super) async fn send_back(
+    State(console): State<Console>,
+    signed_in: SignedIn,
+    path: Result<Path<(String, String)>, PathRejection>,
+    form: Form,
+) -> Result<Response, Problem> {
+    let (workspace, id) = known(path)?;
+    let (desk, actor) = (&console.desk, &signed_in.0.actor);
+    let chosen = which(&workspace, &id, &form)?;
+    let found = desk.returnable(actor, &chosen).await?;
+    let problem = if form.get("ids") != Some(&ids(&found)) {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "The list has changed since you looked: nothing was sent.",
+        )
+        .hint("These are the actions now.")
+    } else if let Some(reason) = form.get("note") {
+        desk.return_to_automation(actor, &chosen, reason).await?;
+        return Ok(see_other("/returns?said=returned"));
+    } else {
+        Problem::new(StatusCode::BAD_REQUEST, "Say what was fixed.")
+    };
+    ask_return(&console, &signed_in, &workspace, &id, &form, Some(problem)).await
+}

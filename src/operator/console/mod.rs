@@ -1,0 +1,109 @@
+//! The console for people: pages that work without a script. It parses, calls the desk, and renders.
+
+mod access;
+mod actions;
+mod apps;
+mod assets;
+mod csv;
+mod filter;
+mod form;
+mod integrations;
+mod keys;
+mod origin;
+mod page;
+mod problem;
+mod queue;
+mod returns;
+mod steps;
+mod syncs;
+mod tasks;
+mod text;
+mod verbs;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::desk::{Desk, Lasts};
+use super::listener::Failures;
+use crate::config::Operators;
+use problem::Problem;
+
+/// The longest form, in bytes: a thousand actions and a note.
+const LONGEST_FORM: usize = 256 * 1024;
+
+/// What every page needs.
+#[derive(Debug, Clone)]
+struct Console {
+    desk: Desk,
+    failures: Failures,
+    lasts: Lasts,
+    /// Where a proxy makes the console reachable, if one does.
+    public_url: Option<String>,
+    request_timeout: Duration,
+}
+
+pub(super) fn routes(config: &Operators, desk: Desk, failures: Failures) -> Router {
+    let console = Console {
+        desk,
+        failures,
+        lasts: Lasts {
+            idle: Duration::from_secs(config.session_idle_s),
+            longest: Duration::from_secs(config.session_max_s),
+        },
+        public_url: config.public_url.clone(),
+        request_timeout: Duration::from_secs(config.request_timeout_s),
+    };
+    Router::new()
+        .route("/", get(queue::show))
+        .route("/actions", get(actions::list))
+        .route("/actions.csv", get(csv::send))
+        .route("/actions/{id}", get(actions::show))
+        .route("/actions/{id}/{verb}", post(actions::change))
+        .route("/apps/{workspace}/{id}", get(apps::show))
+        .route("/apps/{workspace}/{id}/preview", post(apps::preview))
+        .route("/apps/{workspace}/{id}/act", post(apps::act))
+        .route("/apps/{workspace}/{id}/return", get(apps::preview_return).post(apps::send_back))
+        .route("/apps/{workspace}/{id}/{verb}", post(integrations::change))
+        .route("/syncs", get(syncs::list))
+        .route("/syncs/{id}", get(syncs::show))
+        .route("/syncs/{id}/{decision}", post(syncs::decide))
+        .route("/tasks", get(tasks::list))
+        .route("/tasks/{id}", get(tasks::show))
+        .route("/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/returns", get(returns::list))
+        .route("/returns/{id}", get(returns::show))
+        .route("/integrations", get(integrations::list))
+        .route("/access", get(keys::show))
+        .route("/access/sessions/{id}/end", post(keys::end_session))
+        .route("/access/tokens/{name}/revoke", post(keys::revoke_token))
+        .route("/sign-out", post(access::sign_out))
+        .route_layer(middleware::from_fn_with_state(console.clone(), access::require))
+        .route("/sign-in", get(access::ask).post(access::sign_in))
+        .route_layer(middleware::from_fn_with_state(console.clone(), origin::check))
+        .route_layer(middleware::from_fn(page::finish))
+        .route("/assets/{hash}/{name}", get(assets::send))
+        .layer(DefaultBodyLimit::max(LONGEST_FORM))
+        .layer(middleware::from_fn_with_state(console.clone(), in_time))
+        .with_state(console)
+}
+
+pub(super) fn nothing_there() -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "There is no page at this address.").into_response()
+}
+
+/// Ends a request that takes too long, as one does whose form comes a byte at a time.
+async fn in_time(State(console): State<Console>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(console.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = format!("The request took longer than {:?}.", console.request_timeout);
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The listener for operators: the console for people, and the API for programs.
+
+mod connections;
+mod failures;
+
+use anyhow::Context;
+use axum::response::Response;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::api::Webhooks;
+use super::desk::Desk;
+use super::{api, console};
+use crate::config::Operators;
+
+pub(super) use failures::{Failures, client};
+
+/// The listener; `None` if none is configured.
+pub async fn bind(config: &Operators) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    let taken = || format!("operators.listen = {address} cannot be taken: choose another address");
+    Ok(Some(listener.with_context(taken)?))
+}
+
+/// Answers until `stop`. Without `webhooks`, their route is not there.
+pub async fn serve(
+    listener: TcpListener,
+    config: Operators,
+    desk: Desk,
+    webhooks: Option<Webhooks>,
+    stop: CancellationToken,
+) {
+    // Whoever fails at one of the two has to wait at both.
+    let failures = Failures::new(config.wrong_tokens_per_minute);
+    let api = api::routes(&config, desk.clone(), failures.clone(), webhooks, stop.clone());
+    let console = console::routes(&config, desk, failures);
+    let routes = api.merge(console).fallback(nothing_there);
+    connections::serve(listener, routes, config.max_connections, stop).await;
+}
+
+async fn nothing_there(request: axum::extract::Request) -> Response {
+    match request.uri().path().starts_with("/v1/") {
+        true => api::nothing_there().await,
+        false => console::nothing_there(),
+    }
+}

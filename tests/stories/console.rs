@@ -1,0 +1,653 @@
+//! The console over HTTP, as a browser without a script uses it.
+
+#![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
+use std::collections::BTreeMap;
+
+use cerby_reconciler::access::{Access, Role};
+use cerby_reconciler::config::Operators;
+use cerby_reconciler::operator::desk::{Actor, Desk};
+use cerby_reconciler::operator::listener as doors;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::access::with_rows;
+
+const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Administrator];
+
+/// The console on an address of its own, and a session in each role for the workspace acme.
+struct Site {
+    url: String,
+    pool: PgPool,
+    desk: Desk,
+    tokens: BTreeMap<Role, String>,
+    cookies: BTreeMap<Role, String>,
+    client: Client,
+    _stop: DropGuard,
+}
+
+/// What a page was answered with.
+struct Page {
+    status: StatusCode,
+    headers: reqwest::header::HeaderMap,
+    text: String,
+}
+
+impl Page {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The value of a hidden field.
+    fn field(&self, name: &str) -> String {
+        let start = format!("name=\"{name}\" value=\"");
+        let at = self.text.find(&start).unwrap_or_else(|| panic!("no {name} in {}", self.text));
+        let rest = &self.text[at + start.len()..];
+        rest[..rest.find('"').unwrap()].to_owned()
+    }
+}
+
+async fn page(request: RequestBuilder) -> Page {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Page { status, headers, text: response.text().await.unwrap() }
+}
+
+impl Site {
+    async fn new(pool: PgPool) -> Self {
+        let mut site = Self::without_sessions(with_rows(pool).await).await;
+        let kim = Actor::named("kim").unwrap();
+        for role in ROLES {
+            let access = Access { role, workspaces: Some(vec!["acme".to_owned()]) };
+            let token = site.desk.create_token(&kim, role.as_str(), &access, 1).await.unwrap();
+            site.tokens.insert(role, token.expose_secret().to_owned());
+            let cookie = site.sign_in(token.expose_secret(), &[]).await;
+            assert_eq!((cookie.status, cookie.header("location")), (StatusCode::SEE_OTHER, "/"));
+            site.cookies.insert(role, cookie_of(&cookie));
+        }
+        site
+    }
+
+    async fn without_sessions(pool: PgPool) -> Self {
+        let desk = Desk::new(pool.clone().into());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = Operators {
+            listen: None,
+            public_url: None,
+            max_connections: 20,
+            max_streams: 2,
+            database_connections: 4,
+            request_timeout_s: 5,
+            wrong_tokens_per_minute: 3,
+            session_idle_s: 600,
+            session_max_s: 3600,
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(doors::serve(listener, config, desk.clone(), stop.clone()));
+        // Another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        let (tokens, cookies) = (BTreeMap::new(), BTreeMap::new());
+        Self { url, pool, desk, tokens, cookies, client, _stop: stop.drop_guard() }
+    }
+
+    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method.clone(), format!("{}{path}", self.url));
+        if method == Method::POST {
+            request.header("sec-fetch-site", "same-origin")
+        } else {
+            request
+        }
+    }
+
+    fn request(&self, role: Role, method: Method, path: &str) -> RequestBuilder {
+        self.ask(method, path).header("cookie", &self.cookies[&role])
+    }
+
+    async fn get(&self, role: Role, path: &str) -> Page {
+        page(self.request(role, Method::GET, path)).await
+    }
+
+    async fn post(&self, role: Role, path: &str, fields: &[(&str, &str)]) -> Page {
+        page(form(self.request(role, Method::POST, path), fields)).await
+    }
+
+    async fn sign_in(&self, token: &str, more: &[(&str, &str)]) -> Page {
+        let fields = [&[("token", token)], more].concat();
+        page(form(self.ask(Method::POST, "/sign-in"), &fields)).await
+    }
+
+    async fn run(&self, statement: &str) {
+        let statement = AssertSqlSafe(statement.to_owned());
+        sqlx::raw_sql(statement).execute(&self.pool).await.unwrap();
+    }
+
+    async fn status_of(&self, action: i64) -> String {
+        let query = "select status from reconciler.manual_actions where id = $1";
+        sqlx::query_scalar(query).bind(action).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// More open actions like the first one, with these ids.
+    async fn more(&self, ids: std::ops::RangeInclusive<i64>) {
+        self.run(&format!(
+            "set session_replication_role = replica;
+             insert into reconciler.manual_actions
+                 (id, status, operation, workspace_id, integration_id, integration_name, integration_kind, application,
+                  member_id, member_email, trigger, reason, instructions, due_at, task_id)
+             overriding system value
+             select n, 'open', 'remove', workspace_id, integration_id, integration_name, integration_kind, application,
+                    'm-' || n, 'm' || n || '@example.com', trigger, reason, instructions, due_at, n
+             from reconciler.manual_actions, generate_series({}, {}) n where id = 1;
+             set session_replication_role = origin",
+            ids.start(),
+            ids.end(),
+        ))
+        .await;
+    }
+}
+
+fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+    let encoded = fields.iter().map(|(name, value)| {
+        let bytes = value.bytes().map(|byte| format!("%{byte:02x}"));
+        format!("{name}={}", bytes.collect::<String>())
+    });
+    request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(encoded.collect::<Vec<_>>().join("&"))
+}
+
+fn cookie_of(page: &Page) -> String {
+    page.header("set-cookie").split(';').next().unwrap().to_owned()
+}
+
+const PAGES: [&str; 14] = [
+    "/",
+    "/actions",
+    "/actions.csv",
+    "/actions/1",
+    "/apps/acme/an-app",
+    "/apps/acme/an-app/return",
+    "/syncs",
+    "/syncs/1",
+    "/tasks",
+    "/tasks/1",
+    "/returns",
+    "/returns/1",
+    "/integrations",
+    "/access",
+];
+
+/// Every form of the console with right words, about a workspace and an id.
+fn forms(workspace: &str, id: i64) -> Vec<(String, Vec<(&'static str, String)>)> {
+    let text = |text: &str| text.to_owned();
+    let note = ("note", text("why"));
+    let pick = ("pick", format!("{id}:1"));
+    let app = format!("/apps/{workspace}/an-app");
+    let verbs = [
+        "claim",
+        "take-over",
+        "done",
+        "release",
+        "hand-over",
+        "dismiss",
+        "return",
+        "withdraw",
+        "confirm",
+        "note",
+    ];
+    let mut forms: Vec<_> = verbs
+        .iter()
+        .map(|verb| {
+            let fields =
+                vec![("revision", text("1")), note.clone(), ("to", text("token:operator"))];
+            (format!("/actions/{id}/{verb}"), fields)
+        })
+        .collect();
+    forms.push((format!("{app}/act"), vec![("verb", text("claim")), pick.clone()]));
+    forms.push((format!("{app}/return"), vec![("ids", id.to_string()), note]));
+    for verb in ["pause", "resume", "sync"] {
+        forms.push((format!("{app}/{verb}"), vec![("reason", text("why"))]));
+    }
+    for decision in ["approve", "reject"] {
+        let fields = vec![("revision", text("1")), ("reason", text("why"))];
+        forms.push((format!("/syncs/{id}/{decision}"), fields));
+    }
+    forms.push((format!("/tasks/{id}/cancel"), vec![("reason", text("why"))]));
+    forms
+}
+
+async fn send(
+    site: &Site,
+    role: Role,
+    (path, fields): &(String, Vec<(&'static str, String)>),
+) -> Page {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    site.post(role, path, &fields).await
+}
+
+#[sqlx::test(migrations = false)]
+async fn every_page_is_there_in_every_role_shows_own_rows_alone_and_is_safe(pool: PgPool) {
+    let site = Site::new(pool).await;
+    for role in ROLES {
+        for path in PAGES {
+            let page = site.get(role, path).await;
+            assert_eq!(page.status, 200, "{role} {path}: {}", page.text);
+            assert!(!page.text.contains("secret"), "{role} {path}");
+            assert_eq!(page.header("x-content-type-options"), "nosniff");
+            assert!(page.header("content-security-policy").starts_with("default-src 'none'; "));
+            for inline in
+                ["<style", " style=", " onclick", "<script>", "javascript:", "http://", "https://"]
+            {
+                assert!(!page.text.contains(inline), "{path} has {inline}");
+            }
+            assert!(page.text.len() < 100_000, "{path} has {} bytes", page.text.len());
+            let has_forms = page.text.replace("/sign-out", "").contains("method=\"post\"");
+            let is_own = path == "/access";
+            if role == Role::Viewer && !is_own {
+                assert!(!has_forms, "{path} offers a viewer what it may not do");
+            }
+        }
+    }
+    assert!(site.get(Role::Operator, "/").await.text.contains("own app"));
+    assert!(site.get(Role::Operator, "/apps/acme/an-app").await.text.contains("own@example.com"));
+    assert!(!site.get(Role::Operator, "/access").await.text.contains("Revoke token"));
+    assert!(site.get(Role::Administrator, "/access").await.text.contains("Revoke token operator"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_foreign_row_is_shown_like_an_unknown_one_and_no_form_changes_it(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let alike = |text: &str| text.replace("4711", "ID").replace("nowhere", "WORKSPACE");
+    let own =
+        |text: &str| text.replace(" 2", " ID").replace("/2", "/ID").replace("globex", "WORKSPACE");
+    for role in ROLES {
+        let foreign = ["/actions/2", "/apps/globex/an-app", "/syncs/2", "/tasks/2", "/returns/2"];
+        let unknown = [
+            "/actions/4711",
+            "/apps/nowhere/an-app",
+            "/syncs/4711",
+            "/tasks/4711",
+            "/returns/4711",
+        ];
+        for (foreign, unknown) in foreign.iter().zip(unknown) {
+            let (foreign, unknown) = (site.get(role, foreign).await, site.get(role, unknown).await);
+            assert_eq!(
+                (foreign.status, unknown.status),
+                (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND)
+            );
+            assert_eq!(own(&foreign.text), alike(&unknown.text));
+        }
+        for form in forms("globex", 2) {
+            let page = send(&site, role, &form).await;
+            let expected = if role == Role::Viewer { [403, 404] } else { [404, 404] };
+            assert!(expected.contains(&page.status.as_u16()), "{role} {}: {}", form.0, page.status);
+            assert!(!page.text.contains("secret"), "{}", form.0);
+        }
+    }
+    assert_eq!(site.status_of(2).await, "open");
+    for path in ["/actions/x", "/actions/1/explode", "/nowhere", "/assets/x/y"] {
+        let method = if path.ends_with("explode") { Method::POST } else { Method::GET };
+        let page = page(site.request(Role::Operator, method, path)).await;
+        assert_eq!(page.status, 404, "{path}");
+        assert!(page.text.contains("To the queue"), "{path}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_viewer_changes_nothing_and_is_told_so(pool: PgPool) {
+    let site = Site::new(pool).await;
+    for form in forms("acme", 1) {
+        let page = send(&site, Role::Viewer, &form).await;
+        assert_eq!(page.status, 403, "{}: {}", form.0, page.text);
+        assert!(page.text.contains("which only reads"), "{}: {}", form.0, page.text);
+    }
+    assert_eq!(site.status_of(1).await, "open");
+    let operator = site.desk.actor_of(&site.tokens[&Role::Operator]).await.unwrap().unwrap();
+    let other = site.desk.sessions(&operator).await.unwrap()[0].id;
+    let ended = site.post(Role::Viewer, &format!("/access/sessions/{other}/end"), &[]).await;
+    assert_eq!(ended.status, 404, "a session of somebody else is not there");
+    let revoked = site.post(Role::Operator, "/access/tokens/viewer/revoke", &[]).await;
+    assert_eq!(revoked.status, 403, "{}", revoked.text);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_form_of_another_site_or_of_no_browser_is_refused_and_does_nothing(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let revision = site.get(Role::Operator, "/actions/1").await.field("revision");
+    let claim = |headers: &[(&'static str, String)]| {
+        let mut request = site.client.post(format!("{}/actions/1/claim", site.url));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.header("cookie", &site.cookies[&Role::Operator]);
+        page(form(request, &[("revision", &revision)]))
+    };
+    let sec = |word: &str| ("sec-fetch-site", word.to_owned());
+    for headers in [
+        vec![],
+        vec![sec("cross-site")],
+        vec![sec("same-site")],
+        vec![("origin", "https://evil.example".to_owned())],
+        vec![sec("cross-site"), ("origin", site.url.clone())],
+    ] {
+        assert_eq!(claim(&headers).await.status, 403, "{headers:?}");
+        assert_eq!(site.status_of(1).await, "open");
+    }
+    assert_eq!(claim(&[("origin", site.url.clone())]).await.status, 303);
+    assert_eq!(site.status_of(1).await, "in_progress");
+    let foreign = site.client.post(format!("{}/sign-in", site.url));
+    let foreign = form(
+        foreign.header("sec-fetch-site", "cross-site"),
+        &[("token", &site.tokens[&Role::Viewer])],
+    );
+    assert_eq!(page(foreign).await.status, 403, "nobody is signed in by another page");
+}
+
+#[sqlx::test(migrations = false)]
+async fn whoever_is_late_reads_who_was_first_and_keeps_the_note(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let seen = site.get(Role::Operator, "/actions/1").await.field("revision");
+    let first = site.post(Role::Administrator, "/actions/1/claim", &[("revision", &seen)]).await;
+    assert_eq!(
+        (first.status, first.header("location")),
+        (StatusCode::SEE_OTHER, "/actions/1?said=claim")
+    );
+    let fields = [("revision", seen.as_str()), ("note", "I <removed> her\nat nine")];
+    let late = site.post(Role::Operator, "/actions/1/done", &fields).await;
+    assert_eq!(late.status, 412);
+    assert!(late.text.contains("token:administrator has worked on it since"), "{}", late.text);
+    assert!(late.text.contains(">I &lt;removed&gt; her\nat nine</textarea>"), "{}", late.text);
+    assert_eq!(site.status_of(1).await, "in_progress");
+    let again = [("revision", late.field("revision")), ("note", "removed".to_owned())];
+    let again: Vec<_> = again.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(site.post(Role::Operator, "/actions/1/done", &again).await.status, 303);
+    assert_eq!(site.status_of(1).await, "done");
+    let told = site.get(Role::Operator, "/actions/1?said=done").await;
+    assert!(told.text.contains("marked done. The app is read next"), "{}", told.text);
+    let silent = site.get(Role::Operator, "/actions/1?said=<b>").await;
+    assert!(!silent.text.contains("<b>>") && !silent.text.contains("notice good"));
+    let missing = site.post(Role::Operator, "/actions/1/withdraw", &[]).await;
+    assert_eq!(missing.status, 400, "a form without a revision");
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_ticked_is_previewed_and_nothing_else_is_done(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(11..=14).await;
+    let app = site.get(Role::Operator, "/apps/acme/an-app").await.text;
+    let picks: Vec<_> = (11..=13)
+        .map(|id| {
+            let start = format!("form=\"ticked\" name=\"pick\" value=\"{id}:");
+            let rest = &app[app.find(&start).unwrap() + start.len()..];
+            format!("{id}:{}", &rest[..rest.find('"').unwrap()])
+        })
+        .collect();
+    let ticked: Vec<_> = picks.iter().map(|pick| ("pick", pick.as_str())).collect();
+    let with = |more: &[(&'static str, &'static str)]| {
+        let mut fields: Vec<(&str, &str)> = more.to_vec();
+        fields.extend(ticked.iter().copied());
+        fields
+    };
+    // A colleague is quicker with one of them.
+    site.run("update reconciler.manual_actions set note = 'wait' where id = 12").await;
+    let preview =
+        site.post(Role::Operator, "/apps/acme/an-app/preview", &with(&[("verb", "done")])).await;
+    assert_eq!(preview.status, 200, "{}", preview.text);
+    assert!(preview.text.contains("Done: 2</button>"), "{}", preview.text);
+    assert!(preview.text.contains("1 changed since you ticked them"));
+    let fields = with(&[("verb", "done"), ("note", "all <b>gone</b>")]);
+    let some = site.post(Role::Operator, "/apps/acme/an-app/act", &fields).await;
+    assert_eq!(some.status, 412);
+    assert!(some.text.contains("2 worked, 1 did not"), "{}", some.text);
+    assert!(some.text.contains("all &lt;b&gt;gone&lt;/b&gt;</textarea>"), "the note is kept");
+    let mut statuses = Vec::new();
+    for id in 11..=14 {
+        statuses.push(site.status_of(id).await);
+    }
+    assert_eq!(statuses, ["done", "open", "done", "open"], "14 was not ticked");
+    let refused =
+        site.post(Role::Operator, "/apps/acme/an-app/act", &with(&[("verb", "dismiss")])).await;
+    assert_eq!(refused.status, 400, "a reason is missing");
+    assert!(refused.text.contains("This needs a note"));
+    let nothing = site.post(Role::Operator, "/apps/acme/an-app/preview", &[("verb", "done")]).await;
+    assert_eq!(nothing.status, 400);
+    let pick = format!("14:{}", revision(&site, 14).await);
+    let fields = [("verb", "claim"), ("pick", pick.as_str())];
+    let take = site.post(Role::Operator, "/apps/acme/an-app/act", &fields).await;
+    assert_eq!(take.header("location"), "/apps/acme/an-app?said=claim&n=1");
+    assert_eq!(site.status_of(14).await, "in_progress");
+    let queue = site.get(Role::Administrator, "/").await.text;
+    assert!(queue.contains("data-label=\"On it\">operator<"), "a colleague sees it: {queue}");
+}
+
+async fn revision(site: &Site, id: i64) -> i64 {
+    let query = "select revision from reconciler.action_list where id = $1";
+    sqlx::query_scalar(query).bind(id).fetch_one(&site.pool).await.unwrap()
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_return_sends_what_was_shown_or_nothing(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let shown = site.get(Role::Operator, "/apps/acme/an-app/return").await;
+    let ids = shown.field("ids");
+    assert_eq!(ids, "1");
+    let without = site.post(Role::Operator, "/apps/acme/an-app/return", &[("ids", &ids)]).await;
+    assert_eq!(without.status, 400);
+    site.more(11..=11).await;
+    let fields = [("ids", ids.as_str()), ("note", "the <seat> was bought")];
+    let changed = site.post(Role::Operator, "/apps/acme/an-app/return", &fields).await;
+    assert_eq!(changed.status, 409, "{}", changed.text);
+    assert!(changed.text.contains("the &lt;seat&gt; was bought</textarea>"));
+    assert_eq!(site.status_of(1).await, "open");
+    assert_eq!(changed.field("ids"), "1,11");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_held_report_is_decided_once_with_a_reason(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let report = r#"{"update": {"removed_members": [{"id": "m1", "email": "<i>jo</i>@example.com"}]},
+                     "differences": [{"class": "missing", "id": "m1", "why": "not in the app"}]}"#;
+    site.run(&format!("update reconciler.syncs set report = '{report}' where id = 1")).await;
+    let seen = site.get(Role::Operator, "/syncs/1").await;
+    assert!(seen.text.contains("Approving removes 1 from Cerby"), "{}", seen.text);
+    assert!(seen.text.contains("&lt;i&gt;jo&lt;/i&gt;@example.com"));
+    assert!(site.get(Role::Operator, "/").await.text.contains("waits for a decision"));
+    let revision = seen.field("revision");
+    let silent = site.post(Role::Operator, "/syncs/1/approve", &[("revision", &revision)]).await;
+    assert_eq!(silent.status, 400);
+    let fields = [("revision", revision.as_str()), ("reason", "they left")];
+    assert_eq!(site.post(Role::Operator, "/syncs/1/approve", &fields).await.status, 303);
+    let late = site.post(Role::Administrator, "/syncs/1/reject", &fields).await;
+    assert_eq!(late.status, 412);
+    assert!(late.text.contains("they left"), "who was first, and why: {}", late.text);
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_anybody_typed_is_text_on_every_page(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let odd = "<script>alert(1)</script>\u{202e}\"''\u{2028}&amp;";
+    let quoted = odd.replace('\'', "''");
+    for (table, column) in [
+        ("manual_actions", "integration_name"),
+        ("manual_actions", "member_name"),
+        ("manual_actions", "reason"),
+        ("manual_actions", "note"),
+        ("manual_actions", "observed"),
+        ("manual_actions", "failure_message"),
+        ("manual_actions", "assignee"),
+        ("manual_actions", "instructions"),
+        ("automation_tasks", "integration_name"),
+        ("automation_tasks", "last_error"),
+        ("integration_settings", "name"),
+        ("syncs", "held_reason"),
+        ("returns", "reason"),
+    ] {
+        site.run(&format!(
+            "set session_replication_role = replica;
+             update reconciler.{table} set {column} = '{quoted}' where workspace_id = 'acme';
+             set session_replication_role = origin"
+        ))
+        .await;
+    }
+    for path in PAGES.iter().filter(|path| !path.ends_with("csv")) {
+        let text = site.get(Role::Operator, path).await.text;
+        assert!(
+            !text.contains("<script>") && !text.contains(['\u{202e}', '\u{2028}']),
+            "{path}: {text}"
+        );
+        if !["/access", "/tasks"].contains(path) {
+            assert!(
+                text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;"),
+                "{path}: {text}"
+            );
+        }
+    }
+    let nul =
+        site.post(Role::Operator, "/actions/1/note", &[("revision", "1"), ("note", "a\0b")]).await;
+    assert_eq!(nul.status, 400);
+    for path in
+        ["/actions?member=a%00b", "/tasks?member=%00", "/actions?cursor=zz", "/actions?status=odd"]
+    {
+        assert_eq!(site.get(Role::Operator, path).await.status, 400, "{path}");
+    }
+    let long = "x".repeat(300_000);
+    let long = site.post(Role::Operator, "/actions/1/note", &[("note", &long)]).await;
+    assert_eq!(long.status, 413);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_sign_in_leads_back_and_a_session_is_a_cookie_that_scripts_cannot_read(pool: PgPool) {
+    let site = Site::without_sessions(with_rows(pool).await).await;
+    let nobody = page(site.ask(Method::GET, "/actions?status=open&member=jo")).await;
+    let asks = "/sign-in?to=%2Factions%3Fstatus%3Dopen%26member%3Djo";
+    assert_eq!((nobody.status, nobody.header("location")), (StatusCode::SEE_OTHER, asks));
+    let empty = page(site.ask(Method::GET, asks)).await.text;
+    assert!(
+        empty.contains("cerby-reconciler tokens create") && !empty.contains("type=\"password\"")
+    );
+    let access = Access { role: Role::Operator, workspaces: None };
+    let token =
+        site.desk.create_token(&Actor::named("kim").unwrap(), "works", &access, 1).await.unwrap();
+    let asked = page(site.ask(Method::GET, asks)).await;
+    assert_eq!(asked.field("to"), "/actions?status=open&amp;member=jo");
+    let back = [("to", "/actions?status=open&member=jo")];
+    let signed_in = site.sign_in(token.expose_secret(), &back).await;
+    assert_eq!(signed_in.header("location"), "/actions?status=open&member=jo");
+    let cookie = signed_in.header("set-cookie");
+    assert!(cookie.starts_with("__Host-reconciler="), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
+    let away = site.sign_in(token.expose_secret(), &[("to", "//evil.example")]).await;
+    assert_eq!(away.header("location"), "/");
+    let cookie = cookie_of(&signed_in);
+    let as_her = |method, path: &str| site.ask(method, path).header("cookie", &cookie);
+    assert_eq!(page(as_her(Method::GET, "/access")).await.text.matches("End session").count(), 2);
+    assert_eq!(page(as_her(Method::GET, "/sign-in?to=/tasks")).await.header("location"), "/tasks");
+    let bearer = site.client.get(format!("{}/v1/actions", site.url)).header("cookie", &cookie);
+    assert_eq!(page(bearer).await.status, 401, "the API takes tokens alone");
+    let out = page(as_her(Method::POST, "/sign-out")).await;
+    assert!(out.header("set-cookie").ends_with("; Max-Age=0"));
+    assert_eq!(
+        page(as_her(Method::GET, "/")).await.status,
+        303,
+        "the session has ended in the database"
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_expired_session_loses_no_typed_word_and_nothing_is_done_unseen(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let revision = site.get(Role::Operator, "/actions/1").await.field("revision");
+    site.run("update reconciler.sessions set expires_at = now()").await;
+    let fields = [("revision", revision.as_str()), ("note", "removed & <checked>\nat nine")];
+    let asked = site.post(Role::Operator, "/actions/1/done", &fields).await;
+    assert_eq!(asked.status, 401);
+    assert!(asked.text.contains("Nothing was done."));
+    let kept = asked.field("kept").replace("&amp;", "&");
+    let wrong = site.sign_in("cerbyrec_wrong", &[("to", "/actions/1/done"), ("kept", &kept)]).await;
+    assert_eq!(wrong.status, 401);
+    assert_eq!(wrong.field("kept").replace("&amp;", "&"), kept, "also after a wrong token");
+    let token = &site.tokens[&Role::Operator];
+    let resumed = site.sign_in(token, &[("to", "/actions/1/done"), ("kept", &kept)]).await;
+    assert_eq!(resumed.status, 200);
+    assert!(
+        resumed.text.contains(">removed &amp; &lt;checked&gt;\nat nine</textarea>"),
+        "{}",
+        resumed.text
+    );
+    assert!(resumed.text.contains("action=\"/actions/1/done\""));
+    assert_eq!(site.status_of(1).await, "open", "she has not sent it again");
+    let cookie = cookie_of(&resumed);
+    let sent = form(site.ask(Method::POST, "/actions/1/done").header("cookie", &cookie), &fields);
+    assert_eq!(page(sent).await.status, 303);
+    assert_eq!(site.status_of(1).await, "done");
+}
+
+#[sqlx::test(migrations = false)]
+async fn wrong_tokens_are_refused_for_a_while_at_the_console_and_at_the_api(pool: PgPool) {
+    let site = Site::new(pool).await;
+    for _ in 0..3 {
+        assert_eq!(site.sign_in("cerbyrec_wrong", &[]).await.status, 401);
+    }
+    let right = site.sign_in(&site.tokens[&Role::Viewer], &[]).await;
+    assert_eq!(right.status, 429);
+    assert!(right.text.contains("Try again in") && !right.header("retry-after").is_empty());
+    let api = site
+        .client
+        .get(format!("{}/v1/actions", site.url))
+        .bearer_auth(&site.tokens[&Role::Viewer]);
+    assert_eq!(page(api).await.status, 429);
+    assert_eq!(site.get(Role::Viewer, "/").await.status, 200, "whoever is signed in goes on");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_page_that_has_not_changed_is_not_sent_again(pool: PgPool) {
+    let site = Site::new(pool).await;
+    for path in ["/syncs", "/apps/acme/an-app"] {
+        let first = site.get(Role::Operator, path).await;
+        let tag = first.header("etag").to_owned();
+        let again = site.request(Role::Operator, Method::GET, path).header("if-none-match", &tag);
+        let again = page(again).await;
+        assert_eq!((again.status, again.text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path}");
+        site.run("set session_replication_role = replica; update reconciler.integration_settings set name = name || '!'")
+            .await;
+        let changed = site.request(Role::Operator, Method::GET, path).header("if-none-match", &tag);
+        assert_eq!(page(changed).await.status, 200, "{path}");
+    }
+    let text = site.get(Role::Operator, "/").await.text;
+    let at = text.find("/assets/").unwrap();
+    let address = &text[at..at + text[at..].find('"').unwrap()];
+    let asset = page(site.ask(Method::GET, address)).await;
+    assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");
+    let old = page(site.ask(Method::GET, "/assets/0/console.css")).await;
+    assert_eq!((old.status, old.header("cache-control")), (StatusCode::OK, "no-store"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_export_has_all_matching_rows_and_no_formula(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(1001..=3200).await;
+    site.run(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions set member_email = '=cmd()' where id = 3200;
+         set session_replication_role = origin",
+    )
+    .await;
+    let all = site.get(Role::Viewer, "/actions.csv").await;
+    assert_eq!(all.header("content-type"), "text/csv; charset=utf-8");
+    assert_eq!(all.text.lines().count(), 1 + 1 + 2200);
+    assert_eq!(all.text.matches("ID,STATUS").count(), 1);
+    assert!(all.text.contains(",'=cmd(),"), "a spreadsheet runs no cell");
+    assert!(!all.text.contains("secret"));
+    let one = site.get(Role::Viewer, "/actions.csv?member=m2000%40example.com").await;
+    assert_eq!(one.text.lines().count(), 2);
+    let list = site.get(Role::Viewer, "/actions").await.text;
+    assert!(list.contains("<b>2,201</b> unfinished"), "{list}");
+    let next = list.split("rel=\"next\"").next().unwrap().rsplit("href=\"").next().unwrap();
+    let next = next.split('"').next().unwrap().replace("&amp;", "&");
+    assert!(site.get(Role::Viewer, &next).await.text.contains("First page"));
+}
