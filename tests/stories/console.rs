@@ -165,13 +165,12 @@ fn cookie_of(page: &Page) -> String {
     page.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 13] = [
     "/",
     "/actions",
     "/actions.csv",
     "/actions/1",
     "/apps/acme/an-app",
-    "/apps/acme/an-app/return",
     "/syncs",
     "/syncs/1",
     "/tasks",
@@ -246,7 +245,7 @@ async fn every_page_is_there_in_every_role_shows_own_rows_alone_and_is_safe(pool
                 assert!(!page.text.contains(inline), "{path} has {inline}");
             }
             assert!(page.text.len() < 100_000, "{path} has {} bytes", page.text.len());
-            let has_forms = page.text.replace("/sign-out", "").contains("method=\"post\"");
+            let has_forms = page.text.matches("method=\"post\"").count() > 1;
             let is_own = path == "/access";
             if role == Role::Viewer && !is_own {
                 assert!(!has_forms, "{path} offers a viewer what it may not do");
@@ -292,7 +291,8 @@ async fn a_foreign_row_is_shown_like_an_unknown_one_and_no_form_changes_it(pool:
     assert_eq!(site.status_of(2).await, "open");
     for path in ["/actions/x", "/actions/1/explode", "/nowhere", "/assets/x/y"] {
         let method = if path.ends_with("explode") { Method::POST } else { Method::GET };
-        let page = page(site.request(Role::Operator, method, path)).await;
+        let request = site.request(Role::Operator, method, path).header("accept", "text/html");
+        let page = page(request).await;
         assert_eq!(page.status, 404, "{path}");
         assert!(page.text.contains("To the queue"), "{path}");
     }
@@ -438,13 +438,16 @@ async fn a_return_sends_what_was_shown_or_nothing(pool: PgPool) {
     assert_eq!(ids, "1");
     let without = site.post(Role::Operator, "/apps/acme/an-app/return", &[("ids", &ids)]).await;
     assert_eq!(without.status, 400);
-    site.more(11..=11).await;
-    let fields = [("ids", ids.as_str()), ("note", "the <seat> was bought")];
+    let fields = [("ids", "1,11"), ("note", "the <seat> was bought")];
     let changed = site.post(Role::Operator, "/apps/acme/an-app/return", &fields).await;
     assert_eq!(changed.status, 409, "{}", changed.text);
     assert!(changed.text.contains("the &lt;seat&gt; was bought</textarea>"));
     assert_eq!(site.status_of(1).await, "open");
-    assert_eq!(changed.field("ids"), "1,11");
+    site.run("select setval(pg_get_serial_sequence('reconciler.returns', 'id'), 100)").await;
+    let fields = [("ids", ids.as_str()), ("note", "the seat was bought")];
+    let sent = site.post(Role::Operator, "/apps/acme/an-app/return", &fields).await;
+    assert_eq!(sent.header("location"), "/returns?said=returned", "{}", sent.text);
+    assert_eq!(site.status_of(1).await, "returned");
 }
 
 #[sqlx::test(migrations = false)]

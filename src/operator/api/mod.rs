@@ -159,7 +159,7 @@ pub(super) fn routes(
         .with_state(door)
 }
 
-pub(super) async fn nothing_there() -> Response {
+pub(super) fn nothing_there() -> Response {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path").into_response()
 }
 

@@ -44,7 +44,7 @@ impl Desk {
         actor: &Actor,
         chosen: &Chosen,
     ) -> Result<Vec<Returnable>, DeskError> {
-        let mut tx = self.begin(actor).await?;
+        let mut tx = self.begin_change(actor).await?;
         let found: Vec<_> = match chosen {
             Chosen::One(seen) => returns::returnable(&mut tx, seen.id).await?.into_iter().collect(),
             Chosen::Of { integration, failure_code, operation } => {

@@ -4,6 +4,7 @@ mod connections;
 mod failures;
 
 use anyhow::Context;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -39,9 +40,11 @@ pub async fn serve(
     connections::serve(listener, routes, config.max_connections, stop).await;
 }
 
-async fn nothing_there(request: axum::extract::Request) -> Response {
-    match request.uri().path().starts_with("/v1/") {
-        true => api::nothing_there().await,
-        false => console::nothing_there(),
+/// A person gets a page, and a program a problem.
+async fn nothing_there(headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    match accepted.is_some_and(|kinds| kinds.contains("text/html")) {
+        true => console::nothing_there(),
+        false => api::nothing_there(),
     }
 }
