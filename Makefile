@@ -37,10 +37,12 @@ ALERTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/alerts
 COLLECTORS := $(abspath $(or $(CARGO_TARGET_DIR),target))/collectors
 # Where the client is installed with which the API is tried.
 API_TEST := $(abspath $(or $(CARGO_TARGET_DIR),target))/api-test
+# Where the client of the browser is installed, and where screenshots are left.
+CONSOLE_TEST := $(abspath $(or $(CARGO_TARGET_DIR),target))/console-test
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations test-api soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
+.PHONY: help demo demo-once test test-integrations test-api test-console soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +71,11 @@ test-integrations: ## Try the inbound contract with SQLAlchemy, Django and Prism
 test-api: ## Try the API with schemathesis, in every role, and webhooks that Python signs; needs Python 3.10; EXAMPLES= may say how many per route
 	$(BUILD) --quiet
 	$(ON_PRIVATE_POSTGRES) 'EXAMPLES=$(EXAMPLES) tests/api/run.sh $(PROGRAM) $(API_TEST)'
+
+test-console: ## Play a day in the console, in Chromium; needs Node 20
+	$(BUILD) --quiet
+	$(ON_PRIVATE_POSTGRES) 'tests/console/run.sh $(PROGRAM) $(TESTKIT) $(CONSOLE_TEST)'
+	mkdir -p docs/console && cp $(CONSOLE_TEST)/readme/*.png docs/console/
 
 test-upgrade: ## Let two versions work on one database while it is migrated
 	tests/processes/upgrade/build.sh $(UPGRADE)

@@ -181,7 +181,7 @@ async fn serve(world: &World, config: &Config) -> (String, DropGuard) {
     let webhooks = Webhooks::new(&config.intake, &operators).unwrap();
     let stop = CancellationToken::new();
     let desk = Desk::new(world.pool.clone().into());
-    tokio::spawn(api::serve(listener, operators, desk, webhooks, stop.clone()));
+    tokio::spawn(doors::serve(listener, operators, desk, webhooks, stop.clone()));
     (url, stop.drop_guard())
 }
 

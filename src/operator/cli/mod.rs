@@ -134,6 +134,7 @@ use one_of;
 #[derive(Debug, clap::Args)]
 struct Acting {
     /// Your name, which the trail records beside the database login; $USER at a login that people share
+    // The commands about tokens have a name, too.
     #[arg(id = "as", long = "as", value_name = "NAME")]
     name: Option<String>,
 }
