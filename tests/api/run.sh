@@ -7,7 +7,7 @@ set -eu
 program=$1
 mkdir -p "$2"
 into=$(cd "$2" && pwd)
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 python="$into/python/bin/python"
 [ -x "$python" ] || python3 -m venv "$into/python"
 "$python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
@@ -45,9 +45,10 @@ failed=0
 for role in viewer operator administrator; do
     token=$("$program" tokens create "$role-$$" --role "$role" --workspace acme --as tester)
     echo "as $role"
-    # The stream has no end, so it is left to the tests in Rust.
-    "$into/python/bin/schemathesis" --config-file "$here/schemathesis.toml" run "$url/v1/openapi.json" --header "Authorization: Bearer $token" \
-        --exclude-path /v1/events/stream --checks all --max-examples "${EXAMPLES:-50}" --request-timeout 30 \
-        --suppress-health-check all || failed=1
+    # The stream has no end, so it is left to the tests in Rust. The route of webhooks takes no token, and is 404 without
+    # keys. What schemathesis keeps for its next run stays in its folder.
+    (cd "$into" && python/bin/schemathesis --config-file "$here/schemathesis.toml" run "$url/v1/openapi.json" \
+        --header "Authorization: Bearer $token" --exclude-path /v1/events/stream --exclude-path /v1/intake/cerby \
+        --checks all --max-examples "${EXAMPLES:-50}" --request-timeout 30 --suppress-health-check all) || failed=1
 done
 exit $failed

@@ -1194,7 +1194,6 @@ async fn every_command_that_prints_json_keeps_to_its_schema(pool: PgPool) {
     program.run(&["actions", "claim", &action]).await.ok();
     program.run(&["actions", "release", &action]).await.ok();
     program.run(&["actions", "return", "--integration", HUB, "--reason", "x", "--yes"]).await.ok();
-    program.run(&["tokens", "create", "reads", "--role", "viewer", "--all-workspaces"]).await.ok();
     let other = world.action_of(other).await.to_string();
     for (command, name) in shape::COMMANDS {
         let id = match command {
