@@ -88,7 +88,7 @@ impl Site {
             session_max_s: 3600,
         };
         let stop = CancellationToken::new();
-        tokio::spawn(doors::serve(listener, config, desk.clone(), stop.clone()));
+        tokio::spawn(doors::serve(listener, config, desk.clone(), None, stop.clone()));
         // Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
