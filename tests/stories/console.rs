@@ -296,6 +296,9 @@ async fn a_foreign_row_is_shown_like_an_unknown_one_and_no_form_changes_it(pool:
         assert_eq!(page.status, 404, "{path}");
         assert!(page.text.contains("To the queue"), "{path}");
     }
+    let again = site.get(Role::Operator, "/actions/1/claim").await;
+    assert_eq!(again.status, 405);
+    assert!(again.text.contains("This address takes forms"), "{}", again.text);
 }
 
 #[sqlx::test(migrations = false)]
@@ -566,6 +569,8 @@ async fn an_expired_session_loses_no_typed_word_and_nothing_is_done_unseen(pool:
     let site = Site::new(pool).await;
     let revision = site.get(Role::Operator, "/actions/1").await.field("revision");
     site.run("update reconciler.sessions set expires_at = now()").await;
+    let out = site.post(Role::Operator, "/sign-out", &[]).await;
+    assert_eq!((out.status, out.header("location")), (StatusCode::SEE_OTHER, "/sign-in"));
     let fields = [("revision", revision.as_str()), ("note", "removed & <checked>\nat nine")];
     let asked = site.post(Role::Operator, "/actions/1/done", &fields).await;
     assert_eq!(asked.status, 401);

@@ -35,6 +35,8 @@ pub(super) async fn require(
             request.extensions_mut().insert(SignedIn(session));
             next.run(request).await
         }
+        // Whoever signs out is out already.
+        Ok(None) if request.uri().path() == "/sign-out" => see_other("/sign-in"),
         Ok(None) if request.method() == Method::POST => {
             let to = request.uri().path().to_owned();
             let Ok(body) = to_bytes(request.into_body(), LONGEST_FORM).await else {

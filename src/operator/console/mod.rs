@@ -85,6 +85,7 @@ pub(super) fn routes(config: &Operators, desk: Desk, failures: Failures) -> Rout
         .route("/sign-out", post(access::sign_out))
         .route_layer(middleware::from_fn_with_state(console.clone(), access::require))
         .route("/sign-in", get(access::ask).post(access::sign_in))
+        .method_not_allowed_fallback(async || only_forms())
         .route_layer(middleware::from_fn_with_state(console.clone(), origin::check))
         .route_layer(middleware::from_fn(page::finish))
         .route("/assets/{hash}/{name}", get(assets::send))
@@ -95,6 +96,12 @@ pub(super) fn routes(config: &Operators, desk: Desk, failures: Failures) -> Rout
 
 pub(super) fn nothing_there() -> Response {
     Problem::new(StatusCode::NOT_FOUND, "There is no page at this address.").into_response()
+}
+
+/// A form was refused on a page of this address, and somebody opens the address again.
+fn only_forms() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes forms, and is no page.")
+        .hint("Open the page that has the form; nothing was done.")
 }
 
 /// Ends a request that takes too long, as one does whose form comes a byte at a time.
