@@ -131,6 +131,10 @@ await until('the tasks go on by themselves', async () => (await page.locator('.h
 
 step('8. The rest goes back to automation, canary first')
 await page.goto(url + PATH.split('?')[0])
+await page.getByRole('link', { name: mail(20) }).click()
+await page.waitForURL('**/actions/*')
+await form(page, 'button:has-text("Release")')
+await page.goto(url + PATH.split('?')[0])
 await page.getByRole('link', { name: 'Return all' }).click()
 await page.waitForURL('**/return')
 findings.push(...await shoot(page, 'return'))
