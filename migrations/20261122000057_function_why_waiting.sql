@@ -69,7 +69,7 @@ begin
         return format('An earlier attempt may still change the app until %s. It goes on then.',
                       reconciler.moment(m.effects_possible_until));
     elsif m.next_attempt_at > now() then
-        return format('The next attempt is at %s%s. %s attempts were made.', reconciler.moment(m.next_attempt_at), v_first,
+        return format('The next attempt is at %s%s. Attempts so far: %s.', reconciler.moment(m.next_attempt_at), v_first,
                       t.attempts);
     end if;
     return format('Due since %s. The daemon takes it as soon as it has room%s.', reconciler.moment(m.next_attempt_at),

@@ -476,7 +476,7 @@ const DETAILS_OF_ROLES: &str =
 
 #[sqlx::test(migrations = false)]
 async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     // In sessions of their own, for they change a setting that has statements planned anew.
     pool.execute(KEPT).await.unwrap();
     let mut connection = session(&pool).await;
@@ -501,7 +501,7 @@ async fn statements_of_the_hot_path_read_by_index_and_only_what_they_are_about(p
 
 #[sqlx::test(migrations = false)]
 async fn plans_made_when_few_tasks_had_come_suit_a_full_database(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     pool.execute(FIRST).await.unwrap();
     let mut connection = session(&pool).await;
     let statements = prepare(&mut connection, HOT).await;
@@ -512,7 +512,7 @@ async fn plans_made_when_few_tasks_had_come_suit_a_full_database(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn plans_made_for_an_empty_database_suit_a_full_one(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     // Nobody has made statistics of it.
     let mut connection = daemon(&pool).await;
     let hot = prepare(&mut connection, HOT).await;
@@ -526,7 +526,7 @@ async fn plans_made_for_an_empty_database_suit_a_full_one(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn gauges_count_no_further_than_they_are_told_however_much_there_is(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     let mut connection = daemon(&pool).await;
     let gauges = prepare(&mut connection, OF_GAUGES).await;
     for statements_of in [KEPT, QUEUED, ASKED] {
@@ -539,7 +539,7 @@ async fn gauges_count_no_further_than_they_are_told_however_much_there_is(pool: 
 
 #[sqlx::test(migrations = false)]
 async fn what_is_asked_now_and_then_reads_by_index_and_only_what_it_is_about(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     pool.execute(FIRST).await.unwrap();
     let mut connection = session(&pool).await;
     let statements = prepare(&mut connection, NOW_AND_THEN).await;
@@ -556,7 +556,7 @@ async fn what_is_asked_now_and_then_reads_by_index_and_only_what_it_is_about(poo
 
 #[sqlx::test(migrations = false)]
 async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     for statements_of in [FIRST, KEPT, QUEUED, ASKED, "vacuum analyze"] {
         pool.execute(statements_of).await.unwrap();
     }
@@ -574,6 +574,22 @@ async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPoo
     }
     let of_people = prepare(&mut person, OF_PEOPLE).await;
     check(&mut person, &of_people, MOST_ROWS_OF_UPKEEP, "of a person").await;
+}
+
+/// Statistics are made by the tests alone. The server would make those of some tables while others are filled, and plans
+/// would be made anew with them.
+async fn migrate(pool: &PgPool) {
+    schema::migrate(&pool.clone().into()).await.unwrap();
+    let without_autovacuum = "
+        do $$
+        declare
+            name text;
+        begin
+            for name in select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'reconciler' loop
+                execute format('alter table %s set (autovacuum_enabled = false)', name);
+            end loop;
+        end $$";
+    pool.execute(without_autovacuum).await.unwrap();
 }
 
 /// A session with the daemon's settings, and statistics of what is there now.
@@ -745,7 +761,7 @@ const LOOKS: [(&str, &[&str], &[&str]); 3] = [
 
 #[sqlx::test(migrations = false)]
 async fn nobody_walks_over_what_was_done_while_somebody_reads(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     pool.execute(KEPT).await.unwrap();
     pool.execute(QUEUED).await.unwrap();
     let mut connection = session(&pool).await;
@@ -780,7 +796,7 @@ const WRITTEN_AND_INDEXED: &str = r"
 
 #[sqlx::test(migrations = false)]
 async fn no_index_is_written_when_a_task_is_claimed_goes_on_or_ends(pool: PgPool) {
-    schema::migrate(&pool.clone().into()).await.unwrap();
+    migrate(&pool).await;
     let indexed: Vec<String> =
         sqlx::query_scalar(WRITTEN_AND_INDEXED).fetch_all(&pool).await.unwrap();
     assert!(indexed.is_empty(), "{indexed:#?}");
