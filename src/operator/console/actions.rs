@@ -10,6 +10,7 @@ use super::Console;
 use super::access::SignedIn;
 use super::filter::{CHOICES, Chosen};
 use super::form::{Form, Query};
+use super::list::{PAGE, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
 use super::steps::Steps;
@@ -17,10 +18,7 @@ use super::verbs::Verb;
 use crate::history::TrailLine;
 use crate::manual_action::review::{ActionFacts, ActionLine, MOST_COUNTED};
 use crate::membership::ActionOperation;
-use crate::operator::cursor::cursor;
 use crate::operator::desk::{ActionCard, Seen};
-
-const PAGE: u32 = 50;
 
 #[derive(Debug, Template)]
 #[template(path = "actions.html")]
@@ -53,12 +51,11 @@ pub(super) async fn list(
     let (desk, actor) = (&console.desk, &signed_in.0.actor);
     let lines = desk.actions(actor, chosen.filter(PAGE)).await?;
     let count = desk.count_actions(actor, chosen.filter(PAGE)).await?;
-    let is_full = lines.len() >= PAGE as usize;
     let page = List {
         frame: Frame::new(&signed_in, "actions", "Actions")
             .waiting_for_verdict(lines.iter().any(|line| line.status == "done")),
         count: counted(count),
-        next: lines.last().filter(|_| is_full).map(|last| cursor(&last.id.to_string())),
+        next: next(lines.len(), lines.last().map(|line| line.id)),
         is_first: query.get("cursor").is_none(),
         lines,
         chosen,
@@ -143,8 +140,7 @@ async fn page(
 ) -> Result<Response, Problem> {
     let ActionCard { facts, trail } = console.desk.action(&signed_in.0.actor, id).await?;
     let (problem, form) = refused.unzip();
-    let text =
-        |name: &str| form.as_ref().and_then(|form| form.get(name)).unwrap_or_default().to_owned();
+    let form = form.unwrap_or_default();
     let title = match facts.member_email.as_str() {
         "" => format!("{} · {}", facts.operation, facts.integration_name),
         member => format!("{} {member}", facts.operation.replace('_', " ")),
@@ -155,8 +151,8 @@ async fn page(
         .waiting_for_verdict(facts.status == "done");
     let page = Show {
         verbs: verbs(&frame, &facts),
-        note: text("note"),
-        to: text("to"),
+        note: form.text("note"),
+        to: form.text("to"),
         trail: happened(trail),
         steps: Steps::of(&facts.instructions),
         facts,

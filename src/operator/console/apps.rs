@@ -126,7 +126,7 @@ pub(super) async fn show(
             .telling(&query)
             .waiting_for_verdict(lines.iter().any(|line| line.status == "done")),
         base: address(&workspace, &id),
-        cause: query.get("cause").unwrap_or_default().to_owned(),
+        cause: query.text("cause"),
         steps,
         ended: desk.actions(actor, ended).await?,
         is_full: lines.len() >= PAGE as usize,
@@ -194,7 +194,6 @@ async fn ask(
     let picks = picked(form)?;
     let app = find(console, signed_in, workspace, id).await?;
     let (lines, changed) = now(console, signed_in, workspace, id, &picks).await?;
-    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let page = Preview {
         frame: Frame::new(signed_in, "queue", format!("{}: {}", verb.label(), app.name))
             .refused(problem),
@@ -203,8 +202,8 @@ async fn ask(
         verb,
         lines,
         changed,
-        note: text("note"),
-        to: text("to"),
+        note: form.text("note"),
+        to: form.text("to"),
     };
     Ok(html(page.frame.status(), &page))
 }
@@ -251,15 +250,7 @@ pub(super) async fn act(
     let (workspace, id) = known(path)?;
     let verb = Verb::of(form.get("verb"))?;
     let picks = picked(&form)?;
-    let missing = match verb {
-        Verb::HandOver if form.get("to").is_none() => Some("Say to whom: the colleague's name."),
-        verb if verb.needs_note() && form.get("note").is_none() => {
-            Some("This needs a note: say why.")
-        }
-        _ => None,
-    };
-    if let Some(missing) = missing {
-        let problem = Problem::new(StatusCode::BAD_REQUEST, missing);
+    if let Err(problem) = verb.check(&form) {
         return ask(&console, &signed_in, &workspace, &id, verb, &form, Some(problem)).await;
     }
     let (mut worked, mut refused) = (0, BTreeMap::new());
@@ -280,7 +271,6 @@ pub(super) async fn act(
     let refused: Vec<_> =
         lines.filter_map(|line| refused.remove(&line.id).map(|problem| (line, problem))).collect();
     let status = refused.first().map_or(StatusCode::NOT_FOUND, |(_, problem)| problem.status());
-    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let page = Outcome {
         frame: Frame::new(&signed_in, "queue", format!("{}: {}", verb.label(), app.name)),
         base,
@@ -288,8 +278,8 @@ pub(super) async fn act(
         verb,
         worked,
         refused,
-        note: text("note"),
-        to: text("to"),
+        note: form.text("note"),
+        to: form.text("to"),
     };
     Ok(html(status, &page))
 }
@@ -317,17 +307,16 @@ async fn ask_return(
 ) -> Result<Response, Problem> {
     let app = find(console, signed_in, workspace, id).await?;
     let found = console.desk.returnable(&signed_in.0.actor, &which(workspace, id, form)?).await?;
-    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let page = SendBack {
         frame: Frame::new(signed_in, "queue", format!("Return to automation: {}", app.name))
             .refused(problem),
         base: address(workspace, id),
         app,
-        operation: text("operation"),
-        failure_code: text("failure_code"),
+        operation: form.text("operation"),
+        failure_code: form.text("failure_code"),
         ids: ids(&found),
         found,
-        note: text("note"),
+        note: form.text("note"),
     };
     Ok(html(page.frame.status(), &page))
 }

@@ -42,6 +42,11 @@ impl Form {
             .map(|(_, value)| value)
     }
 
+    /// The same, or nothing: what a page shows in the field again.
+    pub(super) fn text(&self, name: &str) -> String {
+        self.get(name).unwrap_or_default().to_owned()
+    }
+
     /// The value of a name, or a refusal that says what is missing.
     pub(super) fn needed(&self, name: &str, missing: &str) -> Result<&str, Problem> {
         self.get(name).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, missing))

@@ -10,9 +10,10 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::{Form, Query};
+use super::list::PAGE;
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
-use super::syncs::PAGE;
+
 use crate::integration::store::{IntegrationFilter, IntegrationLine};
 use crate::operator::cursor::{cursor, place};
 
@@ -106,7 +107,7 @@ pub(super) async fn change(
     match changed {
         Ok(()) => Ok(see_other(&format!("/integrations?said={word}"))),
         Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
-            let kept = (id, form.get("reason").unwrap_or_default().to_owned());
+            let kept = (id, form.text("reason"));
             page(&console, &signed_in, &Form::default(), Some((problem, kept))).await
         }
         Err(problem) => Err(problem),

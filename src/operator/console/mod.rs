@@ -9,6 +9,7 @@ mod filter;
 mod form;
 mod integrations;
 mod keys;
+mod list;
 mod origin;
 mod page;
 mod problem;

@@ -9,9 +9,9 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::Query;
+use super::list::{PAGE, after, next};
 use super::page::{Frame, html};
 use super::problem::Problem;
-use super::syncs::{PAGE, after, next};
 use crate::manual_action::return_review::{ReturnFilter, ReturnLine};
 
 /// A list of returns, or one of them.

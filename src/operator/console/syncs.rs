@@ -10,32 +10,12 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::{Happened, happened, known};
 use super::form::{Form, Query};
+use super::list::{PAGE, after, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
-use crate::operator::cursor::{cursor, place};
 use crate::operator::desk::{Seen, SyncCard};
 use crate::operator::report::Stored;
 use crate::sync::review::{Filter, SyncFacts, SyncLine};
-
-pub(super) const PAGE: u32 = 50;
-
-/// Where a list goes on.
-pub(super) fn after(query: &Form) -> Result<Option<i64>, Problem> {
-    let id = |text| place(text)?.parse().ok();
-    match query.get("cursor").map(id) {
-        Some(None) => {
-            let problem =
-                Problem::new(StatusCode::BAD_REQUEST, "The address of this page is not whole.");
-            Err(problem.hint("Begin at the first page of the list."))
-        }
-        after => Ok(after.flatten()),
-    }
-}
-
-/// The cursor of the page that follows, if there may be one.
-pub(super) fn next(count: usize, last: Option<i64>) -> Option<String> {
-    last.filter(|_| count >= PAGE as usize).map(|id| cursor(&id.to_string()))
-}
 
 #[derive(Debug, Template)]
 #[template(path = "syncs.html")]
@@ -121,7 +101,7 @@ async fn page(
         new,
         changed,
         trail: happened(trail),
-        reason: form.as_ref().and_then(|form| form.get("reason")).unwrap_or_default().to_owned(),
+        reason: form.unwrap_or_default().text("reason"),
         facts,
     };
     Ok(html(page.frame.status(), &page))

@@ -10,9 +10,9 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::{Happened, happened, known};
 use super::form::{Form, Query};
+use super::list::{PAGE, after, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
-use super::syncs::{PAGE, after, next};
 use crate::operator::desk::TaskCard;
 use crate::retry::review::{TaskFacts, TaskFilter, TaskLine};
 
@@ -40,12 +40,11 @@ pub(super) async fn list(
         ..TaskFilter::default()
     };
     let lines = console.desk.tasks(&signed_in.0.actor, filter).await?;
-    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
     let page = List {
         frame: Frame::new(&signed_in, "tasks", "Tasks"),
         next: next(lines.len(), lines.last().map(|line| line.id)),
-        member: text("member"),
-        integration: text("integration"),
+        member: query.text("member"),
+        integration: query.text("integration"),
         lines,
     };
     Ok(html(page.frame.status(), &page))
@@ -73,7 +72,7 @@ async fn page(
     let page = Show {
         frame: Frame::new(signed_in, "tasks", title).telling(query).refused(problem),
         trail: happened(trail),
-        reason: form.as_ref().and_then(|form| form.get("reason")).unwrap_or_default().to_owned(),
+        reason: form.unwrap_or_default().text("reason"),
         facts,
     };
     Ok(html(page.frame.status(), &page))

@@ -98,6 +98,17 @@ impl Verb {
         self.takes_note() && self != Self::Done
     }
 
+    /// Refuses a form that lacks words which the verb cannot do without.
+    pub(super) fn check(self, form: &Form) -> Result<(), Problem> {
+        if self == Self::HandOver {
+            to(form)?;
+        }
+        if self.needs_note() {
+            why(form)?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn run(
         self,
         desk: &Desk,
@@ -105,25 +116,30 @@ impl Verb {
         seen: Seen,
         form: &Form,
     ) -> Result<(), Problem> {
-        let note = form.get("note");
-        let why = || form.needed("note", "This needs a note: say why.");
         match self {
             Self::Claim => desk.claim(actor, seen, None).await?,
-            Self::TakeOver => desk.claim(actor, seen, Some(why()?)).await?,
-            Self::Done => drop(desk.done(actor, seen, note).await?),
+            Self::TakeOver => desk.claim(actor, seen, Some(why(form)?)).await?,
+            Self::Done => drop(desk.done(actor, seen, form.get("note")).await?),
             Self::Release => desk.release(actor, seen).await?,
             Self::HandOver => {
-                let to = form.needed("to", "Say to whom: the colleague's name.")?;
-                desk.assign(actor, seen, to.trim(), why()?).await?;
+                desk.assign(actor, seen, to(form)?.trim(), why(form)?).await?;
             }
-            Self::Dismiss => desk.dismiss(actor, seen, why()?).await?,
+            Self::Dismiss => desk.dismiss(actor, seen, why(form)?).await?,
             Self::Return => {
-                desk.return_to_automation(actor, &Chosen::One(seen), why()?).await?;
+                desk.return_to_automation(actor, &Chosen::One(seen), why(form)?).await?;
             }
             Self::Withdraw => desk.withdraw(actor, seen).await?,
             Self::Confirm => desk.confirm(actor, seen).await?,
-            Self::Note => desk.note(actor, seen, why()?).await?,
+            Self::Note => desk.note(actor, seen, why(form)?).await?,
         }
         Ok(())
     }
+}
+
+fn why(form: &Form) -> Result<&str, Problem> {
+    form.needed("note", "This needs a note: say why.")
+}
+
+fn to(form: &Form) -> Result<&str, Problem> {
+    form.needed("to", "Say to whom: the colleague's name.")
 }
