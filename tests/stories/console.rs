@@ -420,6 +420,10 @@ async fn what_is_ticked_is_previewed_and_nothing_else_is_done(pool: PgPool) {
     let nothing = site.post(Role::Operator, "/apps/acme/an-app/preview", &[("verb", "done")]).await;
     assert_eq!(nothing.status, 400);
     let pick = format!("14:{}", revision(&site, 14).await);
+    let fields = [("verb", "dismiss"), ("pick", pick.as_str())];
+    let refused = site.post(Role::Operator, "/apps/acme/an-app/act", &fields).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("One note for all"), "it is asked for once: {}", refused.text);
     let fields = [("verb", "claim"), ("pick", pick.as_str())];
     let take = site.post(Role::Operator, "/apps/acme/an-app/act", &fields).await;
     assert_eq!(take.header("location"), "/apps/acme/an-app?said=claim&n=1");
