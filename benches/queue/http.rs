@@ -13,7 +13,7 @@ use testkit::simulator::{Call, Integration, Kind, Member, Settings, Simulator, W
 use tokio::task::JoinSet;
 
 use crate::bed;
-use crate::process::{Working, driver, said, serve};
+use crate::process::{Working, core_seconds, driver, said, serve};
 use crate::rows::{INTEGRATIONS, Rows, Standing};
 use crate::shape::{OPEN, Shape, number, rate, until_not};
 
@@ -32,10 +32,20 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
 }
 
 async fn by_the_program(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {
-    let (took, apps) = drain(shape, tasks, &[]).await?;
-    shape.ours(&setting(), run, (rate(tasks, took), "attempts/s"), details(&apps, tasks))?;
-    apps.stop().await?;
+    let drained = drain(shape, tasks, &[]).await?;
+    let mut details = details(&drained.apps, tasks);
+    details["core ms per attempt"] = json!(drained.core_seconds * 1e3 / tasks as f64);
+    shape.ours(&setting(), run, (rate(tasks, drained.took), "attempts/s"), details)?;
+    drained.apps.stop().await?;
     Ok(())
+}
+
+/// What the program took for its attempts.
+pub(crate) struct Drained {
+    pub(crate) took: Duration,
+    /// Of the program alone: neither the database's nor the simulator's.
+    pub(crate) core_seconds: f64,
+    pub(crate) apps: Simulator,
 }
 
 /// Lets the program, with these changes to its environment, make an attempt at each of so many tasks.
@@ -43,7 +53,7 @@ pub(crate) async fn drain(
     shape: &Shape<'_>,
     tasks: usize,
     changes: &[(&str, String)],
-) -> anyhow::Result<(Duration, Simulator)> {
+) -> anyhow::Result<Drained> {
     let place = shape.place().await?;
     Rows::new(tasks, "task", Standing::Ready).write(&place.pool).await?;
     bed::settle(&place.url).await?;
@@ -56,10 +66,11 @@ pub(crate) async fn drain(
     let working = Working::start([command])?;
     until_not(&mut bed::connect(&place.url).await?, OPEN).await?;
     let took = working.began.elapsed();
+    let core_seconds = core_seconds(working.id())?;
     working.stop()?;
     let well: i64 = sqlx::query_scalar(AS_WANTED).fetch_one(&place.pool).await?;
     ensure!(well == tasks as i64, "only {well} of {tasks} tasks succeeded");
-    Ok((took, apps))
+    Ok(Drained { took, core_seconds, apps })
 }
 
 async fn by_a_bare_client(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {

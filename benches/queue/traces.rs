@@ -19,39 +19,67 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
         ("is not there", nowhere().await?),
         ("is silent", silent().await?),
     ];
-    let mut ratios = vec![Vec::new(); collectors.len()];
+    let mut ratios = vec![(Vec::new(), Vec::new()); collectors.len()];
     for run in 1..=runs {
-        for ((name, address), ratios) in collectors.iter().zip(&mut ratios) {
-            let off = attempts(shape, tasks, &[]).await?;
-            let endpoint = format!("http://{address}/v1/traces");
-            let on =
-                attempts(shape, tasks, &[("RECONCILER__TRACES__OTLP_ENDPOINT", endpoint)]).await?;
+        for ((name, address), (rates, costs)) in collectors.iter().zip(&mut ratios) {
+            let (on, off) = pair(shape, tasks, *address, run % 2 == 0).await?;
             println!(
-                "run {run}: the collector {name}: {on:.0} of {off:.0} attempts/s: {:.3}",
-                on / off
+                "run {run}: the collector {name}: {:.0} of {:.0} attempts/s, {:.3} of {:.3} core ms per attempt",
+                on.rate, off.rate, on.core_ms, off.core_ms
             );
-            ratios.push(on / off);
+            rates.push(on.rate / off.rate);
+            costs.push(on.core_ms / off.core_ms);
         }
     }
-    for ((name, _), ratios) in collectors.iter().zip(&mut ratios) {
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios.get(ratios.len() / 2).context("no runs")?;
+    for ((name, _), (rates, costs)) in collectors.iter().zip(&mut ratios) {
         println!(
-            "the collector {name}: {median:.3} of the rate without traces; {tasks} tasks, median of {runs}"
+            "the collector {name}: {:.3} of the rate and {:.3} of the daemon's processor time without traces; \
+             {tasks} tasks, medians of {runs}",
+            median(rates)?,
+            median(costs)?
         );
     }
     Ok(())
 }
 
-/// Attempts per second.
+fn median(ratios: &mut [f64]) -> anyhow::Result<f64> {
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().context("no runs")
+}
+
+struct Attempts {
+    /// Attempts per second.
+    rate: f64,
+    /// Milliseconds of a core that the daemon takes for one.
+    core_ms: f64,
+}
+
+/// With and without traces. What is measured first has the machine in another state, so the order changes.
+async fn pair(
+    shape: &Shape<'_>,
+    tasks: usize,
+    collector: SocketAddr,
+    with_first: bool,
+) -> anyhow::Result<(Attempts, Attempts)> {
+    let endpoint = format!("http://{collector}/v1/traces");
+    let traces = [("RECONCILER__TRACES__OTLP_ENDPOINT", endpoint)];
+    if with_first {
+        let on = attempts(shape, tasks, &traces).await?;
+        return Ok((on, attempts(shape, tasks, &[]).await?));
+    }
+    let off = attempts(shape, tasks, &[]).await?;
+    Ok((attempts(shape, tasks, &traces).await?, off))
+}
+
 async fn attempts(
     shape: &Shape<'_>,
     tasks: usize,
     changes: &[(&str, String)],
-) -> anyhow::Result<f64> {
-    let (took, apps) = drain(shape, tasks, changes).await?;
-    apps.stop().await?;
-    Ok(rate(tasks, took))
+) -> anyhow::Result<Attempts> {
+    let drained = drain(shape, tasks, changes).await?;
+    drained.apps.stop().await?;
+    let core_ms = drained.core_seconds * 1e3 / tasks as f64;
+    Ok(Attempts { rate: rate(tasks, drained.took), core_ms })
 }
 
 async fn taking() -> anyhow::Result<SocketAddr> {

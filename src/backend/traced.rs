@@ -15,11 +15,10 @@ pub(super) fn begin(request: &mut Request, paths: &Paths) -> Span {
     let (method, url) = (request.method(), request.url());
     let span = traces::Request {
         method: method.as_str(),
-        template: template(paths, url.path()),
         host: url.host_str().unwrap_or_default(),
         port: url.port_or_known_default(),
     }
-    .begin();
+    .begin(|| template(paths, url.path()));
     let header = span.traceparent().and_then(|text| HeaderValue::try_from(text).ok());
     if let Some(value) = header {
         request.headers_mut().insert(HeaderName::from_static("traceparent"), value);

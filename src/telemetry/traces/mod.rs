@@ -3,6 +3,7 @@
 //! Nothing waits for the collector. Spans that have ended go into a bounded queue, which a thread of its own empties.
 //! What does not fit or cannot be sent is dropped, counted, and logged at intervals.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,17 +11,17 @@ use std::time::Duration;
 use futures_util::future::Either;
 use opentelemetry::context::WithContext;
 use opentelemetry::trace::{
-    FutureExt, Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
-    TracerProvider,
+    FutureExt, Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt,
+    Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::emit;
-use queue::{Queue, Tally};
+use queue::{Queue, Tally, WhileThereIsRoom};
 
 mod collector;
 mod parent;
@@ -63,7 +64,7 @@ pub fn start(config: &config::Traces) -> Result<(), TracesError> {
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let provider = SdkTracerProvider::builder()
         .with_span_processor(Queue::new(collector, Arc::clone(&tally)))
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .with_sampler(WhileThereIsRoom::new(Arc::clone(&tally)))
         .with_resource(resource.build())
         .build();
     let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
@@ -110,24 +111,25 @@ fn tell(tally: &Tally) {
 pub struct Span(Option<Context>);
 
 impl Span {
-    /// A child of `parent`, or of the span that this is called in. Without either it begins a trace.
+    /// A child of `parent`, or of the span that this is called in. Without either it begins a trace. It is described
+    /// only if it is recorded, because a description costs more than the rest.
     fn begin(
-        name: String,
+        name: impl Into<Cow<'static, str>>,
         kind: SpanKind,
         parent: Option<SpanContext>,
         links: impl IntoIterator<Item = SpanContext>,
-        attributes: Vec<KeyValue>,
+        describe: impl FnOnce(&mut SdkSpan),
     ) -> Self {
         let Some(traces) = TRACES.get() else { return Self::default() };
         let links = links.into_iter().map(Link::with_context);
-        let builder = SpanBuilder::from_name(name)
-            .with_kind(kind)
-            .with_links(links.collect())
-            .with_attributes(attributes);
+        let builder = SpanBuilder::from_name(name).with_kind(kind).with_links(links.collect());
         let around = Context::current();
         let around =
             parent.map_or(around, |parent| Context::new().with_remote_span_context(parent));
-        let span = traces.tracer.build_with_context(builder, &around);
+        let mut span = traces.tracer.build_with_context(builder, &around);
+        if span.is_recording() {
+            describe(&mut span);
+        }
         Self(Some(around.with_span(span)))
     }
 

@@ -2,7 +2,7 @@
 //! never names, emails, texts of people, or URLs, which contain ids of members. `docs/traces.md` lists them.
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanContext, SpanKind};
+use opentelemetry::trace::{Span as _, SpanContext, SpanKind};
 
 use super::{Span, are_on};
 
@@ -22,14 +22,15 @@ impl Attempt<'_> {
     /// The row is the parent of the first attempt. A later one may come a day after it, and begins a trace of its own.
     pub fn begin(self) -> Span {
         let (parent, link) = if self.number <= 1 { (self.row, None) } else { (None, self.row) };
-        let attributes = vec![
-            KeyValue::new("task.id", self.task),
-            KeyValue::new("workspace.id", self.workspace.to_owned()),
-            KeyValue::new("integration.id", self.integration.to_owned()),
-            KeyValue::new("operation", self.operation),
-            KeyValue::new("attempt", i64::from(self.number)),
-        ];
-        Span::begin("attempt".to_owned(), SpanKind::Internal, parent, link, attributes)
+        Span::begin("attempt", SpanKind::Internal, parent, link, |span| {
+            span.set_attributes([
+                KeyValue::new("task.id", self.task),
+                KeyValue::new("workspace.id", self.workspace.to_owned()),
+                KeyValue::new("integration.id", self.integration.to_owned()),
+                KeyValue::new("operation", self.operation),
+                KeyValue::new("attempt", i64::from(self.number)),
+            ]);
+        })
     }
 }
 
@@ -48,13 +49,14 @@ impl Action<'_> {
         if !are_on() {
             return;
         }
-        let attributes = vec![
-            KeyValue::new("action.id", self.action),
-            KeyValue::new("task.id", self.task),
-            KeyValue::new("integration.id", self.integration.to_owned()),
-            KeyValue::new("operation", self.operation),
-        ];
-        drop(Span::begin("action".to_owned(), SpanKind::Internal, None, self.row, attributes));
+        drop(Span::begin("action", SpanKind::Internal, None, self.row, |span| {
+            span.set_attributes([
+                KeyValue::new("action.id", self.action),
+                KeyValue::new("task.id", self.task),
+                KeyValue::new("integration.id", self.integration.to_owned()),
+                KeyValue::new("operation", self.operation),
+            ]);
+        }));
     }
 }
 
@@ -71,13 +73,14 @@ pub struct Sync<'a> {
 
 impl Sync<'_> {
     pub fn begin(self) -> Span {
-        let attributes = vec![
-            KeyValue::new("sync.id", self.sync),
-            KeyValue::new("workspace.id", self.workspace.to_owned()),
-            KeyValue::new("integration.id", self.integration.to_owned()),
-            KeyValue::new("procedure", self.procedure),
-        ];
-        Span::begin("sync".to_owned(), SpanKind::Internal, None, self.rows, attributes)
+        Span::begin("sync", SpanKind::Internal, None, self.rows, |span| {
+            span.set_attributes([
+                KeyValue::new("sync.id", self.sync),
+                KeyValue::new("workspace.id", self.workspace.to_owned()),
+                KeyValue::new("integration.id", self.integration.to_owned()),
+                KeyValue::new("procedure", self.procedure),
+            ]);
+        })
     }
 }
 
@@ -97,22 +100,24 @@ impl Verdict {
         if !are_on() {
             return;
         }
-        let attributes = vec![
-            KeyValue::new("action.id", self.action),
-            KeyValue::new("sync.id", self.sync),
-            KeyValue::new("verdict", self.verdict),
-            KeyValue::new("status", self.status),
-        ];
-        drop(Span::begin("verdict".to_owned(), SpanKind::Internal, None, self.row, attributes));
+        drop(Span::begin("verdict", SpanKind::Internal, None, self.row, |span| {
+            span.set_attributes([
+                KeyValue::new("action.id", self.action),
+                KeyValue::new("sync.id", self.sync),
+                KeyValue::new("verdict", self.verdict),
+                KeyValue::new("status", self.status),
+            ]);
+        }));
     }
 }
 
 impl Span {
     /// Around the transaction that records the outcomes of several tasks.
     pub fn batch(rows: impl ExactSizeIterator<Item = Option<SpanContext>>) -> Self {
-        let attributes =
-            vec![KeyValue::new("tasks", i64::try_from(rows.len()).unwrap_or(i64::MAX))];
-        Self::begin("batch".to_owned(), SpanKind::Internal, None, rows.flatten(), attributes)
+        let tasks = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        Self::begin("batch", SpanKind::Internal, None, rows.flatten(), |span| {
+            span.set_attribute(KeyValue::new("tasks", tasks));
+        })
     }
 }
 
@@ -120,24 +125,27 @@ impl Span {
 #[derive(Debug)]
 pub struct Request<'a> {
     pub method: &'a str,
-    /// The template of the path, in place of the URL.
-    pub template: Option<&'a str>,
     pub host: &'a str,
     pub port: Option<u16>,
 }
 
 impl Request<'_> {
-    /// Named and described as the semantic conventions of OpenTelemetry say.
-    pub fn begin(self) -> Span {
-        let method = self.method.to_owned();
-        let name = self.template.map(|template| format!("{method} {template}"));
-        let mut attributes = vec![
-            KeyValue::new("http.request.method", method.clone()),
-            KeyValue::new("server.address", self.host.to_owned()),
-        ];
-        attributes.extend(self.port.map(|port| KeyValue::new("server.port", i64::from(port))));
-        attributes.extend(self.template.map(|it| KeyValue::new("url.template", it.to_owned())));
-        Span::begin(name.unwrap_or(method), SpanKind::Client, None, None, attributes)
+    /// Named and described as the semantic conventions of OpenTelemetry say. The template of the path stands in place of
+    /// the URL.
+    pub fn begin<'t>(self, template: impl FnOnce() -> Option<&'t str>) -> Span {
+        Span::begin(self.method.to_owned(), SpanKind::Client, None, None, |span| {
+            span.set_attributes([
+                KeyValue::new("http.request.method", self.method.to_owned()),
+                KeyValue::new("server.address", self.host.to_owned()),
+            ]);
+            span.set_attributes(
+                self.port.map(|port| KeyValue::new("server.port", i64::from(port))),
+            );
+            if let Some(template) = template() {
+                span.update_name(format!("{} {template}", self.method));
+                span.set_attribute(KeyValue::new("url.template", template.to_owned()));
+            }
+        })
     }
 }
 
