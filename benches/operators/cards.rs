@@ -1,7 +1,5 @@
 //! One row with all that is known of it.
 
-use cerby_reconciler::operator::desk::Actor;
-
 use crate::person::Person;
 use crate::times::{Group, Times};
 
@@ -15,24 +13,20 @@ pub(crate) async fn measure(person: &Person, times: &mut Times) -> anyhow::Resul
         ("an ended action", examples.ended_action),
     ] {
         times
-            .ask(CARDS, name, async || Ok(desk.action(&Actor::by_login(), id).await.map(|_| 1)?))
+            .ask(CARDS, name, async || Ok(desk.action(&person.actor, id).await.map(|_| 1)?))
             .await?;
     }
     for (name, id) in
         [("a waiting task", examples.waiting_task), ("an ended task", examples.ended_action)]
     {
-        times
-            .ask(CARDS, name, async || Ok(desk.task(&Actor::by_login(), id).await.map(|_| 1)?))
-            .await?;
+        times.ask(CARDS, name, async || Ok(desk.task(&person.actor, id).await.map(|_| 1)?)).await?;
     }
-    for (name, id) in [("a held sync", 1), ("a finished sync", 10_000)] {
-        times
-            .ask(CARDS, name, async || Ok(desk.sync(&Actor::by_login(), id).await.map(|_| 1)?))
-            .await?;
+    for (name, id) in [("a held sync", 3), ("a finished sync", 10_000)] {
+        times.ask(CARDS, name, async || Ok(desk.sync(&person.actor, id).await.map(|_| 1)?)).await?;
     }
     times
         .ask(CARDS, "a return", async || {
-            Ok(desk.find_return(&Actor::by_login(), 100).await.map(|_| 1)?)
+            Ok(desk.find_return(&person.actor, 100).await.map(|_| 1)?)
         })
         .await
 }

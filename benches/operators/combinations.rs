@@ -5,7 +5,6 @@ use cerby_reconciler::manual_action::status::ActionStatus::{
     self, Dismissed, Done, InProgress, Open, Verified,
 };
 use cerby_reconciler::membership::ActionOperation;
-use cerby_reconciler::operator::desk::{Actor, Desk};
 
 use crate::person::Person;
 use crate::times::{Group, Times};
@@ -130,32 +129,34 @@ impl Asked<'_> {
             (true, 0 | 1) => PLAIN,
             (true, _) => COMBINED,
         };
-        let desk = person.desk().await?;
-        self.list(&desk, group, self.filter, times).await?;
+        self.list(person, group, self.filter, times).await?;
         if self.set.count_ones() > 1 {
             return Ok(());
         }
         if self.is_unfinished {
-            let actor = Actor::by_login();
-            let count =
-                async || Ok(usize::try_from(desk.count_actions(&actor, self.filter).await?)?);
+            let desk = person.desk().await?;
+            let count = async || {
+                Ok(usize::try_from(desk.count_actions(&person.actor, self.filter).await?)?)
+            };
             times.ask(COUNTED, &self.name, count).await?;
         }
         let examples = &person.examples;
         let after =
             if self.is_unfinished { examples.unfinished_action } else { examples.ended_action };
         let filter = ActionFilter { after: Some(after), ..self.filter };
-        self.list(&person.desk().await?, DEEP, filter, times).await
+        self.list(person, DEEP, filter, times).await
     }
 
     async fn list(
         &self,
-        desk: &Desk,
+        person: &Person,
         group: Group,
         filter: ActionFilter<'_>,
         times: &mut Times,
     ) -> anyhow::Result<()> {
-        let actor = Actor::by_login();
-        times.ask(group, &self.name, async || Ok(desk.actions(&actor, filter).await?.len())).await
+        let desk = person.desk().await?;
+        times
+            .ask(group, &self.name, async || Ok(desk.actions(&person.actor, filter).await?.len()))
+            .await
     }
 }

@@ -5,7 +5,6 @@ use cerby_reconciler::history::{EventFilter, Subject};
 use cerby_reconciler::integration::store::IntegrationFilter;
 use cerby_reconciler::manual_action::return_review::ReturnFilter;
 use cerby_reconciler::manual_action::review::ActionFilter;
-use cerby_reconciler::operator::desk::Actor;
 use cerby_reconciler::retry::review::TaskFilter;
 use cerby_reconciler::sync::review::Filter;
 
@@ -58,9 +57,7 @@ async fn tasks(person: &Person, times: &mut Times) -> anyhow::Result<()> {
             ..TaskFilter::default()
         };
         let desk = person.desk().await?;
-        times
-            .ask(TASKS, name, async || Ok(desk.tasks(&Actor::by_login(), filter).await?.len()))
-            .await?;
+        times.ask(TASKS, name, async || Ok(desk.tasks(&person.actor, filter).await?.len())).await?;
     }
     Ok(())
 }
@@ -78,9 +75,7 @@ async fn syncs(person: &Person, times: &mut Times) -> anyhow::Result<()> {
             ..Filter::default()
         };
         let desk = person.desk().await?;
-        times
-            .ask(SYNCS, name, async || Ok(desk.syncs(&Actor::by_login(), filter).await?.len()))
-            .await?;
+        times.ask(SYNCS, name, async || Ok(desk.syncs(&person.actor, filter).await?.len())).await?;
     }
     Ok(())
 }
@@ -98,7 +93,7 @@ async fn returns(person: &Person, times: &mut Times) -> anyhow::Result<()> {
         };
         let desk = person.desk().await?;
         times
-            .ask(RETURNS, name, async || Ok(desk.returns(&Actor::by_login(), filter).await?.len()))
+            .ask(RETURNS, name, async || Ok(desk.returns(&person.actor, filter).await?.len()))
             .await?;
     }
     Ok(())
@@ -118,7 +113,7 @@ async fn integrations(person: &Person, times: &mut Times) -> anyhow::Result<()> 
         let desk = person.desk().await?;
         times
             .ask(INTEGRATIONS, name, async || {
-                Ok(desk.integrations(&Actor::by_login(), filter).await?.len())
+                Ok(desk.integrations(&person.actor, filter).await?.len())
             })
             .await?;
     }
@@ -136,7 +131,7 @@ async fn events(person: &Person, times: &mut Times) -> anyhow::Result<()> {
         };
         let desk = person.desk().await?;
         times
-            .ask(EVENTS, name, async || Ok(desk.events(&Actor::by_login(), filter).await?.len()))
+            .ask(EVENTS, name, async || Ok(desk.events(&person.actor, filter).await?.len()))
             .await?;
     }
     Ok(())
@@ -147,6 +142,8 @@ async fn preview(person: &Person, times: &mut Times) -> anyhow::Result<()> {
     let last = person.examples.last_unfinished_action;
     let ids: Vec<_> = (last - 99..=last).collect();
     let filter = ActionFilter { ids: &ids, limit: 100, ..ActionFilter::default() };
-    let (desk, actor) = (person.desk().await?, Actor::by_login());
-    times.ask(PREVIEW, "100 ids", async || Ok(desk.actions(&actor, filter).await?.len())).await
+    let desk = person.desk().await?;
+    times
+        .ask(PREVIEW, "100 ids", async || Ok(desk.actions(&person.actor, filter).await?.len()))
+        .await
 }

@@ -41,6 +41,11 @@ impl Group {
         Self { runs: RUNS_OF_A_COMBINATION, ..Self::query(name) }
     }
 
+    /// Pages of the console and answers of the API, over HTTP.
+    pub(crate) const fn page(name: &'static str) -> Self {
+        Self { promise: Duration::from_millis(50), ..Self::query(name) }
+    }
+
     /// What is a process of its own.
     pub(crate) const fn command(name: &'static str) -> Self {
         Self { name, promise: Duration::from_millis(100), runs: RUNS_OF_A_COMMAND }
@@ -153,9 +158,8 @@ impl Times {
 }
 
 fn measurement(group: Group, what: &str, value: f64, details: serde_json::Value) -> Measurement {
-    let shape = if group.is_a_command() { "commands of operators" } else { "lists of operators" };
     Measurement {
-        shape: shape.to_owned(),
+        shape: group.shape().to_owned(),
         system: "cerby-reconciler".to_owned(),
         setting: format!("{}, {what}", group.name),
         run: 1,
@@ -167,7 +171,16 @@ fn measurement(group: Group, what: &str, value: f64, details: serde_json::Value)
 
 impl Group {
     fn is_a_command(self) -> bool {
-        self.promise > Self::query("").promise
+        self.promise == Self::command("").promise
+    }
+
+    /// Where the report has it.
+    fn shape(self) -> &'static str {
+        match self.promise {
+            _ if self.is_a_command() => "commands of operators",
+            promise if promise == Self::page("").promise => "pages of operators",
+            _ => "lists of operators",
+        }
     }
 }
 

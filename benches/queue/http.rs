@@ -13,9 +13,9 @@ use testkit::simulator::{Call, Integration, Kind, Member, Settings, Simulator, W
 use tokio::task::JoinSet;
 
 use crate::bed;
-use crate::process::{Working, core_seconds, driver, said, serve};
+use crate::process::{Working, core_seconds, driver, memory_mb, said, serve};
 use crate::rows::{INTEGRATIONS, Rows, Standing};
-use crate::shape::{OPEN, Shape, number, rate, until_not};
+use crate::shape::{OPEN, Place, Shape, number, rate, until_not};
 
 const CONCURRENCY: usize = 100;
 const FIRST_LOOK_S: &str = "0.05";
@@ -45,6 +45,8 @@ pub(crate) struct Drained {
     pub(crate) took: Duration,
     /// Of the program alone: neither the database's nor the simulator's.
     pub(crate) core_seconds: f64,
+    /// The most that the program ever held.
+    pub(crate) memory_mb: f64,
     pub(crate) apps: Simulator,
 }
 
@@ -54,23 +56,42 @@ pub(crate) async fn drain(
     tasks: usize,
     changes: &[(&str, String)],
 ) -> anyhow::Result<Drained> {
-    let place = shape.place().await?;
-    Rows::new(tasks, "task", Standing::Ready).write(&place.pool).await?;
-    bed::settle(&place.url).await?;
-    let apps = Simulator::start(world(tasks), Settings::default()).await?;
-    let mut command = serve(&place.url, &apps);
-    command
-        .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", CONCURRENCY.to_string())
-        .env("RECONCILER__JOB__POLL_FIRST_S", FIRST_LOOK_S)
-        .envs(changes.iter().map(|(name, value)| (*name, value)));
-    let working = Working::start([command])?;
-    until_not(&mut bed::connect(&place.url).await?, OPEN).await?;
-    let took = working.began.elapsed();
-    let core_seconds = core_seconds(working.id())?;
-    working.stop()?;
-    let well: i64 = sqlx::query_scalar(AS_WANTED).fetch_one(&place.pool).await?;
-    ensure!(well == tasks as i64, "only {well} of {tasks} tasks succeeded");
-    Ok(Drained { took, core_seconds, apps })
+    Queue::fill(shape, tasks).await?.drain(changes).await
+}
+
+/// Tasks that wait for the program.
+pub(crate) struct Queue {
+    pub(crate) place: Place,
+    apps: Simulator,
+    tasks: usize,
+}
+
+impl Queue {
+    pub(crate) async fn fill(shape: &Shape<'_>, tasks: usize) -> anyhow::Result<Self> {
+        let place = shape.place().await?;
+        Rows::new(tasks, "task", Standing::Ready).write(&place.pool).await?;
+        bed::settle(&place.url).await?;
+        let apps = Simulator::start(world(tasks), Settings::default()).await?;
+        Ok(Self { place, apps, tasks })
+    }
+
+    pub(crate) async fn drain(self, changes: &[(&str, String)]) -> anyhow::Result<Drained> {
+        let Self { place, apps, tasks } = self;
+        let mut command = serve(&place.url, &apps);
+        command
+            .env("RECONCILER__WORKER__MAX_TASKS_IN_FLIGHT", CONCURRENCY.to_string())
+            .env("RECONCILER__JOB__POLL_FIRST_S", FIRST_LOOK_S)
+            .envs(changes.iter().map(|(name, value)| (*name, value)));
+        let working = Working::start([command])?;
+        until_not(&mut bed::connect(&place.url).await?, OPEN).await?;
+        let took = working.began.elapsed();
+        let core_seconds = core_seconds(working.id())?;
+        let memory_mb = memory_mb(working.id(), "VmHWM")?;
+        working.stop()?;
+        let well: i64 = sqlx::query_scalar(AS_WANTED).fetch_one(&place.pool).await?;
+        ensure!(well == tasks as i64, "only {well} of {tasks} tasks succeeded");
+        Ok(Drained { took, core_seconds, memory_mb, apps })
+    }
 }
 
 async fn by_a_bare_client(shape: &Shape<'_>, run: u32, tasks: usize) -> anyhow::Result<()> {

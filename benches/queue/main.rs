@@ -10,6 +10,7 @@ mod backlog;
 #[path = "../bed/mod.rs"]
 mod bed;
 mod blocked_member;
+mod consoles;
 mod drain;
 mod driver;
 mod http;
@@ -59,6 +60,7 @@ const SHAPES: &[&str] = &[
     "retention",
     "http",
     "traces",
+    "consoles",
 ];
 
 #[tokio::main]
@@ -109,6 +111,7 @@ async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
         "retention" => retention::measure(shape).await,
         "http" => http::measure(shape).await,
         "traces" => traces::measure(shape).await,
+        "consoles" => consoles::measure(shape).await,
         "replicas" => replicas::measure(shape).await,
         other => unreachable!("{other} is in no list"),
     }

@@ -24,7 +24,10 @@ const TARGETS: &[Target] = &[
     Target::new("idle", Each, AtMost(1.0), Value(2.0, "statements/s")),
     Target::new("idle", Each, AtMost(1.0), Value(0.5, "% of a core")),
     Target::new("lists of operators", Each, Below, Value(20.0, "ms")),
+    Target::new("pages of operators", Each, Below, Value(50.0, "ms")),
     Target::new("commands of operators", Each, Below, Value(100.0, "ms")),
+    Target::new("consoles", Only("50 open"), AtLeast(0.95), Setting("none open")),
+    Target::new("consoles", Only("memory, 50 open"), Below, Value(120.0, "MB")),
     Target::new("retention", Each, AtLeast(0.9), Setting("no deletion")),
 ];
 
