@@ -4,8 +4,8 @@
 create view reconciler.action_list as
 select a.id, a.status, a.operation, a.integration_name as app, a.member_name, a.member_email, due_at as stored_due_at,
        reconciler.due_time(a, d) as due_at, a.closed_at is null and reconciler.due_time(a, d) < now() as overdue,
-       a.assignee, a.reason, a.failure_code, a.note, a.done_by, a.done_at, a.verdict, a.observed, a.reopened_count,
-       reconciler.integration_status(s.paused_at, d.status) as integration_status,
+       a.assignee, a.reason, a.failure_code, a.note, a.done_by, a.done_at, a.verdict, a.verdict_at, a.observed,
+       a.reopened_count, reconciler.integration_status(s.paused_at, d.status) as integration_status,
        a.opened_at, a.closed_at, a.workspace_id, a.integration_id, a.member_id, a.task_id, a.email_key,
        a.assignee_login, a.assignee_name, a.xmin::text::bigint as revision
 from reconciler.manual_actions a
@@ -133,6 +133,8 @@ comment on column reconciler.action_list.done_at is 'When the action was marked 
 
 comment on column reconciler.action_list.verdict is
     'Latest verdict: confirmed, not_yet, contradicted or unverifiable; null if there is none.';
+
+comment on column reconciler.action_list.verdict_at is 'When the latest verdict was given; null if there is none.';
 
 comment on column reconciler.action_list.observed is
     'What the latest verdict rests on, or which task replaced the action, as a sentence; null if there is neither.';

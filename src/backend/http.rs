@@ -293,22 +293,20 @@ impl Client {
         let request = self.get(BackendCall::Job, Subject::job(workspace, job), &path);
         let (found, now) = self.send_dated::<Described>(request).await?;
         as_asked(found.id(), job, "job")?;
-        found.described(now)
+        let described = found.described(now)?;
+        // Paths are made of them.
+        described.members.iter().try_for_each(|id| as_segment(id, "member"))?;
+        described.integration.iter().try_for_each(|id| as_segment(id, "integration"))?;
+        Ok(described)
     }
 
-    /// A person of the workspace; `None` if there is none with this id.
-    pub async fn person(&self, workspace: &str, id: &str) -> Result<Option<Person>, BackendError> {
+    /// A person of the workspace, or [`BackendError::NotFound`].
+    pub async fn person(&self, workspace: &str, id: &str) -> Result<Person, BackendError> {
         let path = self.paths.person.replace("{member}", &encoded(id));
         let request = self.get(BackendCall::Person, Subject::person(workspace, id), &path);
-        match self.send::<One<PersonObject>>(request).await {
-            Ok(one) => {
-                let found = one.data.0;
-                as_asked(found.id.as_deref(), id, "person")?;
-                Ok(Some(found.person()))
-            }
-            Err(BackendError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = self.send::<One<PersonObject>>(request).await?.data.0;
+        as_asked(found.id.as_deref(), id, "person")?;
+        Ok(found.person())
     }
 
     /// Starts a sync; returns the id of the job.

@@ -30,8 +30,9 @@ pub struct ActionLine {
     /// Who marked it done, and when.
     pub done_by: Option<String>,
     pub done_at: Option<DateTime<Utc>>,
-    /// The latest verdict, and what it rests on.
+    /// The latest verdict, when it was given, and what it rests on.
     pub verdict: Option<String>,
+    pub verdict_at: Option<DateTime<Utc>>,
     pub observed: Option<String>,
     pub integration_status: String,
     /// Changes with every change of the action.
@@ -141,7 +142,7 @@ async fn list_unfinished(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
-                member_name, note, done_by, done_at, verdict, observed,
+                member_name, note, done_by, done_at, verdict, verdict_at, observed,
                 integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where closed_at is null and stored_due_at <= 'infinity'
@@ -179,7 +180,7 @@ async fn list_ended(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
-                member_name, note, done_by, done_at, verdict, observed,
+                member_name, note, done_by, done_at, verdict, verdict_at, observed,
                 integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where closed_at is not null and ($10::bigint is null or (closed_at, id) < ($11, $10))
@@ -214,7 +215,7 @@ async fn list_newest(
                 integration_id as "integration_id!", app as "integration_name!", member_id as "member_id!",
                 member_email as "member_email!", reason as "reason!", failure_code, due_at as "due_at!",
                 overdue as "overdue!", assignee, reopened_count as "reopened_count!",
-                member_name, note, done_by, done_at, verdict, observed,
+                member_name, note, done_by, done_at, verdict, verdict_at, observed,
                 integration_status as "integration_status!", revision as "revision!"
          from reconciler.find_actions($1, $2, $3, $4, $5, $6, $7, $8, $9)
          where $10::bigint is null or id < $10

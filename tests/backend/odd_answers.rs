@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use cerby_reconciler::backend::{BackendError, Client, Failure, Progress, Snapshot, UpdateReport};
+use cerby_reconciler::backend::{
+    self, BackendError, Client, Failure, Progress, Snapshot, UpdateReport,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ enum Call {
     Member,
     Members,
     Job,
+    DescribedJob,
+    Person,
     StartSync,
     StartCheck,
     Report,
@@ -26,17 +30,19 @@ enum Call {
 }
 
 use Call::{
-    ApplyReport, ChangeRole, Integration, Invite, Job, Member, Members, Remove, Report, StartCheck,
-    StartSync,
+    ApplyReport, ChangeRole, DescribedJob, Integration, Invite, Job, Member, Members, Person,
+    Remove, Report, StartCheck, StartSync,
 };
 
-const CALLS: [Call; 11] = [
+const CALLS: [Call; 13] = [
     Invite,
     ChangeRole,
     Remove,
     Member,
     Members,
     Job,
+    DescribedJob,
+    Person,
     StartSync,
     StartCheck,
     Report,
@@ -57,6 +63,8 @@ enum Answer {
     Member(Option<String>),
     Members(Snapshot),
     Job(Progress),
+    DescribedJob(backend::DescribedJob),
+    Person(backend::Person),
     Report(UpdateReport),
 }
 
@@ -71,6 +79,10 @@ async fn call(which: Call, client: &Client) -> Result<Answer, BackendError> {
         ApplyReport => client.apply_report("acme", "app-1", "r1").await,
         Integration => return client.integration("acme", "app-1").await.map(|()| Answer::Exists),
         Job => return client.job("acme", "j1").await.map(|job| Answer::Job(job.progress)),
+        DescribedJob => {
+            return client.described_job("acme", "j1").await.map(Answer::DescribedJob);
+        }
+        Person => return client.person("acme", "jo").await.map(Answer::Person),
         Members => return client.members("acme", "app-1").await.map(Answer::Members),
         Member => {
             let seen = client.member(&key).await?;
@@ -97,6 +109,16 @@ fn promised(which: Call) -> Value {
         Members => json!({"data": [user("jo"), user("kim")], "links": {"next": null},
             "meta": {"page": {"total": 2, "maxSize": 100}}}),
         Integration => json!({"data": {"id": "app-1", "type": "account", "attributes": {}}}),
+        Person => json!({"data": {"id": "jo", "type": "user", "attributes": {
+            "email": "jo@example.com", "firstName": "Jo", "lastName": "Doe",
+        }}}),
+        DescribedJob => json!({"data": {"id": "j1", "type": "job", "attributes": {
+            "status": "error", "createdAt": "2024-08-29T19:31:21.563+00:00",
+            "workflowType": "revoke_access", "trigger": "workspace_policy",
+            "account": {"id": "app-1", "name": "App", "provider": "asana_tenant"},
+            "payload": {"userIds": ["jo", "kim"], "entitlements": [{"id": "EDITOR"}], "role": "member"},
+            "createdBy": {"id": "sam", "name": "Sam"},
+        }}}),
         Job => json!({"data": {"id": "j1", "type": "job", "attributes": {
             "status": "error", "canRetry": true, "createdAt": "2024-08-29T19:31:21.563+00:00",
             "errorDetails": {"errorType": "LoginTimeout", "userRequired": false,
@@ -332,7 +354,8 @@ async fn no_status_but_a_success_brings_an_answer() {
 fn asked(heard: &Heard) -> Call {
     let path = heard.target.split('?').next().unwrap_or_default();
     match (heard.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
-        ("GET", "jo") => Member,
+        ("GET", "jo") if path.contains("/integrations/") => Member,
+        ("GET", "jo") => Person,
         ("GET", "users") => Members,
         ("GET", "j1") => Job,
         ("GET", "update-report") => Report,
@@ -496,6 +519,21 @@ fn is_backed(answer: &Answer, body: &Value) -> bool {
                             }
                         }
                 }
+                // Whom it changes is what the body says, and nobody is left out.
+                Answer::DescribedJob(job) => {
+                    let about = &data["attributes"]["payload"]["userIds"];
+                    let is_ours = data["id"].is_null() || data["id"] == "j1";
+                    is_ours
+                        && (job.members.is_empty() && about.is_null()
+                            || *about == json!(job.members))
+                }
+                Answer::Person(person) => {
+                    let is_ours = data["id"].is_null() || data["id"] == "jo";
+                    // Without what no row can store.
+                    let email = data["attributes"]["email"].as_str().unwrap_or_default();
+                    let email = email.replace(char::is_control, "");
+                    is_ours && person.email.as_ref().is_none_or(|text| email == *text)
+                }
                 Answer::Report(report) => {
                     let status = &data["attributes"]["status"];
                     status == if report.applied { "applied" } else { "ready" }
@@ -528,7 +566,7 @@ async fn no_answer_says_more_than_its_body_wherever_that_is_wrong() {
         json!({"id": "another"}),
     ];
     let mut answered = 0;
-    for which in [Remove, Member, Members, Job, Report, Integration] {
+    for which in [Remove, Member, Members, Job, DescribedJob, Person, Report, Integration] {
         let mut everywhere = Vec::new();
         places(&promised(which), "", &mut everywhere);
         for place in everywhere {
@@ -585,7 +623,7 @@ async fn the_id_of_a_new_job_is_one_that_paths_and_rows_can_hold() {
 #[tokio::test]
 async fn an_answer_about_something_else_is_none() {
     let parrot = Parrot::start().await;
-    for which in [Member, Job, Integration] {
+    for which in [Member, Job, DescribedJob, Person, Integration] {
         let mut body = promised(which);
         parrot.call(which, ok(&body)).await.unwrap();
         body["data"]["id"] = json!("another");

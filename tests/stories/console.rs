@@ -379,6 +379,22 @@ async fn whoever_is_late_reads_who_was_first_and_keeps_the_note(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn what_the_app_showed_instead_stands_beside_the_member_with_its_time(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.run(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions
+         set verdict = 'contradicted', verdict_at = '2026-02-03T09:42Z', observed = 'own is there as EDITOR', snapshots = 1
+         where id = 1;
+         set session_replication_role = origin",
+    )
+    .await;
+    let shown = site.get(Role::Viewer, "/apps/acme/an-app").await.text;
+    let seen = "own is there as EDITOR, seen <time datetime=\"2026-02-03T09:42:00Z\"";
+    assert!(shown.contains(seen), "{shown}");
+}
+
+#[sqlx::test(migrations = false)]
 async fn what_is_ticked_is_previewed_and_nothing_else_is_done(pool: PgPool) {
     let site = Site::new(pool).await;
     site.more(11..=14).await;

@@ -155,9 +155,11 @@ struct Known {
 /// Reads the person, and their entry in the app for the name there. Somebody who was deleted from the workspace may still
 /// be in the app.
 async fn read_member(backend: &Client, key: &MemberKey) -> Result<Known, Unresolved> {
-    let person = backend.person(&key.workspace, &key.member).await;
-    let person =
-        person.map_err(|error| Unresolved::of_backend("a member cannot be read", &error))?;
+    let person = match backend.person(&key.workspace, &key.member).await {
+        Ok(person) => Some(person),
+        Err(BackendError::NotFound { .. }) => None,
+        Err(error) => return Err(Unresolved::of_backend("a member cannot be read", &error)),
+    };
     let seen = match backend.member(key).await {
         Ok(seen) => seen,
         Err(error) => {
