@@ -9,7 +9,8 @@ create table reconciler.events (
     detail       jsonb       not null default '{}',
     primary key (id, workspace_id),
     constraint subject_is_known
-        check (subject in ('task', 'action', 'sync', 'integration', 'workspace', 'token', 'login', 'session')),
+        check (subject in ('task', 'action', 'sync', 'integration', 'workspace', 'token', 'login', 'session',
+                           'webhook')),
     -- People give the name themselves. It must not break a terminal or look like the name of somebody else.
     constraint actor_is_1_to_200_characters_and_all_of_them_are_seen
         check (char_length(actor) between 1 and 200
@@ -39,11 +40,11 @@ comment on column reconciler.events.workspace_id is
     'The customer''s tenant in Cerby; empty for a token, a login or a session, which concern all of them.';
 
 comment on column reconciler.events.subject is 
-    'What the line is about: task, action, sync, integration, workspace, token, login or session.';
+    'What the line is about: task, action, sync, integration, workspace, token, login, session or webhook.';
 
 comment on column reconciler.events.subject_id is
-    'Id of the subject as text, such as 42 for a task or a session, the integration_id for an integration, or the name of a token or '
-    'login.';
+    'Id of the subject as text, such as 42 for a task or a session, the integration_id for an integration, the event_id for a webhook, or '
+    'the name of a token or login.';
 
 comment on column reconciler.events.detail is
     'Facts about what happened, as a JSON object whose keys depend on what; {} if there are none.';

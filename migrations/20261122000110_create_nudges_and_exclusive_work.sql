@@ -10,8 +10,9 @@ create table reconciler.nudges (
     at             timestamptz not null default clock_timestamp(),
     not_before     timestamptz not null default '-infinity',
     primary key (id, workspace_id),
-    constraint what_is_known check (what in ('done', 'ended', 'paused', 'unpaused', 'reset', 'snapshot', 'cancelled')),
-    constraint nudges_of_actions_name_one check ((what in ('done', 'ended')) = (action_id is not null)),
+    constraint what_is_known check (what in
+        ('done', 'ended', 'paused', 'unpaused', 'reset', 'snapshot', 'cancelled', 'screen_changed')),
+    constraint nudges_of_actions_name_one check ((what in ('done', 'ended', 'screen_changed')) = (action_id is not null)),
     constraint cancellations_say_what_and_why
         check ((what = 'cancelled') = (task_id is not null) and (what = 'cancelled') = (reason is not null))
 );
@@ -25,7 +26,7 @@ create index nudges_by_integration on reconciler.nudges (workspace_id, integrati
 
 comment on table reconciler.nudges is
     'What people did that the daemon has to act on: an action was marked done or has ended, an integration was paused '
-    'or resumed, a snapshot was asked for, a task was cancelled.';
+    'or resumed, a snapshot was asked for, a task was cancelled, a screen was reported as changed.';
 
 -- Work that one replica does at a time takes a lock on its row here. Any role can take an advisory lock, but only the
 -- daemon can lock these rows.

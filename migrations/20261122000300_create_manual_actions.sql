@@ -41,6 +41,9 @@ create table reconciler.manual_actions (
     sync_id                bigint,
     snapshot_hash          text,
     snapshot_started_at    timestamptz,
+    screen_changed_at      timestamptz,
+    screen_changed_by      text,
+    screen_changed_note    text,
     -- due_at already includes the inactive time of the integration up to this time.
     extended_until          timestamptz not null default '-infinity',
     -- What people search by. Row-level security lets an index find rows only by operators that cannot show anything of
@@ -48,6 +51,8 @@ create table reconciler.manual_actions (
     email_key              text generated always as (lower(member_email)) stored,
     assignee_login         text generated always as (regexp_replace(assignee, '^.* via login ', '')) stored,
     assignee_name          text generated always as (substring(assignee from '^(.*) via login ')) stored,
+    -- Which text the instructions were made of. Reports that a screen has changed are counted by it.
+    instructions_hash      text generated always as (shown ->> 'hash') stored,
     primary key (id, workspace_id),
     constraint status_is_known check (status in
         ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded', 'returned')),
@@ -60,6 +65,8 @@ create table reconciler.manual_actions (
     constraint confirmations_say_who_and_when check ((confirmed_by is null) = (confirmed_at is null)),
     constraint verified_actions_are_confirmed
         check (status <> 'verified' or (verdict = 'confirmed' and coalesce(snapshot_started_at > done_at, false))),
+    constraint reports_of_a_screen_say_who_and_when check ((screen_changed_at is null) = (screen_changed_by is null)),
+    constraint screen_changed_note_is_at_most_2000_characters check (char_length(screen_changed_note) <= 2000),
     constraint note_is_at_most_10000_characters check (char_length(note) <= 10000),
     constraint assignee_is_1_to_200_characters_not_blank check (btrim(assignee) <> '' and char_length(assignee) <= 200),
     constraint ended_actions_say_when check ((status in ('open', 'in_progress', 'done')) = (closed_at is null))
@@ -77,7 +84,8 @@ comment on column reconciler.manual_actions.snapshot_started_at is
     'When that snapshot started. A sync that begins anew has a later one than the verdicts it has given.';
 
 comment on column reconciler.manual_actions.shown is
-    'What the trail keeps of the instructions: their template, its hash, and their text without the person.';
+    'What the trail keeps of the instructions: which text they were made of (template, source, hash), their pictures, the '
+    'link to the app''s admin page, and the text without the person.';
 
 comment on column reconciler.manual_actions.confirmed_by is
     'Who confirmed the statement of another person, where the app cannot be read and the integration asks for it.';
@@ -144,6 +152,12 @@ create index actions_of_a_member
 -- The latest of the ended actions of a workspace, an app or an operation: what others have is left out in the index.
 create index ended_actions
     on reconciler.manual_actions (closed_at, id, workspace_id, integration_id, operation) where closed_at is not null;
+
+-- How often each text was used for each app, and which were reported.
+create index actions_by_instructions on reconciler.manual_actions (instructions_hash, application);
+
+create index actions_with_a_changed_screen
+    on reconciler.manual_actions (workspace_id, instructions_hash) where screen_changed_at is not null;
 
 create index action_of_a_task on reconciler.manual_actions (task_id);
 
@@ -260,6 +274,19 @@ comment on column reconciler.manual_actions.task_id is
     'Id of the automation task that the action replaces; for reconnect the task whose job met the rejected login. '
     'Written by the daemon.';
 
+comment on column reconciler.manual_actions.screen_changed_at is
+    'When somebody last reported that the app looks different from the instructions; null if nobody did. Stamped by the '
+    'database.';
+
+comment on column reconciler.manual_actions.screen_changed_by is
+    'Who reported that; null if nobody did. Stamped by the database.';
+
+comment on column reconciler.manual_actions.screen_changed_note is
+    'What has changed, in the words of that person; null if they gave none.';
+
+comment on column reconciler.manual_actions.instructions_hash is
+    'Hash of the text that the instructions were made of: a text that changes has another one. Derived from shown.';
+
 comment on column reconciler.manual_actions.extended_until is
     'due_at includes the time without activity of the integration up to here; -infinity if there was none. Written by '
     'the daemon.';
@@ -284,6 +311,12 @@ comment on constraint confirmations_say_who_and_when on reconciler.manual_action
 
 comment on constraint verified_actions_are_confirmed on reconciler.manual_actions is
     'If status is verified, verdict is confirmed and snapshot_started_at is later than done_at.';
+
+comment on constraint reports_of_a_screen_say_who_and_when on reconciler.manual_actions is
+    'screen_changed_at and screen_changed_by are both set or both null.';
+
+comment on constraint screen_changed_note_is_at_most_2000_characters on reconciler.manual_actions is
+    'screen_changed_note has at most 2000 characters.';
 
 comment on constraint note_is_at_most_10000_characters on reconciler.manual_actions is
     'note is null, or has at most 10000 characters.';

@@ -14,6 +14,8 @@ create table reconciler.webhook_events (
     told_at         timestamptz,
     ended_at        timestamptz,
     outcome         text,
+    dismissed_by    text,
+    dismiss_reason  text,
     primary key (workspace_id, event_id),
     constraint workspace_id_is_1_to_63_letters_digits_hyphens_underscores
         check (char_length(workspace_id) <= 63 and workspace_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]*$'),
@@ -22,8 +24,13 @@ create table reconciler.webhook_events (
     constraint job_id_is_1_to_100_visible_characters check (job_id ~ '^[!-~]{1,100}$'),
     constraint error_code_is_at_most_200_characters check (char_length(error_code) <= 200),
     constraint problem_is_at_most_1000_characters check (char_length(problem) <= 1000),
-    constraint outcome_is_tasks_no_members_or_given_up check (outcome in ('tasks', 'no_members', 'given_up')),
-    constraint ended_events_say_how check ((ended_at is null) = (outcome is null))
+    constraint outcome_is_tasks_no_members_given_up_or_dismissed
+        check (outcome in ('tasks', 'no_members', 'given_up', 'dismissed')),
+    constraint ended_events_say_how check ((ended_at is null) = (outcome is null)),
+    constraint dismissed_events_say_who_and_why
+        check ((coalesce(outcome, '') = 'dismissed') = (dismissed_by is not null)
+               and (dismissed_by is null) = (dismiss_reason is null)),
+    constraint dismiss_reason_is_at_most_2000_characters check (char_length(dismiss_reason) <= 2000)
 ) with (fillfactor = 70);
 
 -- Claims share what is due out between workspaces; polls ask whether anything is due.
@@ -31,6 +38,10 @@ create index open_webhook_events_by_workspace
     on reconciler.webhook_events (workspace_id, next_attempt_at) where ended_at is null;
 
 create index open_webhook_events_by_due_time on reconciler.webhook_events (next_attempt_at) where ended_at is null;
+
+-- People list what is unresolved: few of very many.
+create index unresolved_webhook_events_by_id on reconciler.webhook_events (workspace_id, event_id)
+    where (ended_at is null or outcome = 'given_up') and problem is not null;
 
 create index ended_webhook_events on reconciler.webhook_events (ended_at) where ended_at is not null;
 
@@ -46,7 +57,11 @@ comment on column reconciler.webhook_events.told_at is 'When webhook.unresolved 
 
 comment on column reconciler.webhook_events.outcome is
     'tasks: every member of the job has its row in automation_tasks; no_members: the job changes no members; given_up: '
-    'the time in which finished tasks are kept has passed.';
+    'the time in which finished tasks are kept has passed; dismissed: a person ended it, with a reason.';
+
+comment on column reconciler.webhook_events.dismissed_by is 'Who dismissed it; null if nobody did. Stamped by the database.';
+
+comment on column reconciler.webhook_events.dismiss_reason is 'Why it was dismissed; null if it was not.';
 
 -- What people look at when automation fails in Cerby and no task appears.
 create view reconciler.unresolved_webhook_events as

@@ -42,7 +42,7 @@ grant update (status, status_reason, max_in_flight, starts_per_minute, own_accou
 
 grant select on reconciler.action_list, reconciler.my_work, reconciler.overdue, reconciler.contradicted,
                 reconciler.work_by_app, reconciler.held_reports, reconciler.why_waiting,
-                reconciler.unresolved_webhook_events
+                reconciler.unresolved_webhook_events, reconciler.changed_screens
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 grant execute on function reconciler.due_time(reconciler.manual_actions, reconciler.integration_states),
@@ -80,7 +80,11 @@ grant execute on function
     reconciler.request_sync(text, text), reconciler.request_sync(text, text[]),
     reconciler.pause(text, text, text), reconciler.pause(text, text[], text),
     reconciler.resume(text, text), reconciler.resume(text, text[]),
-    reconciler.return_to_automation(bigint, text), reconciler.return_to_automation(bigint[], text)
+    reconciler.return_to_automation(bigint, text), reconciler.return_to_automation(bigint[], text),
+    reconciler.report_screen(bigint, text),
+    reconciler.screen_changed(bigint, text), reconciler.screen_changed(bigint[], text),
+    reconciler.dismiss_webhook_event(text, text, text),
+    reconciler.dismiss_webhook(text, text, text), reconciler.dismiss_webhook(text, text[], text)
     to reconciler_operator, reconciler_daemon;
 
 -- The columns that the backend inserted stay as they are.

@@ -50,12 +50,16 @@ grant insert on reconciler.nudges, reconciler.returns to reconciler_definer;
 
 grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_definer;
 
-grant update (status, note, assignee, assigned_at, confirmed_by, confirmed_at) on reconciler.manual_actions
+grant update (status, note, assignee, assigned_at, confirmed_by, confirmed_at, screen_changed_at, screen_changed_by,
+              screen_changed_note)
+    on reconciler.manual_actions
     to reconciler_definer;
 
 grant update (paused_reason, paused_at, kind, application, max_in_flight, starts_per_minute, own_account,
               administrator_roles, snapshot_every_s, four_eyes, loosened_at)
     on reconciler.integration_settings to reconciler_definer;
+
+grant update (ended_at, outcome, dismissed_by, dismiss_reason) on reconciler.webhook_events to reconciler_definer;
 
 grant execute on function reconciler.own_workspaces()
     to reconciler_viewer, reconciler_operator, reconciler_daemon, reconciler_backend;

@@ -73,6 +73,7 @@ words! {
         Token = "token",
         Login = "login",
         Session = "session",
+        Webhook = "webhook",
     }
 }
 

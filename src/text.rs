@@ -10,6 +10,11 @@ pub fn printable(text: &str) -> String {
     text.chars().filter(|c| is_printable(*c)).collect()
 }
 
+/// A part of a path, or a value in a query.
+pub fn encoded(part: &str) -> String {
+    form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 pub fn is_printable(c: char) -> bool {
     let separates_lines = matches!(c, '\u{2028}' | '\u{2029}');
     let annotates = matches!(c, '\u{fff9}'..='\u{fffb}');
@@ -20,6 +25,11 @@ pub fn is_printable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_path_has_no_sign_that_means_something() {
+        assert_eq!(encoded("a b/c?d&e"), "a%20b%2Fc%3Fd%26e");
+    }
 
     #[test]
     fn what_is_not_seen_or_moves_other_text_is_dropped_and_letters_of_all_scripts_stay() {

@@ -16,7 +16,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", ""),
     (
         "daemon",
-        "backend config database flow intake poll_interval schema shutdown store telemetry upkeep wakeup worker",
+        "backend config database flow intake manual_action poll_interval schema shutdown store telemetry upkeep wakeup worker",
     ),
     ("database", "telemetry"),
     (
@@ -33,7 +33,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     ("integration", "database membership store"),
     ("lease", ""),
-    ("manual_action", "backend config database membership store text"),
+    ("manual_action", "backend catalogue config database membership store text"),
     ("member", "database membership store"),
     ("membership", "identity"),
     (
@@ -91,7 +91,15 @@ const PLACES: &[(&str, &[&str])] = &[
     ("opentelemetry", &["telemetry/traces/"]),
     (" ::backoff::", &["backoff.rs"]),
     ("std::env", &["config/read.rs"]),
-    ("std::fs", &["config/read.rs", "operator/cli/generate.rs", "operator/cli/import.rs"]),
+    (
+        "std::fs",
+        &[
+            "config/folder.rs",
+            "config/read.rs",
+            "operator/cli/generate.rs",
+            "operator/cli/import.rs",
+        ],
+    ),
     ("Utc::now", &["backend/wire/", "backend/wire.rs", "operator/cli/terminal/"]),
     (
         "sqlx::query",
@@ -107,6 +115,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "flow/judging.rs",
             "flow/outages.rs",
             "intake/inbound.rs",
+            "intake/webhook/review.rs",
             "intake/webhook/store.rs",
             "manual_action/",
             "member/watch.rs",

@@ -112,6 +112,10 @@ const CLAIMED: &str = "
     set session_replication_role = replica;
     update reconciler.manual_actions set status = 'in_progress', assignee = 'operator_' || id / 10 % 200
     where status = 'open' and id % 10 = 0;
+    update reconciler.manual_actions
+    set shown = '{\"hash\": \"sha256:1\", \"template\": \"a.txt\", \"source\": \"folder\"}' where status = 'in_progress';
+    update reconciler.manual_actions set screen_changed_at = now(), screen_changed_by = 'kim'
+    where status = 'in_progress' and id % 100 = 0;
     set session_replication_role = origin;
     vacuum analyze reconciler.manual_actions;
     set reconciler.actor = 'operator_3'";
@@ -317,7 +321,7 @@ const HOT: &[Statement] = &[
     ),
     ("desire", &[TASKS, WAITS], 3_000),
     ("work_due", &["0", "null"], 70),
-    ("claim_webhooks", &["16", "4", "'{}'", "'3 min'", "90"], 120),
+    ("claim_webhooks", &["16", "4", "'{}'", "'3 min'", "90", "'{}'", "'{}'"], 120),
     (
         "receive_webhook",
         &["'acme'", "'new'", "'automation.failed'", "'job'", "now()", "now()", "499", "null"],
@@ -427,6 +431,10 @@ const OF_PEOPLE: &[Statement] = &[
     ("list_returns", &["null", "null", "null", "null", "50"], 600),
     ("list_events", &["null", "null", "null", "null", "50"], 600),
     ("list_events", &["'task'", "'4711'", "'acme'", "null", "50"], 600),
+    ("list_changed_screens", &["null", "200", "1000"], 600),
+    ("list_changed_screens", &["'acme'", "200", "1000"], 600),
+    ("list_webhooks", &["null", "null", "null", "50"], 200),
+    ("list_webhooks", &["'acme'", "'acme'", "'ended-5'", "50"], 200),
     ("find_action", &["4711"], 100),
     ("find_task", &["4711"], 100),
     ("find_sync", &["20002"], 100),

@@ -164,7 +164,7 @@ impl Engine {
         ));
         let worker = Worker {
             stage: Arc::new(IdleStage {
-                stage: RetryStage::new(config, pool.clone(), backend),
+                stage: RetryStage::new(config, Arc::default(), pool.clone(), backend),
                 steps,
             }),
             max_in_flight: config.worker.max_tasks_in_flight,

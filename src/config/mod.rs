@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod folder;
 mod read;
 mod secret;
 mod service;
@@ -22,6 +23,7 @@ mod show;
 mod traces;
 mod webhook_keys;
 
+pub use folder::{Folder, FolderFile, is_https_link};
 pub use read::shell;
 pub use secret::SecretFile;
 pub use webhook_keys::{Algorithm, WebhookKey, decoded, parse_webhook_keys};
@@ -41,6 +43,7 @@ pub struct Config {
     pub breaker: Breaker,
     pub job: Job,
     pub manual_action: ManualAction,
+    pub instructions: Instructions,
     pub sync: Sync,
     pub guard: Guard,
     pub retention: Retention,
@@ -158,6 +161,8 @@ tables! {
         due_reconnect_s: u64,
         attest_after_s: u64,
     }
+    /// The texts that people are shown.
+    Instructions { folder: Option<String>, }
     Sync {
         #[serde(deserialize_with = "read::seconds")]
         rereads_s: Vec<u64>,
@@ -256,6 +261,9 @@ pub enum ConfigError {
         key: &'static str,
         path: String,
     },
+    /// Files of the folder of instructions, each with its line.
+    #[error("instructions are wrong:\n  {}", .0.join("\n  "))]
+    Instructions(Vec<String>),
     /// Values are out of range or contradict each other.
     #[error("configuration is wrong:\n  {}", .0.join("\n  "))]
     Wrong(Vec<String>),

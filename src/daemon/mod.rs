@@ -1,6 +1,7 @@
 //! `serve`: the loops, the listener of the probes, and the stop after a signal.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::flow::outages::Outages;
 use crate::flow::{RetryStage, SyncStage, nudges};
 use crate::intake;
 use crate::intake::webhook::WebhookStage;
+use crate::manual_action::instructions::Library;
 use crate::poll_interval::{Loops, PollInterval};
 use crate::schema::{self, SchemaError};
 use crate::shutdown::Signals;
@@ -50,7 +52,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Answers probes, waits for the database, and starts the loops. `None` if a signal came first.
-    pub async fn start(config: Config) -> anyhow::Result<Option<Self>> {
+    pub async fn start(config: Config, library: Arc<Library>) -> anyhow::Result<Option<Self>> {
         let began = Instant::now();
         let mut signals = Signals::hear().context("signals cannot be heard")?;
         let backend = Client::new(&config.backend)?;
@@ -83,7 +85,8 @@ impl Daemon {
         // Reads the known outages before the first request, so that this replica does not have to detect them again. If
         // the database does not answer, the loop tries again.
         let _ = outages.share().await;
-        start_loops(&config, &pool, &backend, outages, &health.loops, &stop, &mut loops);
+        let parts = Parts { config: &config, library, pool: &pool, backend: &backend };
+        start_loops(parts, outages, &health.loops, &stop, &mut loops);
         health.pool.get_or_init(|| pool);
         emit!(SERVICE_STARTED, version = env!("CARGO_PKG_VERSION"), http.listen = %listen,
           start_ms = began.elapsed().as_millis() as u64, "The daemon is up");
@@ -172,10 +175,16 @@ async fn usable(config: &config::Database) -> Result<PgPool, SchemaError> {
     Ok(pool)
 }
 
+/// What the loops are made of.
+struct Parts<'a> {
+    config: &'a Config,
+    library: Arc<Library>,
+    pool: &'a PgPool,
+    backend: &'a Client,
+}
+
 fn start_loops(
-    config: &Config,
-    pool: &PgPool,
-    backend: &Client,
+    Parts { config, library, pool, backend }: Parts<'_>,
     outages: Outages,
     health: &Loops,
     stop: &CancellationToken,
@@ -207,7 +216,7 @@ fn start_loops(
         stop.clone(),
     ));
     let tasks = Worker {
-        stage: RetryStage::new(config, pool.clone(), backend.clone()),
+        stage: RetryStage::new(config, library.clone(), pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_tasks_in_flight,
         max_ahead: config.worker.max_tasks_ahead,
         new_work: wakeups.tasks,
@@ -215,7 +224,7 @@ fn start_loops(
     };
     loops.spawn(tasks.run(stop.clone()));
     let syncs = Worker {
-        stage: SyncStage::new(config, pool.clone(), backend.clone()),
+        stage: SyncStage::new(config, library, pool.clone(), backend.clone()),
         max_in_flight: config.worker.max_syncs_in_flight,
         max_ahead: 0,
         new_work: wakeups.syncs,

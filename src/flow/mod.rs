@@ -41,6 +41,7 @@ pub use sync_stage::SyncStage;
 fn app_name(names: &DisplayNames) -> AppName {
     AppName {
         name: names.integration_name.clone(),
+        application: names.application.clone(),
         kind: names.kind,
         is_readable: catalogue::is_readable(&names.application),
     }

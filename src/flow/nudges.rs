@@ -21,11 +21,11 @@ use crate::membership::{MemberKey, MemberKeys, Operation};
 use crate::poll_interval::PollInterval;
 use crate::retry::cancel::Cancelled;
 use crate::store::{StoreError, begin, begin_exclusive, in_parts, with_timeout};
-use crate::telemetry::chain;
+use crate::telemetry::{chain, metrics};
 use crate::wakeup::Wakeups;
 use crate::{breaker, retry, sync};
 
-use manual_action::nudges::{self, Nudge, What};
+use manual_action::nudges::{self, ActionRow, Nudge, What};
 
 const BATCH: i64 = 500;
 
@@ -77,9 +77,9 @@ pub async fn take_up_some(
         return Ok(0);
     }
     match take_up(&mut tx, policy, &ids).await {
-        Ok(cancelled) => {
+        Ok(told) => {
             tx.commit().await?;
-            cancelled.iter().for_each(cancellation::say);
+            told.say();
         }
         Err(error) if error.is_about_rows() => {
             drop(tx);
@@ -98,9 +98,9 @@ async fn take_up_part(
     ids: Vec<i64>,
 ) -> Result<Option<()>, StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["nudges"]).await? else { return Ok(None) };
-    let cancelled = take_up(&mut tx, policy, &ids).await?;
+    let told = take_up(&mut tx, policy, &ids).await?;
     tx.commit().await?;
-    cancelled.iter().for_each(cancellation::say);
+    told.say();
     Ok(Some(()))
 }
 
@@ -118,12 +118,42 @@ async fn quarantine(pool: &PgPool, id: i64, error: StoreError) -> Result<(), Sto
     Ok(())
 }
 
-/// Applies nudges. Returns the cancelled tasks, to be logged after the commit.
+/// What is logged of nudges after the commit.
+struct Told {
+    cancelled: Vec<Cancelled>,
+    nudges: Vec<Nudge>,
+}
+
+impl Told {
+    fn say(&self) {
+        self.cancelled.iter().for_each(cancellation::say);
+        let reports = self.nudges.iter().filter(|nudge| nudge.what == What::ScreenChanged);
+        reports.filter_map(|nudge| nudge.action.as_ref()).for_each(say_changed_screen);
+    }
+}
+
+fn say_changed_screen(action: &ActionRow) {
+    let text = &action.instructions;
+    if let Ok(source) = text.source.parse() {
+        metrics::screen_changed(source);
+    }
+    emit!(
+        ACTION_SCREEN_CHANGED,
+        action.id = action.id,
+        workspace.id = action.key.workspace,
+        integration.id = action.key.integration,
+        instructions = text.name,
+        hash = text.hash,
+        "Somebody reported that an app looks different from its instructions"
+    );
+}
+
+/// Applies nudges. Returns what is to be logged after the commit.
 async fn take_up(
     connection: &mut PgConnection,
     policy: &config::ManualAction,
     ids: &[i64],
-) -> Result<Vec<Cancelled>, StoreError> {
+) -> Result<Told, StoreError> {
     let nudges = nudges::read(connection, ids).await?;
     let mut late = request_syncs(connection, policy, &nudges).await?;
     late.extend(ask_breakers(connection, &nudges).await?);
@@ -134,7 +164,7 @@ async fn take_up(
     let late: Vec<_> = late.into_iter().collect();
     nudges::postpone(connection, &late, LOCKED_PAUSE).await?;
     nudges::delete(connection, &done).await?;
-    Ok(cancelled)
+    Ok(Told { cancelled, nudges })
 }
 
 /// Requests a sync for each integration of which a person marked an action done or requested a snapshot. Many nudges
@@ -149,7 +179,12 @@ async fn request_syncs(
         let cause = match nudge.what {
             What::Done => "done",
             What::Snapshot => "person",
-            What::Ended | What::Paused | What::Unpaused | What::Reset | What::Cancelled => continue,
+            What::Ended
+            | What::Paused
+            | What::Unpaused
+            | What::Reset
+            | What::Cancelled
+            | What::ScreenChanged => continue,
         };
         let of = (nudge.workspace.as_str(), nudge.integration.as_str(), cause);
         let asking = desired.entry(of).or_default();
@@ -195,7 +230,9 @@ async fn ask_breakers(
             What::Paused => Asked::Paused,
             What::Unpaused => Asked::Unpaused,
             What::Reset => Asked::Reset,
-            What::Done | What::Ended | What::Snapshot | What::Cancelled => continue,
+            What::Done | What::Ended | What::Snapshot | What::Cancelled | What::ScreenChanged => {
+                continue;
+            }
         };
         let (workspace, integration) = (&nudge.workspace, &nudge.integration);
         let action =

@@ -1,5 +1,6 @@
 //! Records the outcome of one step of a task, and moves the task on. Each outcome is one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::database::{PgConnection, PgPool, Transaction};
 use crate::emit;
 use crate::history::{self, Happened};
 use crate::lease::{LeaseLost, fenced};
+use crate::manual_action::instructions::Library;
 use crate::manual_action::{self, Opening, Person, Reconnect};
 use crate::member::store::{give_turn, open_action};
 use crate::membership::{MemberKey, Operation};
@@ -29,16 +31,18 @@ pub(super) struct Recorder {
     pub(super) breaker: breaker::BreakerPolicy,
     pub(super) retries: retry::RetryPolicy,
     pub(super) deadlines: config::ManualAction,
+    pub(super) library: Arc<Library>,
     pub(super) syncs: sync::SyncPolicy,
 }
 
 impl Recorder {
-    pub(super) fn new(config: &Config, pool: PgPool) -> Self {
+    pub(super) fn new(config: &Config, library: Arc<Library>, pool: PgPool) -> Self {
         Self {
             pool,
             breaker: breaker::BreakerPolicy::new(config),
             retries: retry::RetryPolicy::new(config),
             deadlines: config.manual_action.clone(),
+            library,
             syncs: sync::SyncPolicy::new(config),
         }
     }
@@ -304,10 +308,18 @@ impl Outcome<'_> {
             let names = retry::record::display_names(&mut tx, workspace, task.id).await?;
             let failure = names.in_words(failure, task);
             let app = app_name(&names);
-            let reconnect = Reconnect { task: task.id, app, failure, remedy };
+            let reconnect = Reconnect {
+                task: task.id,
+                workspace: workspace.clone(),
+                integration: integration.clone(),
+                app,
+                failure,
+                remedy,
+            };
             let due_in = Duration::from_secs(self.recorder.deadlines.due_reconnect_s);
-            opened = manual_action::store::open_reconnect(&mut tx, workspace, &reconnect, due_in)
-                .await?;
+            let library = &self.recorder.library;
+            opened =
+                manual_action::store::open_reconnect(&mut tx, library, &reconnect, due_in).await?;
         }
         let reason = format!("The app rejects the stored login: {code}");
         if let Some(action) = known.or(opened) {
@@ -350,7 +362,9 @@ impl Outcome<'_> {
         }
         let opening = opening(&mut tx, task, reason, failure).await?;
         let due_in = manual_action::due_in(&self.recorder.deadlines, task.desired.operation);
-        let opened = manual_action::store::open(&mut tx, &opening, closed.attempts, due_in).await?;
+        let library = &self.recorder.library;
+        let opened =
+            manual_action::store::open(&mut tx, library, &opening, closed.attempts, due_in).await?;
         let Some(action) = opened else {
             tx.rollback().await?;
             return self.wait_for_the_other_action().await;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
+use crate::manual_action::instructions::Library;
 use crate::retry::claim::Quota;
 use crate::retry::lanes::{DueFrom, Lanes};
 use crate::retry::step::Steps;
@@ -30,8 +31,8 @@ pub struct RetryStage {
 }
 
 impl RetryStage {
-    pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
-        let recorder = Arc::new(Recorder::new(config, pool));
+    pub fn new(config: &Config, library: Arc<Library>, pool: PgPool, backend: Client) -> Arc<Self> {
+        let recorder = Arc::new(Recorder::new(config, library, pool));
         let query_timeout = config.database.query_timeout();
         Arc::new(Self {
             steps: Steps { backend, policy: retry::RetryPolicy::new(config) },

@@ -66,6 +66,7 @@ pub(super) async fn settle(
     let settling = watches::Settling {
         policy: &recorder.policy,
         deadlines: &recorder.deadlines,
+        library: &recorder.library,
         sync,
         sightings,
         started_at,

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::database::PgPool;
 use crate::emit;
 use crate::lease::LeaseLost;
+use crate::manual_action::instructions::Library;
 use crate::store::{StoreError, with_timeout};
 use crate::sync::store::Quota;
 use crate::sync::{self, ClaimedSync};
@@ -30,13 +31,14 @@ pub struct SyncStage {
 }
 
 impl SyncStage {
-    pub fn new(config: &Config, pool: PgPool, backend: Client) -> Arc<Self> {
+    pub fn new(config: &Config, library: Arc<Library>, pool: PgPool, backend: Client) -> Arc<Self> {
         Arc::new(Self {
             recorder: SyncRecorder {
                 pool,
                 backend,
                 policy: sync::SyncPolicy::new(config),
                 deadlines: config.manual_action.clone(),
+                library,
             },
             lease: Duration::from_secs(config.worker.sync_lease_s),
             longest_step: Duration::from_secs(config.worker.sync_step_s),

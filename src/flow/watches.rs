@@ -12,6 +12,7 @@ use crate::config;
 use crate::database::PgConnection;
 use crate::emit;
 use crate::history::{self, Happened};
+use crate::manual_action::instructions::Library;
 use crate::manual_action::{self, Opening, Person};
 use crate::member;
 use crate::member::watch::{Begun, Moved, Watch, move_on};
@@ -63,6 +64,7 @@ struct AskedAgain {
 pub(super) struct Settling<'a> {
     pub(super) policy: &'a sync::SyncPolicy,
     pub(super) deadlines: &'a config::ManualAction,
+    pub(super) library: &'a Library,
     pub(super) sync: &'a ClaimedSync,
     pub(super) sightings: &'a Sightings<'a>,
     pub(super) started_at: DateTime<Utc>,
@@ -190,7 +192,9 @@ impl Settling<'_> {
             entitlements: names.entitlements,
         };
         let due_in = manual_action::due_in(self.deadlines, watch.operation);
-        let action = manual_action::store::open(connection, &opening, attempts, due_in).await?;
+        let library = self.library;
+        let action =
+            manual_action::store::open(connection, library, &opening, attempts, due_in).await?;
         let Some(action) = action else { return Ok(None) };
         member::store::open_action(connection, &opening.key, action).await?;
         Ok(Some(AskedAgain { action, operation: watch.operation, traceparent: names.traceparent }))

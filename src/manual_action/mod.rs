@@ -11,6 +11,8 @@ use crate::backend::failure::Remedy;
 use crate::config;
 use crate::membership::{IntegrationKind, MemberKey, Operation, Trigger};
 
+pub mod card;
+pub mod changed_screens;
 pub mod instructions;
 pub mod nudges;
 pub mod people;
@@ -41,6 +43,8 @@ pub struct Opening {
 pub struct Reconnect {
     /// The task whose job met the rejected login.
     pub task: i64,
+    pub workspace: String,
+    pub integration: String,
     pub app: AppName,
     pub failure: Failure,
     pub remedy: Remedy,
@@ -51,6 +55,8 @@ pub struct Reconnect {
 pub struct AppName {
     /// The name of the integration.
     pub name: String,
+    /// The id of the app in the catalogue.
+    pub application: String,
     pub kind: IntegrationKind,
     /// Whether the app can be read, so that a person's word can be checked.
     pub is_readable: bool,

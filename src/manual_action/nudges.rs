@@ -21,6 +21,8 @@ words! {
         /// A snapshot was requested.
         Snapshot = "snapshot",
         Cancelled = "cancelled",
+        /// Somebody reported that an app looks different from the instructions of an action.
+        ScreenChanged = "screen_changed",
     }
 }
 
@@ -56,6 +58,15 @@ pub struct ActionRow {
     /// The name of the app in the catalogue.
     pub application: String,
     pub note: Option<String>,
+    pub instructions: ActionText,
+}
+
+/// The text that the instructions of an action were made of.
+#[derive(Debug, Default)]
+pub struct ActionText {
+    pub name: String,
+    pub source: String,
+    pub hash: String,
 }
 
 /// The oldest nudges, with an equal share for each integration.
@@ -98,7 +109,9 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
         r#"-- read_nudges
         select n.id, n.workspace_id, n.integration_id, n.what, n.task_id as cancelled, n.reason, a.id as "action_id?", a.status as "status?",
                a.operation as "operation?", a.member_id as "member_id?", a.task_id as "task_id?", a.closed_at,
-               a.done_at, a.note, a.application as "application?", coalesce(t.requested_at, a.opened_at, now()) as "requested_at!", now() as "now!"
+               a.done_at, a.note, a.application as "application?", a.shown ->> 'template' as instructions,
+               a.shown ->> 'source' as source, a.instructions_hash,
+               coalesce(t.requested_at, a.opened_at, now()) as "requested_at!", now() as "now!"
         from unnest($1::bigint[]) k (id)
         cross join lateral (select * from reconciler.nudges n where n.id = k.id offset 0) n
         left join lateral (select * from reconciler.manual_actions a
@@ -132,6 +145,11 @@ pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Nudg
                     done_at: row.done_at,
                     application: row.application.unwrap_or_default(),
                     note: row.note,
+                    instructions: ActionText {
+                        name: row.instructions.unwrap_or_default(),
+                        source: row.source.unwrap_or_default(),
+                        hash: row.instructions_hash.unwrap_or_default(),
+                    },
                 })
             }
             _ => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::instructions::{self, Instructions};
+use super::instructions::{Instructions, Library};
 use super::{Opening, Reconnect};
 use crate::database::{PgConnection, PgPool};
 use crate::store::{StoreError, begin, interval};
@@ -10,12 +10,13 @@ use crate::store::{StoreError, begin, interval};
 /// Opens an action; `None` if the member has an unfinished action already.
 pub async fn open(
     connection: &mut PgConnection,
+    library: &Library,
     opening: &Opening,
     attempts: u32,
     due_in: Duration,
 ) -> Result<Option<i64>, StoreError> {
     let (key, person, failure) = (&opening.key, &opening.person, &opening.failure);
-    let Instructions { text, shown } = instructions::of(opening);
+    let Instructions { text, shown } = library.of(opening);
     Ok(sqlx::query_scalar!(
         "-- insert_action
          insert into reconciler.manual_actions
@@ -56,12 +57,12 @@ pub async fn open(
 /// Opens the action that asks to fix a login; `None` if the integration has such an unfinished action already.
 pub async fn open_reconnect(
     connection: &mut PgConnection,
-    workspace: &str,
+    library: &Library,
     reconnect: &Reconnect,
     due_in: Duration,
 ) -> Result<Option<i64>, StoreError> {
     let failure = &reconnect.failure;
-    let Instructions { text, shown } = instructions::of_reconnect(reconnect);
+    let Instructions { text, shown } = library.of_reconnect(reconnect);
     Ok(sqlx::query_scalar!(
         "-- insert_reconnect_action
          insert into reconciler.manual_actions
@@ -77,7 +78,7 @@ pub async fn open_reconnect(
              where closed_at is null do nothing
          returning id",
         reconnect.task,
-        workspace,
+        reconnect.workspace,
         failure.code,
         failure.message,
         failure.screenshot_url,

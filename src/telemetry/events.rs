@@ -139,6 +139,8 @@ events! {
         ["action.id, sync.id, observed, reopened_count"], "Make the change in the app, then mark the action done again.";
     ACTION_NOT_YET = "action.not_yet" INFO, "The desired state is not visible yet; the app is read again later.",
         ["action.id, sync.id, verdict, observed, wait_s"], "Nothing.";
+    ACTION_SCREEN_CHANGED = "action.screen_changed" WARN, "A person reported that an app looks different from the instructions of an action. `instructions` is the file of the folder, or the text that the program has, and `hash` its version.",
+        ["action.id, workspace.id, integration.id, instructions, hash"], "Read what has changed: `cerby-reconciler instructions list`. Mend the file in `instructions.folder`, or write one for the app, and restart. The mended text has another hash and is counted anew.";
     SYNC_STARTED = "sync.started" INFO, "The backend was asked to read the app.",
         ["sync.id, integration.id, procedure"], "Nothing.";
     SYNC_HELD = "sync.held" WARN, "A report is not applied without a person's decision.",

@@ -44,6 +44,10 @@ const RAISED: &[(&str, &str)] = &[
     ("task.escalated", "used_up_attempts_escalate_and_are_never_success"),
     ("action.superseded", "a_removal_stops_the_person_who_was_asked_to_invite"),
     ("actions.overdue", "a_deadline_that_moves_or_passes_is_in_the_trail"),
+    (
+        "action.screen_changed",
+        "a_report_counts_once_for_its_action_is_told_and_a_mended_text_is_counted_anew",
+    ),
     ("action.contradicted", "a_lie_opens_the_same_action_again_with_what_was_seen"),
     ("sync.held", "removals_in_small_steps_still_trip_the_limit_and_restarts_forget_nothing"),
     ("sync.failed", "a_report_is_not_applied_where_what_cerby_knows_is_read_twice_the_same"),

@@ -36,6 +36,8 @@ async fn the_help_tells_what_there_is() {
       tasks         List, show and cancel automation tasks, and say why they wait
       syncs         List, show and request syncs, and decide on held reports
       integrations  List, pause, resume, limit and protect integrations
+      instructions  List the instructions of which people reported that the app looks different
+      webhooks      List and dismiss events of webhooks that could not be resolved
       returns       List and show returns of several actions to automation
       events        List what happened to every row: who, when, what
       tokens        Make, list and revoke the tokens with which programs use the API
@@ -267,6 +269,73 @@ async fn migrate_leaves_a_newer_schema_alone(pool: PgPool) {
     make_newer(&pool).await;
     let told = program.run(&["migrate"]).await.refusal();
     assert_names(&told, &["newer", "run a newer program"]);
+}
+
+// ---- instructions and webhooks ----
+
+#[tokio::test]
+async fn serve_and_check_refuse_instructions_with_file_and_line_and_tell_all_faults() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = "application: asana_tenant\noperation: remove\n1. Remove {{ whom }}.\n3. See.\n";
+    std::fs::write(folder.path().join("asana.txt"), wrong).unwrap();
+    let program =
+        nowhere().with("RECONCILER__INSTRUCTIONS__FOLDER", folder.path().display().to_string());
+    let at = |line: u8| format!("{}/asana.txt:{line}: ", folder.path().display());
+    let ended = program.run(&["serve"]).await;
+    assert_eq!(ended.line()["event"], "service.failed");
+    let fault = "step 3 is where step 2 belongs";
+    assert_names(&ended.refusal(), &[&at(4), fault]);
+    let told = program.run(&["check"]).await.refusal();
+    assert_names(&told, &["FAILED   instructions: ", &at(4), fault, "docs/instructions.md"]);
+    let right = "application: asana_tenant\noperation: remove\n1. Remove {{ who }}.\n";
+    std::fs::write(folder.path().join("asana.txt"), right.replace("who }}", "whom }}")).unwrap();
+    std::fs::write(folder.path().join("b.txt"), right.replace("remove", "jump")).unwrap();
+    let told = program.run(&["check"]).await.refusal();
+    assert_names(&told, &[&at(3), "no placeholder", "b.txt:2: ", "no operation"]);
+    std::fs::write(folder.path().join("asana.txt"), right).unwrap();
+    std::fs::remove_file(folder.path().join("b.txt")).unwrap();
+    let told = program.run(&["check"]).await.refusal();
+    assert_names(&told, &["ok       instructions: ", "texts: 1, pictures: 0", "FAILED   database"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_changed_screen_is_reported_and_listed_at_the_command_line(pool: PgPool) {
+    let (_world, program, [app, hub]) = with_actions(pool).await;
+    let nothing = program.run(&["instructions", "list"]).await.ok();
+    assert_eq!(nothing, "nobody reported that an app looks different from its instructions\n");
+    let (app, hub) = (app.to_string(), hub.to_string());
+    let report = ["actions", "screen-changed", &app, "--note", "Members is called People"];
+    let said = program.run(&[&report[..], &["--as", "kim"]].concat()).await.ok();
+    assert_eq!(said, format!("reported for action {app}: see `instructions list`\n"));
+    program.run(&["actions", "screen-changed", &hub]).await.ok();
+    let listed = program.run(&["instructions", "list", "--workspace", WORKSPACE]).await.ok();
+    assert_names(&listed, &["app_remove", "business_hub_remove", "shipped", "asana_tenant"]);
+    assert_names(&listed, &["Members is called People"]);
+    let shown = program.run(&["actions", "show", &app]).await.ok();
+    assert_names(&shown, &["instructions", "app_remove (shipped, sha256:", "by kim via login"]);
+    let elsewhere = program.run(&["instructions", "list", "--workspace", "other"]).await.ok();
+    assert_eq!(elsewhere, nothing);
+}
+
+#[sqlx::test(migrations = false)]
+async fn events_of_webhooks_are_listed_and_dismissed_at_the_command_line(pool: PgPool) {
+    let program = migrated(&pool).await;
+    let event = "insert into reconciler.webhook_events
+                     (workspace_id, event_id, event_type, job_id, occurred_at, problem)
+                 select 'acme', 'e-' || n, 'automation.failed', 'job-9', now(), 'the job cannot be read'
+                 from generate_series(1, 2) n";
+    sqlx::query(event).execute(&pool).await.unwrap();
+    let listed = program.run(&["webhooks", "list"]).await.ok();
+    assert_names(&listed, &["e-1", "job-9", "the job cannot be read", "acme"]);
+    let first = program.run(&["webhooks", "list", "--limit", "1", "-o", "id"]).await.ok();
+    assert_eq!(first, "e-1\n");
+    let after = ["webhooks", "list", "--after", "acme/e-1", "-o", "id"];
+    assert_eq!(program.run(&after).await.ok(), "e-2\n");
+    let dismiss = |id| ["webhooks", "dismiss", id, "--workspace", "acme", "--reason", "a test"];
+    let said = program.run(&dismiss("e-1")).await.ok();
+    assert_eq!(said, "event e-1 is dismissed: its job is not read any more\n");
+    assert_names(&program.run(&dismiss("e-1")).await.refusal(), &["has ended: it is dismissed"]);
+    assert_names(&program.run(&dismiss("e-9")).await.refusal(), &["no webhook event e-9"]);
 }
 
 // ---- check ----
@@ -1191,9 +1260,14 @@ async fn every_command_that_prints_json_keeps_to_its_schema(pool: PgPool) {
     let action = world.action_of(app).await.to_string();
     let token = ["tokens", "create", "a-program", "--role", "viewer", "--all-workspaces"];
     program.run(&token).await.ok();
+    program.run(&["actions", "screen-changed", &action, "--note", "it moved"]).await.ok();
     program.run(&["actions", "claim", &action]).await.ok();
     program.run(&["actions", "release", &action]).await.ok();
     program.run(&["actions", "return", "--integration", HUB, "--reason", "x", "--yes"]).await.ok();
+    let event = "insert into reconciler.webhook_events
+                     (workspace_id, event_id, event_type, job_id, occurred_at, problem)
+                 values ('acme', 'e-1', 'automation.failed', 'job-9', now(), 'the job cannot be read')";
+    sqlx::query(event).execute(&world.pool).await.unwrap();
     let other = world.action_of(other).await.to_string();
     for (command, name) in shape::COMMANDS {
         let id = match command {

@@ -192,7 +192,13 @@ const CALLS: [(&str, &str); 35] = [
 ];
 
 /// The rest of the calls, which have other shapes.
-const MORE_CALLS: [(&str, &str); 7] = [
+const MORE_CALLS: [(&str, &str); 13] = [
+    ("dismiss_webhook(text,text,text)", "dismiss_webhook('globex', 'event-2', 'why')"),
+    ("dismiss_webhook(text,text[],text)", "dismiss_webhook('globex', array['event-2'], 'why')"),
+    ("dismiss_webhook_event(text,text,text)", "dismiss_webhook_event('globex', 'event-2', 'why')"),
+    ("report_screen(bigint,text)", "report_screen(2, 'why')"),
+    ("screen_changed(bigint,text)", "screen_changed(2, 'why')"),
+    ("screen_changed(bigint[],text)", "screen_changed(array[2], 'why')"),
     ("return_to_automation(bigint[],text)", "return_to_automation(array[2], 'why')"),
     (
         "return_to_automation(text,text,text,text,text)",

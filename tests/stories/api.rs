@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::access::with_rows;
+use crate::doors_of;
 use crate::support::log::Log;
 
 const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Administrator];
@@ -57,7 +58,7 @@ impl Api {
             session_max_s: 60,
         };
         let stop = CancellationToken::new();
-        tokio::spawn(doors::serve(listener, config, desk.clone(), None, stop.clone()));
+        tokio::spawn(doors::serve(listener, config, doors_of(desk.clone()), stop.clone()));
         // Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().unwrap();
@@ -161,10 +162,11 @@ fn routes() -> Vec<Route> {
 impl Route {
     /// Every path about these rows, one for each word that stands in it.
     fn paths(&self, rows: Rows) -> Vec<String> {
-        let mut paths = vec![self.path.clone()];
+        let (mut paths, event) = (vec![self.path.clone()], format!("event-{}", rows.id));
         for (name, words) in &self.parameters {
             let value = match name.as_str() {
                 "workspace" => rows.workspace,
+                "event" => &event,
                 "id" if self.path.contains("{workspace}") => "an-app",
                 "id" => rows.id,
                 _ => "",

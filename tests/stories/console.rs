@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cerby_reconciler::access::{Access, Role};
-use cerby_reconciler::config::Operators;
+use cerby_reconciler::config::{self, Operators};
+use cerby_reconciler::manual_action::instructions::Library;
 use cerby_reconciler::operator::desk::{Actor, Desk};
-use cerby_reconciler::operator::listener as doors;
+use cerby_reconciler::operator::listener::{self as doors, Doors};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
@@ -16,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::access::with_rows;
+use crate::doors_of;
 
 const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Administrator];
 
@@ -60,6 +63,13 @@ async fn page(request: RequestBuilder) -> Page {
 impl Site {
     async fn new(pool: PgPool) -> Self {
         let mut site = Self::without_sessions(with_rows(pool).await).await;
+        site.sign_in_all().await;
+        site
+    }
+
+    /// Signs in with a token of each role for the workspace acme.
+    async fn sign_in_all(&mut self) {
+        let site = self;
         let kim = Actor::named("kim").unwrap();
         for role in ROLES {
             let access = Access { role, workspaces: Some(vec!["acme".to_owned()]) };
@@ -69,10 +79,13 @@ impl Site {
             assert_eq!((cookie.status, cookie.header("location")), (StatusCode::SEE_OTHER, "/"));
             site.cookies.insert(role, cookie_of(&cookie));
         }
-        site
     }
 
     async fn without_sessions(pool: PgPool) -> Self {
+        Self::with_library(pool, Library::default()).await
+    }
+
+    async fn with_library(pool: PgPool, library: Library) -> Self {
         let desk = Desk::new(pool.clone().into());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -88,7 +101,8 @@ impl Site {
             session_max_s: 3600,
         };
         let stop = CancellationToken::new();
-        tokio::spawn(doors::serve(listener, config, desk.clone(), None, stop.clone()));
+        let doors = Doors { library: Arc::new(library), ..doors_of(desk.clone()) };
+        tokio::spawn(doors::serve(listener, config, doors, stop.clone()));
         // Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
@@ -165,7 +179,7 @@ fn cookie_of(page: &Page) -> String {
     page.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 15] = [
     "/",
     "/actions",
     "/actions.csv",
@@ -178,6 +192,8 @@ const PAGES: [&str; 13] = [
     "/returns",
     "/returns/1",
     "/integrations",
+    "/instructions",
+    "/webhooks",
     "/access",
 ];
 
@@ -198,6 +214,7 @@ fn forms(workspace: &str, id: i64) -> Vec<(String, Vec<(&'static str, String)>)>
         "withdraw",
         "confirm",
         "note",
+        "screen-changed",
     ];
     let mut forms: Vec<_> = verbs
         .iter()
@@ -217,6 +234,8 @@ fn forms(workspace: &str, id: i64) -> Vec<(String, Vec<(&'static str, String)>)>
         forms.push((format!("/syncs/{id}/{decision}"), fields));
     }
     forms.push((format!("/tasks/{id}/cancel"), vec![("reason", text("why"))]));
+    let event = format!("/webhooks/{workspace}/event-{id}/dismiss");
+    forms.push((event, vec![("reason", text("why"))]));
     forms
 }
 
@@ -507,6 +526,8 @@ async fn what_anybody_typed_is_text_on_every_page(pool: PgPool) {
         ("manual_actions", "failure_message"),
         ("manual_actions", "assignee"),
         ("manual_actions", "instructions"),
+        ("manual_actions", "screen_changed_note"),
+        ("webhook_events", "problem"),
         ("automation_tasks", "integration_name"),
         ("automation_tasks", "last_error"),
         ("integration_settings", "name"),
@@ -678,4 +699,91 @@ async fn an_export_has_all_matching_rows_and_no_formula(pool: PgPool) {
     let next = list.split("rel=\"next\"").next().unwrap().rsplit("href=\"").next().unwrap();
     let next = next.split('"').next().unwrap().replace("&amp;", "&");
     assert!(site.get(Role::Viewer, &next).await.text.contains("First page"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn steps_show_their_pictures_and_the_link_to_the_admin_page_to_whoever_is_signed_in(
+    pool: PgPool,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let png = b"\x89PNG\r\n\x1a\nand more";
+    std::fs::write(folder.path().join("m.png"), png).unwrap();
+    let text = "application: asana_tenant\noperation: remove\n1. Open Members.\npicture: m.png, The list\n";
+    std::fs::write(folder.path().join("asana.txt"), text).unwrap();
+    let config = config::Instructions { folder: Some(folder.path().display().to_string()) };
+    let library = Library::new(&config).unwrap();
+    let mut site = Site::with_library(with_rows(pool).await, library).await;
+    site.sign_in_all().await;
+    let hash = "select encode(sha256('\\x89504e470d0a1a0a616e64206d6f7265'::bytea), 'hex')";
+    let hash: String = sqlx::query_scalar(hash).fetch_one(&site.pool).await.unwrap();
+    site.run(&format!(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions
+         set instructions = E'Remove.\\n1. Open Members.\\n2. Remove \\u202e<b>them</b>.',
+             shown = '{{\"template\": \"asana.txt\", \"source\": \"folder\", \"hash\": \"sha256:7\",
+                       \"admin_url\": \"https://app.example/admin?a=1&b=2\",
+                       \"pictures\": [{{\"step\": 1, \"alt\": \"The <list>\", \"hash\": \"{hash}\"}}]}}'
+         where id = 1;
+         set session_replication_role = origin"
+    ))
+    .await;
+    let picture = format!("/pictures/{hash}");
+    for role in ROLES {
+        for path in ["/actions/1", "/apps/acme/an-app"] {
+            let shown = site.get(role, path).await.text;
+            let step = format!(
+                "<li>Open Members.<img src=\"{picture}\" alt=\"The &lt;list&gt;\" loading=\"lazy\"></li>"
+            );
+            assert!(shown.contains(&step), "{path}: {shown}");
+            let link = "href=\"https://app.example/admin?a=1&amp;b=2\" rel=\"noopener noreferrer\" target=\"_blank\"";
+            assert!(shown.contains(link), "{path}: {shown}");
+            assert!(shown.contains("Remove &lt;b&gt;them"), "{path}: {shown}");
+        }
+        let sent = site.request(role, Method::GET, &picture).send().await.unwrap();
+        let headers = sent.headers().clone();
+        let header = |name: &str| headers[name].to_str().unwrap();
+        assert_eq!((sent.status(), header("content-type")), (StatusCode::OK, "image/png"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert!(header("cache-control").starts_with("private, max-age=31536000"));
+        assert_eq!(sent.bytes().await.unwrap(), png.as_slice());
+    }
+    let stranger = page(site.ask(Method::GET, &picture)).await;
+    assert_eq!(stranger.status, 303, "nobody sees it who is not signed in");
+    for unknown in ["/pictures/00", "/pictures/..%2Fasana.txt"] {
+        assert_eq!(site.get(Role::Operator, unknown).await.status, 404, "{unknown}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_changed_screen_is_reported_with_or_without_words_and_listed(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let revision = site.get(Role::Operator, "/actions/1").await.field("revision");
+    let fields = [("revision", revision.as_str()), ("note", "Members is <called> People")];
+    let told = site.post(Role::Operator, "/actions/1/screen-changed", &fields).await;
+    assert_eq!(told.header("location"), "/actions/1?said=screen-changed");
+    let shown = site.get(Role::Operator, "/actions/1?said=screen-changed").await;
+    assert!(shown.text.contains("Reported. Whoever keeps the instructions sees it."));
+    assert!(shown.text.contains("reported as changed"), "{}", shown.text);
+    let listed = site.get(Role::Viewer, "/instructions").await.text;
+    assert!(listed.contains("Members is &lt;called&gt; People"), "{listed}");
+    let fields = [("revision", shown.field("revision"))];
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let silent = site.post(Role::Operator, "/actions/1/screen-changed", &fields).await;
+    assert_eq!(silent.status, 303, "{}", silent.text);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_event_of_a_webhook_is_dismissed_with_a_reason_alone(pool: PgPool) {
+    let site = Site::new(pool).await;
+    assert!(site.get(Role::Viewer, "/webhooks").await.text.contains("event-1"));
+    let dismiss = "/webhooks/acme/event-1/dismiss";
+    let silent = site.post(Role::Operator, dismiss, &[]).await;
+    assert_eq!(silent.status, 400);
+    assert!(silent.text.contains("Dismissing needs a reason."), "{}", silent.text);
+    let done = site.post(Role::Operator, dismiss, &[("reason", "a test")]).await;
+    assert_eq!(done.header("location"), "/webhooks?said=dismiss-webhook");
+    let listed = site.get(Role::Operator, "/webhooks?said=dismiss-webhook").await.text;
+    assert!(listed.contains("Every event is resolved."), "{listed}");
+    let again = site.post(Role::Operator, dismiss, &[("reason", "a test")]).await;
+    assert_eq!(again.status, 409);
 }

@@ -8,6 +8,7 @@ mod console;
 mod desk;
 mod faults;
 mod flow;
+mod instructions;
 mod integrations;
 mod leases;
 mod log_lines;
@@ -22,3 +23,11 @@ mod webhooks;
 
 #[path = "../support/mod.rs"]
 mod support;
+
+use cerby_reconciler::operator::desk::Desk;
+use cerby_reconciler::operator::listener::Doors;
+
+/// The doors of a desk, without webhooks and without texts of a folder.
+fn doors_of(desk: Desk) -> Doors {
+    Doors { desk, webhooks: None, library: Default::default() }
+}

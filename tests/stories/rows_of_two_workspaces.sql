@@ -17,10 +17,13 @@ insert into reconciler.members (workspace_id, integration_id, member_id, member_
 select id, 'an-app', word, word || '@example.com', n, now() from workspace;
 insert into reconciler.manual_actions
     (id, status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
-     member_email, trigger, reason, instructions, due_at, reopened_count, task_id)
+     member_email, trigger, reason, instructions, due_at, reopened_count, task_id, shown, screen_changed_at,
+     screen_changed_by, screen_changed_note)
 overriding system value
 select n, 'open', 'remove', id, 'an-app', word || ' app', 'app', 'asana_tenant', word, word || '@example.com',
-       'manual', word, word, now() - interval '1 day', 1, n from workspace;
+       'manual', word, word, now() - interval '1 day', 1, n,
+       jsonb_build_object('template', word || '.txt', 'source', 'folder', 'hash', 'sha256:' || word), now(), 'kim', word
+from workspace;
 insert into reconciler.syncs
     (id, workspace_id, integration_id, procedure, state, started_at, held_reason, held_until)
 overriding system value
@@ -35,6 +38,6 @@ insert into reconciler.nudges (workspace_id, integration_id, what) select id, 'a
 insert into reconciler.outages (workspace_id, integration_id, replica, held_until)
 select id, 'an-app', 1, now() from workspace;
 insert into reconciler.webhook_events (workspace_id, event_id, event_type, job_id, occurred_at, problem, next_attempt_at)
-select id, 'event-' || n, 'automation.failed', 'job-' || n, now(), word, 'infinity' from workspace;
+select id, 'event-' || n, 'automation.failed', 'job-' || n, now(), word, now() + interval '1 day' from workspace;
 drop table workspace;
 set session_replication_role = origin;

@@ -118,6 +118,8 @@ async fn what_the_person_was_shown_stays_in_the_trail_without_the_person(pool: P
                 from reconciler.manual_actions where id = $1";
     assert_eq!(opened["shown"]["sha256"], world.text(hash, action).await);
     assert_eq!(opened["shown"]["template"], "app_remove");
+    let stored = "select instructions_hash from reconciler.manual_actions where id = $1";
+    assert_eq!(opened["shown"]["hash"], world.text(stored, action).await);
     let text = opened["shown"]["text"].as_str().unwrap();
     assert!(text.starts_with("Remove {member} from an-app by hand."), "{text}");
     assert!(text.contains(&format!("actions done {action} --note")), "{text}");

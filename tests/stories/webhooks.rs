@@ -3,14 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cerby_reconciler::backend;
 use cerby_reconciler::config::{Config, Operators};
 use cerby_reconciler::intake::webhook::WebhookStage;
 use cerby_reconciler::operator::api::Webhooks;
-use cerby_reconciler::operator::desk::Desk;
-use cerby_reconciler::operator::listener as doors;
+use cerby_reconciler::operator::desk::{Actor, Desk, DeskError, RefusalKind};
+use cerby_reconciler::operator::listener::{self as doors, Doors};
+use cerby_reconciler::telemetry::metrics;
 use cerby_reconciler::worker::Stage;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -22,6 +24,7 @@ use testkit::simulator::{Fate, Member, Operation, Place};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::doors_of;
 use crate::support::log::Log;
 use crate::support::{HUB, WORKSPACE, World, work};
 
@@ -131,14 +134,36 @@ impl Intake {
             "update reconciler.webhook_events set next_attempt_at = now() where ended_at is null",
         )
         .await;
+        self.work_with(&self.stage()).await
+    }
+
+    /// A stage that knows of no outage.
+    fn stage(&self) -> Arc<WebhookStage> {
         let backend = backend::Client::new(&self.world.config.backend).unwrap();
-        let stage = WebhookStage::new(&self.world.config, self.world.pool.clone().into(), backend);
+        WebhookStage::new(&self.world.config, self.world.pool.clone().into(), backend)
+    }
+
+    /// Works on what is due; how much that was.
+    async fn work_with(&self, stage: &Arc<WebhookStage>) -> usize {
         let claims = stage.claim(100).await.unwrap();
         let count = claims.len();
         for claim in claims {
-            work(&stage, claim).await;
+            work(stage, claim).await;
         }
         count
+    }
+
+    /// So many open events of a workspace, which are due.
+    async fn many(&self, workspace: &str, count: usize) {
+        self.run(&format!(
+            "insert into reconciler.webhook_events (workspace_id, event_id, event_type, job_id, occurred_at)
+             select '{workspace}', 'e-' || n, 'automation.failed', 'job-' || n, now() from generate_series(1, {count}) n"
+        ))
+        .await;
+    }
+
+    fn desk(&self) -> Desk {
+        Desk::new(self.world.pool.clone().into())
     }
 
     async fn run(&self, statement: &str) {
@@ -182,7 +207,8 @@ async fn serve(world: &World, config: &Config) -> (String, DropGuard) {
     let webhooks = Webhooks::new(&config.intake, &operators).unwrap();
     let stop = CancellationToken::new();
     let desk = Desk::new(world.pool.clone().into());
-    tokio::spawn(doors::serve(listener, operators, desk, webhooks, stop.clone()));
+    let doors = Doors { webhooks, ..doors_of(desk) };
+    tokio::spawn(doors::serve(listener, operators, doors, stop.clone()));
     (url, stop.drop_guard())
 }
 
@@ -446,11 +472,132 @@ async fn each_workspace_has_its_share_of_the_slots(pool: PgPool) {
              where w = 'acme' or n = 1",
         )
         .await;
-    let backend = backend::Client::new(&intake.world.config.backend).unwrap();
-    let stage = WebhookStage::new(&intake.world.config, intake.world.pool.clone().into(), backend);
+    let stage = intake.stage();
     let first = stage.claim(16).await.unwrap();
     assert_eq!(first.len(), 5, "four of acme and the one of globex");
     assert_eq!(stage.claim(16).await.unwrap().len(), 0, "acme has its share");
     drop(first);
     assert_eq!(stage.claim(16).await.unwrap().len(), 4);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_outage_writes_no_event_but_the_one_that_probes_it(pool: PgPool) {
+    let intake = Intake::new(pool).await;
+    for job in 1..=30 {
+        intake.job(&format!("job-{job}"), Operation::Remove, &["jo"], &seats());
+    }
+    intake.world.apps.set_outage(true);
+    let stage = intake.stage();
+    intake.many(WORKSPACE, 30).await;
+    let versions = "select coalesce(jsonb_object_agg(event_id, xmin::text), '{}') from reconciler.webhook_events";
+    let all_due =
+        "update reconciler.webhook_events set next_attempt_at = now() where ended_at is null";
+    // Until the outage is known.
+    for _ in 0..10 {
+        intake.work_with(&stage).await;
+    }
+    intake.run(all_due).await;
+    let before = intake.json(versions).await;
+    let mut worked_on = 0;
+    for _ in 0..10 {
+        worked_on += intake.work_with(&stage).await;
+    }
+    let after = intake.json(versions).await;
+    let is_written = |(id, version): &(&String, &Value)| after[id.as_str()] != **version;
+    let written = before.as_object().unwrap().iter().filter(is_written).count();
+    assert!(worked_on <= 10 && written <= worked_on, "{worked_on} probes, {written} written");
+    intake.world.apps.set_outage(false);
+    for _ in 0..100 {
+        intake.run(all_due).await;
+        intake.work_with(&stage).await;
+    }
+    let open = "select count(*) from reconciler.webhook_events where ended_at is null";
+    assert_eq!(intake.world.count(open).await, 0, "and all of them are worked on after it");
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_cannot_be_resolved_is_dismissed_with_a_reason_and_not_tried_any_more(pool: PgPool) {
+    let intake = Intake::new(pool).await;
+    intake.deliver(&failed("e-1", "job-1")).await;
+    intake.work().await;
+    let (desk, kim) = (intake.desk(), Actor::named("kim").unwrap());
+    let dismiss = async |event: &str, reason: &str| match desk
+        .dismiss_webhook(&kim, WORKSPACE, event, reason)
+        .await
+    {
+        Ok(()) => None,
+        Err(DeskError::Refused(refusal)) => Some(refusal.kind),
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(dismiss("e-1", " ").await, Some(RefusalKind::Invalid));
+    assert_eq!(dismiss("e-2", "a test").await, Some(RefusalKind::NotFound));
+    assert_eq!(dismiss("e-1", "a test").await, None);
+    assert_eq!(dismiss("e-1", "a test").await, Some(RefusalKind::NotAllowedNow));
+    assert_eq!(intake.events().await, json!([["e-1", "dismissed"]]));
+    assert_eq!(intake.work().await, 0);
+    let left = "select count(*) from reconciler.unresolved_webhook_events";
+    assert_eq!(intake.world.count(left).await, 0);
+    let told = intake
+        .json("select jsonb_build_array(what, subject, subject_id, detail ->> 'reason') from reconciler.events")
+        .await;
+    assert_eq!(told, json!(["webhook.dismissed", "webhook", "e-1", "a test"]));
+    // A redelivery is the same event.
+    intake.deliver(&failed("e-1", "job-1")).await;
+    assert_eq!(intake.work().await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn nobody_waits_for_whoever_dismisses_an_event_and_does_not_commit(pool: PgPool) {
+    let intake = Intake::new(pool).await;
+    intake.job("job-1", Operation::Remove, &["jo"], &seats());
+    intake.deliver(&failed("e-1", "job-1")).await;
+    let stage = intake.stage();
+    let claims = stage.claim(1).await.unwrap();
+    let mut person = intake.world.pool.begin().await.unwrap();
+    sqlx::query("select reconciler.dismiss_webhook_event($1, 'e-1', 'a test')")
+        .bind(WORKSPACE)
+        .execute(&mut *person)
+        .await
+        .unwrap();
+    for claim in claims {
+        let worked = tokio::time::timeout(Duration::from_secs(2), work(&stage, claim)).await;
+        assert!(worked.is_ok(), "the daemon waits for the lock of a person");
+    }
+    person.rollback().await.unwrap();
+    assert_eq!(intake.events().await, json!([["e-1", null]]), "the claim ends by itself");
+    intake.work().await;
+    assert_eq!(intake.events().await, json!([["e-1", "tasks"]]));
+    assert_eq!(intake.tasks().await.as_array().unwrap().len(), 1, "no row comes twice");
+}
+
+#[sqlx::test(migrations = false)]
+async fn deliveries_are_counted_by_their_answer_and_events_by_how_they_end(pool: PgPool) {
+    let intake = Intake::new(pool).await;
+    // Other tests of this process count, too.
+    let count = |series: &str| -> u64 {
+        let page = metrics::encode(false);
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(&format!("reconciler_{series} ")));
+        line.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
+    };
+    let all = [
+        "webhooks_total{answer=\"stored\"}",
+        "webhooks_total{answer=\"not_kept\"}",
+        "webhooks_total{answer=\"wrong_signature\"}",
+        "webhooks_total{answer=\"unknown_key\"}",
+        "webhook_events_ended_total{outcome=\"tasks\"}",
+    ];
+    let before = all.map(count);
+    intake.job("job-1", Operation::Remove, &["jo"], &seats());
+    intake.deliver(&failed("e-1", "job-1")).await;
+    let mut other = failed("e-0", "job-1");
+    other["event_type"] = json!("account.created");
+    intake.deliver(&other).await;
+    let forged = (OLD.0, b"another secret of some length".as_slice());
+    assert_eq!(intake.status(intake.signed(&[forged], now(), &other)).await, 401);
+    assert_eq!(intake.status(intake.signed(&[NEW], now(), &other)).await, 503);
+    intake.work().await;
+    for (series, before) in all.iter().zip(before) {
+        assert!(count(series) > before, "{series} is {before} as before");
+    }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use cerby_reconciler::backend::Client;
 use cerby_reconciler::config::Config;
 use cerby_reconciler::flow::{RetryStage, SyncStage, nudges};
+use cerby_reconciler::manual_action::instructions::Library;
 use cerby_reconciler::worker::Stage;
 use cerby_reconciler::{intake, schema, upkeep};
 use sqlx::{PgPool, Row};
@@ -43,6 +44,13 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) tasks: Arc<RetryStage>,
     pub(crate) syncs: Arc<SyncStage>,
+}
+
+/// The stages of a daemon with this configuration.
+fn stages(config: &Config, pool: &PgPool, backend: Client) -> (Arc<RetryStage>, Arc<SyncStage>) {
+    let library = Arc::new(Library::new(&config.instructions).unwrap());
+    let tasks = RetryStage::new(config, library.clone(), pool.clone().into(), backend.clone());
+    (tasks, SyncStage::new(config, library, pool.clone().into(), backend))
 }
 
 /// A failed task to insert; the rest of the contract has ordinary values.
@@ -205,8 +213,7 @@ impl World {
         config: Config,
         backend: Client,
     ) -> Self {
-        let tasks = RetryStage::new(&config, pool.clone().into(), backend.clone());
-        let syncs = SyncStage::new(&config, pool.clone().into(), backend);
+        let (tasks, syncs) = stages(&config, &pool, backend);
         Self { pool, apps, config, tasks, syncs }
     }
 
@@ -214,8 +221,7 @@ impl World {
     pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
         let backend = Client::new(&self.config.backend).unwrap();
-        self.tasks = RetryStage::new(&self.config, self.pool.clone().into(), backend.clone());
-        self.syncs = SyncStage::new(&self.config, self.pool.clone().into(), backend);
+        (self.tasks, self.syncs) = stages(&self.config, &self.pool, backend);
     }
 
     /// The backend's plain insert; the task's id.

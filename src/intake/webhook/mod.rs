@@ -11,6 +11,7 @@ use crate::membership::words;
 
 mod receiver;
 mod resolve;
+pub mod review;
 mod signature;
 mod stage;
 pub mod store;

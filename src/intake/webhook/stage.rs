@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::resolve::{Resolution, Unresolved, resolve};
-use super::store::{self, Open, Problem};
-use crate::backend::{Client, Scope};
+use super::store::{self, Open, Problem, Quota};
+use crate::backend::{Client, Opening, Scope};
 use crate::backoff::delay;
 use crate::config::{Backoff, Config};
 use crate::database::PgPool;
 use crate::emit;
 use crate::store::{StoreError, with_timeout};
 use crate::telemetry::chain;
+use crate::telemetry::metrics::{self, WebhookEnd};
 use crate::worker::Stage;
 
 /// Events of one workspace at a time: a backend that hangs must not take every slot.
@@ -19,9 +20,6 @@ const PER_WORKSPACE: i32 = 4;
 
 /// Longer than the work and its record.
 const LEASE: Duration = Duration::from_secs(180);
-
-/// During an outage an event waits so long without a request.
-const OUTAGE_PAUSE: Duration = Duration::from_secs(30);
 
 /// A job may be unknown for a moment after its event. So many attempts fail before that is logged.
 const ATTEMPTS_BEFORE_A_WARNING: i32 = 3;
@@ -70,27 +68,31 @@ impl WebhookStage {
         })
     }
 
-    /// Whether the backend may be asked about this workspace. While it is in an outage, an event goes only as a probe.
-    fn may_ask(&self, workspace: &str) -> bool {
-        if !self.backend.is_down(workspace, "") {
-            return true;
+    /// The workspaces for which the backend gives no usable answer: those that rest, and those whose outage may be over.
+    fn down(&self) -> (Vec<String>, Vec<String>) {
+        let of_all = |scope: Scope| scope.integration.is_none().then_some(scope.workspace);
+        let is_down = |workspace: &String| self.backend.is_down(workspace, "");
+        let openings = self.backend.openings().into_iter().map(|Opening { scope, .. }| scope);
+        let open: Vec<_> = openings.filter_map(of_all).filter(is_down).collect();
+        let down = self.backend.unavailable().into_iter().filter_map(of_all).filter(is_down);
+        (down.filter(|workspace| !open.contains(workspace)).collect(), open)
+    }
+
+    async fn end(&self, open: &Open, end: WebhookEnd) -> Result<(), StoreError> {
+        if store::end(&self.pool, open, end).await? {
+            metrics::webhook_ended(end);
         }
-        let scope = Scope { workspace: workspace.to_owned(), integration: None };
-        let is_open = self.backend.openings().iter().any(|opening| opening.scope == scope);
-        if is_open {
-            self.backend.let_through(&scope, 1);
-        }
-        is_open
+        Ok(())
     }
 
     async fn written(&self, open: &Open, resolution: Resolution) -> Result<(), StoreError> {
         match resolution {
             Resolution::Tasks(tasks) => {
-                store::end(&self.pool, open, "tasks").await?;
+                self.end(open, WebhookEnd::Tasks).await?;
                 log_resolved(open, tasks);
             }
             Resolution::NoMembers => {
-                store::end(&self.pool, open, "no_members").await?;
+                self.end(open, WebhookEnd::NoMembers).await?;
                 log_resolved(open, 0);
             }
             Resolution::Unfinished => {
@@ -121,7 +123,7 @@ impl WebhookStage {
             );
         }
         if open.is_outdated {
-            store::end(&self.pool, open, "given_up").await?;
+            self.end(open, WebhookEnd::GivenUp).await?;
             emit!(
                 WEBHOOK_GIVEN_UP,
                 workspace.id = open.workspace,
@@ -141,9 +143,20 @@ impl Stage for WebhookStage {
 
     async fn claim(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let claiming = store::claim(&self.pool, limit, PER_WORKSPACE, &busy, LEASE, self.kept_days);
+        let (resting, probed) = self.down();
+        let quota = Quota {
+            events: i64::try_from(limit).unwrap_or(i64::MAX),
+            per_workspace: PER_WORKSPACE,
+            busy: &busy,
+            resting: &resting,
+            probed: &probed,
+        };
+        let claiming = store::claim(&self.pool, &quota, LEASE, self.kept_days);
         let open = with_timeout(self.query_timeout, claiming).await?;
+        for workspace in probed.iter().filter(|id| open.iter().any(|one| one.workspace == **id)) {
+            let scope = Scope { workspace: workspace.clone(), integration: None };
+            self.backend.let_through(&scope, 1);
+        }
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.extend(open.iter().map(|open| open.workspace.clone()));
         Ok(open.into_iter().map(|open| Claim { open, busy: self.busy.clone() }).collect())
@@ -151,11 +164,11 @@ impl Stage for WebhookStage {
 
     async fn step(&self, claim: &Claim) -> Option<Resolution> {
         let open = &claim.open;
-        if !self.may_ask(&open.workspace) {
-            let text = "the backend does not answer";
-            let problem = Problem { text, wait: OUTAGE_PAUSE, attempts: 0, is_told: false };
-            let put_off = store::put_off(&self.pool, open, &problem);
-            note(open, with_timeout(self.query_timeout, put_off).await);
+        // It was claimed before the outage began.
+        if self.backend.pauses(&open.workspace, "") {
+            let (workspace, event) = (open.workspace.clone(), open.event.clone());
+            let handed = async { store::hand_back(&self.pool, &[workspace], &[event]).await };
+            note(open, with_timeout(self.query_timeout, handed).await);
             return None;
         }
         match resolve(&self.pool, &self.backend, open).await {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Event;
 use crate::database::PgPool;
 use crate::store::{StoreError, begin, interval};
+use crate::telemetry::metrics::WebhookEnd;
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,16 +76,27 @@ pub(super) struct Open {
     pub(super) is_told: bool,
 }
 
-/// Claims open events for the time of a lease: of each workspace in turn, so that none keeps the others waiting. `busy` has
-/// each workspace once for each of its events that this process works on.
+/// How many events are claimed, and of which workspaces.
+#[derive(Debug)]
+pub(super) struct Quota<'a> {
+    pub(super) events: i64,
+    pub(super) per_workspace: i32,
+    /// Each workspace once for each of its events that this process works on.
+    pub(super) busy: &'a [String],
+    /// Workspaces for which the backend gives no usable answer: nothing of them is claimed, so that an outage writes
+    /// nothing, however many events wait.
+    pub(super) resting: &'a [String],
+    /// Workspaces whose outage may be over: one event of each is claimed.
+    pub(super) probed: &'a [String],
+}
+
+/// Claims open events for the time of a lease: of each workspace in turn, so that none keeps the others waiting.
 ///
 /// A plan that was made for an empty table must not take another index: the orders name both columns of the one that fits,
 /// and what is found by its key is open by `outcome`, which no index has.
 pub(super) async fn claim(
     pool: &PgPool,
-    limit: i64,
-    per_workspace: i32,
-    busy: &[String],
+    quota: &Quota<'_>,
     lease: Duration,
     kept_days: i32,
 ) -> Result<Vec<Open>, StoreError> {
@@ -110,7 +122,10 @@ pub(super) async fn claim(
                       where e.workspace_id >= w.workspace_id and e.workspace_id <= w.workspace_id
                         and e.ended_at is null and e.next_attempt_at <= now()
                       order by e.workspace_id, e.next_attempt_at
-                      limit greatest(0, $2 - coalesce(cardinality(array_positions($3::text[], w.workspace_id)), 0))
+                      limit greatest(0, case when w.workspace_id = any ($6::text[]) then 0
+                                             when w.workspace_id = any ($7::text[]) then 1
+                                             else $2 end
+                                        - coalesce(cardinality(array_positions($3::text[], w.workspace_id)), 0))
                      ) e
             ) d
             order by d.place, d.next_attempt_at
@@ -132,11 +147,13 @@ pub(super) async fn claim(
                   e.attempts, e.told_at is not null as "is_told!",
                   e.received_at < now() - interval '1 hour' as "is_old!",
                   e.received_at < now() - make_interval(days => $5) as "is_outdated!""#,
-        limit,
-        per_workspace,
-        busy,
+        quota.events,
+        quota.per_workspace,
+        quota.busy,
         interval(lease),
         kept_days,
+        quota.resting,
+        quota.probed,
     )
     .fetch_all(pool)
     .await?)
@@ -152,6 +169,8 @@ pub(super) struct Problem<'a> {
     pub(super) is_told: bool,
 }
 
+/// Who dismisses an event keeps it locked until their transaction ends. An event that is locked stays as it is, here and
+/// below: the claim ends by itself, and the event is claimed again unless it was dismissed.
 pub(super) async fn put_off(
     pool: &PgPool,
     open: &Open,
@@ -159,10 +178,13 @@ pub(super) async fn put_off(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "-- put_off_webhook
-         update reconciler.webhook_events
+         update reconciler.webhook_events e
          set problem = left($3, 1000), next_attempt_at = now() + $4::interval, attempts = attempts + $5,
              told_at = case when $6 then coalesce(told_at, now()) else told_at end
-         where workspace_id = $1 and event_id = $2 and outcome is null",
+         from (select ctid as row from reconciler.webhook_events
+               where workspace_id = $1 and event_id = $2 and outcome is null
+               for no key update skip locked) o
+         where e.ctid = o.row",
         open.workspace,
         open.event,
         problem.text,
@@ -175,19 +197,26 @@ pub(super) async fn put_off(
     Ok(())
 }
 
-/// Ends an event: `tasks`, `no_members` or `given_up`.
-pub(super) async fn end(pool: &PgPool, open: &Open, outcome: &str) -> Result<(), StoreError> {
-    sqlx::query!(
+/// Ends an event; returns whether it was open until now.
+pub(super) async fn end(
+    pool: &PgPool,
+    open: &Open,
+    outcome: WebhookEnd,
+) -> Result<bool, StoreError> {
+    let ended = sqlx::query!(
         "-- end_webhook
-         update reconciler.webhook_events set ended_at = now(), outcome = $3
-         where workspace_id = $1 and event_id = $2 and outcome is null",
+         update reconciler.webhook_events e set ended_at = now(), outcome = $3
+         from (select ctid as row from reconciler.webhook_events
+               where workspace_id = $1 and event_id = $2 and outcome is null
+               for no key update skip locked) o
+         where e.ctid = o.row",
         open.workspace,
         open.event,
-        outcome,
+        outcome.as_str(),
     )
     .execute(pool)
     .await?;
-    Ok(())
+    Ok(ended.rows_affected() == 1)
 }
 
 /// Hands back claims whose work has not begun.
@@ -200,7 +229,10 @@ pub(super) async fn hand_back(
         "-- hand_back_webhooks
          update reconciler.webhook_events e set next_attempt_at = now()
          from unnest($1::text[], $2::text[]) k (workspace, event)
-         where e.workspace_id = k.workspace and e.event_id = k.event and e.outcome is null",
+         cross join lateral (select ctid as row from reconciler.webhook_events
+                             where workspace_id = k.workspace and event_id = k.event and outcome is null
+                             for no key update skip locked) o
+         where e.ctid = o.row",
         workspaces,
         events,
     )

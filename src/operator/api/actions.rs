@@ -124,6 +124,8 @@ pub(super) enum ActionVerb {
     Dismiss,
     /// Sends an action back to automation after a fix; needs `note`.
     Return,
+    /// Reports that the app looks different from the instructions; `note` may say what has changed.
+    ScreenChanged,
 }
 
 /// The words that a verb needs.
@@ -163,6 +165,7 @@ impl ActionVerb {
             Self::Return => {
                 desk.return_to_automation(actor, &Chosen::One(seen), needed()?).await?;
             }
+            Self::ScreenChanged => desk.screen_changed(actor, seen, note).await?,
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod events;
+mod instructions;
 mod integrations;
 mod once;
 mod page;
@@ -11,6 +12,7 @@ mod request;
 mod returns;
 mod syncs;
 mod tasks;
+mod webhook_events;
 mod webhooks;
 
 use std::sync::Arc;
@@ -76,6 +78,9 @@ struct Door {
         returns::create,
         integrations::list,
         integrations::change,
+        instructions::list,
+        webhook_events::list,
+        webhook_events::dismiss,
         events::list,
         events::stream,
         webhooks::receive
@@ -145,6 +150,9 @@ pub(super) fn routes(
         .route("/v1/returns/{id}", get(returns::show))
         .route("/v1/integrations", get(integrations::list))
         .route("/v1/integrations/{workspace}/{id}/{verb}", post(integrations::change))
+        .route("/v1/instructions", get(instructions::list))
+        .route("/v1/webhooks", get(webhook_events::list))
+        .route("/v1/webhooks/{workspace}/{event}/dismiss", post(webhook_events::dismiss))
         .route("/v1/events", get(events::list))
         .route("/v1/events/stream", get(events::stream))
         .route_layer(middleware::from_fn_with_state(door.clone(), once::answer))

@@ -1,6 +1,6 @@
 //! `/v1/intake/cerby`: Cerby's own webhooks. They have no token: a signature says who sends them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
@@ -14,6 +14,7 @@ use crate::emit;
 use crate::intake::webhook::store::Received;
 use crate::intake::webhook::{Cause, Receiver, Signed};
 use crate::operator::listener::{Failures, client};
+use crate::telemetry::metrics::{self, WebhookAnswer};
 
 /// The longest body of a webhook, in bytes. Cerby's own have a few hundred.
 const LONGEST_WEBHOOK: usize = 64 * 1024;
@@ -60,31 +61,47 @@ pub(super) async fn receive(
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
     let address = client(door.is_behind_proxy, peer, &headers);
+    let (answer, response) = match answer(&door, webhooks, address, &headers, body).await {
+        Ok(answer) => (answer, Ok(StatusCode::NO_CONTENT)),
+        Err((answer, problem)) => (answer, Err(problem)),
+    };
+    metrics::webhook_answered(answer);
+    response
+}
+
+async fn answer(
+    door: &Door,
+    webhooks: &Webhooks,
+    address: IpAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<WebhookAnswer, (WebhookAnswer, Problem)> {
     if let Some(wait) = webhooks.failures.wait(address, Instant::now()) {
         let detail = "too many requests with a wrong signature came from this address";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
-        return Err(problem.retry_after(wait.as_secs() + 1));
+        return Err((WebhookAnswer::Blocked, problem.retry_after(wait.as_secs() + 1)));
     }
     let refuse = |cause| {
         webhooks.failures.note(address, Instant::now());
         refusal(cause)
     };
-    let signed = signed(&headers).map_err(refuse)?;
+    let signed = signed(headers).map_err(refuse)?;
     let body = to_bytes(body, LONGEST_WEBHOOK).await.map_err(|_| {
         let detail = format!("the body is longer than {LONGEST_WEBHOOK} bytes, or ended early");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        (WebhookAnswer::TooLong, Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
     })?;
     let opened = webhooks.receiver.open(&signed, &body).map_err(refuse)?;
-    let Some(event) = opened.event.map_err(refuse)? else { return Ok(StatusCode::NO_CONTENT) };
+    let Some(event) = opened.event.map_err(refuse)? else { return Ok(WebhookAnswer::NotKept) };
     let (workspace, most) = (&opened.workspace, webhooks.most_open);
-    match door.desk.receive_webhook(workspace, &event, signed.at(), most).await? {
-        Received::Stored => Ok(StatusCode::NO_CONTENT),
-        Received::WrongTime => Err(refuse(Cause::WrongTime)),
-        Received::Full => {
+    match door.desk.receive_webhook(workspace, &event, signed.at(), most).await {
+        Ok(Received::Stored) => Ok(WebhookAnswer::Stored),
+        Ok(Received::WrongTime) => Err(refuse(Cause::WrongTime)),
+        Ok(Received::Full) => {
             let detail = "too many events of this workspace wait for their jobs to be read";
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
-            Err(problem.retry_after(AGAIN_AFTER_S))
+            Err((WebhookAnswer::Full, problem.retry_after(AGAIN_AFTER_S)))
         }
+        Err(error) => Err((WebhookAnswer::Failed, error.into())),
     }
 }
 
@@ -100,24 +117,30 @@ fn signed(headers: &HeaderMap) -> Result<Signed, Cause> {
     )
 }
 
-/// The problem of a refusal, and its line in the log, which says nothing of the body.
-fn refusal(cause: Cause) -> Problem {
+/// A refusal, and its line in the log, which says nothing of the body.
+fn refusal(cause: Cause) -> (WebhookAnswer, Problem) {
     emit!(WEBHOOK_REFUSED, cause = cause.as_str(), "A webhook was refused");
+    let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
     match cause {
-        Cause::Unsigned => Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "the headers of the signature are missing or wrong",
+        Cause::Unsigned => (
+            WebhookAnswer::Unsigned,
+            unauthorized("the headers of the signature are missing or wrong"),
         ),
         // Cerby never sends again what it was answered 401. A key that is not in our file yet must not cost an event.
-        Cause::UnknownKey => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no signature is by a key that is known here",
-        )
-        .retry_after(AGAIN_AFTER_S),
-        Cause::WrongSignature => Problem::new(StatusCode::UNAUTHORIZED, "the signature is wrong"),
-        Cause::WrongTime => {
-            Problem::new(StatusCode::UNAUTHORIZED, "it was signed more than five minutes from now")
+        Cause::UnknownKey => {
+            let detail = "no signature is by a key that is known here";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+            (WebhookAnswer::UnknownKey, problem.retry_after(AGAIN_AFTER_S))
         }
-        Cause::Unreadable => Problem::invalid("the body is no event that names a job"),
+        Cause::WrongSignature => {
+            (WebhookAnswer::WrongSignature, unauthorized("the signature is wrong"))
+        }
+        Cause::WrongTime => (
+            WebhookAnswer::WrongTime,
+            unauthorized("it was signed more than five minutes from now"),
+        ),
+        Cause::Unreadable => {
+            (WebhookAnswer::Unreadable, Problem::invalid("the body is no event that names a job"))
+        }
     }
 }

@@ -244,8 +244,8 @@ fn listed(
     }
 }
 
-/// The place of an integration in the list.
-fn place(text: &str) -> Result<(String, String), String> {
+/// A place in a list: a workspace and an id.
+pub(super) fn place(text: &str) -> Result<(String, String), String> {
     let place = text.split_once('/').map(|(workspace, id)| (workspace.to_owned(), id.to_owned()));
     place.ok_or_else(|| "give it as WORKSPACE/ID".to_owned())
 }

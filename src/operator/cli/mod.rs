@@ -6,6 +6,7 @@ mod events;
 mod generate;
 mod health;
 mod import;
+mod instructions;
 mod integrations;
 mod probe;
 mod returns;
@@ -15,9 +16,11 @@ mod syncs;
 mod tasks;
 pub mod terminal;
 mod tokens;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -25,9 +28,10 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Database, LogFormat, Telemetry, shell};
 use crate::daemon::Daemon;
 use crate::emit;
+use crate::manual_action::instructions::Library;
 use crate::operator::api::Webhooks;
 use crate::operator::desk::{Actor, Desk};
-use crate::operator::listener;
+use crate::operator::listener::{self, Doors};
 use crate::schema::{self, Planning, Usable};
 use crate::telemetry::{self, chain};
 use terminal::{complain, print};
@@ -96,6 +100,12 @@ enum Command {
     /// List, pause, resume, limit and protect integrations
     #[command(subcommand)]
     Integrations(integrations::Command),
+    /// List the instructions of which people reported that the app looks different
+    #[command(subcommand)]
+    Instructions(instructions::Command),
+    /// List and dismiss events of webhooks that could not be resolved
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// List and show returns of several actions to automation
     #[command(subcommand)]
     Returns(returns::Command),
@@ -180,6 +190,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Tasks(command) => return ended(tasks::run(config, command).await),
         Command::Syncs(command) => return ended(syncs::run(config, command).await),
         Command::Integrations(command) => return ended(integrations::run(config, command).await),
+        Command::Webhooks(command) => return ended(webhooks::run(config, command).await),
+        Command::Instructions(command) => instructions::run(config, command).await,
         Command::Returns(command) => returns::run(config, command).await,
         Command::Events(command) => events::run(config, command).await,
         Command::Tokens(command) => tokens::run(config, command).await,
@@ -241,8 +253,9 @@ async fn serve(file: Option<&Path>) -> ExitCode {
 async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
     let (operators, database) = (config.operators.clone(), config.database.clone());
     let webhooks = Webhooks::new(&config.intake, &operators)?;
+    let library = Arc::new(Library::new(&config.instructions)?);
     let socket = listener::bind(&operators).await?;
-    let Some(mut daemon) = Daemon::start(config).await? else { return Ok(None) };
+    let Some(mut daemon) = Daemon::start(config, library.clone()).await? else { return Ok(None) };
     let Some(socket) = socket else { return Ok(Some(daemon)) };
     // What people read must not take the connections of the flow.
     let database = Database { max_connections: operators.database_connections + 1, ..database };
@@ -251,7 +264,8 @@ async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
     let public_url = operators.public_url.as_deref().unwrap_or("");
     emit!(OPERATORS_LISTENING, operators.listen = %listen, public_url,
           "The console and the API are up; both need a token");
-    daemon.also(|stop| listener::serve(socket, operators, Desk::new(pool), webhooks, stop));
+    let doors = Doors { desk: Desk::new(pool), webhooks, library };
+    daemon.also(|stop| listener::serve(socket, operators, doors, stop));
     Ok(Some(daemon))
 }
 

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use crate::history::EventLine;
+use crate::intake::webhook::review::WebhookLine;
 use crate::integration::store::IntegrationLine;
+use crate::manual_action::changed_screens::ChangedScreen;
 use crate::manual_action::return_review::ReturnLine;
 use crate::manual_action::review::{ActionLine, WorkLine};
 use crate::operator::desk::{ActionCard, SyncCard, TaskCard};
@@ -16,6 +18,7 @@ use crate::tokens::TokenLine;
 #[openapi(components(schemas(
     ActionCard,
     ActionLine,
+    ChangedScreen,
     EventLine,
     IntegrationLine,
     ReturnLine,
@@ -24,17 +27,19 @@ use crate::tokens::TokenLine;
     TaskCard,
     TaskLine,
     TokenLine,
+    WebhookLine,
     WorkLine
 )))]
 struct Shapes;
 
 /// The commands that print JSON, and the type of each line.
-pub const COMMANDS: [(&str, &str); 13] = [
+pub const COMMANDS: [(&str, &str); 15] = [
     ("actions list", "ActionLine"),
     ("actions next", "ActionCard"),
     ("actions show", "ActionCard"),
     ("actions summary", "WorkLine"),
     ("events list", "EventLine"),
+    ("instructions list", "ChangedScreen"),
     ("integrations list", "IntegrationLine"),
     ("returns list", "ReturnLine"),
     ("returns show", "ReturnLine"),
@@ -43,6 +48,7 @@ pub const COMMANDS: [(&str, &str); 13] = [
     ("tasks list", "TaskLine"),
     ("tasks show", "TaskCard"),
     ("tokens list", "TokenLine"),
+    ("webhooks list", "WebhookLine"),
 ];
 
 /// The JSON Schema. Under `commands` is the type of each line that a command prints.

@@ -15,10 +15,10 @@ use secrecy::ExposeSecret;
 use super::form::{Form, Query};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
-use super::text::encoded;
 use super::{Console, LONGEST_FORM, assets};
 use crate::operator::desk::Session;
 use crate::operator::listener::client;
+use crate::text::encoded;
 
 /// A browser takes a cookie of this name only from where it is sent, over TLS or from the own machine, for all paths.
 const COOKIE: &str = "__Host-reconciler";

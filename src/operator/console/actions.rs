@@ -16,7 +16,8 @@ use super::problem::Problem;
 use super::steps::Steps;
 use super::verbs::Verb;
 use crate::history::TrailLine;
-use crate::manual_action::review::{ActionFacts, ActionLine, MOST_COUNTED};
+use crate::manual_action::card::ActionFacts;
+use crate::manual_action::review::{ActionLine, MOST_COUNTED};
 use crate::membership::ActionOperation;
 use crate::operator::desk::{ActionCard, Seen};
 
@@ -116,19 +117,19 @@ pub(super) fn happened(trail: Vec<TrailLine>) -> Vec<Happened> {
 fn verbs(frame: &Frame, facts: &ActionFacts) -> Vec<Verb> {
     let is_mine = facts.assignee.as_deref().is_some_and(|name| frame.is_me(name));
     let is_my_word = facts.done_by.as_deref().is_some_and(|name| frame.is_me(name));
-    match facts.status.as_str() {
-        _ if !frame.may_change => vec![],
-        "open" => {
-            vec![Verb::Claim, Verb::Done, Verb::HandOver, Verb::Return, Verb::Dismiss, Verb::Note]
-        }
+    let mut verbs = match facts.status.as_str() {
+        _ if !frame.may_change => return vec![],
+        "open" => vec![Verb::Claim, Verb::Done, Verb::HandOver, Verb::Return, Verb::Dismiss],
         "in_progress" if is_mine => {
-            vec![Verb::Done, Verb::Release, Verb::HandOver, Verb::Return, Verb::Dismiss, Verb::Note]
+            vec![Verb::Done, Verb::Release, Verb::HandOver, Verb::Return, Verb::Dismiss]
         }
-        "in_progress" => vec![Verb::TakeOver, Verb::Done, Verb::Note],
-        "done" if is_my_word => vec![Verb::Withdraw, Verb::Note],
-        "done" => vec![Verb::Confirm, Verb::Note],
-        _ => vec![],
-    }
+        "in_progress" => vec![Verb::TakeOver, Verb::Done],
+        "done" if is_my_word => vec![Verb::Withdraw],
+        "done" => vec![Verb::Confirm],
+        _ => return vec![],
+    };
+    verbs.extend([Verb::Note, Verb::ScreenChanged]);
+    verbs
 }
 
 async fn page(
@@ -154,7 +155,7 @@ async fn page(
         note: form.text("note"),
         to: form.text("to"),
         trail: happened(trail),
-        steps: Steps::of(&facts.instructions),
+        steps: Steps::of(&facts),
         facts,
         frame,
     };

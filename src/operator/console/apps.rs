@@ -15,13 +15,13 @@ use super::form::{Form, Query};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
 use super::steps::Steps;
-use super::text::encoded;
 use super::verbs::Verb;
 use crate::integration::store::{IntegrationFilter, IntegrationLine};
 use crate::manual_action::returns::Returnable;
 use crate::manual_action::review::{ActionFilter, ActionLine};
 use crate::manual_action::status::ActionStatus;
 use crate::operator::desk::{Chosen, Integration, Seen};
+use crate::text::encoded;
 
 /// So many unfinished actions are on the page; more are on the next one, when these are done.
 const PAGE: u32 = 200;
@@ -119,7 +119,7 @@ pub(super) async fn show(
     let mut steps = Vec::new();
     for (operation, (id, member)) in first {
         let card = desk.action(actor, id).await?;
-        steps.push((operation, member, Steps::of(&card.facts.instructions)));
+        steps.push((operation, member, Steps::of(&card.facts)));
     }
     let page = App {
         frame: Frame::new(&signed_in, "queue", &app.name)

@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 
 use super::form::Form;
 use super::problem::Problem;
-use super::text::encoded;
 use crate::manual_action::review::{ActionFilter, ActionOrder};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::ActionOperation;
 use crate::operator::cursor;
+use crate::text::encoded;
 
 /// What a person may choose of statuses: one word, and which statuses it means.
 pub(super) const CHOICES: [(&str, &str, &[ActionStatus]); 6] = [

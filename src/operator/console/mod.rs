@@ -7,11 +7,13 @@ mod assets;
 mod csv;
 mod filter;
 mod form;
+mod instructions;
 mod integrations;
 mod keys;
 mod list;
 mod origin;
 mod page;
+mod pictures;
 mod problem;
 mod queue;
 mod returns;
@@ -20,7 +22,9 @@ mod syncs;
 mod tasks;
 mod text;
 mod verbs;
+mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -33,6 +37,7 @@ use axum::routing::{get, post};
 use super::desk::{Desk, Lasts};
 use super::listener::Failures;
 use crate::config::Operators;
+use crate::manual_action::instructions::Library;
 use problem::Problem;
 
 /// The longest form, in bytes: a thousand actions and a note.
@@ -47,9 +52,15 @@ struct Console {
     /// Where a proxy makes the console reachable, if one does.
     public_url: Option<String>,
     request_timeout: Duration,
+    library: Arc<Library>,
 }
 
-pub(super) fn routes(config: &Operators, desk: Desk, failures: Failures) -> Router {
+pub(super) fn routes(
+    config: &Operators,
+    desk: Desk,
+    failures: Failures,
+    library: Arc<Library>,
+) -> Router {
     let console = Console {
         desk,
         failures,
@@ -59,6 +70,7 @@ pub(super) fn routes(config: &Operators, desk: Desk, failures: Failures) -> Rout
         },
         public_url: config.public_url.clone(),
         request_timeout: Duration::from_secs(config.request_timeout_s),
+        library,
     };
     Router::new()
         .route("/", get(queue::show))
@@ -80,6 +92,10 @@ pub(super) fn routes(config: &Operators, desk: Desk, failures: Failures) -> Rout
         .route("/returns", get(returns::list))
         .route("/returns/{id}", get(returns::show))
         .route("/integrations", get(integrations::list))
+        .route("/instructions", get(instructions::list))
+        .route("/pictures/{hash}", get(pictures::send))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/{workspace}/{id}/dismiss", post(webhooks::dismiss))
         .route("/access", get(keys::show))
         .route("/access/sessions/{id}/end", post(keys::end_session))
         .route("/access/tokens/{name}/revoke", post(keys::revoke_token))

@@ -15,6 +15,7 @@ use super::form::Form;
 use super::problem::Problem;
 use super::text::{self, When};
 use crate::access::Role;
+use crate::text::encoded;
 
 /// How often a page asks whether it has changed, in seconds.
 const CALM: u32 = 5;
@@ -104,7 +105,7 @@ impl Frame {
     }
 
     pub(super) fn encoded(&self, part: &str) -> String {
-        text::encoded(part)
+        encoded(part)
     }
 
     pub(super) fn asset(&self, name: &str) -> String {
@@ -128,6 +129,8 @@ fn said(word: &str, many: Option<u32>) -> Option<String> {
         "withdraw" => "open again: your statement is withdrawn",
         "confirm" => "confirmed",
         "note" => "noted",
+        "screen-changed" => "Reported. Whoever keeps the instructions sees it",
+        "dismiss-webhook" => "Dismissed. The job of the event is not read any more",
         "approve" => "Approved. The report is checked once more and applied if it has not changed",
         "reject" => "Rejected. Nothing of the report is applied",
         "cancel" => "Cancelled. The task ends once nothing of it can take effect",

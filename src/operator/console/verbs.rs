@@ -18,6 +18,7 @@ pub(super) enum Verb {
     Withdraw,
     Confirm,
     Note,
+    ScreenChanged,
 }
 
 impl Verb {
@@ -45,6 +46,7 @@ impl Verb {
             Self::Withdraw => "withdraw",
             Self::Confirm => "confirm",
             Self::Note => "note",
+            Self::ScreenChanged => "screen-changed",
         }
     }
 
@@ -69,6 +71,7 @@ impl Verb {
             Self::Withdraw => "Withdraw",
             Self::Confirm => "Confirm",
             Self::Note => "Save note",
+            Self::ScreenChanged => "The screen has changed",
         }
     }
 
@@ -84,7 +87,7 @@ impl Verb {
             Self::Release => "Anybody may claim them.",
             Self::Withdraw => "They are open again, if they were not judged yet.",
             Self::Dismiss => "They end, and the changes are not made. This cannot be undone.",
-            Self::TakeOver | Self::Confirm | Self::Note => "",
+            Self::TakeOver | Self::Confirm | Self::Note | Self::ScreenChanged => "",
         }
     }
 
@@ -95,7 +98,7 @@ impl Verb {
 
     /// Whether it cannot do without.
     pub(super) fn needs_note(self) -> bool {
-        self.takes_note() && self != Self::Done
+        self.takes_note() && !matches!(self, Self::Done | Self::ScreenChanged)
     }
 
     /// Refuses a form that lacks words which the verb cannot do without.
@@ -131,6 +134,7 @@ impl Verb {
             Self::Withdraw => desk.withdraw(actor, seen).await?,
             Self::Confirm => desk.confirm(actor, seen).await?,
             Self::Note => desk.note(actor, seen, why(form)?).await?,
+            Self::ScreenChanged => desk.screen_changed(actor, seen, form.get("note")).await?,
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use super::{Actor, Desk, DeskError, Refusal, Seen, commit};
 use crate::catalogue;
 use crate::database::Transaction;
 use crate::history::{self, TrailLine};
+use crate::manual_action::card::{self, ActionFacts};
 use crate::manual_action::people;
-use crate::manual_action::review::{self, ActionFacts, ActionFilter, ActionLine, AtWork, WorkLine};
+use crate::manual_action::review::{self, ActionFilter, ActionLine, AtWork, WorkLine};
 use crate::manual_action::status::ActionStatus;
 
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -78,7 +79,7 @@ impl Desk {
 
     pub async fn action(&self, actor: &Actor, id: i64) -> Result<ActionCard, DeskError> {
         let mut tx = self.begin(actor).await?;
-        let facts = review::find(&mut tx, id).await?.ok_or_else(|| no_action(id))?;
+        let facts = card::find(&mut tx, id).await?.ok_or_else(|| no_action(id))?;
         let rows = [("action", facts.id), ("task", facts.task_id)];
         let trail = history::trail(&mut tx, &facts.workspace_id, &rows).await?;
         Ok(ActionCard { facts, trail })

@@ -8,6 +8,7 @@ mod actions;
 mod events;
 mod follow;
 mod import;
+mod instructions;
 mod integrations;
 mod refusal;
 mod replies;

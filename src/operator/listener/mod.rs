@@ -3,6 +3,8 @@
 mod connections;
 mod failures;
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -13,6 +15,7 @@ use super::api::Webhooks;
 use super::desk::Desk;
 use super::{api, console};
 use crate::config::Operators;
+use crate::manual_action::instructions::Library;
 
 pub(super) use failures::{Failures, client};
 
@@ -24,18 +27,28 @@ pub async fn bind(config: &Operators) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener.with_context(taken)?))
 }
 
-/// Answers until `stop`. Without `webhooks`, their route is not there.
+/// What the two are served with.
+#[derive(Debug)]
+pub struct Doors {
+    pub desk: Desk,
+    /// Without it, the route of webhooks is not there.
+    pub webhooks: Option<Webhooks>,
+    /// Whose pictures the console shows.
+    pub library: Arc<Library>,
+}
+
+/// Answers until `stop`.
 pub async fn serve(
     listener: TcpListener,
     config: Operators,
-    desk: Desk,
-    webhooks: Option<Webhooks>,
+    doors: Doors,
     stop: CancellationToken,
 ) {
     // Whoever fails at one of the two has to wait at both.
     let failures = Failures::new(config.wrong_tokens_per_minute);
+    let Doors { desk, webhooks, library } = doors;
     let api = api::routes(&config, desk.clone(), failures.clone(), webhooks, stop.clone());
-    let console = console::routes(&config, desk, failures);
+    let console = console::routes(&config, desk, failures, library);
     let routes = api.merge(console).fallback(nothing_there);
     connections::serve(listener, routes, config.max_connections, stop).await;
 }

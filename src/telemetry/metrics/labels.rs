@@ -158,6 +158,44 @@ words! {
 }
 
 words! {
+    /// What a delivery of a webhook was answered.
+    WebhookAnswer {
+        Stored = "stored",
+        /// It is about something else than a change of members.
+        NotKept = "not_kept",
+        /// The workspace has as many open events as are allowed.
+        Full = "full",
+        Unsigned = "unsigned",
+        UnknownKey = "unknown_key",
+        WrongSignature = "wrong_signature",
+        WrongTime = "wrong_time",
+        Unreadable = "unreadable",
+        TooLong = "too_long",
+        /// The address sent too many wrong signatures.
+        Blocked = "blocked",
+        /// The database failed.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// How an event of a webhook ended by itself.
+    WebhookEnd {
+        Tasks = "tasks",
+        NoMembers = "no_members",
+        GivenUp = "given_up",
+    }
+}
+
+words! {
+    /// Where the text of instructions comes from.
+    TextSource {
+        Shipped = "shipped",
+        Folder = "folder",
+    }
+}
+
+words! {
     Connections {
         InUse = "in_use",
         Idle = "idle",

@@ -12,7 +12,8 @@ use super::families::{
 };
 use super::labels::{
     AttemptClass, BackendCall, Connections, IntegrationStatus, Leased, LoopName, RequestOutcome,
-    Statement, TaskEnd, TaskPosition, UnfinishedSync, VerdictGiven,
+    Statement, TaskEnd, TaskPosition, TextSource, UnfinishedSync, VerdictGiven, WebhookAnswer,
+    WebhookEnd,
 };
 use crate::membership::{ActionOperation, Operation};
 
@@ -62,6 +63,9 @@ pub(super) struct Metrics {
     pub(super) removal_handled: Histogram,
     pub(super) removal_proven: Histogram,
     pub(super) verdict: Histogram,
+    pub(super) webhooks: Counters<1>,
+    pub(super) webhooks_ended: Counters<1>,
+    pub(super) screens_changed: Counters<1>,
 
     pub(super) ready: Gauge,
     pub(super) loop_age: Family<[(&'static str, &'static str); 1], Seconds>,
@@ -193,6 +197,24 @@ impl Metrics {
                 "verdict",
                 "Time from when a person marked an action done until a snapshot confirmed or contradicted it",
                 VERDICT,
+            ),
+            webhooks: counters(
+                to,
+                "webhooks",
+                "Deliveries to `/v1/intake/cerby` by what they were answered",
+                [("answer", WebhookAnswer::WORDS)],
+            ),
+            webhooks_ended: counters(
+                to,
+                "webhook_events_ended",
+                "Events of webhooks that ended by themselves. Those that people dismiss are in the trail",
+                [("outcome", WebhookEnd::WORDS)],
+            ),
+            screens_changed: counters(
+                to,
+                "screens_changed",
+                "Reports that an app looks different from the instructions of an action, by where the text comes from",
+                [("source", TextSource::WORDS)],
             ),
             ready: gauge(
                 to,

@@ -16,7 +16,8 @@ mod page;
 
 pub use labels::{
     AttemptClass, BackendCall, Connections, IntegrationStatus, Leased, LoopName, RequestOutcome,
-    Statement, TaskEnd, TaskPosition, UnfinishedSync, VerdictGiven,
+    Statement, TaskEnd, TaskPosition, TextSource, UnfinishedSync, VerdictGiven, WebhookAnswer,
+    WebhookEnd,
 };
 use list::Metrics;
 pub use page::{CONTENT_TYPE, as_markdown, encode};
@@ -86,6 +87,19 @@ pub fn removal_proven_after(took: Duration) {
 /// A snapshot confirmed or contradicted a done action.
 pub fn judged_after(took: Duration) {
     METRICS.verdict.observe(took.as_secs_f64());
+}
+
+pub fn webhook_answered(answer: WebhookAnswer) {
+    METRICS.webhooks.get_or_create(&[("answer", answer.as_str())]).inc();
+}
+
+pub fn webhook_ended(end: WebhookEnd) {
+    METRICS.webhooks_ended.get_or_create(&[("outcome", end.as_str())]).inc();
+}
+
+/// Somebody reported that an app looks different from instructions.
+pub fn screen_changed(source: TextSource) {
+    METRICS.screens_changed.get_or_create(&[("source", source.as_str())]).inc();
 }
 
 /// What the daemon knows of itself at the moment.

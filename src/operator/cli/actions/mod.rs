@@ -102,6 +102,14 @@ pub(super) enum Command {
         #[arg(long)]
         note: String,
     },
+    /// Report that the app looks different from the instructions of an action
+    ScreenChanged {
+        #[command(flatten)]
+        which: Several,
+        /// What has changed, for whoever mends the instructions
+        #[arg(long)]
+        note: Option<String>,
+    },
     /// Release an action that you work on, for anybody to claim
     Release {
         #[command(flatten)]
@@ -180,6 +188,13 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
                 Ok(format!("action {id} is {}'s\n", printable(&assignee)))
             };
             return each(desk, &which, "hand over", act).await;
+        }
+        Command::ScreenChanged { which, note } => {
+            let act = async |actor: &Actor, id| {
+                desk.screen_changed(actor, id, note.as_deref()).await?;
+                Ok(format!("reported for action {id}: see `instructions list`\n"))
+            };
+            return each(desk, &which, "report the screen of", act).await;
         }
         Command::Release { which } => {
             let act = async |actor: &Actor, id| {

@@ -1,6 +1,6 @@
 //! One action as a page: what to do, where it stands, and what happened.
 
-use crate::manual_action::review::ActionFacts;
+use crate::manual_action::card::ActionFacts;
 use crate::operator::cli::terminal::{clock, facts, happened};
 use crate::operator::desk::ActionCard;
 use crate::text::printable;
@@ -14,7 +14,7 @@ pub(super) fn of(ActionCard { facts: card, trail }: &ActionCard) -> String {
     head + &facts(known(card)) + &happened(trail)
 }
 
-fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 18] {
+fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 21] {
     let text = |text: &Option<String>| text.as_deref().map(printable);
     let moment = |at| clock().moment(at);
     let assignee = card.assignee.as_deref().map_or("nobody".to_owned(), printable);
@@ -32,6 +32,9 @@ fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 18] {
         ("integration", Some(format!("{}, {}", card.integration_id, card.integration_status))),
         ("task", Some(card.task_id.to_string())),
         ("opened", Some(moment(card.opened_at))),
+        ("instructions", instructions(card)),
+        ("pictures", pictures(card)),
+        ("screen changed", screen_changed(card)),
         ("reopened", reopened),
         ("note", text(&card.note)),
         ("done by", text(&card.done_by)),
@@ -42,4 +45,27 @@ fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 18] {
         ("read by", card.sync_id.map(|sync| format!("sync {sync}"))),
         ("observed", text(&card.observed)),
     ]
+}
+
+/// The text that the instructions were made of, and its version.
+fn instructions(card: &ActionFacts) -> Option<String> {
+    let (name, hash) = (card.instructions_name.as_deref()?, card.instructions_hash.as_deref()?);
+    let source = card.instructions_source.as_deref().unwrap_or_default();
+    Some(format!("{} ({source}, {hash})", printable(name)))
+}
+
+/// A terminal shows no pictures: the console does.
+fn pictures(card: &ActionFacts) -> Option<String> {
+    let pictures = card.pictures.iter();
+    let pictures: Vec<_> = pictures
+        .map(|picture| format!("step {}: {}", picture.step, printable(&picture.alt)))
+        .collect();
+    (!pictures.is_empty()).then(|| format!("{}; the console shows them", pictures.join(", ")))
+}
+
+fn screen_changed(card: &ActionFacts) -> Option<String> {
+    let (at, by) = (card.screen_changed_at?, card.screen_changed_by.as_deref()?);
+    let note = card.screen_changed_note.as_deref().map(|note| format!(": {}", printable(note)));
+    let (at, by) = (clock().moment(at), printable(by));
+    Some(format!("reported at {at} by {by}{}", note.unwrap_or_default()))
 }

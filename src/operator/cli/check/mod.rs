@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::terminal::print;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::manual_action::instructions::Library;
 use crate::telemetry::chain;
 
 /// What is said of a part.
@@ -52,6 +53,9 @@ async fn checked(file: Option<&Path>, workspace: Option<&str>) -> anyhow::Result
     };
     let known = Verdict::Ok(format!("every key is known and fits the others{}", readable(&config)));
     let mut is_well = say("configuration", &known)?;
+    if let Some(folder) = &config.instructions.folder {
+        is_well &= say("instructions", &instructions(folder, &config.instructions))?;
+    }
     let database = database::check(&config.database).await;
     for (part, verdict) in &database.verdicts {
         is_well &= say(part, verdict)?;
@@ -63,6 +67,20 @@ async fn checked(file: Option<&Path>, workspace: Option<&str>) -> anyhow::Result
     };
     is_well &= say("backend", &backend::check(&config.backend, workspace.as_deref()).await)?;
     Ok(is_well)
+}
+
+/// The folder of instructions: every file that cannot be used, with its line.
+fn instructions(folder: &str, config: &config::Instructions) -> Verdict {
+    match Library::new(config) {
+        Ok(library) => {
+            let (texts, pictures) = library.count();
+            Verdict::Ok(format!("{folder}: texts: {texts}, pictures: {pictures}"))
+        }
+        Err(error) => Verdict::failed(
+            chain(&error),
+            "Mend these lines; `serve` refuses to start with them. docs/instructions.md explains the form.",
+        ),
+    }
 }
 
 /// Secrets that others may read.
