@@ -31,8 +31,8 @@ comment on column reconciler.events.id is 'Assigned by the database: a line that
 comment on column reconciler.events.at is 'When the line was appended. Stamped by the database.';
 
 comment on column reconciler.events.actor is
-    'Who acted: a login, NAME via login LOGIN for a person who gave a name, token:NAME for a token, or daemon. Stamped by '
-    'the database.';
+    'Who acted: a login, NAME via login LOGIN for a person who gave a name, token:NAME for a token, oidc:SUB for a person who '
+    'signed in by OpenID Connect, or daemon. Stamped by the database.';
 
 comment on column reconciler.events.what is 'Name of what happened, such as action.claimed or task.succeeded.';
 

@@ -1,4 +1,5 @@
--- Stamps who ended a session and when, and records its start and its end in the trail. An ended session stays ended.
+-- Stamps who ended a session and when, and records its start and its end in the trail. An ended session stays ended. Keeps
+-- the email of a person current.
 create function reconciler.record_session() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -11,9 +12,13 @@ begin
         new.ended_at := clock_timestamp();
         new.ended_by := reconciler.current_actor();
     end if;
+    if tg_op = 'INSERT' and new.email is not null then
+        insert into reconciler.people (actor, email) values (new.actor, new.email)
+        on conflict (actor) do update set email = excluded.email, signed_in_at = excluded.signed_in_at;
+    end if;
     insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
     values (case tg_op when 'INSERT' then 'session.started' else 'session.ended' end, '', 'session', new.id::text,
-            jsonb_strip_nulls(jsonb_build_object('actor', new.actor, 'role', new.role, 'workspaces', new.workspaces,
+            jsonb_strip_nulls(jsonb_build_object('actor', new.actor, 'email', new.email, 'role', new.role, 'workspaces', new.workspaces,
                                                  'expires_at', new.expires_at)));
     return new;
 end

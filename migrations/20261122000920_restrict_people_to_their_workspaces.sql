@@ -39,7 +39,7 @@ grant usage on schema reconciler to reconciler_definer;
 
 grant select on all tables in schema reconciler to reconciler_definer;
 
-revoke select on reconciler.tokens, reconciler.replies, reconciler.sessions from reconciler_definer;
+revoke select on reconciler.tokens, reconciler.replies, reconciler.sessions, reconciler.used_sign_ins from reconciler_definer;
 
 grant select (name, role, revoked_at, expires_at) on reconciler.tokens to reconciler_definer;
 
@@ -64,7 +64,15 @@ grant update (ended_at, outcome, dismissed_by, dismiss_reason) on reconciler.web
 grant execute on function reconciler.own_workspaces()
     to reconciler_viewer, reconciler_operator, reconciler_daemon, reconciler_backend;
 
--- An administrator decides who else may act. Who and when are stamped, and nothing of a token changes but its end.
+-- An administrator decides who else may act, as far as their own workspaces reach: a token that reaches further would be a
+-- way to what they may not see. Who and when are stamped, and nothing of a token changes but its end.
+alter table reconciler.tokens enable row level security;
+
+create policy all_tokens on reconciler.tokens to reconciler_daemon, reconciler_definer using (true);
+
+create policy tokens_within_own_workspaces on reconciler.tokens to reconciler_administrator
+    using (coalesce(workspaces <@ (select reconciler.own_workspaces()), (select reconciler.own_workspaces()) is null));
+
 grant usage on schema reconciler to reconciler_administrator;
 
 grant select, insert (name, role, workspaces, hash, expires_at), update (revoked_at) on reconciler.tokens
@@ -76,14 +84,20 @@ grant select, insert (login, workspaces), update (login, workspaces), delete on 
 grant update (last_used_at) on reconciler.tokens to reconciler_daemon;
 
 -- People end sessions; the daemon starts, prolongs and forgets them. Nobody changes who it is or what they may do.
-grant select (id, actor, role, workspaces, started_at, last_seen_at, idle_until, expires_at, ended_at, ended_by),
+grant select (id, actor, email, role, workspaces, started_at, last_seen_at, idle_until, expires_at, ended_at, ended_by),
       update (ended_at)
     on reconciler.sessions to reconciler_viewer, reconciler_operator;
 
-grant select, insert (hash, actor, role, workspaces, idle_until, expires_at), update (last_seen_at, idle_until), delete
+grant select, insert (hash, actor, email, role, workspaces, idle_until, expires_at), update (last_seen_at, idle_until), delete
     on reconciler.sessions to reconciler_daemon;
 
 grant select, insert, update, delete on reconciler.replies to reconciler_daemon;
+
+grant select, insert (hash), delete on reconciler.used_sign_ins to reconciler_daemon;
+
+grant select, delete on reconciler.people to reconciler_daemon;
+
+grant select on reconciler.people to reconciler_administrator;
 
 -- A row that somebody is about to change as they saw it. The lock needs the privilege to update.
 grant update (decision) on reconciler.syncs to reconciler_definer;

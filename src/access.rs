@@ -42,13 +42,14 @@ impl Access {
     /// a list in one word, may come from outside and give access to nothing.
     pub fn workspaces_setting(&self) -> String {
         let Some(workspaces) = &self.workspaces else { return "*".to_owned() };
-        let ids: Vec<_> = workspaces.iter().map(String::as_str).filter(|id| is_id(id)).collect();
+        let ids: Vec<_> =
+            workspaces.iter().map(String::as_str).filter(|id| is_workspace(id)).collect();
         ids.join(",")
     }
 }
 
 /// Whether the tables accept this as the id of a workspace.
-fn is_id(word: &str) -> bool {
+pub fn is_workspace(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     word.starts_with(|first: char| first.is_ascii_alphanumeric()) && word.bytes().all(is_plain)
 }

@@ -33,23 +33,31 @@ pub struct Found {
     pub now: DateTime<Utc>,
 }
 
+/// Who signed in.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    pub actor: &'a str,
+    pub email: Option<&'a str>,
+    pub access: &'a Access,
+}
+
 /// Stores a session by the hash of its secret.
 pub async fn insert(
     connection: &mut PgConnection,
     hash: &[u8],
-    actor: &str,
-    access: &Access,
+    who: Signed<'_>,
     idle: Duration,
     longest: Duration,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "-- start_session
-         insert into reconciler.sessions (hash, actor, role, workspaces, idle_until, expires_at)
-         values ($1, $2, $3, $4, now() + least($5::interval, $6), now() + $6::interval)",
+         insert into reconciler.sessions (hash, actor, email, role, workspaces, idle_until, expires_at)
+         values ($1, $2, $3, $4, $5, now() + least($6::interval, $7), now() + $7::interval)",
         hash,
-        actor,
-        access.role.as_str(),
-        access.workspaces.as_deref(),
+        who.actor,
+        who.email,
+        who.access.role.as_str(),
+        who.access.workspaces.as_deref(),
         interval(idle),
         interval(longest),
     )
@@ -58,8 +66,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// The session with this hash, if it has not ended, and neither has the token with which it began. It is prolonged once
-/// a minute, so that a page that is asked for again and again does not write each time.
+/// The session with this hash, if it has not ended, and neither has the token with which it began, if one did. It is
+/// prolonged once a minute, so that a page that is asked for again and again does not write each time.
 pub async fn find_valid(
     pool: &PgPool,
     hash: &[u8],
@@ -69,9 +77,9 @@ pub async fn find_valid(
         r#"-- find_session
          with found as materialized (
              select s.id, s.actor, s.role, s.workspaces, s.last_seen_at from reconciler.sessions s
-             join reconciler.tokens t on s.actor = 'token:' || t.name
+             left join reconciler.tokens t on s.actor = 'token:' || t.name
              where s.hash = $1 and s.ended_at is null and s.idle_until > now() and s.expires_at > now()
-               and t.revoked_at is null and t.expires_at > now()
+               and (starts_with(s.actor, 'oidc:') or t.revoked_at is null and t.expires_at > now())
          ), seen as (
              update reconciler.sessions s
              set last_seen_at = now(), idle_until = least(now() + $2::interval, s.expires_at)
@@ -91,6 +99,45 @@ pub async fn find_valid(
     })?;
     let access = Access { role, workspaces: row.workspaces };
     Ok(Some(Found { id: row.id, actor: row.actor, access, now: row.now }))
+}
+
+/// Whether a session of a person whom the issuer named ended because its time was over, and was used until then.
+pub async fn is_renewable(pool: &PgPool, hash: &[u8], idle: Duration) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"-- is_session_renewable
+         select exists (
+             select from reconciler.sessions
+             where hash = $1 and starts_with(actor, 'oidc:') and ended_at is null and expires_at <= now()
+               and last_seen_at > now() - $2::interval
+         ) as "is_renewable!""#,
+        hash,
+        interval(idle),
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
+/// Notes that a sign-in was answered; returns whether it had not been before.
+pub async fn use_sign_in(pool: &PgPool, hash: &[u8]) -> Result<bool, StoreError> {
+    let noted = sqlx::query!(
+        "-- use_sign_in
+         insert into reconciler.used_sign_ins (hash) values ($1) on conflict do nothing",
+        hash,
+    )
+    .execute(pool)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// The emails of people whom the issuer named, by the actors of the trail.
+pub async fn names(pool: &PgPool) -> Result<Vec<(String, String)>, StoreError> {
+    let rows = sqlx::query!(
+        "-- list_people
+         select actor, email from reconciler.people order by signed_in_at desc limit 1000",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.actor, row.email)).collect())
 }
 
 /// Lists the sessions that have not ended and that the user who runs the transaction may see, the latest used first.
@@ -118,13 +165,38 @@ pub async fn end(connection: &mut PgConnection, id: i64) -> Result<bool, StoreEr
     Ok(ended.rows_affected() == 1)
 }
 
-/// Deletes sessions that ended at least a day ago, the oldest first. The trail keeps who had signed in.
+/// Deletes sessions that ended at least a day ago and sign-ins that were answered as long ago, the oldest first. The trail
+/// keeps who had signed in.
 pub async fn delete_old(connection: &mut PgConnection, limit: i64) -> Result<(), StoreError> {
     sqlx::query!(
         "-- delete_old_sessions
+         with used as (
+             delete from reconciler.used_sign_ins where hash in (
+                 select hash from reconciler.used_sign_ins where used_at < now() - interval '1 day'
+                 order by used_at limit $1)
+         )
          delete from reconciler.sessions where id in (
              select id from reconciler.sessions where expires_at < now() - interval '1 day'
              order by expires_at limit $1)",
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets the emails of people who have not signed in for so many days, those of the longest first.
+pub async fn forget_people(
+    connection: &mut PgConnection,
+    days: u32,
+    limit: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- forget_people
+         delete from reconciler.people where actor in (
+             select actor from reconciler.people where signed_in_at < now() - make_interval(days => $1)
+             order by signed_in_at limit $2)",
+        i32::try_from(days).unwrap_or(i32::MAX),
         limit,
     )
     .execute(connection)

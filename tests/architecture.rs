@@ -76,18 +76,21 @@ const WRITERS: &[(&str, &str)] = &[
     ("members", "intake member retry upkeep"),
     ("nudges", "manual_action"),
     ("outages", "flow"),
+    ("people", "sessions"),
     ("replies", "replies"),
     ("returns", "manual_action"),
     ("schema_migrations", "schema"),
     ("sessions", "sessions"),
     ("syncs", "sync upkeep"),
     ("tokens", "tokens"),
+    ("used_sign_ins", "sessions"),
     ("webhook_events", "intake"),
 ];
 
 /// Where a word may appear in code.
 const PLACES: &[(&str, &[&str])] = &[
-    ("reqwest::", &["backend/", "schema/", "config/", "telemetry/traces/"]),
+    ("reqwest::", &["backend/", "schema/", "config/", "telemetry/traces/", "operator/issuer/"]),
+    ("openidconnect", &["operator/issuer/"]),
     ("opentelemetry", &["telemetry/traces/"]),
     (" ::backoff::", &["backoff.rs"]),
     ("std::env", &["config/read.rs"]),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Backoff, Config, traces, webhook_keys};
+use super::{Backoff, Config, oidc, traces, webhook_keys};
 
 const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     backend(config, &mut must);
     proxy(config, &mut must);
     operators(config, &mut must);
+    oidc::check(config, &mut must);
     times(config, &mut must);
     listener(config, &mut must);
     traces::check(config, &mut must);
@@ -128,6 +129,8 @@ const RANGES: &[(&str, f64, f64)] = &[
     ("operators.wrong_tokens_per_minute", 1.0, MANY),
     ("operators.session_idle_s", 60.0, 7.0 * DAY_S),
     ("operators.session_max_s", 60.0, 30.0 * DAY_S),
+    ("operators.oidc.session_max_s", 5.0, DAY_S),
+    ("operators.oidc.timeout_s", 1.0, 60.0),
     ("shutdown.grace_s", 0.0, HOUR_S),
     ("traces.timeout_s", 1.0, 60.0),
 ];

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod folder;
+mod oidc;
 mod read;
 mod secret;
 mod service;
@@ -207,6 +208,29 @@ tables! {
         wrong_tokens_per_minute: u32,
         session_idle_s: u64,
         session_max_s: u64,
+        oidc: Oidc,
+    }
+    /// The issuer by which people sign in to the console.
+    Oidc {
+        issuer: Option<String>,
+        client_id: Option<String>,
+        #[serde(serialize_with = "show::api_key")]
+        client_secret: Option<SecretString>,
+        client_secret_file: Option<String>,
+        #[serde(deserialize_with = "read::words")]
+        scopes: Vec<String>,
+        roles_claim: String,
+        workspaces_claim: String,
+        #[serde(deserialize_with = "read::words")]
+        viewers: Vec<String>,
+        #[serde(deserialize_with = "read::words")]
+        operators: Vec<String>,
+        #[serde(deserialize_with = "read::words")]
+        administrators: Vec<String>,
+        #[serde(deserialize_with = "read::words")]
+        all_workspaces: Vec<String>,
+        session_max_s: u64,
+        timeout_s: u64,
     }
     /// How long work in flight may take after SIGTERM.
     Shutdown { grace_s: u64, }
@@ -318,6 +342,10 @@ impl Config {
             ("database.url_file", self.database.url_file.as_deref()),
             ("backend.api_key_file", self.backend.api_key_file.as_deref()),
             ("intake.webhook_keys_file", self.intake.webhook_keys_file.as_deref()),
+            (
+                "operators.oidc.client_secret_file",
+                self.operators.oidc.client_secret_file.as_deref(),
+            ),
         ];
         let named = files.into_iter().filter_map(|(key, path)| Some((key, path?)));
         named.filter(|(_, path)| read::is_world_readable(path)).collect()
@@ -340,7 +368,13 @@ impl Config {
             &mut intake.webhook_keys,
             intake.webhook_keys_file.as_deref(),
         )?;
-        Ok(url.into_iter().chain(key).chain(headers).chain(webhooks).collect())
+        let oidc = &mut self.operators.oidc;
+        let client = read::secret(
+            "operators.oidc.client_secret",
+            &mut oidc.client_secret,
+            oidc.client_secret_file.as_deref(),
+        )?;
+        Ok([url, key, headers, webhooks, client].into_iter().flatten().collect())
     }
 }
 

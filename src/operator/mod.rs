@@ -6,6 +6,7 @@ mod clock;
 pub mod console;
 mod cursor;
 pub mod desk;
+mod issuer;
 pub mod listener;
 mod report;
 mod sheet;

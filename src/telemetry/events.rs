@@ -45,6 +45,12 @@ events! {
         ["operators.listen, public_url"], "Nothing. `cerby-reconciler tokens list` shows who may use it.";
     OPERATORS_REQUEST_FAILED = "operators.request_failed" ERROR, "A request of the API was answered with 503: the database failed or did not answer.",
         ["error"], "Read the error. Check PostgreSQL and the network to it, and with `cerby-reconciler check` whether the schema is right.";
+    ISSUER_UNAVAILABLE = "issuer.unavailable" WARN, "The issuer of OpenID Connect does not answer, or what it says of itself cannot be used. Nobody can sign in by it; sessions and tokens go on. It is asked again whenever somebody signs in. Logged once until it answers.",
+        ["cause"], "Read the cause. Check `operators.oidc.issuer` and the network to it.";
+    ISSUER_RECOVERED = "issuer.recovered" INFO, "The issuer of OpenID Connect answers again.",
+        [""], "Nothing.";
+    SIGN_IN_REFUSED = "sign_in.refused" WARN, "Somebody came back from the issuer of OpenID Connect and was not signed in. `cause` has no token, no code and no name.",
+        ["cause"], "A code that is refused, an audience or a key: check `operators.oidc` and the registration of the client at the issuer. No role or workspace: give the person one at the issuer, or name its value in `operators.oidc`. Answers that belong to no sign-in, again and again: somebody may try to get in.";
     SERVICE_STOPPING = "service.stopping" INFO, "The daemon stops after a signal; work in flight has `grace_s` to end.",
         ["signal, grace_s"], "Nothing.";
     SERVICE_STOPPED = "service.stopped" INFO, "All work in flight ended and was recorded.",

@@ -98,7 +98,7 @@ pub async fn round(pool: &PgPool, config: &Config, sweep: &mut Sweep) -> Result<
     let watches = store::request_watch_snapshots(pool, SNAPSHOTS_PER_ROUND, ASKS_AGAIN_AFTER);
     step("request_watch_snapshots", query_timeout, watches).await?;
     step("delete_old_replies", query_timeout, delete_old_replies(pool, batch)).await?;
-    step("delete_old_sessions", query_timeout, delete_old_sessions(pool, batch)).await?;
+    step("delete_old_sessions", query_timeout, delete_old_sessions(pool, retention, batch)).await?;
     let webhooks =
         webhook::store::delete_old(pool, days(retention.finished_tasks_days), batch.into());
     step("delete_old_webhooks", query_timeout, webhooks).await?;
@@ -161,9 +161,14 @@ async fn delete_old_replies(pool: &PgPool, batch: i32) -> Result<(), StoreError>
     Ok(tx.commit().await?)
 }
 
-async fn delete_old_sessions(pool: &PgPool, batch: i32) -> Result<(), StoreError> {
+async fn delete_old_sessions(
+    pool: &PgPool,
+    retention: &Retention,
+    batch: i32,
+) -> Result<(), StoreError> {
     let Some(mut tx) = begin_exclusive(pool, &["upkeep"]).await? else { return Ok(()) };
     sessions::delete_old(&mut tx, batch.into()).await?;
+    sessions::forget_people(&mut tx, retention.events_days, batch.into()).await?;
     Ok(tx.commit().await?)
 }
 

@@ -128,6 +128,9 @@ fn another(key: &str, value: &Value) -> (String, Value) {
         ("job.within_s", _) => ("900".to_owned(), json!(900.0)),
         ("backend.page_size", _) => ("7".to_owned(), json!(7.0)),
         ("guard.administrator_roles", _) => ("BOSS, CHIEF".to_owned(), json!(["BOSS", "CHIEF"])),
+        (key, Value::Array(_)) if key.starts_with("operators.oidc.") => {
+            ("openid, more".to_owned(), json!(["openid", "more"]))
+        }
         (_, Value::Array(_)) => ("60,3600".to_owned(), json!([60, 3600])),
         (_, Value::Bool(value)) => ((!value).to_string(), json!(!value)),
         ("telemetry.filter", _) => ("debug".to_owned(), json!("debug")),
@@ -301,7 +304,9 @@ fn contradictions_say_what_would_be_right() {
 /// All numbers of the defaults, those of lists too, by key.
 fn numbers() -> Vec<String> {
     let is_number = |value: &Value| {
-        value.is_number() || value.as_array().is_some_and(|list| list.iter().all(Value::is_number))
+        let is_of_numbers =
+            |list: &Vec<Value>| !list.is_empty() && list.iter().all(Value::is_number);
+        value.is_number() || value.as_array().is_some_and(is_of_numbers)
     };
     keys_of(DEFAULTS)
         .into_iter()
@@ -651,4 +656,44 @@ fn a_collector_of_traces_needs_a_whole_url_and_its_secrets_apart_from_it() {
     for shown in [shown, format!("{config:?}")] {
         assert!(!shown.contains(SECRET), "{shown}");
     }
+}
+
+#[test]
+fn an_issuer_needs_a_client_a_role_for_somebody_and_a_way_that_nobody_reads() {
+    let url = "https://login.example";
+    let with = |more: &[(&str, &str)]| {
+        let right = [("issuer", url), ("client_id", "console"), ("operators", "desk")];
+        let kept = right.into_iter().filter(|(key, _)| more.iter().all(|(one, _)| one != key));
+        let settings: Vec<_> = kept
+            .chain(more.iter().copied())
+            .map(|(key, value)| (format!("operators.oidc.{key}"), value))
+            .collect();
+        load(&settings.iter().map(|(key, value)| (key.as_str(), *value)).collect::<Vec<_>>())
+    };
+    let config = with(&[("client_secret", SECRET)]).unwrap();
+    assert_names(&config.effective().unwrap(), &["client_secret = \"redacted\""]);
+    assert!(!format!("{config:?}").contains(SECRET));
+    for url in ["http://127.0.0.1:1", "http://[::1]:1/x", "http://localhost:1"] {
+        with(&[("issuer", url)]).unwrap();
+    }
+    for url in [
+        "http://login.example",
+        "login.example",
+        "https://u:hunter2@login.example",
+        "https://login.example/?k=hunter2",
+        "https://login.example/#hunter2",
+    ] {
+        assert_names(&refusal(with(&[("issuer", url)])), &["operators.oidc.issuer", "https"]);
+    }
+    for (key, value, word) in [
+        ("client_id", " ", "not set"),
+        ("operators", "", "administrators"),
+        ("scopes", "email", "openid"),
+        ("roles_claim", " ", "the name of a claim"),
+        ("workspaces_claim", "", "the name of a claim"),
+    ] {
+        assert_names(&refusal(with(&[(key, value)])), &[&format!("operators.oidc.{key}"), word]);
+    }
+    let alone = refusal(load(&[("operators.oidc.client_secret", SECRET)]));
+    assert_names(&alone, &["operators.oidc.issuer"]);
 }

@@ -35,6 +35,8 @@ const RAISED: &[(&str, &str)] = &[
         "a_secret_that_every_account_may_read_is_told_at_the_start_and_by_check",
     ),
     ("operators.request_failed", "a_request_that_the_database_fails_is_logged_without_its_rows"),
+    ("issuer.unavailable", "an_issuer_that_fails_is_told_once_and_works_again_without_a_restart"),
+    ("sign_in.refused", "an_answer_that_is_not_the_issuers_for_this_sign_in_signs_nobody_in"),
     ("backend.key_rejected", "each_refusal_of_the_key_after_a_success_is_said_again"),
     ("backend.unavailable", "a_fleet_finds_an_outage_once_probes_it_once_and_tells_it_once"),
     ("integration.tripped", "five_failures_in_a_row_trip_the_integration_and_touch_no_other_task"),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use cerby_reconciler::access::{Access, Role};
-use cerby_reconciler::config::Operators;
+use cerby_reconciler::config::{Config, Operators};
 use cerby_reconciler::history::EventFilter;
 use cerby_reconciler::operator::desk::{Actor, Desk, TrailReader};
 use cerby_reconciler::operator::{api, listener as doors};
@@ -46,16 +46,13 @@ impl Api {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let defaults = Config::from_sources(None, Some([].into())).unwrap().operators;
         let config = Operators {
-            listen: None,
-            public_url: None,
             max_connections: 20,
             max_streams: 2,
-            database_connections: 4,
             request_timeout_s: 2,
             wrong_tokens_per_minute: 3,
-            session_idle_s: 60,
-            session_max_s: 60,
+            ..defaults
         };
         let stop = CancellationToken::new();
         tokio::spawn(doors::serve(listener, config, doors_of(desk.clone()), stop.clone()));

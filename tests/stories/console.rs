@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cerby_reconciler::access::{Access, Role};
-use cerby_reconciler::config::{self, Operators};
+use cerby_reconciler::config::{self, Config, Operators};
 use cerby_reconciler::manual_action::instructions::Library;
 use cerby_reconciler::operator::desk::{Actor, Desk};
 use cerby_reconciler::operator::listener::{self as doors, Doors};
@@ -23,9 +23,9 @@ use crate::doors_of;
 const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Administrator];
 
 /// The console on an address of its own, and a session in each role for the workspace acme.
-struct Site {
-    url: String,
-    pool: PgPool,
+pub(crate) struct Site {
+    pub(crate) url: String,
+    pub(crate) pool: PgPool,
     desk: Desk,
     tokens: BTreeMap<Role, String>,
     cookies: BTreeMap<Role, String>,
@@ -34,19 +34,19 @@ struct Site {
 }
 
 /// What a page was answered with.
-struct Page {
-    status: StatusCode,
-    headers: reqwest::header::HeaderMap,
-    text: String,
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Page {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The value of a hidden field.
-    fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         let start = format!("name=\"{name}\" value=\"");
         let at = self.text.find(&start).unwrap_or_else(|| panic!("no {name} in {}", self.text));
         let rest = &self.text[at + start.len()..];
@@ -54,7 +54,7 @@ impl Page {
     }
 }
 
-async fn page(request: RequestBuilder) -> Page {
+pub(crate) async fn page(request: RequestBuilder) -> Page {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     Page { status, headers, text: response.text().await.unwrap() }
@@ -82,24 +82,32 @@ impl Site {
     }
 
     async fn without_sessions(pool: PgPool) -> Self {
-        Self::with_library(pool, Library::default()).await
+        Self::open(pool, Library::default(), |_| {}).await
     }
 
     async fn with_library(pool: PgPool, library: Library) -> Self {
+        Self::open(pool, library, |_| {}).await
+    }
+
+    /// Nobody is signed in, and the settings have these changes.
+    pub(crate) async fn with(pool: PgPool, change: impl FnOnce(&mut Operators)) -> Self {
+        Self::open(pool, Library::default(), change).await
+    }
+
+    async fn open(pool: PgPool, library: Library, change: impl FnOnce(&mut Operators)) -> Self {
         let desk = Desk::new(pool.clone().into());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = Operators {
-            listen: None,
-            public_url: None,
+        let defaults = Config::from_sources(None, Some([].into())).unwrap().operators;
+        let mut config = Operators {
             max_connections: 20,
             max_streams: 2,
-            database_connections: 4,
             request_timeout_s: 5,
             wrong_tokens_per_minute: 3,
             session_idle_s: 600,
-            session_max_s: 3600,
+            ..defaults
         };
+        change(&mut config);
         let stop = CancellationToken::new();
         let doors = Doors { library: Arc::new(library), ..doors_of(desk.clone()) };
         tokio::spawn(doors::serve(listener, config, doors, stop.clone()));
@@ -110,7 +118,7 @@ impl Site {
         Self { url, pool, desk, tokens, cookies, client, _stop: stop.drop_guard() }
     }
 
-    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method.clone(), format!("{}{path}", self.url));
         if method == Method::POST {
             request.header("sec-fetch-site", "same-origin")
@@ -136,12 +144,12 @@ impl Site {
         page(form(self.ask(Method::POST, "/sign-in"), &fields)).await
     }
 
-    async fn run(&self, statement: &str) {
+    pub(crate) async fn run(&self, statement: &str) {
         let statement = AssertSqlSafe(statement.to_owned());
         sqlx::raw_sql(statement).execute(&self.pool).await.unwrap();
     }
 
-    async fn status_of(&self, action: i64) -> String {
+    pub(crate) async fn status_of(&self, action: i64) -> String {
         let query = "select status from reconciler.manual_actions where id = $1";
         sqlx::query_scalar(query).bind(action).fetch_one(&self.pool).await.unwrap()
     }
@@ -165,7 +173,7 @@ impl Site {
     }
 }
 
-fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+pub(crate) fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
     let encoded = fields.iter().map(|(name, value)| {
         let bytes = value.bytes().map(|byte| format!("%{byte:02x}"));
         format!("{name}={}", bytes.collect::<String>())
@@ -179,7 +187,7 @@ fn cookie_of(page: &Page) -> String {
     page.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/",
     "/actions",
     "/actions.csv",
@@ -195,6 +203,7 @@ const PAGES: [&str; 15] = [
     "/instructions",
     "/webhooks",
     "/access",
+    "/signed-in",
 ];
 
 /// Every form of the console with right words, about a workspace and an id.
@@ -547,7 +556,7 @@ async fn what_anybody_typed_is_text_on_every_page(pool: PgPool) {
             !text.contains("<script>") && !text.contains(['\u{202e}', '\u{2028}']),
             "{path}: {text}"
         );
-        if !["/access", "/tasks"].contains(path) {
+        if !["/access", "/signed-in", "/tasks"].contains(path) {
             assert!(
                 text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;"),
                 "{path}: {text}"
@@ -786,4 +795,90 @@ async fn an_event_of_a_webhook_is_dismissed_with_a_reason_alone(pool: PgPool) {
     assert!(listed.contains("Every event is resolved."), "{listed}");
     let again = site.post(Role::Operator, dismiss, &[("reason", "a test")]).await;
     assert_eq!(again.status, 409);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_administrator_makes_a_token_sees_it_once_and_gives_no_more_than_they_have(
+    pool: PgPool,
+) {
+    let site = Site::new(pool).await;
+    let make =
+        async |role, fields: &[(&str, &str)]| site.post(role, "/access/tokens", fields).await;
+    let right = [("name", "batch"), ("role", "operator"), ("workspaces", "acme"), ("days", "30")];
+    let made = make(Role::Administrator, &right).await;
+    assert_eq!((made.status.as_u16(), made.header("cache-control")), (200, "no-store"));
+    let at = made.text.find("cerbyrec_").unwrap_or_else(|| panic!("{}", made.text));
+    let token = made.text[at..].split('<').next().unwrap().to_owned();
+    assert_eq!(made.text.matches(&token).count(), 1);
+    assert!(!site.get(Role::Administrator, "/access").await.text.contains(&token), "once");
+    let actor = site.desk.actor_of(&token).await.unwrap().unwrap();
+    let access = Access { role: Role::Operator, workspaces: Some(vec!["acme".to_owned()]) };
+    assert_eq!(actor.access(), Some(&access));
+    let trail =
+        "select actor from reconciler.events where what = 'token.created' order by id desc limit 1";
+    let by: String = sqlx::query_scalar(trail).fetch_one(&site.pool).await.unwrap();
+    assert_eq!(by, "token:administrator");
+
+    let with = |name: &'static str, value: &'static str| {
+        let fields = right.map(|(one, old)| (one, if one == name { value } else { old }));
+        fields.map(|(one, old)| if old == "batch" { (one, "another") } else { (one, old) })
+    };
+    for (fields, status, words) in [
+        (right.to_vec(), 409, "There was a token batch before"),
+        (with("workspaces", "acme globex").to_vec(), 403, "reaches no further"),
+        (with("workspaces", "").to_vec(), 400, "at least one workspace"),
+        ([&with("workspaces", "")[..], &[("all", "1")]].concat(), 403, "reaches no further"),
+        ([&right[..], &[("all", "1")]].concat(), 400, "not both"),
+        (with("days", "401").to_vec(), 400, "at_most_400_days"),
+        (with("days", "soon").to_vec(), 400, "a number from 1 to 400"),
+        (with("role", "king").to_vec(), 400, "must be viewer, operator or administrator"),
+        (with("name", "Odd <name>").to_vec(), 400, "small_letters"),
+    ] {
+        let refused = make(Role::Administrator, &fields).await;
+        assert_eq!(refused.status.as_u16(), status, "{fields:?}: {}", refused.text);
+        assert!(refused.text.contains(words), "{words}: {}", refused.text);
+        assert!(!refused.text.contains("cerbyrec_"), "{fields:?}");
+    }
+    let kept = make(Role::Administrator, &with("name", "Odd <name>")).await.text;
+    assert!(kept.contains("value=\"Odd &lt;name&gt;\"") && kept.contains("value=\"30\""), "{kept}");
+    for role in [Role::Viewer, Role::Operator] {
+        assert_eq!(make(role, &with("name", "mine")).await.status, 403, "{role}");
+        assert!(!site.get(role, "/access").await.text.contains("Make a token"), "{role}");
+    }
+    let count = "select count(*) from reconciler.tokens";
+    let count: i64 = sqlx::query_scalar(count).fetch_one(&site.pool).await.unwrap();
+    assert_eq!(count, 4, "three, and the one");
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_administrator_of_some_workspaces_has_no_say_about_tokens_and_sessions_that_reach_further(
+    pool: PgPool,
+) {
+    let site = Site::new(pool).await;
+    let kim = Actor::named("kim").unwrap();
+    for (name, workspaces) in [("wide", None), ("foreign", Some(vec!["globex".to_owned()]))] {
+        let access = Access { role: Role::Operator, workspaces };
+        let token = site.desk.create_token(&kim, name, &access, 1).await.unwrap();
+        site.sign_in(token.expose_secret(), &[]).await;
+    }
+    let page = site.get(Role::Administrator, "/access").await.text;
+    assert!(page.contains("Revoke token operator") && page.contains("of token:operator"), "{page}");
+    assert!(!page.contains("wide") && !page.contains("foreign"), "{page}");
+    for name in ["wide", "foreign"] {
+        let path = format!("/access/tokens/{name}/revoke");
+        let revoked = site.post(Role::Administrator, &path, &[]).await;
+        assert_eq!(revoked.status, 404, "{name}");
+    }
+    let ids = "select id from reconciler.sessions where actor in ('token:wide', 'token:foreign')";
+    let ids: Vec<i64> = sqlx::query_scalar(ids).fetch_all(&site.pool).await.unwrap();
+    assert_eq!(ids.len(), 2);
+    for id in ids {
+        let path = format!("/access/sessions/{id}/end");
+        assert_eq!(site.post(Role::Administrator, &path, &[]).await.status, 404);
+    }
+    let all = Access { role: Role::Administrator, workspaces: None };
+    let token = site.desk.create_token(&kim, "root", &all, 1).await.unwrap();
+    let actor = site.desk.actor_of(token.expose_secret()).await.unwrap().unwrap();
+    assert_eq!(site.desk.sessions(&actor).await.unwrap().len(), 5);
+    site.desk.revoke_token(&actor, "wide").await.unwrap();
 }

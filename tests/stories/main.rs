@@ -18,6 +18,7 @@ mod psql;
 mod reconciliation;
 mod restore;
 mod returns;
+mod sign_in;
 mod trail;
 mod webhooks;
 

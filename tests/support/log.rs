@@ -10,14 +10,18 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The names of the events from here on, on this thread; a story runs on one.
+/// The events from here on, on this thread; a story runs on one.
 pub(crate) struct Log {
     events: Heard,
     _until_dropped: DefaultGuard,
 }
 
+/// The names of the events, and all that their fields say.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<String>>>);
+struct Heard {
+    names: Arc<Mutex<Vec<String>>>,
+    texts: Arc<Mutex<Vec<String>>>,
+}
 
 impl Log {
     pub(crate) fn here() -> Self {
@@ -27,26 +31,37 @@ impl Log {
     }
 
     pub(crate) fn count(&self, event: &str) -> usize {
-        self.events.0.lock().unwrap().iter().filter(|one| *one == event).count()
+        self.events.names.lock().unwrap().iter().filter(|one| *one == event).count()
     }
 
     pub(crate) fn has(&self, event: &str) -> bool {
-        self.events.0.lock().unwrap().iter().any(|one| one == event)
+        self.events.names.lock().unwrap().iter().any(|one| one == event)
+    }
+
+    /// Whether any line of ours has this text in it.
+    pub(crate) fn has_text(&self, text: &str) -> bool {
+        self.events.texts.lock().unwrap().iter().any(|one| one.contains(text))
     }
 }
 
 impl<S: Subscriber> Layer<S> for Heard {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        event.record(&mut self.clone());
+        // Lines of libraries are never written.
+        if event.metadata().target() == "cerby_reconciler" {
+            event.record(&mut self.clone());
+        }
     }
 }
 
 impl Visit for Heard {
     fn record_str(&mut self, field: &Field, text: &str) {
         if field.name() == "event" {
-            self.0.lock().unwrap().push(text.to_owned());
+            self.names.lock().unwrap().push(text.to_owned());
         }
+        self.texts.lock().unwrap().push(text.to_owned());
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
+        self.texts.lock().unwrap().push(format!("{value:?}"));
+    }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod collector;
 pub(crate) mod faults;
 pub(crate) mod frozen;
+pub(crate) mod issuer;
 pub(crate) mod log;
 pub(crate) mod openmetrics;
 pub(crate) mod oracle;

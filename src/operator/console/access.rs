@@ -1,4 +1,4 @@
-//! Who is signed in: the cookie of a request, and the page that asks for a token.
+//! Who is signed in: the cookie of a request, and the page where people sign in.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -48,9 +48,21 @@ pub(super) async fn require(
         }
         Ok(None) => {
             let to = request.uri().path_and_query().map_or("/", |to| to.as_str());
-            see_other(&format!("/sign-in?to={}", encoded(to)))
+            match renews(&console, request.headers()).await {
+                Ok(true) => see_other(&format!("/sign-in/issuer?quiet=1&to={}", encoded(to))),
+                Ok(false) => see_other(&format!("/sign-in?to={}", encoded(to))),
+                Err(problem) => problem.into_response(),
+            }
         }
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whether the issuer may say, without a page of its own, if the session of the browser can go on.
+async fn renews(console: &Console, headers: &HeaderMap) -> Result<bool, Problem> {
+    match secret(headers).filter(|_| console.issuer.is_some()) {
+        Some(secret) => Ok(console.desk.may_renew(secret, console.lasts).await?),
+        None => Ok(false),
     }
 }
 
@@ -67,14 +79,24 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     }
 }
 
-async fn session(console: &Console, headers: &HeaderMap) -> Result<Option<Session>, Problem> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|list| list.to_str().ok());
-    let mut pairs =
-        cookies.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    match pairs.find(|(name, _)| *name == COOKIE) {
-        Some((_, secret)) => Ok(console.desk.session(secret, console.lasts).await?),
+pub(super) async fn session(
+    console: &Console,
+    headers: &HeaderMap,
+) -> Result<Option<Session>, Problem> {
+    match secret(headers) {
+        Some(secret) => Ok(console.desk.session(secret, console.lasts).await?),
         None => Ok(None),
     }
+}
+
+fn secret(headers: &HeaderMap) -> Option<&str> {
+    cookies(headers).find(|(name, _)| *name == COOKIE).map(|(_, secret)| secret)
+}
+
+/// The names and values of the cookies of a request.
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|list| list.to_str().ok());
+    cookies.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 #[derive(Debug, Template)]
@@ -82,34 +104,46 @@ async fn session(console: &Console, headers: &HeaderMap) -> Result<Option<Sessio
 struct SignIn {
     /// Where to go on.
     to: String,
-    /// The form that was sent after the session had ended.
+    /// The form that was sent after the session had ended: as it came, and its fields.
     kept: Option<String>,
+    form: Form,
     problem: Option<String>,
-    /// Whether anybody could sign in.
+    /// Whether anybody could sign in with a token.
     has_tokens: bool,
+    /// By which people sign in, if one is configured.
+    issuer: Option<String>,
 }
 
 impl SignIn {
     fn asset(&self, name: &str) -> String {
         assets::asset(name)
     }
+
+    fn encoded(&self, part: &str) -> String {
+        encoded(part)
+    }
 }
 
-async fn ask_again(
+pub(super) async fn ask_again(
     console: &Console,
     status: StatusCode,
     to: String,
     kept: Option<String>,
     problem: Option<String>,
 ) -> Response {
+    let form = match Form::parse(kept.as_deref().unwrap_or_default().as_bytes()) {
+        Ok(form) => form,
+        Err(problem) => return problem.into_response(),
+    };
+    let issuer = console.issuer.as_ref().map(|issuer| issuer.name().to_owned());
     match console.desk.has_tokens().await {
-        Ok(has_tokens) => html(status, &SignIn { to, kept, problem, has_tokens }),
+        Ok(has_tokens) => html(status, &SignIn { to, kept, form, problem, has_tokens, issuer }),
         Err(error) => Problem::from(error).into_response(),
     }
 }
 
 /// A path of the console, which leads nowhere else.
-fn local(to: Option<&str>) -> String {
+pub(super) fn local(to: Option<&str>) -> String {
     let is_path = |to: &&str| {
         let mut bytes = to.bytes();
         bytes.next() == Some(b'/')
@@ -156,7 +190,7 @@ pub(super) async fn sign_in(
         let words = "This token is unknown, has expired or was revoked.".to_owned();
         return Ok(ask_again(&console, StatusCode::UNAUTHORIZED, to, kept, Some(words)).await);
     };
-    let secret = console.desk.start_session(&actor, console.lasts).await?;
+    let secret = console.desk.start_session(&actor, None, console.lasts).await?;
     let mut response = match kept {
         None => see_other(&to),
         Some(kept) => {
@@ -174,7 +208,7 @@ pub(super) async fn sign_in(
     Ok(response)
 }
 
-fn cookie(secret: &str) -> HeaderValue {
+pub(super) fn cookie(secret: &str) -> HeaderValue {
     let text = format!("{COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax");
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(GONE))
 }
@@ -195,10 +229,17 @@ impl Resume {
     fn page(&self) -> &str {
         self.to.rsplit_once('/').map_or("/", |(page, _)| page)
     }
+}
 
-    fn picks(&self) -> usize {
-        self.form.all("pick").count()
-    }
+/// For the tab in which somebody has signed in while a form waits in another one.
+#[derive(Debug, Template)]
+#[template(path = "signed_in.html")]
+struct Welcome {
+    frame: Frame,
+}
+
+pub(super) async fn signed_in(signed_in: SignedIn) -> Response {
+    html(StatusCode::OK, &Welcome { frame: Frame::new(&signed_in, "", "You are signed in") })
 }
 
 pub(super) async fn sign_out(

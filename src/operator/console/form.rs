@@ -47,6 +47,11 @@ impl Form {
         self.get(name).unwrap_or_default().to_owned()
     }
 
+    /// How many actions were ticked.
+    pub(super) fn picks(&self) -> usize {
+        self.all("pick").count()
+    }
+
     /// The value of a name, or a refusal that says what is missing.
     pub(super) fn needed(&self, name: &str, missing: &str) -> Result<&str, Problem> {
         self.get(name).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, missing))

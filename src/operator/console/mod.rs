@@ -9,6 +9,7 @@ mod filter;
 mod form;
 mod instructions;
 mod integrations;
+mod issuer;
 mod keys;
 mod list;
 mod origin;
@@ -35,6 +36,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::desk::{Desk, Lasts};
+use super::issuer::{self as openid, Issuer};
 use super::listener::Failures;
 use crate::config::Operators;
 use crate::manual_action::instructions::Library;
@@ -53,6 +55,8 @@ struct Console {
     public_url: Option<String>,
     request_timeout: Duration,
     library: Arc<Library>,
+    /// By which people sign in, if one is configured.
+    issuer: Option<Arc<Issuer>>,
 }
 
 pub(super) fn routes(
@@ -60,6 +64,7 @@ pub(super) fn routes(
     desk: Desk,
     failures: Failures,
     library: Arc<Library>,
+    issuer: Option<Arc<Issuer>>,
 ) -> Router {
     let console = Console {
         desk,
@@ -71,6 +76,7 @@ pub(super) fn routes(
         public_url: config.public_url.clone(),
         request_timeout: Duration::from_secs(config.request_timeout_s),
         library,
+        issuer,
     };
     Router::new()
         .route("/", get(queue::show))
@@ -98,10 +104,14 @@ pub(super) fn routes(
         .route("/webhooks/{workspace}/{id}/dismiss", post(webhooks::dismiss))
         .route("/access", get(keys::show))
         .route("/access/sessions/{id}/end", post(keys::end_session))
+        .route("/access/tokens", post(keys::create_token))
         .route("/access/tokens/{name}/revoke", post(keys::revoke_token))
+        .route("/signed-in", get(access::signed_in))
         .route("/sign-out", post(access::sign_out))
         .route_layer(middleware::from_fn_with_state(console.clone(), access::require))
         .route("/sign-in", get(access::ask).post(access::sign_in))
+        .route("/sign-in/issuer", get(issuer::begin))
+        .route(openid::PATH, get(issuer::finish))
         .method_not_allowed_fallback(async || only_forms())
         .route_layer(middleware::from_fn_with_state(console.clone(), origin::check))
         .route_layer(middleware::from_fn(page::finish))

@@ -1,5 +1,8 @@
 //! The frame of every page, and how a page is sent.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use askama::Template;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -40,6 +43,7 @@ pub(super) struct Frame {
     pub(super) problem: Option<Problem>,
     now: DateTime<Utc>,
     actor: String,
+    names: Arc<HashMap<String, String>>,
 }
 
 impl Frame {
@@ -52,7 +56,7 @@ impl Frame {
         Self {
             title: title.into(),
             here,
-            who: text::person(session.actor.name()).to_owned(),
+            who: text::person(session.actor.name(), &session.names).to_owned(),
             role: role.as_str(),
             may_change: role.may_change(),
             is_administrator: role == Role::Administrator,
@@ -61,6 +65,7 @@ impl Frame {
             problem: None,
             now: session.now,
             actor: session.actor.name().to_owned(),
+            names: Arc::clone(&session.names),
         }
     }
 
@@ -92,8 +97,8 @@ impl Frame {
     }
 
     /// Somebody by name, and whoever reads as "you".
-    pub(super) fn person<'a>(&self, actor: &'a str) -> &'a str {
-        if self.is_me(actor) { "you" } else { text::person(actor) }
+    pub(super) fn person<'a>(&'a self, actor: &'a str) -> &'a str {
+        if self.is_me(actor) { "you" } else { text::person(actor, &self.names) }
     }
 
     pub(super) fn is_me(&self, actor: &str) -> bool {

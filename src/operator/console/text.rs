@@ -1,5 +1,6 @@
 //! Text as pages show it.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter, Write};
 
 use askama::filters::Escaper;
@@ -58,9 +59,10 @@ pub(super) fn words(word: &str) -> String {
     word.replace('_', " ")
 }
 
-/// Somebody's name without what says that it is that of a token.
-pub(super) fn person(actor: &str) -> &str {
-    actor.strip_prefix("token:").unwrap_or(actor)
+/// Somebody's name without what says that it is that of a token; the email of a person whom the issuer named.
+pub(super) fn person<'a>(actor: &'a str, names: &'a HashMap<String, String>) -> &'a str {
+    let name = names.get(actor).map(String::as_str);
+    name.or(actor.strip_prefix("token:")).unwrap_or(actor)
 }
 
 #[cfg(test)]

@@ -35,12 +35,12 @@ use crate::database::{PgPool, Transaction};
 use crate::store::{self, begin_as};
 use crate::text::printable;
 
-/// Who acts. The trail records the login, and the name beside it; or the token.
+/// Who acts. The trail records the login, and the name beside it; or the token, or the person whom the issuer named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// Empty for a person who gives none.
     name: String,
-    /// What a token may do; `None` where the database login alone decides.
+    /// What they may do; `None` where the database login alone decides.
     access: Option<Access>,
 }
 
@@ -54,7 +54,7 @@ impl Actor {
     pub fn named(name: &str) -> Result<Self, Refusal> {
         let name = name.trim();
         let is_plain = !name.is_empty() && printable(name) == name && !name.contains(BESIDE);
-        let is_taken = name == "daemon" || name.starts_with(TOKEN);
+        let is_taken = name == "daemon" || [TOKEN, PERSON].iter().any(|of| name.starts_with(of));
         if !is_plain || is_taken || name.chars().count() > LONGEST_NAME {
             return Err(Refusal {
                 kind: RefusalKind::Invalid,
@@ -68,6 +68,19 @@ impl Actor {
     /// A token that is valid.
     fn by_token(name: &str, access: Access) -> Self {
         Self { name: format!("{TOKEN}{name}"), access: Some(access) }
+    }
+
+    /// A person whom the issuer of OpenID Connect calls so.
+    pub fn by_issuer(subject: &str, access: Access) -> Result<Self, Refusal> {
+        let is_plain =
+            !subject.is_empty() && printable(subject) == subject && !subject.contains(BESIDE);
+        if !is_plain || subject.chars().count() > LONGEST_SUBJECT {
+            let message = format!(
+                "the issuer calls you by something other than 1 to {LONGEST_SUBJECT} plain characters (claim sub)"
+            );
+            return Err(Refusal::new(RefusalKind::Invalid, message));
+        }
+        Ok(Self { name: format!("{PERSON}{subject}"), access: Some(access) })
     }
 
     /// As the trail records it.
@@ -95,7 +108,7 @@ impl Actor {
             Some(access) if !access.role.may_change() => Err(Refusal {
                 kind: RefusalKind::Forbidden,
                 message: format!("{} has the role {}, which only reads", self.name, access.role),
-                hint: Some("Use a token of the role operator.".to_owned()),
+                hint: Some("Use a token of the role operator, or ask for that role.".to_owned()),
             }),
             _ => Ok(()),
         }
@@ -108,7 +121,13 @@ const BESIDE: &str = " via login ";
 /// What the name of a token has before it in the trail.
 const TOKEN: &str = "token:";
 
+/// What a person whom the issuer named has before that name in the trail.
+const PERSON: &str = "oidc:";
+
 const LONGEST_NAME: usize = 100;
+
+/// Actors of the trail have 200 characters at most.
+const LONGEST_SUBJECT: usize = 150;
 
 /// A row as its caller saw it: what is done to it is refused if it has changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

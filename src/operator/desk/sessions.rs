@@ -1,5 +1,7 @@
 //! Sessions of the console. Who signs in was found out before: a session only remembers it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -7,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::tokens::{hash, secret};
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
-use crate::sessions::{self, SessionLine};
+use crate::sessions::{self, SessionLine, Signed};
 use crate::store::begin_as;
 
 /// How long a session lasts: unused, and in any case.
@@ -24,6 +26,8 @@ pub struct Session {
     pub actor: Actor,
     /// The time of the database.
     pub now: DateTime<Utc>,
+    /// What pages call people whom the issuer named: their emails, by the actors of the trail.
+    pub names: Arc<HashMap<String, String>>,
 }
 
 impl Desk {
@@ -31,6 +35,7 @@ impl Desk {
     pub async fn start_session(
         &self,
         actor: &Actor,
+        email: Option<&str>,
         lasts: Lasts,
     ) -> Result<SecretString, DeskError> {
         let Some(access) = &actor.access else {
@@ -41,7 +46,8 @@ impl Desk {
         let hash = hash(secret.expose_secret());
         // The actor has no right to make sessions: the daemon makes it in their name.
         let mut tx = begin_as(&self.pool, &actor.name, None).await?;
-        sessions::insert(&mut tx, &hash, &actor.name, access, lasts.idle, lasts.longest).await?;
+        let who = Signed { actor: &actor.name, email, access };
+        sessions::insert(&mut tx, &hash, who, lasts.idle, lasts.longest).await?;
         commit(tx).await?;
         Ok(secret)
     }
@@ -49,20 +55,38 @@ impl Desk {
     /// The session with this secret; `None` if it has ended.
     pub async fn session(&self, secret: &str, lasts: Lasts) -> Result<Option<Session>, DeskError> {
         let found = sessions::find_valid(&self.pool, &hash(secret), lasts.idle).await?;
-        Ok(found.map(|found| Session {
+        let Some(found) = found else { return Ok(None) };
+        Ok(Some(Session {
             id: found.id,
             actor: Actor { name: found.actor, access: Some(found.access) },
             now: found.now,
+            names: Arc::new(sessions::names(&self.pool).await?.into_iter().collect()),
         }))
     }
 
-    /// The sessions of the actor; for an administrator those of all.
+    /// Whether the issuer may be asked, without a word from the person, if the session with this secret can go on: it ended
+    /// because its time was over, and not because it was unused or somebody ended it.
+    pub async fn may_renew(&self, secret: &str, lasts: Lasts) -> Result<bool, DeskError> {
+        Ok(sessions::is_renewable(&self.pool, &hash(secret), lasts.idle).await?)
+    }
+
+    /// A secret for a sign-in that goes to the issuer.
+    pub fn begin_sign_in(&self) -> SecretString {
+        secret("")
+    }
+
+    /// Notes that a sign-in was answered; returns whether it had not been before.
+    pub async fn use_sign_in(&self, secret: &str) -> Result<bool, DeskError> {
+        Ok(sessions::use_sign_in(&self.pool, &hash(secret)).await?)
+    }
+
+    /// The sessions of the actor; for an administrator those of everybody who may see no more.
     pub async fn sessions(&self, actor: &Actor) -> Result<Vec<SessionLine>, DeskError> {
         let mut tx = self.begin(actor).await?;
         Ok(sessions::list(&mut tx).await?)
     }
 
-    /// Ends a session of the actor; an administrator may end every one.
+    /// Ends a session of the actor; an administrator may end every one that they see.
     pub async fn end_session(&self, actor: &Actor, id: i64) -> Result<(), DeskError> {
         let mut tx = self.begin(actor).await?;
         if !sessions::end(&mut tx, id).await? {

@@ -25,7 +25,7 @@ impl Desk {
         let mut tx = self.begin_change(actor).await?;
         match tokens::insert(&mut tx, name, access, &hash, valid_days).await {
             Ok(()) => commit(tx).await?,
-            Err(error) => return Err(taken(error.into(), name)),
+            Err(error) => return Err(refused(error.into(), name)),
         }
         Ok(token)
     }
@@ -56,9 +56,15 @@ impl Desk {
     }
 }
 
-/// The error of the database, or a clear refusal where it says that the name is taken.
-fn taken(error: DeskError, name: &str) -> DeskError {
+/// The error of the database, or a clear refusal where it says that the name is taken or the token reaches too far.
+fn refused(error: DeskError, name: &str) -> DeskError {
     match error {
+        DeskError::Refused(refusal) if refusal.message.contains("row-level security") => Refusal {
+            kind: RefusalKind::Forbidden,
+            message: "a token reaches no further than the administrator who makes it".to_owned(),
+            hint: Some("Name only workspaces that you may see yourself.".to_owned()),
+        }
+        .into(),
         DeskError::Refused(refusal) if refusal.message.contains("tokens_pkey") => Refusal {
             kind: RefusalKind::NotAllowedNow,
             message: format!("there was a token {name} before"),

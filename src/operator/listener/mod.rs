@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::Webhooks;
 use super::desk::Desk;
+use super::issuer::Issuer;
 use super::{api, console};
 use crate::config::Operators;
+use crate::emit;
 use crate::manual_action::instructions::Library;
 
 pub(super) use failures::{Failures, client};
@@ -48,9 +50,30 @@ pub async fn serve(
     let failures = Failures::new(config.wrong_tokens_per_minute);
     let Doors { desk, webhooks, library } = doors;
     let api = api::routes(&config, desk.clone(), failures.clone(), webhooks, stop.clone());
-    let console = console::routes(&config, desk, failures, library);
+    let issuer = issuer(&config, &listener);
+    let console = console::routes(&config, desk, failures, library, issuer.clone());
     let routes = api.merge(console).fallback(nothing_there);
-    connections::serve(listener, routes, config.max_connections, stop).await;
+    let prepared = async {
+        if let Some(issuer) = &issuer {
+            stop.run_until_cancelled(issuer.prepare()).await;
+        }
+    };
+    let served = connections::serve(listener, routes, config.max_connections, stop.clone());
+    tokio::join!(served, prepared);
+}
+
+/// The issuer, which sends people back to where they reach the console.
+fn issuer(config: &Operators, listener: &TcpListener) -> Option<Arc<Issuer>> {
+    let own = || listener.local_addr().map(|own| format!("http://{own}")).unwrap_or_default();
+    let origin = config.public_url.clone().unwrap_or_else(own);
+    match Issuer::new(&config.oidc, &origin) {
+        Ok(issuer) => issuer.map(Arc::new),
+        Err(error) => {
+            let cause = format!("{error:#}");
+            emit!(ISSUER_UNAVAILABLE, cause, "Nobody can sign in by OpenID Connect");
+            None
+        }
+    }
 }
 
 /// A person gets a page, and a program a problem.

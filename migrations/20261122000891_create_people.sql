@@ -1,0 +1,22 @@
+-- Whom the issuer of OpenID Connect calls what. The trail names a person as oidc:SUB, and what the issuer calls somebody is
+-- often a number; people read the email beside it. Retention forgets who has not signed in for as long as the trail is kept.
+create table reconciler.people (
+    actor        text collate "C" primary key,
+    email        text        not null,
+    signed_in_at timestamptz not null default now(),
+    constraint actor_is_a_person_of_the_issuer check (starts_with(actor, 'oidc:')),
+    constraint email_is_1_to_320_characters check (char_length(email) between 1 and 320)
+);
+
+create index people_by_email on reconciler.people (email);
+
+create index people_by_sign_in on reconciler.people (signed_in_at);
+
+comment on table reconciler.people is
+    'People who signed in by OpenID Connect: the email for each oidc:SUB of the trail.';
+
+comment on column reconciler.people.actor is 'The person as the trail records it: oidc:SUB, where SUB is what the issuer calls them.';
+
+comment on column reconciler.people.email is 'The email that the issuer gave when the person last signed in.';
+
+comment on column reconciler.people.signed_in_at is 'When the person last signed in.';
