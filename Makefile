@@ -39,10 +39,12 @@ COLLECTORS := $(abspath $(or $(CARGO_TARGET_DIR),target))/collectors
 API_TEST := $(abspath $(or $(CARGO_TARGET_DIR),target))/api-test
 # Where the client of the browser is installed, and where screenshots are left.
 CONSOLE_TEST := $(abspath $(or $(CARGO_TARGET_DIR),target))/console-test
+# Where an issuer of OpenID Connect is installed.
+OIDC_TEST := $(abspath $(or $(CARGO_TARGET_DIR),target))/oidc-test
 SHARE := $(or $(CARGO_TARGET_DIR),target)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test test-integrations test-api test-console soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
+.PHONY: help demo demo-once test test-integrations test-api test-console test-oidc soak fuzz model bench bench-operators bench-peers bench-report check prepare prepare-check share image lint-image lint-deploy image-test release-migrations lint-migrations test-upgrade test-pgbouncer test-failover test-postgres-versions test-metrics chaos test-traces test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +78,10 @@ test-console: ## Play a day in the console, in Chromium; needs Node 20
 	$(BUILD) --quiet
 	$(ON_PRIVATE_POSTGRES) 'tests/console/run.sh $(PROGRAM) $(TESTKIT) $(CONSOLE_TEST)'
 	mkdir -p docs/console && cp $(CONSOLE_TEST)/readme/*.png docs/console/
+
+test-oidc: ## Sign people in to the console by oidc-provider, an issuer that is not ours; needs Node 20
+	$(BUILD) --quiet
+	$(ON_PRIVATE_POSTGRES) 'tests/oidc/run.sh $(PROGRAM) $(OIDC_TEST)'
 
 test-upgrade: ## Let two versions work on one database while it is migrated
 	tests/processes/upgrade/build.sh $(UPGRADE)
