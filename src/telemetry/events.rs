@@ -41,8 +41,8 @@ macro_rules! events {
 events! {
     SERVICE_STARTED = "service.started" INFO, "The daemon is up: the database and its schema are usable, and the loops run.",
         ["version, http.listen, start_ms"], "Nothing.";
-    OPERATORS_LISTENING = "operators.listening" INFO, "The listener for operators is up. Every request needs a token. Without `operators.public_url` it listens on a loopback address only.",
-        ["operators.listen, public_url"], "Nothing. `cerby-reconciler tokens list` shows who may use it.";
+    OPERATORS_LISTENING = "operators.listening" INFO, "The listener for operators is up. Every request of the API needs a token, and every page of the console somebody who is signed in. Without `operators.public_url` it listens on a loopback address only.",
+        ["operators.listen, public_url"], "Nothing. `cerby-reconciler tokens list` shows which tokens may use it; `operators.oidc` says who else may sign in.";
     OPERATORS_REQUEST_FAILED = "operators.request_failed" ERROR, "A request of the API was answered with 503: the database failed or did not answer.",
         ["error"], "Read the error. Check PostgreSQL and the network to it, and with `cerby-reconciler check` whether the schema is right.";
     ISSUER_UNAVAILABLE = "issuer.unavailable" WARN, "The issuer of OpenID Connect does not answer, or what it says of itself cannot be used. Nobody can sign in by it; sessions and tokens go on. It is asked again whenever somebody signs in. Logged once until it answers.",

@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use std::fs;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cerby_reconciler::config::Config;
+use cerby_reconciler::config::{Config, Oidc};
 use cerby_reconciler::upkeep;
 use reqwest::Method;
 use ring::hmac;
@@ -40,10 +41,15 @@ impl Signing {
     }
 
     async fn with_key(pool: PgPool, key: Arc<Key>) -> Self {
+        Self::with(pool, key, |_| {}).await
+    }
+
+    async fn with(pool: PgPool, key: Arc<Key>, change: impl FnOnce(&mut Oidc)) -> Self {
         let issuer = Issuer::start(&key).await;
         let site = Site::with(with_rows(pool).await, |operators| {
             operators.oidc = issuer.settings();
             operators.wrong_tokens_per_minute = 1000;
+            change(&mut operators.oidc);
         })
         .await;
         Self { site, issuer, key }
@@ -252,7 +258,9 @@ async fn an_answer_counts_once_and_in_the_browser_that_asked_alone(pool: PgPool)
     let changed = answer.replace(&state, &format!("{}{}", &state[..63], "x"));
     assert_refused(&signing.came(&changed, &sent.cookie).await, "with a state that was changed");
     assert_eq!(signing.came(&answer, &sent.cookie).await.status, 303);
+    let exchanged = signing.issuer.asked("/token");
     assert_refused(&signing.came(&answer, &sent.cookie).await, "again");
+    assert_eq!(signing.issuer.asked("/token"), exchanged, "also if the issuer took a code twice");
     // The code of one sign-in in the answer to another: the verifier does not fit.
     let (one, two) = (signing.send("%2F", "").await, signing.send("%2F", "").await);
     let code = |answer: &str| fields(answer.split_once('?').unwrap().1)["code"].clone();
@@ -306,6 +314,13 @@ async fn an_issuer_that_fails_is_told_once_and_works_again_without_a_restart(poo
             assert!(asked.text.contains("127.0.0.1 does not answer"), "{}", asked.text);
             assert!(asked.text.contains("/sign-in/issuer?to=%2Ftasks"), "it may be tried again");
         }
+        let described = || issuer.asked("/.well-known/openid-configuration");
+        let before = described();
+        eventually("it is asked again", async || {
+            ask().await;
+            described() > before
+        })
+        .await;
         assert_eq!(log.count("issuer.unavailable"), 1);
         issuer.fail(None);
         eventually("it works again", async || ask().await.status == 303).await;
@@ -446,13 +461,41 @@ async fn whom_the_issuer_calls_by_an_odd_name_or_without_an_email_is_nobody_else
     for odd in ["kim via login ops", "a\u{202e}b", "", &"x".repeat(151)] {
         signing.issuer.say(json!({ "sub": odd }));
         let refused = signing.sign_in().await;
-        assert_eq!((refused.status.as_u16(), signing.sessions().await), (400, 0), "{odd:?}");
+        assert_refused(&refused, odd);
+        assert_eq!(signing.sessions().await, 0, "{odd:?}");
     }
     signing.issuer.say(json!({ "sub": "token:kim", "email_verified": false }));
     let cookie = signing.signed_in().await;
     let actor = "select actor || coalesce(' ' || email, '') from reconciler.sessions";
     assert_eq!(signing.text(actor).await, "oidc:token:kim", "an address that nobody checked");
     assert!(signing.get("/", &cookie).await.text.contains("<b>oidc:token:kim</b>"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_new_secret_of_the_client_is_read_from_its_file_without_a_restart(pool: PgPool) {
+    let log = Log::here();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, "old-secret\n").unwrap();
+    let signing = Signing::with(pool, Key::ec("one"), |oidc| {
+        oidc.client_secret = Some("old-secret".into());
+        oidc.client_secret_file = Some(file.path().to_str().unwrap().to_owned());
+    })
+    .await;
+    assert_refused(&signing.sign_in().await, "with a secret that was replaced at the issuer");
+    assert!(log.has_text("invalid_client"));
+    fs::write(&file, format!("{SECRET}\n")).unwrap();
+    signing.signed_in().await;
+    assert!(log.has("secret.changed") && !log.has_text(SECRET) && !log.has_text("old-secret"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_issuer_that_takes_the_secret_in_the_body_alone_gets_it_there(pool: PgPool) {
+    let issuer = Issuer::start(&Key::ec("one")).await;
+    issuer.take_posted_secrets();
+    let site =
+        Site::with(with_rows(pool).await, |operators| operators.oidc = issuer.settings()).await;
+    let signing = Signing { site, issuer, key: Key::ec("unused") };
+    signing.signed_in().await;
 }
 
 #[sqlx::test(migrations = false)]

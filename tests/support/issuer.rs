@@ -117,6 +117,8 @@ struct Shelf {
     paths: Vec<String>,
     tokens: Vec<String>,
     fails: Option<Failure>,
+    /// Whether it takes the secret of the client in the body, and not in a header.
+    takes_posted_secret: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -139,6 +141,7 @@ impl Issuer {
             paths: Vec::new(),
             tokens: Vec::new(),
             fails: None,
+            takes_posted_secret: false,
         };
         let issuer = Self { url, shelf: Arc::new(Mutex::new(shelf)) };
         issuer.publish(&[key]);
@@ -183,6 +186,10 @@ impl Issuer {
         self.shelf.lock().unwrap().claims = claims;
     }
 
+    pub(crate) fn take_posted_secrets(&self) {
+        self.shelf.lock().unwrap().takes_posted_secret = true;
+    }
+
     pub(crate) fn fail(&self, fails: Option<Failure>) {
         self.shelf.lock().unwrap().fails = fails;
     }
@@ -219,10 +226,10 @@ pub(crate) fn fields(query: &str) -> HashMap<String, String> {
 
 async fn answer(State(issuer): State<Issuer>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let fails = {
+    let (fails, is_posted) = {
         let mut shelf = issuer.shelf.lock().unwrap();
         shelf.paths.push(path.clone());
-        shelf.fails
+        (shelf.fails, shelf.takes_posted_secret)
     };
     match fails {
         None => {}
@@ -235,14 +242,17 @@ async fn answer(State(issuer): State<Issuer>, request: Request) -> Response {
         }
     }
     match path.as_str() {
-        "/.well-known/openid-configuration" => Json(described(&issuer.url)).into_response(),
+        "/.well-known/openid-configuration" => {
+            let method = if is_posted { "client_secret_post" } else { "client_secret_basic" };
+            Json(described(&issuer.url, method)).into_response()
+        }
         "/keys" => Json(json!({ "keys": issuer.shelf.lock().unwrap().published })).into_response(),
         "/token" => token(&issuer, request).await,
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn described(url: &str) -> Value {
+fn described(url: &str, method: &str) -> Value {
     json!({
         "issuer": url,
         "authorization_endpoint": format!("{url}/authorize"),
@@ -250,6 +260,7 @@ fn described(url: &str) -> Value {
         "jwks_uri": format!("{url}/keys"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
+        "token_endpoint_auth_methods_supported": [method],
         "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256", "none"],
     })
 }
@@ -262,6 +273,10 @@ async fn token(issuer: &Issuer, request: Request) -> Response {
     let body = axum::body::to_bytes(request.into_body(), 10_000).await.unwrap();
     let asked = fields(std::str::from_utf8(&body).unwrap());
     let mut shelf = issuer.shelf.lock().unwrap();
+    let is_client = match shelf.takes_posted_secret {
+        true => asked.get("client_secret").is_some_and(|one| one == SECRET),
+        false => is_client,
+    };
     let refused =
         |error| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
     if !is_client {

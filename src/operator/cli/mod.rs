@@ -263,7 +263,7 @@ async fn start(config: Config) -> anyhow::Result<Option<Daemon>> {
     let listen = socket.local_addr().context("the listener has no address")?;
     let public_url = operators.public_url.as_deref().unwrap_or("");
     emit!(OPERATORS_LISTENING, operators.listen = %listen, public_url,
-          "The console and the API are up; both need a token");
+          "The console and the API are up");
     let doors = Doors { desk: Desk::new(pool), webhooks, library };
     daemon.also(|stop| listener::serve(socket, operators, doors, stop));
     Ok(Some(daemon))

@@ -13,11 +13,11 @@ use super::access::{ask_again, cookie, cookies, local, session};
 use super::form::{Form, Query};
 use super::page::see_other;
 use super::problem::Problem;
-use super::text::encoded;
 use crate::emit;
 use crate::operator::desk::{Actor, DeskError, Lasts};
 use crate::operator::issuer::{Issuer, Refused, SignIn};
 use crate::operator::listener::client;
+use crate::text::encoded;
 
 /// A cookie for each sign-in on its way, because a browser may begin several in its tabs.
 const COOKIE: &str = "__Host-reconciler-sign-in-";
@@ -140,7 +140,8 @@ async fn signed_in(
     }
     let code = answer.get("code").ok_or_else(|| invalid("the answer has no code"))?;
     let person = issuer.person(code, sign_in).await.map_err(Ended::Refused)?;
-    let actor = Actor::by_issuer(&person.subject, person.access).map_err(DeskError::from)?;
+    let actor = Actor::by_issuer(&person.subject, person.access);
+    let actor = actor.map_err(|refusal| invalid(refusal.message))?;
     let lasts = Lasts { longest: console.lasts.longest.min(issuer.session_max()), ..console.lasts };
     let secret = console.desk.start_session(&actor, person.email.as_deref(), lasts).await?;
     let mut response = see_other(to);

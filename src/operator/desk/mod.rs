@@ -76,7 +76,7 @@ impl Actor {
             !subject.is_empty() && printable(subject) == subject && !subject.contains(BESIDE);
         if !is_plain || subject.chars().count() > LONGEST_SUBJECT {
             let message = format!(
-                "the issuer calls you by something other than 1 to {LONGEST_SUBJECT} plain characters (claim sub)"
+                "the issuer calls somebody by something other than 1 to {LONGEST_SUBJECT} plain characters (claim sub)"
             );
             return Err(Refusal::new(RefusalKind::Invalid, message));
         }

@@ -73,7 +73,7 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 2] =
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// After a failure, whoever signs in within this time is told so at once.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The keys are read again for a key that is not known. Tokens with such keys must not become requests without end.
 const BETWEEN_UNKNOWN_KEYS: Duration = Duration::from_secs(60);
