@@ -1,11 +1,12 @@
 //! Pages of the console and answers of the API, over HTTP, from the request to the last byte.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cerby_reconciler::config::{Config, Database};
 use cerby_reconciler::operator::desk::Desk;
-use cerby_reconciler::operator::listener;
+use cerby_reconciler::operator::listener::{self, Doors};
 use cerby_reconciler::schema::{self, Planning};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
@@ -89,7 +90,8 @@ async fn open(database_url: &str) -> anyhow::Result<(String, CancellationToken)>
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
-    tokio::spawn(listener::serve(listener, config.operators, desk, None, stop.clone()));
+    let doors = Doors { desk, webhooks: None, library: Arc::default() };
+    tokio::spawn(listener::serve(listener, config.operators, doors, stop.clone()));
     Ok((address, stop))
 }
 

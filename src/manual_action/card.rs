@@ -57,6 +57,17 @@ pub struct ActionFacts {
     pub revision: i64,
 }
 
+/// So much of a hash is enough to tell texts apart.
+const SHORT_HASH: usize = "sha256:".len() + 12;
+
+impl ActionFacts {
+    /// The beginning of the hash of the instructions' text.
+    pub fn short_hash(&self) -> Option<&str> {
+        let hash = self.instructions_hash.as_deref()?;
+        Some(hash.get(..SHORT_HASH).unwrap_or(hash))
+    }
+}
+
 pub async fn find(
     connection: &mut PgConnection,
     id: i64,

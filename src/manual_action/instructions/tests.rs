@@ -21,16 +21,20 @@ fn of(opening: &Opening) -> Instructions {
     Library::default().of(opening)
 }
 
+fn file(name: &str, bytes: &[u8]) -> FolderFile {
+    let is_text = name.ends_with(".txt");
+    FolderFile { name: name.to_owned(), is_text, bytes: bytes.to_vec() }
+}
+
+fn library(files: Vec<FolderFile>) -> Library {
+    let own = folder::texts("/texts", Folder { files, faults: Vec::new() });
+    Library { own: own.expect("good files") }
+}
+
 /// A library with one text for removals from this app.
 fn own(text: &str) -> Library {
     let text = format!("application: asana_tenant\noperation: remove\n{text}");
-    let file = |name: &str, bytes: &[u8]| {
-        let is_text = name.ends_with(".txt");
-        FolderFile { name: name.to_owned(), is_text, bytes: bytes.to_vec() }
-    };
-    let files = vec![file("asana.txt", text.as_bytes()), file("m.png", b"\x89PNG\r\n\x1a\n")];
-    let own = folder::texts("/texts", Folder { files, faults: Vec::new() });
-    Library { own: own.expect("good files") }
+    library(vec![file("asana.txt", text.as_bytes()), file("m.png", b"\x89PNG\r\n\x1a\n")])
 }
 
 fn asana(operation: Operation) -> Opening {
@@ -91,17 +95,20 @@ fn a_removal_by_hand_reads_like_this() {
     ");
 }
 
-#[test]
-fn a_refused_login_reads_like_this() {
-    let reconnect = Reconnect {
+fn reconnect() -> Reconnect {
+    Reconnect {
         task: 1,
         workspace: "acme".to_owned(),
         integration: "i1".to_owned(),
         app: app(IntegrationKind::App),
         failure: Failure::ours("BadCredentials"),
         remedy: Remedy::ReviewCredentials,
-    };
-    insta::assert_snapshot!(Library::default().of_reconnect(&reconnect).text, @r"
+    }
+}
+
+#[test]
+fn a_refused_login_reads_like_this() {
+    insta::assert_snapshot!(Library::default().of_reconnect(&reconnect()).text, @r"
     Fix the login that Cerby uses for YouTube Studio.
     Why: YouTube Studio rejects it. The stored login no longer works: update the credentials in Cerby. The failure is BadCredentials.
 
@@ -192,6 +199,33 @@ fn a_text_without_a_title_keeps_the_shipped_one() {
         "{text}"
     );
     assert!(!text.contains("Admin page"), "{text}");
+}
+
+#[test]
+fn a_text_for_one_kind_goes_before_the_text_for_both() {
+    let text = |kind: &str| {
+        format!("application: asana_tenant\noperation: remove\n{kind}1. Remove {{{{ who }}}}.\n")
+    };
+    let (both, hubs) = (text(""), text("kind: business_hub\n"));
+    let library =
+        library(vec![file("both.txt", both.as_bytes()), file("hubs.txt", hubs.as_bytes())]);
+    for (kind, name) in
+        [(IntegrationKind::App, "both.txt"), (IntegrationKind::BusinessHub, "hubs.txt")]
+    {
+        let mut opening = opening(kind, Operation::Remove);
+        opening.app.application = "asana_tenant".to_owned();
+        assert_eq!(library.of(&opening).shown["template"], name);
+    }
+}
+
+#[test]
+fn a_login_is_fixed_by_the_text_of_the_folder_too() {
+    let text = "application: asana_tenant\noperation: reconnect\n1. Renew the key of {{ app }} in {{ workspace }}.\n";
+    let mut reconnect = reconnect();
+    reconnect.app.application = "asana_tenant".to_owned();
+    let text = library(vec![file("login.txt", text.as_bytes())]).of_reconnect(&reconnect).text;
+    assert!(text.contains("1. Renew the key of YouTube Studio in acme."), "{text}");
+    assert!(text.starts_with("Fix the login that Cerby uses for YouTube Studio."), "{text}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn known(card: &ActionFacts) -> [(&'static str, Option<String>); 21] {
 
 /// The text that the instructions were made of, and its version.
 fn instructions(card: &ActionFacts) -> Option<String> {
-    let (name, hash) = (card.instructions_name.as_deref()?, card.instructions_hash.as_deref()?);
+    let (name, hash) = (card.instructions_name.as_deref()?, card.short_hash()?);
     let source = card.instructions_source.as_deref().unwrap_or_default();
     Some(format!("{} ({source}, {hash})", printable(name)))
 }
