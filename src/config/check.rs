@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Backoff, Config, oidc, traces, webhook_keys};
+use super::{Backoff, Config, operators, traces, webhook_keys};
 
 const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
@@ -26,8 +26,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     filter(config, &mut must);
     backend(config, &mut must);
     proxy(config, &mut must);
-    operators(config, &mut must);
-    oidc::check(config, &mut must);
+    operators::check(config, &mut must);
     times(config, &mut must);
     listener(config, &mut must);
     traces::check(config, &mut must);
@@ -256,28 +255,6 @@ fn is_safe(url: &reqwest::Url, config: &Config) -> bool {
     url.scheme() == "https"
         || config.backend.allow_plain_http
         || is_loopback && config.backend.proxy.is_none()
-}
-
-/// Tokens must not be readable on the way: the listener speaks plain HTTP, so only a proxy that ends TLS may show it to
-/// others.
-fn operators(config: &Config, must: &mut impl FnMut(bool, String)) {
-    let operators = &config.operators;
-    let url = operators.public_url.as_deref().map(reqwest::Url::parse);
-    let is_https = url.as_ref().is_none_or(|url| {
-        url.as_ref().is_ok_and(|url| {
-            url.scheme() == "https"
-                && url.username().is_empty()
-                && url.query().is_none()
-                && url.fragment().is_none()
-        })
-    });
-    must(is_https, "operators.public_url must be an https URL, without a user, ? and #".to_owned());
-    let is_safe = operators.listen.is_none_or(|listen| listen.ip().is_loopback() || url.is_some());
-    must(
-        is_safe,
-        "operators.listen is not a loopback address: set operators.public_url to where a proxy that ends TLS makes it reachable"
-            .to_owned(),
-    );
 }
 
 fn proxy(config: &Config, must: &mut impl FnMut(bool, String)) {

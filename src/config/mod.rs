@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod folder;
-mod oidc;
+mod operators;
 mod read;
 mod secret;
 mod service;

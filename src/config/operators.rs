@@ -1,4 +1,4 @@
-//! The issuer of OpenID Connect: what is wrong with its settings.
+//! The listener for operators and the issuer by which they sign in: what is wrong with their settings.
 
 use std::net::IpAddr;
 
@@ -13,6 +13,33 @@ impl Oidc {
 }
 
 pub(super) fn check(config: &Config, must: &mut impl FnMut(bool, String)) {
+    listener(config, must);
+    issuer(config, must);
+}
+
+/// Tokens must not be readable on the way: the listener speaks plain HTTP, so only a proxy that ends TLS may show it to
+/// others.
+fn listener(config: &Config, must: &mut impl FnMut(bool, String)) {
+    let operators = &config.operators;
+    let url = operators.public_url.as_deref().map(reqwest::Url::parse);
+    let is_https = url.as_ref().is_none_or(|url| {
+        url.as_ref().is_ok_and(|url| {
+            url.scheme() == "https"
+                && url.username().is_empty()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
+    });
+    must(is_https, "operators.public_url must be an https URL, without a user, ? and #".to_owned());
+    let is_safe = operators.listen.is_none_or(|listen| listen.ip().is_loopback() || url.is_some());
+    must(
+        is_safe,
+        "operators.listen is not a loopback address: set operators.public_url to where a proxy that ends TLS makes it reachable"
+            .to_owned(),
+    );
+}
+
+fn issuer(config: &Config, must: &mut impl FnMut(bool, String)) {
     let oidc = &config.operators.oidc;
     let Some(issuer) = &oidc.issuer else {
         must(
