@@ -98,11 +98,22 @@ const page5 = await kim.go(`${console_}/tasks`)
 assert.match(page5.url, /\/sign-in\?to=%2Ftasks$/)
 assert.match(page5.text, /Sign in with 127\.0\.0\.1/)
 
-step('6. New keys, and another algorithm, without a restart')
+step('6. A form that came after the session is shown with its text, and sent after the sign-in')
+const sent = () => kim.ask(`${console_}/actions/1/note`, {
+  method: 'POST', headers: { origin: console_ }, body: new URLSearchParams({ revision: '1', note: 'half a <sentence>' }),
+})
+const shown = await sent()
+assert.equal(shown.status, 401)
+assert.match(shown.text, /Nothing was done/)
+assert.match(shown.text, />half a &lt;sentence&gt;<\/textarea>/)
+assert.equal(await signIn(kim, '/signed-in'), `${console_}/signed-in`)
+assert.equal((await sent()).status, 404, 'it arrives: there is no such action')
+
+step('7. New keys, and another algorithm, without a restart')
 answer = made('ES256')
 await signIn(new Browser(), '/')
 
-step('7. Answers that do not count')
+step('8. Answers that do not count')
 for (const change of [
   (to) => to.replace('code=', 'code=x'),
   (to) => to.replace('state=', 'state=0'),
@@ -121,7 +132,7 @@ again.cookies = structuredClone(lee.cookies)
 assert.equal((await lee.ask(back)).status, 303)
 assert.equal((await again.ask(back)).status, 403, 'again')
 
-step('8. The log has the reasons, and nothing of the answers')
+step('9. The log has the reasons, and nothing of the answers')
 const text = readFileSync(log, 'utf8')
 assert.ok(lines('sign_in.refused').length >= 7)
 for (const secret of ['only-for-this-test', 'kim@example.com', new URL(back).searchParams.get('code'), new URL(back).searchParams.get('state')]) {
