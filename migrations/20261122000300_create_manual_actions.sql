@@ -13,6 +13,8 @@ create table reconciler.manual_actions (
     member_name            text,
     entitlements           text[]      not null default '{}',
     trigger                text        not null,
+    requested_at           timestamptz,
+    requested_by           text,
     reason                 text        not null,
     failure_code           text,
     failure_message        text,
@@ -161,6 +163,15 @@ create index actions_with_a_changed_screen
 
 create index action_of_a_task on reconciler.manual_actions (task_id);
 
+-- The evidence of a month, and what of it is not proven. The conditions keep the planner from using these indexes for other
+-- queries about a workspace.
+create index actions_by_request
+    on reconciler.manual_actions (workspace_id, requested_at, id) where requested_at is not null;
+
+create index unproven_actions_by_request
+    on reconciler.manual_actions (workspace_id, requested_at, id)
+    where requested_at is not null and status not in ('verified', 'not_needed');
+
 comment on column reconciler.manual_actions.id is
     'Id of the action, which claim, mark_done and the other functions take. Assigned by the database.';
 
@@ -203,6 +214,12 @@ comment on column reconciler.manual_actions.entitlements is
 comment on column reconciler.manual_actions.trigger is
     'Why the request of its task was made: manual, workspace_policy, system or user_deprovisioned. Written by the '
     'daemon.';
+
+comment on column reconciler.manual_actions.requested_at is
+    'When the change was asked for, as its task says; null for reconnect. Written by the daemon.';
+
+comment on column reconciler.manual_actions.requested_by is
+    'Who asked for the change, as its task says; null if it does not, and for reconnect. Written by the daemon.';
 
 comment on column reconciler.manual_actions.reason is 'Why a person is needed, as a sentence. Written by the daemon.';
 

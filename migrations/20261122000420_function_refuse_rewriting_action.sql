@@ -10,7 +10,8 @@ $$;
 
 create trigger what_actions_say_stays
     before update of id, operation, workspace_id, integration_id, integration_name, integration_kind, application,
-                     member_id, member_email, member_username, member_name, entitlements, trigger, reason, failure_code,
-                     failure_message, failure_screenshot_url, attempts, instructions, shown, opened_at, task_id
+                     member_id, member_email, member_username, member_name, entitlements, trigger, requested_at,
+                     requested_by, reason, failure_code, failure_message, failure_screenshot_url, attempts,
+                     instructions, shown, opened_at, task_id
     on reconciler.manual_actions
     for each row execute function reconciler.refuse_rewriting_action();

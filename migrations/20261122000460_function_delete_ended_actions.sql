@@ -1,5 +1,5 @@
 -- Only retention deletes actions, and it records what it deleted. The lines of the trail about them stay, because they
--- name nobody.
+-- name nobody, and so do their figures.
 create function reconciler.delete_ended_actions(p_older_than interval, p_limit integer) returns bigint
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -23,6 +23,9 @@ begin
     ), recorded as (
         insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
         select 'action.deleted', workspace_id, 'action', id::text, jsonb_build_object('status', status) from deleted
+    ), kept as (
+        update reconciler.action_figures f set is_deleted = true
+        from deleted d where f.action_id = d.id and f.workspace_id = d.workspace_id
     )
     select count(*) into v_deleted from deleted;
     perform set_config('reconciler.retention', '', true);

@@ -26,7 +26,8 @@ grant insert (workspace_id, source_id, job_id, integration_id, integration_kind,
 grant select (id, workspace_id, source_id) on reconciler.automation_tasks to reconciler_backend;
 
 grant select on reconciler.automation_tasks, reconciler.task_places, reconciler.manual_actions, reconciler.syncs,
-                reconciler.integrations, reconciler.returns, reconciler.events
+                reconciler.integrations, reconciler.returns, reconciler.events,
+                reconciler.action_figures
     to reconciler_viewer, reconciler_operator, reconciler_daemon;
 
 -- An operator changes the status of an action, decides on a held report, requests a snapshot, pauses, resumes, limits
@@ -118,7 +119,16 @@ grant update (status, note, assignee, verdict, verdict_at, observed, snapshots, 
               snapshot_started_at, due_at, reminded_at, extended_until)
     on reconciler.manual_actions to reconciler_daemon;
 
-grant delete on reconciler.syncs to reconciler_daemon;
+grant delete on reconciler.syncs, reconciler.action_figures to reconciler_daemon;
+
+-- Deleting skips rows that are locked, and locks them itself; that needs the privilege to update.
+grant update (is_deleted) on reconciler.action_figures to reconciler_daemon;
+
+-- Views are the people's own. Who owns one is stamped.
+grant select on reconciler.saved_views to reconciler_viewer, reconciler_operator;
+
+grant insert (name, page, query, shared_in), update (name, page, query, shared_in), delete on reconciler.saved_views
+    to reconciler_operator;
 
 -- Who and when are stamped: no role may insert them.
 grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_daemon;

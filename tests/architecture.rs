@@ -39,7 +39,7 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "operator",
         "access backend catalogue config daemon database history intake integration manual_action membership replies retry schema \
-         sessions store sync telemetry text tokens",
+         reports saved_views sessions store sync telemetry text tokens",
     ),
     ("poll_interval", "store telemetry"),
     (
@@ -47,6 +47,8 @@ const IMPORTS: &[(&str, &str)] = &[
         "backend backoff breaker catalogue config database lease member membership scan_start store telemetry worker",
     ),
     ("replies", "database store"),
+    ("reports", "database store"),
+    ("saved_views", "database store"),
     ("scan_start", ""),
     ("schema", "config database"),
     ("sessions", "access database store"),
@@ -66,6 +68,7 @@ const IMPORTS: &[(&str, &str)] = &[
 
 /// Which modules write a table. Retention and healing are `upkeep`'s, and may touch what they keep in order.
 const WRITERS: &[(&str, &str)] = &[
+    ("action_figures", "upkeep"),
     ("arrivals", "intake retry"),
     ("automation_tasks", "intake member retry upkeep"),
     ("events", "breaker history intake manual_action retry upkeep"),
@@ -79,6 +82,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("people", "sessions"),
     ("replies", "replies"),
     ("returns", "manual_action"),
+    ("saved_views", "saved_views"),
     ("schema_migrations", "schema"),
     ("sessions", "sessions"),
     ("syncs", "sync upkeep"),
@@ -128,6 +132,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "retry/claim/",
             "retry/record/",
             "retry/review.rs",
+            "saved_views.rs",
             "sessions.rs",
             "sync/review.rs",
             "tokens.rs",

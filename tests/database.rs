@@ -554,14 +554,14 @@ async fn a_hand_with_the_daemons_login_is_a_persons_hand(pool: PgPool) {
     }
 }
 
-/// Keys that a table distributed by workspace could not have. Tokens, logins, sessions, people and replies belong to whoever asks, not to a
-/// workspace.
+/// Keys that a table distributed by workspace could not have. Tokens, logins, sessions, people, saved views and replies belong to
+/// whoever asks, not to a workspace.
 const KEYS_WITHOUT_WORKSPACE: &str = "
     select i.indexrelid::regclass::text from pg_index i
     join pg_class c on c.oid = i.indrelid
     where c.relnamespace = 'reconciler'::regnamespace and i.indisunique
       and c.relname not in ('schema_migrations', 'exclusive_work', 'tokens', 'login_workspaces', 'replies', 'sessions', 'people',
-                            'used_sign_ins')
+                            'used_sign_ins', 'saved_views')
       and not exists (select from pg_attribute a
                       where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'workspace_id')";
 

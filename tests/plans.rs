@@ -45,10 +45,16 @@ const KEPT: &str = "
     from generate_series(1, 20000) n;
     insert into reconciler.manual_actions
         (status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
-         member_email, trigger, reason, instructions, due_at, closed_at, task_id)
+         member_email, trigger, reason, instructions, due_at, closed_at, task_id, requested_at)
     select 'superseded', 'invite', 'acme', 'app-' || n % 5, 'App', 'app', 'asana_tenant', 'member-' || n,
-           'jo@example.com', 'manual', 'r', 'i', now(), now(), n
+           'jo@example.com', 'manual', 'r', 'i', now(), now(), n, now() - n * interval '1 hour'
     from generate_series(1, 20000) n;
+    insert into reconciler.action_figures
+        (action_id, workspace_id, integration_id, operation, cause, requested_at, opened_at, status, closed_at, is_deleted,
+         worked_by, worked_until)
+    select n, case when n % 2 = 0 then 'acme' else 'globex' end, 'app-' || n % 5, 'remove', 'r', at, at, 'verified', at,
+           n % 2 = 0, 'operator_' || n % 200, at
+    from generate_series(1, 20000) n cross join lateral (select now() - (20000 - n) * interval '1 hour' as at) t;
     insert into reconciler.members
         (workspace_id, integration_id, member_id, member_email, desired_task_id, desired_operation,
          desired_entitlements, desired_requested_at, removal_task_id, removal_requested_at, worked_at, watch_task_id,
@@ -166,7 +172,8 @@ const WORKED_OFF: &str = "
     rollback";
 
 /// The tables that grow.
-const LARGE: [&str; 10] = [
+const LARGE: [&str; 11] = [
+    "action_figures",
     "automation_tasks",
     "members",
     "arrivals",
@@ -436,6 +443,36 @@ const OF_PEOPLE: &[Statement] = &[
     ("list_webhooks", &["null", "null", "null", "50"], 200),
     ("list_webhooks", &["'acme'", "'acme'", "'ended-5'", "50"], 200),
     ("find_action", &["4711"], 100),
+    ("figures_of_work", &["null", "now() - interval '30 days'", "now()", "5000"], 300),
+    ("figures_of_work", &["'acme'", "now() - interval '30 days'", "now()", "5000"], 300),
+    ("revocations", &["'acme'", "now() - interval '30 days'", "now()", "14400"], 300),
+    ("totals_of_evidence", &["'acme'", "now() - interval '30 days'", "now()"], 300),
+    ("figures_since", &[], 10),
+    ("figures_of_workspace_since", &["'acme'"], 10),
+    (
+        "list_evidence",
+        &["'acme'", "null", "now() - interval '30 days'", "now()", "null", "null", "50"],
+        250,
+    ),
+    (
+        "list_evidence",
+        &[
+            "'acme'",
+            "false",
+            "now() - interval '30 days'",
+            "now()",
+            "4711",
+            "now() - interval '9 days'",
+            "50",
+        ],
+        250,
+    ),
+    (
+        "list_evidence",
+        &["'acme'", "true", "now() - interval '30 days'", "now()", "null", "null", "50"],
+        1_000,
+    ),
+    ("list_saved_views", &["'actions'"], 20),
     ("find_task", &["4711"], 100),
     ("find_sync", &["20002"], 100),
 ];
@@ -454,6 +491,7 @@ const PLAIN: &[Statement] = &[
     ("delete_reduced_syncs", &["400", "100"], 20),
     ("delete_old_events", &["90", "100"], 50),
     ("delete_old_webhooks", &["90", "100"], 5),
+    ("delete_old_figures", &["90", "100"], 400),
     ("delete_ended_actions", &["90", "100"], 1_000),
     ("claim_syncs", &["10", "'45 s'", "'{}'", "null"], 30),
     ("renew_sync", &["20001", "'acme'", "0", "'1 s'"], 20),

@@ -21,10 +21,11 @@ pub async fn open(
         "-- insert_action
          insert into reconciler.manual_actions
              (task_id, workspace_id, integration_id, member_id, operation, integration_name, integration_kind,
-              application, member_email, member_username, member_name, entitlements, trigger, reason,
-              failure_code, failure_message, failure_screenshot_url, attempts, instructions, shown, due_at)
+              application, member_email, member_username, member_name, entitlements, trigger, requested_at,
+              requested_by, reason, failure_code, failure_message, failure_screenshot_url, attempts, instructions, shown,
+              due_at)
          select $1, $2, $3, $4, $5, t.integration_name, t.integration_kind,
-                t.application, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                t.application, $6, $7, $8, $9, $10, t.requested_at, t.requested_by, $11, $12, $13, $14, $15, $16, $17,
                 clock_timestamp() + $18
          from reconciler.automation_tasks t
          where t.id = $1 and t.workspace_id = $2

@@ -7,6 +7,7 @@ pub mod console;
 mod cursor;
 pub mod desk;
 mod issuer;
+pub mod filters;
 pub mod listener;
 mod report;
 mod sheet;

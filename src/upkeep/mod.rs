@@ -253,6 +253,7 @@ async fn delete(
     let mut tx = begin(pool).await?;
     let syncs = store::reduce_finished_syncs(&mut tx, kept, batch).await?;
     store::delete_reduced_syncs(&mut tx, days(retention.events_days), batch).await?;
+    store::delete_old_figures(&mut tx, days(retention.events_days), batch).await?;
     tx.commit().await?;
     let kept = days(retention.ended_actions_days);
     let actions = store::delete_ended_actions(pool, kept, batch).await?;

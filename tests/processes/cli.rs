@@ -40,6 +40,7 @@ async fn the_help_tells_what_there_is() {
       webhooks      List and dismiss events of webhooks that could not be resolved
       returns       List and show returns of several actions to automation
       events        List what happened to every row: who, when, what
+      reports       Say which app to fix first, and give the evidence of a month
       tokens        Make, list and revoke the tokens with which programs use the API
       config        Print the configuration in force, secrets redacted
       completions   Print the completions of a shell, for its folder of completions
@@ -1274,6 +1275,7 @@ async fn every_command_that_prints_json_keeps_to_its_schema(pool: PgPool) {
             "actions show" => Some(other.as_str()),
             "tasks show" | "returns show" => Some("1"),
             "syncs show" => Some(held.as_str()),
+            "reports evidence" => Some("--workspace=acme"),
             _ => None,
         };
         let words: Vec<_> = command.split(' ').chain(id).chain(["-o", "json"]).collect();

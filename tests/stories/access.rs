@@ -227,7 +227,7 @@ async fn foreign_rows(pool: &PgPool) -> String {
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c
          where c.relnamespace = 'reconciler'::regnamespace and c.relrowsecurity
-           and c.relname not in ('sessions', 'tokens') order by 1",
+           and c.relname not in ('sessions', 'tokens', 'saved_views') order by 1",
     )
     .fetch_all(pool)
     .await

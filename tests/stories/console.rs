@@ -187,7 +187,7 @@ fn cookie_of(page: &Page) -> String {
     page.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 21] = [
     "/",
     "/actions",
     "/actions.csv",
@@ -202,6 +202,11 @@ const PAGES: [&str; 16] = [
     "/integrations",
     "/instructions",
     "/webhooks",
+    "/reports",
+    "/reports.csv",
+    "/evidence?workspace=acme",
+    "/evidence.csv",
+    "/views",
     "/access",
     "/signed-in",
 ];
@@ -245,6 +250,11 @@ fn forms(workspace: &str, id: i64) -> Vec<(String, Vec<(&'static str, String)>)>
     forms.push((format!("/tasks/{id}/cancel"), vec![("reason", text("why"))]));
     let event = format!("/webhooks/{workspace}/event-{id}/dismiss");
     forms.push((event, vec![("reason", text("why"))]));
+    forms.push((format!("/views/{id}/rename"), vec![("name", text("another"))]));
+    forms.push((format!("/views/{id}/delete"), vec![]));
+    let share = ("shared_in", text(workspace));
+    forms
+        .push(("/views".to_owned(), vec![("name", text("new")), ("page", text("actions")), share]));
     forms
 }
 
@@ -550,7 +560,12 @@ async fn what_anybody_typed_is_text_on_every_page(pool: PgPool) {
         ))
         .await;
     }
-    for path in PAGES.iter().filter(|path| !path.ends_with("csv")) {
+    // What is not seen is refused in the name of a view.
+    site.run(
+        "update reconciler.saved_views set name = '<script>alert(1)</script>\"''' where id = 1",
+    )
+    .await;
+    for path in PAGES.iter().filter(|path| !path.contains("csv")) {
         let text = site.get(Role::Operator, path).await.text;
         assert!(
             !text.contains("<script>") && !text.contains(['\u{202e}', '\u{2028}']),
@@ -881,4 +896,153 @@ async fn an_administrator_of_some_workspaces_has_no_say_about_tokens_and_session
     let actor = site.desk.actor_of(token.expose_secret()).await.unwrap().unwrap();
     assert_eq!(site.desk.sessions(&actor).await.unwrap().len(), 5);
     site.desk.revoke_token(&actor, "wide").await.unwrap();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_filter_is_saved_stands_above_its_list_and_is_renamed_and_deleted(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let save = async |query: &str| {
+        let fields = [("name", "late ones"), ("page", "actions"), ("query", query)];
+        site.post(Role::Operator, "/views", &fields).await
+    };
+    let saved = save("overdue=1").await;
+    assert_eq!(
+        (saved.status, saved.header("location")),
+        (StatusCode::SEE_OTHER, "/actions?overdue=1&said=view")
+    );
+    let list = site.get(Role::Operator, "/actions?overdue=1&cursor=31").await.text;
+    assert!(
+        list.contains("<a href=\"/actions?overdue=1\" aria-current=\"true\">late ones</a>"),
+        "{list}"
+    );
+    assert!(list.contains("name=\"query\" value=\"overdue=1\""), "{list}");
+    let other = site.get(Role::Operator, "/tasks").await.text;
+    assert!(!other.contains("late ones"), "{other}");
+    let viewer = site.get(Role::Viewer, "/actions").await.text;
+    assert!(viewer.contains("own view") && !viewer.contains("late ones"), "{viewer}");
+
+    let refused = save("overdue=1&colour=red").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("has no filter &quot;colour&quot;"), "{}", refused.text);
+    let operator = site.desk.actor_of(&site.tokens[&Role::Operator]).await.unwrap().unwrap();
+    let views = site.desk.views(&operator, None);
+    let id = views.await.unwrap().iter().find(|view| view.name == "late ones").unwrap().id;
+    let path = format!("/views/{id}/rename");
+    assert_eq!(
+        site.post(Role::Operator, &path, &[("name", "overdue")]).await.status,
+        StatusCode::SEE_OTHER
+    );
+    let empty = site.post(Role::Operator, &path, &[("name", " ")]).await;
+    assert_eq!(empty.status, 400, "{}", empty.text);
+    assert!(site.get(Role::Operator, "/views").await.text.contains("value=\"overdue\""));
+    let gone = site.post(Role::Operator, &format!("/views/{id}/delete"), &[]).await;
+    assert_eq!(gone.header("location"), "/views?said=delete-view");
+    assert!(!site.get(Role::Operator, "/views").await.text.contains("value=\"overdue\""));
+}
+
+/// The address of the link with this text before it in its tag.
+fn link(page: &Page, tag: &str) -> String {
+    let end = page.text.find(tag).unwrap_or_else(|| panic!("no {tag} in {}", page.text));
+    let start = page.text[..end].rfind("href=\"").unwrap() + "href=\"".len();
+    page.text[start..end].replace("&amp;", "&")
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_action_that_was_opened_from_a_list_leads_on_in_it_and_back(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(11..=13).await;
+    let list = site.get(Role::Operator, "/actions?operation=remove").await;
+    assert!(list.text.contains("/actions/11?list=operation%3Dremove"), "{}", list.text);
+    let first = site.get(Role::Operator, "/actions/1?list=operation%3Dremove").await;
+    assert!(!first.text.contains("rel=\"prev\""), "it is the first of the list");
+    let next = link(&first, "\" rel=\"next\"");
+    assert_eq!(next, "/actions/11?list=operation%3Dremove");
+    let second = site.get(Role::Operator, &next).await;
+    assert_eq!(link(&second, "\" rel=\"prev\""), "/actions/1?list=operation%3Dremove");
+    assert_eq!(link(&second, "\">Back to the list"), "/actions?operation=remove");
+    assert_eq!(second.field("list"), "operation=remove");
+    let fields = [("revision", second.field("revision")), ("list", second.field("list"))];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let done = site.post(Role::Operator, "/actions/11/claim", &fields).await;
+    assert_eq!(done.header("location"), "/actions/11?said=claim&list=operation%3Dremove");
+    let alone = site.get(Role::Operator, "/actions/11").await;
+    assert!(!alone.text.contains("Back to the list"));
+    let odd = site.get(Role::Operator, "/actions/11?list=status%3Dodd").await;
+    assert_eq!(odd.status, 200, "an address that is no list is left out");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_long_list_leads_on_back_and_to_its_start(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(11..=150).await;
+    let shown = |page: &Page| page.text.matches("<tr class=\"row\">").count();
+    let first = site.get(Role::Operator, "/actions?operation=remove").await;
+    assert!(!first.text.contains("Previous page"));
+    let second = site.get(Role::Operator, &link(&first, "\" rel=\"next\"")).await;
+    let third = site.get(Role::Operator, &link(&second, "\" rel=\"next\"")).await;
+    assert_eq!((shown(&first), shown(&second), shown(&third)), (50, 50, 41));
+    assert!(!third.text.contains("Next page"));
+    let back = site.get(Role::Operator, &link(&third, "\" rel=\"prev\"")).await;
+    assert_eq!(back.text, second.text);
+    assert_eq!(link(&back, "\" rel=\"prev\""), "/actions?operation=remove");
+    assert_eq!(link(&third, "\">First page"), "/actions?operation=remove");
+}
+
+#[sqlx::test(migrations = false)]
+async fn evidence_names_what_proves_it_and_its_sheet_has_every_line_and_no_formula(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(1001..=3200).await;
+    site.run(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions set requested_at = '2026-03-05 10:00Z', requested_by = '=cmd()' where id > 1000;
+         update reconciler.manual_actions
+         set status = 'verified', done_by = 'token:kim', done_at = '2026-03-06 10:00Z', verdict = 'confirmed',
+             verdict_at = '2026-03-06 11:00Z', snapshot_started_at = '2026-03-06 10:30Z', sync_id = 1,
+             snapshot_hash = 'sha256:abc', observed = 'not in the list', closed_at = '2026-03-06 11:00Z', assignee = null
+         where id = 1001;
+         update reconciler.syncs set decision = 'approved', decision_reason = 'why', decided_by = 'token:lee' where id = 1;
+         insert into reconciler.action_figures (action_id, workspace_id, integration_id, operation, cause, requested_at, opened_at, status)
+         select id, workspace_id, integration_id, operation, reason, requested_at, opened_at, status
+         from reconciler.manual_actions where id > 1000;
+         set session_replication_role = origin",
+    )
+    .await;
+    let path = "/evidence?month=2026-03&workspace=acme";
+    let page = site.get(Role::Viewer, path).await;
+    assert!(page.text.contains("m1002@example.com") && !page.text.contains("m1001@example.com"));
+    assert!(page.text.len() < 100_000, "{}", page.text.len());
+    let last =
+        site.get(Role::Viewer, &format!("{path}&cursor={}", hex("unproven-3200"))).await.text;
+    for words in [
+        "m1001@example.com",
+        "by token:kim",
+        "2026-03-06 10:00",
+        "sha256:abc",
+        "/syncs/1",
+        "not in the list",
+        "approved by token:lee",
+    ] {
+        assert!(last.contains(words), "{words}: {last}");
+    }
+    let whole = site.get(Role::Viewer, &format!("{path}&whole=1")).await.text;
+    assert!(whole.contains("Only the first 2000 lines are on this page"));
+    let sheet = site.get(Role::Viewer, "/evidence.csv?month=2026-03&workspace=acme").await;
+    assert_eq!(
+        sheet.header("content-disposition"),
+        "attachment; filename=\"evidence-acme-2026-03.csv\""
+    );
+    assert_eq!(sheet.text.lines().count(), 2201, "the heads and every line");
+    assert!(sheet.text.contains(",'=cmd(),") && !sheet.text.contains(",=cmd()"));
+
+    let wrong = site.get(Role::Viewer, "/evidence?month=March").await;
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text.contains("which is no month"), "{}", wrong.text);
+    let wrong = site.get(Role::Viewer, "/reports?from=2020-01-01").await;
+    assert!(wrong.status == 400 && wrong.text.contains("366 days at most"), "{}", wrong.text);
+    let foreign = site.get(Role::Viewer, "/evidence?workspace=globex").await;
+    assert!(foreign.status == 200 && !foreign.text.contains("secret"), "{}", foreign.text);
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }

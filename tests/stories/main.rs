@@ -16,10 +16,12 @@ mod odd_replies;
 mod people;
 mod psql;
 mod reconciliation;
+mod reports;
 mod restore;
 mod returns;
 mod sign_in;
 mod trail;
+mod views;
 mod webhooks;
 
 #[path = "../support/mod.rs"]

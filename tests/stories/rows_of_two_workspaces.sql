@@ -17,13 +17,22 @@ insert into reconciler.members (workspace_id, integration_id, member_id, member_
 select id, 'an-app', word, word || '@example.com', n, now() from workspace;
 insert into reconciler.manual_actions
     (id, status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
-     member_email, trigger, reason, instructions, due_at, reopened_count, task_id, shown, screen_changed_at,
+     member_email, trigger, requested_at, requested_by, reason, instructions, due_at, reopened_count, task_id, shown, screen_changed_at,
      screen_changed_by, screen_changed_note)
 overriding system value
 select n, 'open', 'remove', id, 'an-app', word || ' app', 'app', 'asana_tenant', word, word || '@example.com',
-       'manual', word, word, now() - interval '1 day', 1, n,
+       'manual', now(), word, word, word, now() - interval '1 day', 1, n,
        jsonb_build_object('template', word || '.txt', 'source', 'folder', 'hash', 'sha256:' || word), now(), 'kim', word
 from workspace;
+insert into reconciler.action_figures
+    (action_id, workspace_id, integration_id, operation, cause, requested_at, opened_at, status)
+select n, id, 'an-app', 'remove', word, now(), now(), 'open' from workspace;
+insert into reconciler.saved_views (id, owner, name, page, query, shared_in)
+overriding system value
+select n, 'token:operator', word || ' view', 'actions', 'cause=' || word, id from workspace where n = 1
+union all
+select n, 'token:somebody', word || ' view', 'actions', 'cause=' || word, id from workspace where n = 2;
+select setval(pg_get_serial_sequence('reconciler.saved_views', 'id'), 10);
 insert into reconciler.syncs
     (id, workspace_id, integration_id, procedure, state, started_at, held_reason, held_until)
 overriding system value

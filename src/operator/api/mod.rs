@@ -8,11 +8,13 @@ mod integrations;
 mod once;
 mod page;
 mod problem;
+mod reports;
 mod request;
 mod returns;
 mod syncs;
 mod tasks;
 mod webhook_events;
+mod views;
 mod webhooks;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -35,6 +37,7 @@ use crate::manual_action::review::ActionOrder;
 use crate::manual_action::status::ActionStatus;
 use crate::membership::{ActionOperation, Operation};
 use crate::operator::desk::Desk;
+use crate::operator::filters::ListPage;
 use crate::operator::listener::Failures;
 use problem::Problem;
 pub use webhooks::Webhooks;
@@ -83,6 +86,12 @@ struct Door {
         webhook_events::dismiss,
         events::list,
         events::stream,
+        reports::work,
+        reports::evidence,
+        views::list,
+        views::save,
+        views::change,
+        views::delete,
         webhooks::receive
     ),
     components(schemas(
@@ -90,6 +99,7 @@ struct Door {
         ActionStatus,
         ActionOperation,
         ActionOrder,
+        ListPage,
         Operation,
         Subject,
         actions::ActionVerb,
@@ -155,6 +165,10 @@ pub(super) fn routes(
         .route("/v1/webhooks/{workspace}/{event}/dismiss", post(webhook_events::dismiss))
         .route("/v1/events", get(events::list))
         .route("/v1/events/stream", get(events::stream))
+        .route("/v1/reports/work", get(reports::work))
+        .route("/v1/reports/evidence", get(reports::evidence))
+        .route("/v1/views", get(views::list).post(views::save))
+        .route("/v1/views/{id}", put(views::change).delete(views::delete))
         .route_layer(middleware::from_fn_with_state(door.clone(), once::answer))
         .route_layer(middleware::from_fn_with_state(door.clone(), access::authenticate))
         .route("/v1/intake/cerby", post(webhooks::receive))

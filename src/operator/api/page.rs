@@ -55,6 +55,10 @@ const WRONG: &str = "cursor is not one that the API gave";
 
 impl Cursor {
     pub(super) fn id(&self) -> Result<i64, Problem> {
+        self.parsed()
+    }
+
+    pub(super) fn parsed<T: std::str::FromStr>(&self) -> Result<T, Problem> {
         self.0.parse().map_err(|_| Problem::invalid(WRONG))
     }
 

@@ -9,6 +9,7 @@ mod import;
 mod instructions;
 mod integrations;
 mod probe;
+mod reports;
 mod returns;
 mod several;
 pub mod shape;
@@ -112,6 +113,9 @@ enum Command {
     /// List what happened to every row: who, when, what
     #[command(subcommand)]
     Events(events::Command),
+    /// Say which app to fix first, and give the evidence of a month
+    #[command(subcommand)]
+    Reports(reports::Command),
     /// Make, list and revoke the tokens with which programs use the API
     #[command(subcommand)]
     Tokens(tokens::Command),
@@ -194,6 +198,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Instructions(command) => instructions::run(config, command).await,
         Command::Returns(command) => returns::run(config, command).await,
         Command::Events(command) => events::run(config, command).await,
+        Command::Reports(command) => reports::run(config, command).await,
         Command::Tokens(command) => tokens::run(config, command).await,
         Command::Config => show_config(config),
         Command::Completions { shell } => generate::completions(shell),

@@ -10,6 +10,8 @@ use crate::manual_action::changed_screens::ChangedScreen;
 use crate::manual_action::return_review::ReturnLine;
 use crate::manual_action::review::{ActionLine, WorkLine};
 use crate::operator::desk::{ActionCard, SyncCard, TaskCard};
+use crate::reports::evidence::EvidenceLine;
+use crate::reports::work::WorkFigures;
 use crate::retry::review::TaskLine;
 use crate::sync::review::SyncLine;
 use crate::tokens::TokenLine;
@@ -20,6 +22,7 @@ use crate::tokens::TokenLine;
     ActionLine,
     ChangedScreen,
     EventLine,
+    EvidenceLine,
     IntegrationLine,
     ReturnLine,
     SyncCard,
@@ -28,12 +31,13 @@ use crate::tokens::TokenLine;
     TaskLine,
     TokenLine,
     WebhookLine,
+    WorkFigures,
     WorkLine
 )))]
 struct Shapes;
 
 /// The commands that print JSON, and the type of each line.
-pub const COMMANDS: [(&str, &str); 15] = [
+pub const COMMANDS: [(&str, &str); 17] = [
     ("actions list", "ActionLine"),
     ("actions next", "ActionCard"),
     ("actions show", "ActionCard"),
@@ -41,6 +45,8 @@ pub const COMMANDS: [(&str, &str); 15] = [
     ("events list", "EventLine"),
     ("instructions list", "ChangedScreen"),
     ("integrations list", "IntegrationLine"),
+    ("reports evidence", "EvidenceLine"),
+    ("reports work", "WorkFigures"),
     ("returns list", "ReturnLine"),
     ("returns show", "ReturnLine"),
     ("syncs list", "SyncLine"),

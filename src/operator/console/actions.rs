@@ -8,18 +8,22 @@ use axum::response::Response;
 
 use super::Console;
 use super::access::SignedIn;
-use super::filter::{CHOICES, Chosen};
+use super::filter::Chosen;
 use super::form::{Form, Query};
-use super::list::{PAGE, next};
+use super::list::{PAGE, Pages, next};
+use super::neighbours::Neighbours;
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
 use super::steps::Steps;
 use super::verbs::Verb;
+use super::views::Views;
 use crate::history::TrailLine;
 use crate::manual_action::card::ActionFacts;
 use crate::manual_action::review::{ActionLine, MOST_COUNTED};
 use crate::membership::ActionOperation;
 use crate::operator::desk::{ActionCard, Seen};
+use crate::operator::filters::{ListPage, STATUSES};
+use crate::text::encoded;
 
 #[derive(Debug, Template)]
 #[template(path = "actions.html")]
@@ -29,13 +33,15 @@ struct List {
     lines: Vec<ActionLine>,
     /// How many unfinished ones there are in all.
     count: String,
-    next: Option<String>,
-    is_first: bool,
+    pages: Pages,
+    views: Views,
+    /// The address of this page of the list, from which an action finds its neighbours.
+    here: String,
 }
 
 impl List {
     fn choices(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        CHOICES.iter().map(|(word, label, _)| (*word, *label))
+        STATUSES.iter().map(|(word, label, _)| (*word, *label))
     }
 
     fn operations(&self) -> impl Iterator<Item = &'static str> {
@@ -56,8 +62,14 @@ pub(super) async fn list(
         frame: Frame::new(&signed_in, "actions", "Actions")
             .waiting_for_verdict(lines.iter().any(|line| line.status == "done")),
         count: counted(count),
-        next: next(lines.len(), lines.last().map(|line| line.id)),
-        is_first: query.get("cursor").is_none(),
+        pages: Pages::of(
+            "/actions",
+            &chosen.query(),
+            &query,
+            next(lines.len(), lines.last().map(|line| line.id)),
+        ),
+        views: Views::of(&console, &signed_in, ListPage::Actions, &query).await?,
+        here: encoded(&chosen.here()),
         lines,
         chosen,
     };
@@ -81,6 +93,8 @@ struct Show {
     verbs: Vec<Verb>,
     note: String,
     to: String,
+    /// If somebody came from a list.
+    neighbours: Option<Neighbours>,
 }
 
 impl Show {
@@ -142,6 +156,8 @@ async fn page(
     let ActionCard { facts, trail } = console.desk.action(&signed_in.0.actor, id).await?;
     let (problem, form) = refused.unzip();
     let form = form.unwrap_or_default();
+    let list = query.get("list").or_else(|| form.get("list"));
+    let neighbours = Neighbours::of(console, signed_in, id, list).await?;
     let title = match facts.member_email.as_str() {
         "" => format!("{} · {}", facts.operation, facts.integration_name),
         member => format!("{} {member}", facts.operation.replace('_', " ")),
@@ -156,6 +172,7 @@ async fn page(
         to: form.text("to"),
         trail: happened(trail),
         steps: Steps::of(&facts),
+        neighbours,
         facts,
         frame,
     };
@@ -187,7 +204,11 @@ pub(super) async fn change(
     let (id, verb) = known(path)?;
     let seen = Seen { id, revision: Some(form.revision()?) };
     match verb.run(&console.desk, &signed_in.0.actor, seen, &form).await {
-        Ok(()) => Ok(see_other(&format!("/actions/{id}?said={}", verb.word()))),
+        Ok(()) => {
+            let list = form.get("list").map(|list| format!("&list={}", encoded(list)));
+            let said = verb.word();
+            Ok(see_other(&format!("/actions/{id}?said={said}{}", list.unwrap_or_default())))
+        }
         // The page says what the action is now, and keeps what was typed.
         Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
             page(&console, &signed_in, id, &Form::default(), Some((problem, form))).await

@@ -9,33 +9,9 @@ use crate::manual_action::status::ActionStatus;
 use crate::membership::ActionOperation;
 use crate::operator::cursor;
 use crate::text::encoded;
+use crate::operator::filters::STATUSES;
 
-/// What a person may choose of statuses: one word, and which statuses it means.
-pub(super) const CHOICES: [(&str, &str, &[ActionStatus]); 6] = [
-    (
-        "unfinished",
-        "Unfinished",
-        &[ActionStatus::Open, ActionStatus::InProgress, ActionStatus::Done],
-    ),
-    ("open", "Open", &[ActionStatus::Open]),
-    ("in_progress", "In progress", &[ActionStatus::InProgress]),
-    ("done", "Waiting for a verdict", &[ActionStatus::Done]),
-    (
-        "ended",
-        "Ended",
-        &[
-            ActionStatus::Verified,
-            ActionStatus::Attested,
-            ActionStatus::NotNeeded,
-            ActionStatus::Dismissed,
-            ActionStatus::Superseded,
-            ActionStatus::Returned,
-        ],
-    ),
-    ("all", "All", &[]),
-];
-
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Chosen {
     pub(super) status: &'static str,
     statuses: &'static [ActionStatus],
@@ -62,7 +38,7 @@ impl Chosen {
         let text =
             |name: &str| query.get(name).map(|text| text.trim().to_owned()).unwrap_or_default();
         let asked = query.get("status").unwrap_or("unfinished");
-        let choice = CHOICES.iter().find(|(word, ..)| *word == asked);
+        let choice = STATUSES.iter().find(|(word, ..)| *word == asked);
         let (status, _, statuses) = choice.ok_or_else(|| wrong("status"))?;
         let operation = query.get("operation").map(str::parse).transpose();
         let after = query.get("cursor").map(|text| cursor::place(text)?.parse().ok());
@@ -111,6 +87,16 @@ impl Chosen {
         }
     }
 
+    /// The filter and the place of the page in the list, for an address that is not empty.
+    pub(super) fn here(&self) -> String {
+        let query = match self.query() {
+            query if query.is_empty() => format!("status={}", self.status),
+            query => query,
+        };
+        let place = self.after.map(|id| format!("&cursor={}", cursor::cursor(&id.to_string())));
+        query + &place.unwrap_or_default()
+    }
+
     /// The filter without its cursor, for an address.
     pub(super) fn query(&self) -> String {
         let words = [
@@ -132,6 +118,14 @@ impl Chosen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::filters::ListPage;
+
+    #[test]
+    fn what_the_list_asks_for_can_be_saved() {
+        let all = "status=ended&workspace=a&integration=b&member=c&operation=remove&cause=d&overdue=1&mine=1&sort=newest";
+        let chosen = Chosen::of(&Form::parse(all.as_bytes()).unwrap()).unwrap();
+        assert_eq!(ListPage::Actions.filter(&chosen.query()).unwrap(), all);
+    }
 
     #[test]
     fn a_filter_is_the_same_when_it_comes_back_from_the_address() {

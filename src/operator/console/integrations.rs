@@ -10,12 +10,13 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::{Form, Query};
-use super::list::PAGE;
+use super::list::{PAGE, Pages};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
-
+use super::views::Views;
 use crate::integration::store::{IntegrationFilter, IntegrationLine};
 use crate::operator::cursor::{cursor, place};
+use crate::operator::filters::ListPage;
 
 #[derive(Debug, Template)]
 #[template(path = "integrations.html")]
@@ -25,7 +26,8 @@ struct List {
     inactive: bool,
     /// Words that were refused, and for which integration.
     kept: Option<(String, String)>,
-    next: Option<String>,
+    pages: Pages,
+    views: Views,
 }
 
 impl List {
@@ -54,11 +56,14 @@ async fn page(
     let lines = console.desk.integrations(&signed_in.0.actor, filter).await?;
     let (problem, kept) = refused.unzip();
     let last = lines.last().filter(|_| lines.len() >= PAGE as usize);
+    let next = last.map(|line| cursor(&format!("{}/{}", line.workspace_id, line.integration_id)));
+    let views = Views::of(console, signed_in, ListPage::Integrations, query).await?;
     let page = List {
         frame: Frame::new(signed_in, "integrations", "Integrations")
             .telling(query)
             .refused(problem),
-        next: last.map(|line| cursor(&format!("{}/{}", line.workspace_id, line.integration_id))),
+        pages: Pages::of("/integrations", &views.filter, query, next),
+        views,
         lines,
         inactive,
         kept,

@@ -5,6 +5,7 @@ mod actions;
 mod apps;
 mod assets;
 mod csv;
+mod evidence;
 mod filter;
 mod form;
 mod instructions;
@@ -12,11 +13,13 @@ mod integrations;
 mod issuer;
 mod keys;
 mod list;
+mod neighbours;
 mod origin;
 mod page;
 mod pictures;
 mod problem;
 mod queue;
+mod reports;
 mod returns;
 mod steps;
 mod syncs;
@@ -24,6 +27,7 @@ mod tasks;
 mod text;
 mod verbs;
 mod webhooks;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +106,12 @@ pub(super) fn routes(
         .route("/pictures/{hash}", get(pictures::send))
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{workspace}/{id}/dismiss", post(webhooks::dismiss))
+        .route("/reports", get(reports::show))
+        .route("/reports.csv", get(reports::send))
+        .route("/evidence", get(evidence::show))
+        .route("/evidence.csv", get(evidence::send))
+        .route("/views", get(views::list).post(views::save))
+        .route("/views/{id}/{verb}", post(views::change))
         .route("/access", get(keys::show))
         .route("/access/sessions/{id}/end", post(keys::end_session))
         .route("/access/tokens", post(keys::create_token))

@@ -142,6 +142,8 @@ fn said(word: &str, many: Option<u32>) -> Option<String> {
         "pause" => "On hold: no task of it is tried until somebody resumes it",
         "resume" => "Active again",
         "sync" => "Requested: the app is read within seconds",
+        "view" => "The view is saved",
+        "delete-view" => "The view is deleted",
         "end-session" => "The session has ended",
         "revoke-token" => "The token is revoked, and its sessions have ended",
         "returned" => "On its way: the canary goes first, the others follow when it has worked",

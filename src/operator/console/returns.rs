@@ -9,10 +9,12 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::Query;
-use super::list::{PAGE, after, next};
+use super::list::{PAGE, Pages, after, next};
 use super::page::{Frame, html};
 use super::problem::Problem;
+use super::views::Views;
 use crate::manual_action::return_review::{ReturnFilter, ReturnLine};
+use crate::operator::filters::ListPage;
 
 /// A list of returns, or one of them.
 #[derive(Debug, Template)]
@@ -21,7 +23,8 @@ struct List {
     frame: Frame,
     lines: Vec<ReturnLine>,
     is_one: bool,
-    next: Option<String>,
+    pages: Pages,
+    views: Option<Views>,
 }
 
 pub(super) async fn list(
@@ -37,9 +40,12 @@ pub(super) async fn list(
         ..ReturnFilter::default()
     };
     let lines = console.desk.returns(&signed_in.0.actor, filter).await?;
+    let views = Views::of(&console, &signed_in, ListPage::Returns, &query).await?;
+    let next = next(lines.len(), lines.last().map(|line| line.id));
     let page = List {
         frame: Frame::new(&signed_in, "returns", "Returns").telling(&query),
-        next: next(lines.len(), lines.last().map(|line| line.id)),
+        pages: Pages::of("/returns", &views.filter, &query, next),
+        views: Some(views),
         lines,
         is_one: false,
     };
@@ -56,7 +62,8 @@ pub(super) async fn show(
         frame: Frame::new(&signed_in, "returns", format!("Return {}", line.id)),
         lines: vec![line],
         is_one: true,
-        next: None,
+        pages: Pages::default(),
+        views: None,
     };
     Ok(html(page.frame.status(), &page))
 }

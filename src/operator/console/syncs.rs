@@ -10,10 +10,12 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::{Happened, happened, known};
 use super::form::{Form, Query};
-use super::list::{PAGE, after, next};
+use super::list::{PAGE, Pages, after, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
+use super::views::Views;
 use crate::operator::desk::{Seen, SyncCard};
+use crate::operator::filters::ListPage;
 use crate::operator::report::Stored;
 use crate::sync::review::{Filter, SyncFacts, SyncLine};
 
@@ -23,7 +25,8 @@ struct List {
     frame: Frame,
     lines: Vec<SyncLine>,
     held: bool,
-    next: Option<String>,
+    pages: Pages,
+    views: Views,
 }
 
 pub(super) async fn list(
@@ -41,9 +44,12 @@ pub(super) async fn list(
         ..Filter::default()
     };
     let lines = console.desk.syncs(&signed_in.0.actor, filter).await?;
+    let views = Views::of(&console, &signed_in, ListPage::Syncs, &query).await?;
+    let next = next(lines.len(), lines.last().map(|line| line.id));
     let page = List {
         frame: Frame::new(&signed_in, "syncs", "Syncs"),
-        next: next(lines.len(), lines.last().map(|line| line.id)),
+        pages: Pages::of("/syncs", &views.filter, &query, next),
+        views,
         held,
         lines,
     };

@@ -10,10 +10,12 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::{Happened, happened, known};
 use super::form::{Form, Query};
-use super::list::{PAGE, after, next};
+use super::list::{PAGE, Pages, after, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
+use super::views::Views;
 use crate::operator::desk::TaskCard;
+use crate::operator::filters::ListPage;
 use crate::retry::review::{TaskFacts, TaskFilter, TaskLine};
 
 #[derive(Debug, Template)]
@@ -23,7 +25,8 @@ struct List {
     lines: Vec<TaskLine>,
     member: String,
     integration: String,
-    next: Option<String>,
+    pages: Pages,
+    views: Views,
 }
 
 pub(super) async fn list(
@@ -40,9 +43,12 @@ pub(super) async fn list(
         ..TaskFilter::default()
     };
     let lines = console.desk.tasks(&signed_in.0.actor, filter).await?;
+    let views = Views::of(&console, &signed_in, ListPage::Tasks, &query).await?;
+    let next = next(lines.len(), lines.last().map(|line| line.id));
     let page = List {
         frame: Frame::new(&signed_in, "tasks", "Tasks"),
-        next: next(lines.len(), lines.last().map(|line| line.id)),
+        pages: Pages::of("/tasks", &views.filter, &query, next),
+        views,
         member: query.text("member"),
         integration: query.text("integration"),
         lines,

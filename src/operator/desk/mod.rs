@@ -12,11 +12,13 @@ mod instructions;
 mod integrations;
 mod refusal;
 mod replies;
+mod reports;
 mod returns;
 mod sessions;
 mod syncs;
 mod tasks;
 mod tokens;
+mod views;
 mod webhooks;
 
 pub use actions::{ActionCard, Done, Marked};
@@ -25,10 +27,12 @@ pub use import::Imported;
 pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};
 pub use replies::Repeated;
+pub use reports::AskedEvidence;
 pub use returns::Chosen;
 pub use sessions::{Lasts, Session};
 pub use syncs::SyncCard;
 pub use tasks::TaskCard;
+pub use views::NewView;
 
 use crate::access::Access;
 use crate::database::{PgPool, Transaction};
@@ -94,7 +98,10 @@ impl Actor {
 
     /// The workspace that a list is about: the one that is asked for, or the only one that there is for the actor. The
     /// database leaves out all others in any case, but finds the rows of one by an index.
-    fn workspace_or<'a>(&'a self, asked: Option<&'a str>) -> Option<&'a str> {
+    pub(in crate::operator) fn workspace_or<'a>(
+        &'a self,
+        asked: Option<&'a str>,
+    ) -> Option<&'a str> {
         let own = self.access.as_ref().and_then(|access| access.workspaces.as_deref());
         asked.or(match own {
             Some([only]) => Some(only),

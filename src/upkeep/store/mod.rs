@@ -6,7 +6,7 @@ mod retention;
 pub(in crate::upkeep) use deadlines::{extend_deadlines, remind_of_unavailable};
 pub(in crate::upkeep) use retention::{
     MemberCursor, delete_ended_actions, delete_finished_tasks, delete_old_events,
-    delete_reduced_syncs, reduce_finished_syncs, sweep_members,
+    delete_old_figures, delete_reduced_syncs, reduce_finished_syncs, sweep_members,
 };
 
 use std::time::Duration;

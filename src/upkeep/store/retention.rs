@@ -235,3 +235,25 @@ pub(in crate::upkeep) async fn delete_ended_actions(
     tx.commit().await?;
     Ok(deleted)
 }
+
+/// Deletes the figures of actions that ended more than `days` ago and have been deleted, at most `limit`. They are kept as
+/// long as the trail.
+pub(in crate::upkeep) async fn delete_old_figures(
+    connection: &mut PgConnection,
+    days: i32,
+    limit: i32,
+) -> Result<u64, StoreError> {
+    let deleted = sqlx::query!(
+        "-- delete_old_figures
+         delete from reconciler.action_figures f
+         using (select ctid as place from reconciler.action_figures
+                where is_deleted and closed_at < now() - make_interval(days => $1)
+                order by closed_at limit $2 for update skip locked) old
+         where f.ctid = old.place",
+        days,
+        i64::from(limit),
+    )
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected())
+}

@@ -137,6 +137,7 @@ if (letters) {
 document.getElementById('keys')?.addEventListener('click', () => help.showModal())
 function step(by) {
   const rows = all('tr.row')
+  if (rows.length === 0) return document.querySelector(by > 0 ? '[rel=next]' : '[rel=prev]')?.click()
   const at = rows.findIndex((row) => row.contains(document.activeElement))
   const row = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + by, 0), rows.length - 1)]
   row?.querySelector('a')?.focus()

@@ -1,0 +1,231 @@
+//! The SQL of reports.
+
+use chrono::{DateTime, Utc};
+
+use super::evidence::{EvidenceLine, EvidenceTotal, Place};
+use super::period::Period;
+use super::work::{Figures, OBJECTIVE_S, Revocations, RevocationsOf};
+use crate::database::PgConnection;
+use crate::store::StoreError;
+
+/// So many lines of figures are read at most: those with the most actions.
+const MOST_GROUPS: i64 = 5_000;
+
+/// The time of the database.
+pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
+    let now = sqlx::query_scalar!(
+        r#"-- time_of_report
+         select now() as "now!""#
+    );
+    Ok(now.fetch_one(connection).await?)
+}
+
+/// When the oldest action was opened whose figures are kept.
+pub async fn figures_since(
+    connection: &mut PgConnection,
+    workspace: Option<&str>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(match workspace {
+        Some(workspace) => {
+            sqlx::query_scalar!(
+                "-- figures_of_workspace_since
+                 select opened_at from reconciler.action_figures where workspace_id = $1
+                 order by opened_at limit 1",
+                workspace,
+            )
+            .fetch_optional(connection)
+            .await?
+        }
+        // Actions get their ids in the order in which they are opened.
+        None => {
+            sqlx::query_scalar!(
+                "-- figures_since
+                 select opened_at from reconciler.action_figures order by action_id limit 1",
+            )
+            .fetch_optional(connection)
+            .await?
+        }
+    })
+}
+
+/// The figures of actions that were opened in the period.
+pub async fn figures(
+    connection: &mut PgConnection,
+    workspace: Option<&str>,
+    period: Period,
+) -> Result<Vec<Figures>, StoreError> {
+    Ok(sqlx::query_as!(
+        Figures,
+        r#"-- figures_of_work
+         with counted as (
+             select workspace_id, integration_id, operation, cause, count(*) as opened,
+                    count(*) filter (where closed_at is null) as open,
+                    count(*) filter (where status = 'verified') as proven,
+                    count(*) filter (where contradicted > 0) as contradicted,
+                    count(*) filter (where changed_hands > 0) as changed_hands,
+                    count(*) filter (where stretches > 0) as measured, sum(worked_s)::bigint as worked_s,
+                    count(*) filter (where stretches = 0 and (was_done or closed_at is null)) as unmeasured
+             from reconciler.action_figures
+             where ($1::text is null or workspace_id = $1) and opened_at >= $2 and opened_at < $3
+             group by workspace_id, integration_id, operation, cause
+             order by count(*) desc
+             limit $4
+         )
+         select c.workspace_id as "workspace_id!", c.integration_id as "integration_id!",
+                coalesce(i.name, c.integration_id) as "integration_name!", coalesce(i.application, '') as "application!",
+                c.operation as "operation!", c.cause as "cause!", c.opened as "opened!", c.open as "open!",
+                c.proven as "proven!", c.contradicted as "contradicted!", c.changed_hands as "changed_hands!",
+                c.measured as "measured!", c.worked_s as "worked_s!", c.unmeasured as "unmeasured!"
+         from counted c
+         left join reconciler.integrations i using (workspace_id, integration_id)"#,
+        workspace,
+        period.begins(),
+        period.ends(),
+        MOST_GROUPS,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// How long removals took from the request to the proof, of those whose actions were opened in the period.
+pub async fn revocations(
+    connection: &mut PgConnection,
+    workspace: Option<&str>,
+    period: Period,
+) -> Result<Vec<RevocationsOf>, StoreError> {
+    let rows = sqlx::query!(
+        r#"-- revocations
+         select workspace_id, integration_id, cause, count(*) filter (where status = 'verified') as "proven!",
+                percentile_cont(array[0.5, 0.95]) within group (order by extract(epoch from closed_at - requested_at)::float8)
+                    filter (where status = 'verified') as "seconds: Vec<f64>",
+                count(*) filter (where status in ('open', 'in_progress', 'done', 'verified')
+                                   and coalesce(closed_at, now()) - requested_at > make_interval(secs => $4::bigint::float8))
+                    as "beyond!"
+         from reconciler.action_figures
+         where ($1::text is null or workspace_id = $1) and opened_at >= $2 and opened_at < $3
+           and operation = 'remove' and requested_at is not null
+         group by workspace_id, integration_id, cause"#,
+        workspace,
+        period.begins(),
+        period.ends(),
+        OBJECTIVE_S,
+    )
+    .fetch_all(connection)
+    .await?;
+    let revocations = rows.into_iter().map(|row| {
+        let seconds = row.seconds.unwrap_or_default();
+        let revocations = Revocations {
+            proven: row.proven,
+            p50_s: seconds.first().copied(),
+            p95_s: seconds.get(1).copied(),
+            beyond_objective: row.beyond,
+        };
+        ((row.workspace_id, row.integration_id, row.cause), revocations)
+    });
+    Ok(revocations.collect())
+}
+
+/// How many requests of the period are in which status.
+pub async fn totals(
+    connection: &mut PgConnection,
+    workspace: &str,
+    period: Period,
+) -> Result<Vec<EvidenceTotal>, StoreError> {
+    Ok(sqlx::query_as!(
+        EvidenceTotal,
+        r#"-- totals_of_evidence
+         select operation, status, status in ('verified', 'not_needed') as "is_proven!", count(*) as "actions!",
+                count(*) filter (where is_deleted) as "deleted!"
+         from reconciler.action_figures
+         where workspace_id = $1 and requested_at >= $2 and requested_at < $3
+         group by operation, status
+         order by operation, status"#,
+        workspace,
+        period.begins(),
+        period.ends(),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Which evidence to list.
+#[derive(Debug, Clone, Copy)]
+pub struct EvidenceFilter<'a> {
+    pub workspace: &'a str,
+    pub period: Period,
+    pub limit: u32,
+}
+
+/// The evidence of a period: what is not proven first, each part in the order in which it was asked for.
+pub async fn unproven_first(
+    connection: &mut PgConnection,
+    filter: EvidenceFilter<'_>,
+    after: Option<Place>,
+) -> Result<Vec<EvidenceLine>, StoreError> {
+    let mut lines = Vec::new();
+    for is_proven in [false, true] {
+        let after = match after {
+            Some(place) if place.is_proven && !is_proven => continue,
+            Some(place) if place.is_proven == is_proven => Some(place.id),
+            _ => None,
+        };
+        let limit = filter.limit.saturating_sub(u32::try_from(lines.len()).unwrap_or(u32::MAX));
+        if limit > 0 {
+            let filter = EvidenceFilter { limit, ..filter };
+            lines.extend(evidence(connection, filter, Some(is_proven), after).await?);
+        }
+    }
+    Ok(lines)
+}
+
+/// The evidence of a period in the order in which it was asked for; if `is_proven` is given, only that part. Whoever reads
+/// all of it batch by batch meets each line once, even if it is proven meanwhile.
+pub async fn evidence(
+    connection: &mut PgConnection,
+    filter: EvidenceFilter<'_>,
+    is_proven: Option<bool>,
+    after: Option<i64>,
+) -> Result<Vec<EvidenceLine>, StoreError> {
+    let requested_at = match after {
+        Some(id) => requested_at(connection, id).await?,
+        None => None,
+    };
+    Ok(sqlx::query_as!(
+        EvidenceLine,
+        r#"-- list_evidence
+         select a.id as action_id, a.status in ('verified', 'not_needed') as "is_proven!", a.status, a.operation,
+                a.workspace_id, a.integration_id, a.integration_name, a.application, a.member_id, a.member_email,
+                a.member_name, a.trigger, a.requested_by, a.requested_at as "requested_at!", a.opened_at, a.reason,
+                a.failure_code, a.done_by, a.done_at, a.confirmed_by, a.confirmed_at, a.verdict, a.verdict_at, a.observed,
+                a.sync_id, a.snapshot_started_at, a.snapshot_hash, s.decided_by as "report_approved_by?",
+                a.reopened_count, a.closed_at, a.note
+         from reconciler.manual_actions a
+         left join reconciler.syncs s on s.id = a.sync_id and s.workspace_id = a.workspace_id and s.decision = 'approved'
+         where a.workspace_id = $1 and ($2::boolean is null or (a.status in ('verified', 'not_needed')) = $2)
+           and a.requested_at >= $3 and a.requested_at < $4
+           and ($5::bigint is null or (a.requested_at, a.id) > ($6, $5))
+         order by a.requested_at, a.id
+         limit $7"#,
+        filter.workspace,
+        is_proven,
+        filter.period.begins(),
+        filter.period.ends(),
+        requested_at.and(after),
+        requested_at,
+        i64::from(filter.limit),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn requested_at(
+    connection: &mut PgConnection,
+    action: i64,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let requested_at = sqlx::query_scalar!(
+        "-- request_of_action
+         select requested_at from reconciler.manual_actions where id = $1",
+        action,
+    );
+    Ok(requested_at.fetch_optional(connection).await?.flatten())
+}
