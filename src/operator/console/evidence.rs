@@ -67,6 +67,10 @@ impl Evidence {
         at.format("%Y-%m-%d %H:%M").to_string()
     }
 
+    fn why(&self, line: &EvidenceLine) -> String {
+        why(line)
+    }
+
     fn query(&self) -> String {
         query(&self.workspace, &self.month)
     }
@@ -94,6 +98,14 @@ fn place_of(query: &Form) -> Result<Option<Place>, Problem> {
             Err(problem.hint("Begin at the first page of the month."))
         }
         place => Ok(place.flatten()),
+    }
+}
+
+/// Most reasons name the code already.
+fn why(line: &EvidenceLine) -> String {
+    match &line.failure_code {
+        Some(code) if !line.reason.contains(code.as_str()) => format!("{}: {code}", line.reason),
+        _ => line.reason.clone(),
     }
 }
 
@@ -205,7 +217,6 @@ pub(super) async fn send(
 fn cells(line: &EvidenceLine) -> [String; 27] {
     let text = |text: &Option<String>| text.as_deref().map(printable).unwrap_or_default();
     let time = |at: Option<DateTime<Utc>>| at.map(|at| Clock::Utc.moment(at)).unwrap_or_default();
-    let code = line.failure_code.as_deref().map(|code| format!(": {code}")).unwrap_or_default();
     [
         line.action_id.to_string(),
         if line.is_proven { "yes" } else { "no" }.to_owned(),
@@ -221,7 +232,7 @@ fn cells(line: &EvidenceLine) -> [String; 27] {
         text(&line.requested_by),
         time(Some(line.requested_at)),
         time(Some(line.opened_at)),
-        printable(&format!("{}{code}", line.reason)),
+        printable(&why(line)),
         text(&line.done_by),
         time(line.done_at),
         text(&line.confirmed_by),
