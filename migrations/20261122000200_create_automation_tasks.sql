@@ -176,6 +176,10 @@ create index arrivals_by_workspace
 -- A claim takes no invite and no change of role of a member whose removal has not been placed yet.
 create index unordered_removals on reconciler.arrivals (workspace_id, integration_id, member_id) where is_removal;
 
+-- Rows stay in the order in which they arrived, so a small index on ranges of pages finds those of a period. Nobody changes
+-- the time, so an update of a row does not write it.
+create index tasks_by_arrival on reconciler.automation_tasks using brin (received_at) with (pages_per_range = 16);
+
 create sequence reconciler.lease_tokens;
 
 comment on column reconciler.automation_tasks.id is

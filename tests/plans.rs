@@ -446,6 +446,7 @@ const OF_PEOPLE: &[Statement] = &[
     ("figures_of_work", &["null", "now() - interval '30 days'", "now()", "5000"], 300),
     ("figures_of_work", &["'acme'", "now() - interval '30 days'", "now()", "5000"], 300),
     ("revocations", &["'acme'", "now() - interval '30 days'", "now()", "14400"], 300),
+    ("requests_of_period", &["null", "now()", "now()"], 1_000),
     ("totals_of_evidence", &["'acme'", "now() - interval '30 days'", "now()"], 300),
     ("figures_since", &[], 10),
     ("figures_of_workspace_since", &["'acme'"], 10),

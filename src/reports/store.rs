@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::evidence::{EvidenceLine, EvidenceTotal, Place};
 use super::period::Period;
-use super::work::{Figures, OBJECTIVE_S, Revocations, RevocationsOf};
+use super::work::{Figures, OBJECTIVE_S, Requests, RequestsOf, Revocations, RevocationsOf};
 use crate::database::PgConnection;
 use crate::store::StoreError;
 
@@ -123,6 +123,34 @@ pub async fn revocations(
         ((row.workspace_id, row.integration_id, row.cause), revocations)
     });
     Ok(revocations.collect())
+}
+
+/// What became of the requests that arrived in the period. It reads every one of them, which takes long where they are many.
+pub async fn requests(
+    connection: &mut PgConnection,
+    workspace: Option<&str>,
+    period: Period,
+) -> Result<Vec<RequestsOf>, StoreError> {
+    let rows = sqlx::query!(
+        r#"-- requests_of_period
+         select workspace_id, integration_id, operation, count(*) as "arrived!",
+                count(*) filter (where state = 'succeeded') as "succeeded!",
+                count(*) filter (where state = 'escalated') as "escalated!"
+         from reconciler.automation_tasks
+         where ($1::text is null or workspace_id = $1) and received_at >= $2 and received_at < $3
+         group by workspace_id, integration_id, operation"#,
+        workspace,
+        period.begins(),
+        period.ends(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let requests = rows.into_iter().map(|row| {
+        let requests =
+            Requests { arrived: row.arrived, succeeded: row.succeeded, escalated: row.escalated };
+        ((row.workspace_id, row.integration_id, row.operation), requests)
+    });
+    Ok(requests.collect())
 }
 
 /// How many requests of the period are in which status.

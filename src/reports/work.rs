@@ -44,6 +44,16 @@ pub struct Revocations {
     pub beyond_objective: i64,
 }
 
+/// What became of the requests for one operation in an app that arrived in the period, whatever their cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Requests {
+    pub arrived: i64,
+    /// Automation did it, here or before the request arrived.
+    pub succeeded: i64,
+    /// Automation failed on it, and a person had to do it.
+    pub escalated: i64,
+}
+
 /// The manual actions of one app, operation and cause that were opened in the period.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct WorkFigures {
@@ -75,6 +85,8 @@ pub struct WorkFigures {
     pub minutes_saved: f64,
     /// Of removals; null for other operations.
     pub revocations: Option<Revocations>,
+    /// Of the app and the operation; null unless they were asked for.
+    pub requests: Option<Requests>,
 }
 
 /// Which app to fix first.
@@ -99,25 +111,36 @@ pub struct WorkReport {
 /// Of removals: workspace, integration and cause, and how long they took.
 pub type RevocationsOf = ((String, String, String), Revocations);
 
+/// Workspace, integration and operation, and their requests.
+pub type RequestsOf = ((String, String, String), Requests);
+
 /// Puts the figures together, what a fix would save most first.
 pub fn report(
     period: Period,
     figures_since: Option<DateTime<Utc>>,
     figures: Vec<Figures>,
     revocations: Vec<RevocationsOf>,
+    requests: Vec<RequestsOf>,
 ) -> WorkReport {
     let usual = each(
         figures.iter().map(|line| line.worked_s).sum(),
         figures.iter().map(|line| line.measured).sum(),
     );
     let mut revocations: std::collections::BTreeMap<_, _> = revocations.into_iter().collect();
+    let requests: std::collections::BTreeMap<_, _> = requests.into_iter().collect();
     let mut lines: Vec<_> = figures
         .into_iter()
         .map(|line| {
-            let key = (line.workspace_id.clone(), line.integration_id.clone(), line.cause.clone());
-            let revocations =
-                if line.operation == "remove" { revocations.remove(&key) } else { None };
-            judged(line, usual, revocations)
+            let key = |word: &str| {
+                (line.workspace_id.clone(), line.integration_id.clone(), word.to_owned())
+            };
+            let requests = requests.get(&key(&line.operation)).copied();
+            let revocations = if line.operation == "remove" {
+                revocations.remove(&key(&line.cause))
+            } else {
+                None
+            };
+            WorkFigures { requests, revocations, ..judged(line, usual) }
         })
         .collect();
     lines.sort_by(|a, b| {
@@ -149,14 +172,15 @@ fn each(worked_s: i64, measured: i64) -> Option<f64> {
 
 /// Where no action of a line was claimed, one takes as long as those of the whole report.
 #[expect(clippy::cast_precision_loss, reason = "counts and seconds are far below 2^52")]
-fn judged(line: Figures, usual: Option<f64>, revocations: Option<Revocations>) -> WorkFigures {
+fn judged(line: Figures, usual: Option<f64>) -> WorkFigures {
     let minutes = line.worked_s as f64 / 60.0;
     let minutes_each = each(line.worked_s, line.measured).or(usual);
     WorkFigures {
         minutes,
         minutes_each,
         minutes_saved: minutes + minutes_each.unwrap_or(0.0) * line.unmeasured as f64,
-        revocations,
+        revocations: None,
+        requests: None,
         workspace_id: line.workspace_id,
         integration_id: line.integration_id,
         integration_name: line.integration_name,
@@ -200,7 +224,9 @@ mod tests {
         let of_seats = ("acme".to_owned(), "an-app".to_owned(), "seats".to_owned());
         let revocations =
             Revocations { proven: 2, p50_s: Some(60.0), p95_s: Some(90.0), beyond_objective: 1 };
-        report(period, None, figures, vec![(of_seats, revocations)])
+        let removals = ("acme".to_owned(), "an-app".to_owned(), "remove".to_owned());
+        let requests = Requests { arrived: 90, succeeded: 50, escalated: 40 };
+        report(period, None, figures, vec![(of_seats, revocations)], vec![(removals, requests)])
     }
 
     #[test]
@@ -230,6 +256,7 @@ mod tests {
         assert_eq!((report.opened, report.minutes_saved), (38, 280.0));
         assert_eq!(report.lines[3].revocations.as_ref().unwrap().beyond_objective, 1);
         assert_eq!(report.lines[0].revocations, None);
+        assert_eq!(report.lines[0].requests.unwrap().succeeded, 50);
     }
 
     #[test]

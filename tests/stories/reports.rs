@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 use cerby_reconciler::access::{Access, Role};
-use cerby_reconciler::operator::desk::{Actor, AskedEvidence, Desk, DeskError, RefusalKind};
+use cerby_reconciler::operator::desk::{
+    Actor, AskedEvidence, AskedWork, Desk, DeskError, RefusalKind,
+};
 use cerby_reconciler::reports::evidence::EvidenceLine;
 use cerby_reconciler::reports::period::Period;
 use cerby_reconciler::reports::work::WorkFigures;
@@ -63,7 +65,7 @@ fn is_about((seconds, stretches): (i32, i32), expected: (i32, i32)) -> bool {
 }
 
 async fn line(desk: &Desk) -> WorkFigures {
-    let report = desk.work_report(&named("kim"), None, None, None).await.unwrap();
+    let report = desk.work_report(&named("kim"), AskedWork::default()).await.unwrap();
     let [line] = &report.lines[..] else { panic!("{report:#?}") };
     line.clone()
 }
@@ -157,7 +159,9 @@ async fn a_report_tells_proof_contradiction_and_the_time_to_revoke(pool: PgPool)
     assert_eq!((revoked.p50_s, revoked.p95_s), (Some(7200.0), Some(7200.0)));
     // Of another period there is nothing.
     let kim = named("kim");
-    let other = desk.work_report(&kim, None, Some("2020-01-01"), Some("2020-12-31"));
+    let year =
+        AskedWork { from: Some("2020-01-01"), to: Some("2020-12-31"), ..AskedWork::default() };
+    let other = desk.work_report(&kim, year);
     assert!(other.await.unwrap().lines.is_empty());
 }
 
@@ -188,8 +192,24 @@ async fn figures_outlive_their_action_name_nobody_and_go_with_the_trail(pool: Pg
     assert!(!figures.contains("ann"), "{figures}");
     earlier(&world.pool, &closed(401)).await;
     world.upkeep().await;
-    let report = desk.work_report(&named("kim"), None, None, None).await.unwrap();
+    let report = desk.work_report(&named("kim"), AskedWork::default()).await.unwrap();
     assert!(report.lines.is_empty() && report.figures_since.is_none(), "{report:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_automation_did_is_counted_if_somebody_asks(pool: PgPool) {
+    let world = world(pool).await;
+    let desk = Desk::new(world.pool.clone().into());
+    for member in ["ann", "bob"] {
+        world.insert(&a_failed("remove", APP, member)).await;
+    }
+    actions(&world, &["cid"]).await;
+    let kim = named("kim");
+    let asked = AskedWork { requests: true, ..AskedWork::default() };
+    let report = desk.work_report(&kim, asked).await.unwrap();
+    let requests = report.lines[0].requests.unwrap();
+    assert_eq!((requests.arrived, requests.succeeded, requests.escalated), (3, 2, 1));
+    assert_eq!(line(&desk).await.requests, None, "nobody asked");
 }
 
 async fn with_access(pool: &PgPool, role: Role, workspaces: Option<&[&str]>) -> Actor {
@@ -207,13 +227,15 @@ async fn nobody_reads_figures_or_evidence_of_a_foreign_workspace(pool: PgPool) {
     let bound = with_access(&pool, Role::Viewer, Some(&["acme"])).await;
     let all = with_access(&pool, Role::Administrator, None).await;
     let workspaces = async |actor, workspace| {
-        let report = desk.work_report(actor, workspace, None, None).await.unwrap();
+        let report =
+            desk.work_report(actor, AskedWork { workspace, ..AskedWork::default() }).await.unwrap();
         report.lines.into_iter().map(|line| line.workspace_id).collect::<Vec<_>>()
     };
     assert_eq!(workspaces(&bound, None).await, ["acme"]);
     assert!(workspaces(&bound, Some("globex")).await.is_empty());
     assert_eq!(workspaces(&all, None).await.len(), 2);
-    let foreign = desk.work_report(&bound, Some("globex"), None, None).await.unwrap();
+    let globex = AskedWork { workspace: Some("globex"), requests: true, ..AskedWork::default() };
+    let foreign = desk.work_report(&bound, globex).await.unwrap();
     assert_eq!(foreign.figures_since, None);
 
     let asked = |workspace| AskedEvidence { workspace, limit: 10, ..AskedEvidence::default() };

@@ -13,8 +13,8 @@ mod request;
 mod returns;
 mod syncs;
 mod tasks;
-mod webhook_events;
 mod views;
+mod webhook_events;
 mod webhooks;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::access::Caller;
 use super::page::{Cursor, Limit, Page};
 use super::problem::Problem;
 use super::request::Parameters;
-use crate::operator::desk::AskedEvidence;
+use crate::operator::desk::{AskedEvidence, AskedWork};
 use crate::reports::evidence::{EvidenceHead, EvidenceLine};
 use crate::reports::work::WorkReport;
 
@@ -23,6 +23,9 @@ pub(super) struct Days {
     from: Option<String>,
     /// The last day; today without it. A period has 366 days at most.
     to: Option<String>,
+    /// Whether all requests are counted, too, which takes longer.
+    #[serde(default)]
+    requests: bool,
 }
 
 /// Which app to fix first: what automation failed on, and the minutes of manual work that it took.
@@ -33,11 +36,13 @@ pub(super) async fn work(
     caller: Caller,
     Parameters(asked): Parameters<Days>,
 ) -> Result<Json<WorkReport>, Problem> {
-    let Days { workspace, from, to } = &asked;
-    let desk = &door.desk;
-    let report =
-        desk.work_report(&caller.actor, workspace.as_deref(), from.as_deref(), to.as_deref());
-    Ok(Json(report.await?))
+    let work = AskedWork {
+        workspace: asked.workspace.as_deref(),
+        from: asked.from.as_deref(),
+        to: asked.to.as_deref(),
+        requests: asked.requests,
+    };
+    Ok(Json(door.desk.work_report(&caller.actor, work).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::desk;
 use super::terminal::{Clock, List, ListFormat, clock, more, span};
-use crate::operator::desk::{Actor, AskedEvidence};
+use crate::operator::desk::{Actor, AskedEvidence, AskedWork};
 use crate::reports::evidence::{EvidenceHead, EvidenceLine, Place};
 use crate::reports::work::{Revocations, WorkFigures, WorkReport};
 use crate::text::printable;
@@ -28,6 +28,9 @@ pub(super) enum Command {
         /// Only this workspace
         #[arg(long)]
         workspace: Option<String>,
+        /// Count all requests, too, and how many of them automation did; this takes longer
+        #[arg(long)]
+        requests: bool,
         #[command(flatten)]
         format: ListFormat,
     },
@@ -55,10 +58,15 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let (_, desk) = desk(file).await?;
     let actor = &Actor::by_login();
     match command {
-        Command::Work { from, to, workspace, format } => {
-            let (workspace, from, to) = (workspace.as_deref(), from.as_deref(), to.as_deref());
+        Command::Work { from, to, workspace, requests, format } => {
+            let asked = AskedWork {
+                workspace: workspace.as_deref(),
+                from: from.as_deref(),
+                to: to.as_deref(),
+                requests,
+            };
             let read = async || {
-                let report = desk.work_report(actor, workspace, from, to).await?;
+                let report = desk.work_report(actor, asked).await?;
                 format.render(&of_work(&report))
             };
             format.show(read).await
@@ -79,7 +87,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     }
 }
 
-fn of_work(report: &WorkReport) -> List<'_, WorkFigures, 15> {
+fn of_work(report: &WorkReport) -> List<'_, WorkFigures, 16> {
     let since = match report.figures_since {
         Some(at) => format!("figures are kept since {}", clock().minute(at)),
         None => "no figures are kept".to_owned(),
@@ -105,6 +113,7 @@ fn of_work(report: &WorkReport) -> List<'_, WorkFigures, 15> {
             "REVOKED P50",
             "REVOKED P95",
             "OVER 4 H",
+            "AUTOMATED",
             "WORKSPACE",
         ],
         wide: &["CHANGED HANDS", "WORKSPACE"],
@@ -117,7 +126,7 @@ fn of_work(report: &WorkReport) -> List<'_, WorkFigures, 15> {
     }
 }
 
-fn work_cells(line: &WorkFigures, _: Clock) -> [String; 15] {
+fn work_cells(line: &WorkFigures, _: Clock) -> [String; 16] {
     let time = |of: fn(&Revocations) -> Option<f64>| {
         let seconds = line.revocations.as_ref().and_then(of);
         seconds.map_or("-".to_owned(), |seconds| {
@@ -139,6 +148,7 @@ fn work_cells(line: &WorkFigures, _: Clock) -> [String; 15] {
         time(|revocations| revocations.p50_s),
         time(|revocations| revocations.p95_s),
         line.revocations.as_ref().map_or("-".to_owned(), |one| one.beyond_objective.to_string()),
+        line.requests.map_or("-".to_owned(), |one| format!("{} of {}", one.succeeded, one.arrived)),
         printable(&line.workspace_id),
     ]
 }

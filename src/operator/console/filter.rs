@@ -8,8 +8,8 @@ use crate::manual_action::review::{ActionFilter, ActionOrder};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::ActionOperation;
 use crate::operator::cursor;
-use crate::text::encoded;
 use crate::operator::filters::STATUSES;
+use crate::text::encoded;
 
 #[derive(Debug, Clone)]
 pub(super) struct Chosen {

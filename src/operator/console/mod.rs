@@ -26,8 +26,8 @@ mod syncs;
 mod tasks;
 mod text;
 mod verbs;
-mod webhooks;
 mod views;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

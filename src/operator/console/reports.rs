@@ -12,7 +12,7 @@ use super::form::{Form, Query};
 use super::page::{Frame, html};
 use super::problem::Problem;
 use crate::operator::clock::span;
-use crate::operator::desk::{DeskError, Refusal, RefusalKind};
+use crate::operator::desk::{AskedWork, DeskError, Refusal, RefusalKind};
 use crate::operator::sheet;
 use crate::reports::work::{WorkFigures, WorkReport};
 use crate::text::encoded;
@@ -27,11 +27,18 @@ struct Work {
     from: String,
     to: String,
     workspace: String,
+    requests: bool,
 }
 
 impl Work {
     fn query(&self) -> String {
-        let words = [("from", &self.from), ("to", &self.to), ("workspace", &self.workspace)];
+        let requests = if self.requests { "1" } else { "" };
+        let words = [
+            ("from", self.from.as_str()),
+            ("to", &self.to),
+            ("workspace", &self.workspace),
+            ("requests", requests),
+        ];
         let words = words.iter().filter(|(_, word)| !word.is_empty());
         words.map(|(name, word)| format!("{name}={}", encoded(word))).collect::<Vec<_>>().join("&")
     }
@@ -55,8 +62,13 @@ async fn read(
     signed_in: &SignedIn,
     query: &Form,
 ) -> Result<WorkReport, DeskError> {
-    let (actor, desk) = (&signed_in.0.actor, &console.desk);
-    desk.work_report(actor, query.get("workspace"), query.get("from"), query.get("to")).await
+    let asked = AskedWork {
+        workspace: query.get("workspace"),
+        from: query.get("from"),
+        to: query.get("to"),
+        requests: query.get("requests").is_some(),
+    };
+    console.desk.work_report(&signed_in.0.actor, asked).await
 }
 
 /// What somebody chose that no report can be of, which the page says above its form.
@@ -84,11 +96,12 @@ pub(super) async fn show(
         from,
         to,
         workspace: query.text("workspace"),
+        requests: query.get("requests").is_some(),
     };
     Ok(html(page.frame.status(), &page))
 }
 
-const HEADS: [&str; 17] = [
+const HEADS: [&str; 20] = [
     "WORKSPACE",
     "INTEGRATION",
     "APP",
@@ -106,6 +119,9 @@ const HEADS: [&str; 17] = [
     "REVOKED P50 S",
     "REVOKED P95 S",
     "OVER OBJECTIVE",
+    "REQUESTS",
+    "AUTOMATED",
+    "ESCALATED",
 ];
 
 pub(super) async fn send(
@@ -124,8 +140,9 @@ pub(super) async fn send(
     Ok((headers, text).into_response())
 }
 
-fn cells(line: &WorkFigures) -> [String; 17] {
+fn cells(line: &WorkFigures) -> [String; 20] {
     let number = |number: Option<f64>| number.map(|n| format!("{n:.1}")).unwrap_or_default();
+    let count = |count: Option<i64>| count.map(|n| n.to_string()).unwrap_or_default();
     let revoked = line.revocations.as_ref();
     [
         printable(&line.workspace_id),
@@ -144,6 +161,9 @@ fn cells(line: &WorkFigures) -> [String; 17] {
         number(Some(line.minutes_saved)),
         number(revoked.and_then(|one| one.p50_s)),
         number(revoked.and_then(|one| one.p95_s)),
-        revoked.map(|one| one.beyond_objective.to_string()).unwrap_or_default(),
+        count(revoked.map(|one| one.beyond_objective)),
+        count(line.requests.map(|one| one.arrived)),
+        count(line.requests.map(|one| one.succeeded)),
+        count(line.requests.map(|one| one.escalated)),
     ]
 }

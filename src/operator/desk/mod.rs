@@ -27,7 +27,7 @@ pub use import::Imported;
 pub use integrations::Integration;
 pub use refusal::{DeskError, Refusal, RefusalKind};
 pub use replies::Repeated;
-pub use reports::AskedEvidence;
+pub use reports::{AskedEvidence, AskedWork};
 pub use returns::Chosen;
 pub use sessions::{Lasts, Session};
 pub use syncs::SyncCard;

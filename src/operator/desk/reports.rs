@@ -6,6 +6,17 @@ use crate::reports::period::{Period, PeriodError};
 use crate::reports::store::{self, EvidenceFilter};
 use crate::reports::work::{self, WorkReport};
 
+/// Of which actions a report is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AskedWork<'a> {
+    pub workspace: Option<&'a str>,
+    /// The first and the last day; the last thirty days if both are `None`.
+    pub from: Option<&'a str>,
+    pub to: Option<&'a str>,
+    /// Whether all requests are counted, too, which takes longer.
+    pub requests: bool,
+}
+
 /// Which evidence is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AskedEvidence<'a> {
@@ -19,23 +30,24 @@ pub struct AskedEvidence<'a> {
 }
 
 impl Desk {
-    /// Which app to fix first, by the actions that were opened from one day to another; of the last thirty days if nobody
-    /// says another period.
+    /// Which app to fix first, by the actions that were opened from one day to another.
     pub async fn work_report(
         &self,
         actor: &Actor,
-        workspace: Option<&str>,
-        from: Option<&str>,
-        to: Option<&str>,
+        asked: AskedWork<'_>,
     ) -> Result<WorkReport, DeskError> {
         let mut tx = self.begin(actor).await?;
-        let workspace = actor.workspace_or(workspace);
+        let workspace = actor.workspace_or(asked.workspace);
         let today = store::now(&mut tx).await?.date_naive();
-        let period = Period::between(from, to, today).map_err(wrong)?;
+        let period = Period::between(asked.from, asked.to, today).map_err(wrong)?;
         let since = store::figures_since(&mut tx, workspace).await?;
         let figures = store::figures(&mut tx, workspace, period).await?;
         let revocations = store::revocations(&mut tx, workspace, period).await?;
-        Ok(work::report(period, since, figures, revocations))
+        let requests = match asked.requests {
+            true => store::requests(&mut tx, workspace, period).await?,
+            false => Vec::new(),
+        };
+        Ok(work::report(period, since, figures, revocations, requests))
     }
 
     /// The evidence of a month in one workspace: what is not proven first.
