@@ -44,6 +44,8 @@ create policy shared_views_of_others on reconciler.saved_views for delete to rec
 comment on table reconciler.saved_views is
     'Lists of the console as people keep them: a page with its filter, for their owner alone or shared within a workspace.';
 
+comment on column reconciler.saved_views.id is 'Id of the view. Assigned by the database.';
+
 comment on column reconciler.saved_views.owner is
     'Who saved the view, as the trail would name them: token:NAME. Stamped by the database.';
 
