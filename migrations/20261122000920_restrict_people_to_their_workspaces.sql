@@ -83,12 +83,12 @@ grant select, insert (login, workspaces), update (login, workspaces), delete on 
 
 grant update (last_used_at) on reconciler.tokens to reconciler_daemon;
 
--- People end sessions; the daemon starts, prolongs and forgets them. Nobody changes who it is or what they may do.
+-- People end sessions; the daemon starts, prolongs and forgets them, and ends those of a person whose access has changed. Nobody changes who it is or what they may do.
 grant select (id, actor, email, role, workspaces, started_at, last_seen_at, idle_until, expires_at, ended_at, ended_by),
       update (ended_at)
     on reconciler.sessions to reconciler_viewer, reconciler_operator;
 
-grant select, insert (hash, actor, email, role, workspaces, idle_until, expires_at), update (last_seen_at, idle_until), delete
+grant select, insert (hash, actor, email, role, workspaces, idle_until, expires_at), update (last_seen_at, idle_until, ended_at), delete
     on reconciler.sessions to reconciler_daemon;
 
 grant select, insert, update, delete on reconciler.replies to reconciler_daemon;

@@ -66,6 +66,26 @@ pub async fn insert(
     Ok(())
 }
 
+/// Ends the sessions of somebody that began with another access; without access all of them.
+pub async fn end_outdated(
+    connection: &mut PgConnection,
+    actor: &str,
+    access: Option<&Access>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- end_outdated_sessions
+         update reconciler.sessions set ended_at = now()
+         where actor = $1 and ended_at is null and expires_at > now()
+           and (role is distinct from $2 or workspaces is distinct from $3)",
+        actor,
+        access.map(|access| access.role.as_str()),
+        access.and_then(|access| access.workspaces.as_deref()),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The session with this hash, if it has not ended, and neither has the token with which it began, if one did. It is
 /// prolonged once a minute, so that a page that is asked for again and again does not write each time.
 pub async fn find_valid(

@@ -471,7 +471,7 @@ async fn signed_in(desk: &Desk, name: &str, role: Role) -> (Actor, String) {
     let kim = Actor::named("kim").unwrap();
     let token = desk.create_token(&kim, name, &access(role, &["acme"]), 1).await.unwrap();
     let actor = desk.actor_of(token.expose_secret()).await.unwrap().unwrap();
-    let secret = desk.start_session(&actor, None, LASTS).await.unwrap();
+    let secret = desk.start_session(&actor, LASTS).await.unwrap();
     (actor, secret.expose_secret().to_owned())
 }
 
@@ -485,7 +485,7 @@ async fn a_session_ends_unused_in_any_case_with_its_token_and_by_its_owner(pool:
     assert_eq!(valid().await.unwrap().actor, works, "it acts in the same role");
     assert!(!said(owner, "select * from reconciler.sessions").await.contains(&secret));
     assert!(desk.session("0000", LASTS).await.unwrap().is_none());
-    let login = desk.start_session(&Actor::named("kim").unwrap(), None, LASTS).await;
+    let login = desk.start_session(&Actor::named("kim").unwrap(), LASTS).await;
     assert_eq!(kind(login), RefusalKind::Forbidden, "a login of the database has no role to copy");
     for column in ["idle_until", "expires_at"] {
         run(owner, &format!("update reconciler.sessions set {column} = now()")).await;
@@ -518,7 +518,7 @@ async fn a_session_ends_unused_in_any_case_with_its_token_and_by_its_owner(pool:
     let trail = said(owner, trail).await;
     assert!(trail.contains(r#"{"what":"session.ended","actor":"token:rules"}"#), "{trail}");
 
-    let secret = desk.start_session(&works, None, LASTS).await.unwrap();
+    let secret = desk.start_session(&works, LASTS).await.unwrap();
     assert!(desk.session(secret.expose_secret(), LASTS).await.unwrap().is_some());
     desk.revoke_token(&Actor::named("kim").unwrap(), "works").await.unwrap();
     assert!(desk.session(secret.expose_secret(), LASTS).await.unwrap().is_none());

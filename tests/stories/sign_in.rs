@@ -387,6 +387,25 @@ async fn a_role_that_was_taken_away_ends_with_the_session_and_a_new_one_begins_w
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_sign_in_with_another_role_ends_the_sessions_with_the_old_one(pool: PgPool) {
+    let signing = Signing::new(pool).await;
+    let is_valid = async |cookie: &str| signing.get("/tasks", cookie).await.status == 200;
+    let one = signing.signed_in().await;
+    let same = signing.signed_in().await;
+    assert!(is_valid(&one).await && is_valid(&same).await, "the same role, in two browsers");
+    signing.issuer.say(json!({ "workspaces": ["acme", "globex"] }));
+    let wider = signing.signed_in().await;
+    assert!(!is_valid(&one).await && !is_valid(&same).await && is_valid(&wider).await);
+    signing.issuer.say(json!({ "sub": "lee-2" }));
+    let lee = signing.signed_in().await;
+    signing.issuer.say(json!({ "groups": [] }));
+    assert_refused(&signing.sign_in().await, "no role");
+    assert!(!is_valid(&wider).await && is_valid(&lee).await, "all of hers, and nobody else's");
+    let ended = "select count(*)::text from reconciler.events where what = 'session.ended' and actor = 'oidc:kim-1'";
+    assert_eq!(signing.text(ended).await, "3");
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_session_that_was_unused_or_ended_by_somebody_does_not_go_on_by_itself(pool: PgPool) {
     let signing = Signing::new(pool).await;
     for ended in [

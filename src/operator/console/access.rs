@@ -190,7 +190,7 @@ pub(super) async fn sign_in(
         let words = "This token is unknown, has expired or was revoked.".to_owned();
         return Ok(ask_again(&console, StatusCode::UNAUTHORIZED, to, kept, Some(words)).await);
     };
-    let secret = console.desk.start_session(&actor, None, console.lasts).await?;
+    let secret = console.desk.start_session(&actor, console.lasts).await?;
     let mut response = match kept {
         None => see_other(&to),
         Some(kept) => {

@@ -14,7 +14,7 @@ use super::form::{Form, Query};
 use super::page::see_other;
 use super::problem::Problem;
 use crate::emit;
-use crate::operator::desk::{Actor, DeskError, Lasts};
+use crate::operator::desk::{DeskError, Lasts};
 use crate::operator::issuer::{Issuer, Refused, SignIn};
 use crate::operator::listener::client;
 use crate::text::encoded;
@@ -104,7 +104,10 @@ fn invalid(cause: impl Into<String>) -> Ended {
 
 impl From<DeskError> for Ended {
     fn from(error: DeskError) -> Self {
-        Self::Failed(error.into())
+        match error {
+            DeskError::Refused(refusal) => invalid(refusal.message),
+            error => Self::Failed(error.into()),
+        }
     }
 }
 
@@ -140,10 +143,16 @@ async fn signed_in(
     }
     let code = answer.get("code").ok_or_else(|| invalid("the answer has no code"))?;
     let person = issuer.person(code, sign_in).await.map_err(Ended::Refused)?;
-    let actor = Actor::by_issuer(&person.subject, person.access);
-    let actor = actor.map_err(|refusal| invalid(refusal.message))?;
+    let (access, refused) = match person.access {
+        Ok(access) => (Some(access), None),
+        Err(refused) => (None, Some(refused)),
+    };
     let lasts = Lasts { longest: console.lasts.longest.min(issuer.session_max()), ..console.lasts };
-    let secret = console.desk.start_session(&actor, person.email.as_deref(), lasts).await?;
+    let (subject, email) = (&person.subject, person.email.as_deref());
+    let secret = console.desk.sign_in_person(subject, email, access.as_ref(), lasts).await?;
+    let Some(secret) = secret else {
+        return Err(Ended::Refused(refused.unwrap_or(Refused::NoRole)));
+    };
     let mut response = see_other(to);
     response.headers_mut().append(header::SET_COOKIE, cookie(secret.expose_secret()));
     Ok(response)

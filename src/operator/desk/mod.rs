@@ -74,19 +74,6 @@ impl Actor {
         Self { name: format!("{TOKEN}{name}"), access: Some(access) }
     }
 
-    /// A person whom the issuer of OpenID Connect calls so.
-    pub fn by_issuer(subject: &str, access: Access) -> Result<Self, Refusal> {
-        let is_plain =
-            !subject.is_empty() && printable(subject) == subject && !subject.contains(BESIDE);
-        if !is_plain || subject.chars().count() > LONGEST_SUBJECT {
-            let message = format!(
-                "the issuer calls somebody by something other than 1 to {LONGEST_SUBJECT} plain characters (claim sub)"
-            );
-            return Err(Refusal::new(RefusalKind::Invalid, message));
-        }
-        Ok(Self { name: format!("{PERSON}{subject}"), access: Some(access) })
-    }
-
     /// As the trail records it.
     pub fn name(&self) -> &str {
         &self.name
@@ -132,9 +119,6 @@ const TOKEN: &str = "token:";
 const PERSON: &str = "oidc:";
 
 const LONGEST_NAME: usize = 100;
-
-/// Actors of the trail have 200 characters at most.
-const LONGEST_SUBJECT: usize = 150;
 
 /// A row as its caller saw it: what is done to it is refused if it has changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

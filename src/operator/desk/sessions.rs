@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::tokens::{hash, secret};
-use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
+use super::{Actor, BESIDE, Desk, DeskError, PERSON, Refusal, RefusalKind, commit};
+use crate::access::Access;
 use crate::sessions::{self, SessionLine, Signed};
 use crate::store::begin_as;
+use crate::text::printable;
 
 /// How long a session lasts: unused, and in any case.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +37,6 @@ impl Desk {
     pub async fn start_session(
         &self,
         actor: &Actor,
-        email: Option<&str>,
         lasts: Lasts,
     ) -> Result<SecretString, DeskError> {
         let Some(access) = &actor.access else {
@@ -46,10 +47,32 @@ impl Desk {
         let hash = hash(secret.expose_secret());
         // The actor has no right to make sessions: the daemon makes it in their name.
         let mut tx = begin_as(&self.pool, &actor.name, None).await?;
-        let who = Signed { actor: &actor.name, email, access };
+        let who = Signed { actor: &actor.name, email: None, access };
         sessions::insert(&mut tx, &hash, who, lasts.idle, lasts.longest).await?;
         commit(tx).await?;
         Ok(secret)
+    }
+
+    /// Starts a session of a person whom the issuer calls so, and ends those that began with another role or with other
+    /// workspaces. Without access, all of them are ended and none starts.
+    pub async fn sign_in_person(
+        &self,
+        subject: &str,
+        email: Option<&str>,
+        access: Option<&Access>,
+        lasts: Lasts,
+    ) -> Result<Option<SecretString>, DeskError> {
+        let actor = person(subject)?;
+        let mut tx = begin_as(&self.pool, &actor, None).await?;
+        sessions::end_outdated(&mut tx, &actor, access).await?;
+        let secret = secret("");
+        if let Some(access) = access {
+            let (hash, who) =
+                (hash(secret.expose_secret()), Signed { actor: &actor, email, access });
+            sessions::insert(&mut tx, &hash, who, lasts.idle, lasts.longest).await?;
+        }
+        commit(tx).await?;
+        Ok(access.map(|_| secret))
     }
 
     /// The session with this secret; `None` if it has ended.
@@ -95,3 +118,19 @@ impl Desk {
         commit(tx).await
     }
 }
+
+/// How the trail records a person whom the issuer calls so.
+fn person(subject: &str) -> Result<String, Refusal> {
+    let is_plain =
+        !subject.is_empty() && printable(subject) == subject && !subject.contains(BESIDE);
+    if !is_plain || subject.chars().count() > LONGEST_SUBJECT {
+        let message = format!(
+            "the issuer calls somebody by something other than 1 to {LONGEST_SUBJECT} plain characters (claim sub)"
+        );
+        return Err(Refusal::new(RefusalKind::Invalid, message));
+    }
+    Ok(format!("{PERSON}{subject}"))
+}
+
+/// Actors of the trail have 200 characters at most.
+const LONGEST_SUBJECT: usize = 150;

@@ -24,22 +24,20 @@ const LONGEST_EMAIL: usize = 320;
 pub(in crate::operator) struct Person {
     pub(in crate::operator) subject: String,
     pub(in crate::operator) email: Option<String>,
-    pub(in crate::operator) access: Access,
+    /// Or why they have none.
+    pub(in crate::operator) access: Result<Access, Refused>,
 }
 
-pub(super) fn person(
-    claims: &IdTokenClaims<Claims, CoreGenderClaim>,
-    config: &Oidc,
-) -> Result<Person, Refused> {
+pub(super) fn person(claims: &IdTokenClaims<Claims, CoreGenderClaim>, config: &Oidc) -> Person {
     // An address that the issuer did not check could be that of a colleague.
     let is_checked = claims.email_verified() != Some(false);
     let email = claims.email().map(|email| email.as_str());
     let email = email.filter(|email| (1..=LONGEST_EMAIL).contains(&email.chars().count()));
-    Ok(Person {
+    Person {
         subject: claims.subject().as_str().to_owned(),
         email: email.filter(|_| is_checked).map(str::to_owned),
-        access: access(&claims.additional_claims().0, config)?,
-    })
+        access: access(&claims.additional_claims().0, config),
+    }
 }
 
 fn access(claims: &Map<String, Value>, config: &Oidc) -> Result<Access, Refused> {

@@ -205,10 +205,8 @@ impl Issuer {
             )) => token.claims(&self.verifier(&*self.with_new_keys().await?), &nonce),
             other => other,
         };
-        claims::person(
-            claims.map_err(|error| Refused::Invalid(chain(&error).to_string()))?,
-            &self.config,
-        )
+        let claims = claims.map_err(|error| Refused::Invalid(chain(&error).to_string()))?;
+        Ok(claims::person(claims, &self.config))
     }
 
     fn client(&self, known: &Known) -> IssuerClient {
