@@ -21,7 +21,8 @@ create index shared_views on reconciler.saved_views (shared_in) where shared_in 
 
 alter table reconciler.saved_views enable row level security;
 
-create policy own_and_shared_views on reconciler.saved_views for select to reconciler_viewer, reconciler_operator
+create policy own_and_shared_views on reconciler.saved_views
+    for select to reconciler_viewer, reconciler_operator, reconciler_definer
     using (owner = (select reconciler.current_actor())
            or coalesce(shared_in = any ((select reconciler.own_workspaces())::text[]), shared_in is not null));
 
@@ -34,12 +35,8 @@ create policy changed_views on reconciler.saved_views for update to reconciler_o
     with check (owner = (select reconciler.current_actor())
                 and coalesce(shared_in = any ((select reconciler.own_workspaces())::text[]), true));
 
-create policy deleted_views on reconciler.saved_views for delete to reconciler_operator
-    using (owner = (select reconciler.current_actor()));
-
--- Somebody has to be able to tidy up after a colleague who has left.
-create policy shared_views_of_others on reconciler.saved_views for delete to reconciler_administrator
-    using (coalesce(shared_in = any ((select reconciler.own_workspaces())::text[]), shared_in is not null));
+-- delete_saved_view says which.
+create policy deleted_views on reconciler.saved_views for delete to reconciler_definer using (true);
 
 comment on table reconciler.saved_views is
     'Lists of the console as people keep them: a page with its filter, for their owner alone or shared within a workspace.';

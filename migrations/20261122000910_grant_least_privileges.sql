@@ -127,8 +127,10 @@ grant update (is_deleted) on reconciler.action_figures to reconciler_daemon;
 -- Views are the people's own. Who owns one is stamped.
 grant select on reconciler.saved_views to reconciler_viewer, reconciler_operator;
 
-grant insert (name, page, query, shared_in), update (name, page, query, shared_in), delete on reconciler.saved_views
+grant insert (name, page, query, shared_in), update (name, page, query, shared_in) on reconciler.saved_views
     to reconciler_operator;
+
+grant execute on function reconciler.delete_saved_view(bigint) to reconciler_operator, reconciler_daemon;
 
 -- Who and when are stamped: no role may insert them.
 grant insert (what, workspace_id, subject, subject_id, detail) on reconciler.events to reconciler_daemon;

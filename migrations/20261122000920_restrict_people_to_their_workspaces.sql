@@ -61,6 +61,8 @@ grant update (paused_reason, paused_at, kind, application, max_in_flight, starts
 
 grant update (ended_at, outcome, dismissed_by, dismiss_reason) on reconciler.webhook_events to reconciler_definer;
 
+grant delete on reconciler.saved_views to reconciler_definer;
+
 grant execute on function reconciler.own_workspaces()
     to reconciler_viewer, reconciler_operator, reconciler_daemon, reconciler_backend;
 

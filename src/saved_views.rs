@@ -108,12 +108,11 @@ pub async fn rename(
 
 /// Deletes a view; returns whether the user who runs the transaction may delete one with this id.
 pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
-    let deleted = sqlx::query!(
-        "-- delete_view
-         delete from reconciler.saved_views where id = $1",
+    Ok(sqlx::query_scalar!(
+        r#"-- delete_view
+         select reconciler.delete_saved_view($1) as "deleted!""#,
         id,
     )
-    .execute(connection)
-    .await?;
-    Ok(deleted.rows_affected() == 1)
+    .fetch_one(connection)
+    .await?)
 }

@@ -199,10 +199,11 @@ const CALLS: [(&str, &str); 35] = [
 ];
 
 /// The rest of the calls, which have other shapes.
-const MORE_CALLS: [(&str, &str); 13] = [
+const MORE_CALLS: [(&str, &str); 14] = [
     ("dismiss_webhook(text,text,text)", "dismiss_webhook('globex', 'event-2', 'why')"),
     ("dismiss_webhook(text,text[],text)", "dismiss_webhook('globex', array['event-2'], 'why')"),
     ("dismiss_webhook_event(text,text,text)", "dismiss_webhook_event('globex', 'event-2', 'why')"),
+    ("delete_saved_view(bigint)", "delete_saved_view(2)"),
     ("report_screen(bigint,text)", "report_screen(2, 'why')"),
     ("screen_changed(bigint,text)", "screen_changed(2, 'why')"),
     ("screen_changed(bigint[],text)", "screen_changed(array[2], 'why')"),

@@ -129,11 +129,13 @@ async fn the_database_keeps_views_apart_whatever_a_door_forgets(pool: PgPool) {
         }
         done.map(|done| done.rows_affected()).map_err(|error| error.to_string())
     };
-    for statement in
-        ["delete from reconciler.saved_views", "update reconciler.saved_views set name = 'x'"]
-    {
-        assert_eq!(said(statement.to_owned()).await, Ok(0), "{statement}");
-    }
+    let renamed = said("update reconciler.saved_views set name = 'x'".to_owned()).await;
+    assert_eq!(renamed, Ok(0));
+    let id = own.id;
+    let deleted = said(format!("select from reconciler.delete_saved_view({id}) it where it")).await;
+    assert_eq!(deleted, Ok(0));
+    let refused = said("delete from reconciler.saved_views".to_owned()).await.unwrap_err();
+    assert!(refused.contains("permission denied"), "{refused}");
     let values = "(name, page, query, shared_in) values ('x', 'actions', '', 'globex')";
     let refused = said(format!("insert into reconciler.saved_views {values}")).await.unwrap_err();
     assert!(refused.contains("there is no workspace globex"), "{refused}");
