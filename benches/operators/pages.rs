@@ -54,6 +54,8 @@ pub(crate) async fn measure(
     times: &mut Times,
 ) -> anyhow::Result<()> {
     let (address, stop) = open(database_url).await?;
+    // Whoever opened the database may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client =
         Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(30)).build()?;
     let cookie = sign_in(&client, &address, person).await?;

@@ -130,6 +130,8 @@ impl Console {
         token: SecretString,
         pages: Arc<AtomicUsize>,
     ) -> anyhow::Result<Self> {
+        // The process has one TLS provider; a second call finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().redirect(Policy::none()).timeout(ASKS_EVERY).build()?;
         let after = ASKS_EVERY * u32::try_from(number)? / u32::try_from(CONSOLES)?;
         let page = PAGES[number % PAGES.len()];

@@ -44,7 +44,9 @@ pub(crate) async fn measure(shape: &Shape<'_>) -> anyhow::Result<()> {
 
 fn median(ratios: &mut [f64]) -> anyhow::Result<f64> {
     ratios.sort_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).copied().context("no runs")
+    let (low, high) = (ratios.len().saturating_sub(1) / 2, ratios.len() / 2);
+    let low = ratios.get(low).context("no runs")?;
+    Ok((low + ratios.get(high).context("no runs")?) / 2.0)
 }
 
 struct Attempts {

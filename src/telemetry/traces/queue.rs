@@ -130,8 +130,8 @@ impl SpanProcessor for Queue {
 
 /// Records what the caller records, and what has no caller, while there is room.
 ///
-/// Spans that are recorded and then dropped cost a tenth of the daemon's work while the collector does not work. A span
-/// is not recorded that begins while the queue is full, and none is below it.
+/// Spans that are recorded and then dropped cost the daemon processor time for nothing while the collector does not work.
+/// A span is not recorded that begins while the queue is full, and none is below it.
 #[derive(Debug, Clone)]
 pub(super) struct WhileThereIsRoom {
     tally: Arc<Tally>,
