@@ -102,6 +102,13 @@ fn cases() -> Vec<Case> {
         case(["idle", "one replica", "% of a core"], (0.5, 0.51), []),
         case(["lists of operators", "views, p50", "ms"], (19.9, 20.0), []),
         case(["commands of operators", "commands, p50", "ms"], (99.9, 100.0), []),
+        case(["pages of operators", "answers, p50", "ms"], (49.9, 50.0), []),
+        case(["consoles", "memory, 50 open", "MB"], (119.9, 120.0), []),
+        case(
+            ["consoles", "50 open", rates],
+            (950.0, 949.0),
+            undisturbed("consoles", "none open", rates),
+        ),
         case(
             ["retention", "deleting", rates],
             (900.0, 899.0),
