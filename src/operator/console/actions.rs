@@ -210,9 +210,9 @@ pub(super) async fn change(
             Ok(see_other(&format!("/actions/{id}?said={said}{}", list.unwrap_or_default())))
         }
         // The page says what the action is now, and keeps what was typed.
-        Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
+        Err(problem) => {
+            let problem = problem.beside_form()?;
             page(&console, &signed_in, id, &Form::default(), Some((problem, form))).await
         }
-        Err(problem) => Err(problem),
     }
 }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Console;
@@ -111,10 +110,10 @@ pub(super) async fn change(
     };
     match changed {
         Ok(()) => Ok(see_other(&format!("/integrations?said={word}"))),
-        Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
+        Err(problem) => {
+            let problem = problem.beside_form()?;
             let kept = (id, form.text("reason"));
             page(&console, &signed_in, &Form::default(), Some((problem, kept))).await
         }
-        Err(problem) => Err(problem),
     }
 }

@@ -35,6 +35,15 @@ impl Problem {
         self.status
     }
 
+    /// For the page with the form that was refused, which keeps what was typed. What is not there has no such page: the
+    /// problem is then the whole answer.
+    pub(super) fn beside_form(self) -> Result<Self, Self> {
+        match self.status {
+            StatusCode::NOT_FOUND => Err(self),
+            _ => Ok(self),
+        }
+    }
+
     fn asset(&self, name: &str) -> String {
         super::assets::asset(name)
     }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Console;
@@ -151,9 +150,9 @@ pub(super) async fn decide(
     };
     match decided {
         Ok(()) => Ok(see_other(&format!("/syncs/{id}?said={word}"))),
-        Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
+        Err(problem) => {
+            let problem = problem.beside_form()?;
             page(&console, &signed_in, id, &Form::default(), Some((problem, form))).await
         }
-        Err(problem) => Err(problem),
     }
 }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Console;
@@ -108,9 +107,9 @@ pub(super) async fn cancel(
     };
     match cancelled {
         Ok(()) => Ok(see_other(&format!("/tasks/{id}?said=cancel"))),
-        Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
+        Err(problem) => {
+            let problem = problem.beside_form()?;
             page(&console, &signed_in, id, &Form::default(), Some((problem, form))).await
         }
-        Err(problem) => Err(problem),
     }
 }

@@ -145,9 +145,9 @@ pub(super) async fn change(
     };
     match done.map_err(Problem::from) {
         Ok(()) => Ok(see_other(&format!("/views?said={word}"))),
-        Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
+        Err(problem) => {
+            let problem = problem.beside_form()?;
             page(&console, &signed_in, &Form::default(), Some(problem)).await
         }
-        Err(problem) => Err(problem),
     }
 }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Console;
@@ -82,10 +81,10 @@ pub(super) async fn dismiss(
     };
     match dismissed {
         Ok(()) => Ok(see_other("/webhooks?said=dismiss-webhook")),
-        Err(problem) if problem.status() != StatusCode::NOT_FOUND => {
+        Err(problem) => {
+            let problem = problem.beside_form()?;
             let kept = (id, form.text("reason"));
             page(&console, &signed_in, &Form::default(), Some((problem, kept))).await
         }
-        Err(problem) => Err(problem),
     }
 }
