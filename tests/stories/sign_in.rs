@@ -337,6 +337,7 @@ async fn an_issuer_that_is_gone_when_the_code_comes_leaves_people_signed_out(poo
     signing.issuer.fail(Some(Failure::Silence));
     let back = signing.came(&answer, &sent.cookie).await;
     assert_eq!((back.status.as_u16(), signing.sessions().await), (503, 0), "{}", back.text);
+    assert!(back.text.contains("<h1>The sign-in service does not answer</h1>"), "{}", back.text);
     signing.issuer.fail(None);
     signing.signed_in().await;
 }

@@ -171,6 +171,7 @@ fn refusal(refused: &Refused, issuer: &Issuer) -> Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             format!("{name} does not answer. You are not signed in."),
         )
+        .titled("The sign-in service does not answer")
         .hint("Sign in again in a moment."),
         Refused::Invalid(_) => Problem::new(
             StatusCode::FORBIDDEN,

@@ -11,6 +11,7 @@ use crate::operator::desk::{DeskError, Refusal, RefusalKind};
 #[template(path = "problem.html")]
 pub(super) struct Problem {
     status: StatusCode,
+    title: Option<&'static str>,
     pub(super) detail: String,
     pub(super) hint: Option<String>,
     retry_after_s: Option<u64>,
@@ -18,7 +19,13 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), hint: None, retry_after_s: None }
+        Self { status, title: None, detail: detail.into(), hint: None, retry_after_s: None }
+    }
+
+    /// What stands above it, where the status alone does not say it.
+    pub(super) fn titled(mut self, title: &'static str) -> Self {
+        self.title = Some(title);
+        self
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -49,15 +56,14 @@ impl Problem {
     }
 
     fn title(&self) -> &'static str {
-        match self.status {
+        self.title.unwrap_or(match self.status {
             StatusCode::NOT_FOUND => "There is nothing here",
             StatusCode::FORBIDDEN => "You may not do this",
             StatusCode::BAD_REQUEST => "This cannot be done so",
             StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => "Somebody was first",
-            StatusCode::SERVICE_UNAVAILABLE => "The database does not answer",
             StatusCode::TOO_MANY_REQUESTS => "Too many attempts",
             _ => "This did not work",
-        }
+        })
     }
 
     fn of(refusal: Refusal) -> Self {
@@ -101,6 +107,7 @@ impl From<DeskError> for Problem {
                 crate::emit!(OPERATORS_REQUEST_FAILED, error = %crate::telemetry::chain(&error), "A request of the console failed");
                 let detail = "The database failed or did not answer. Nothing was changed, or the change is complete.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                    .titled("The database does not answer")
                     .hint("Load the page again in a moment.")
                     .retry_after(5)
             }
