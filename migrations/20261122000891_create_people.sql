@@ -3,10 +3,19 @@
 create table reconciler.people (
     actor        text collate "C" primary key,
     email        text        not null,
+    workspaces   text[],
     signed_in_at timestamptz not null default now(),
     constraint actor_is_a_person_of_the_issuer check (starts_with(actor, 'oidc:')),
     constraint email_is_1_to_320_characters check (char_length(email) between 1 and 320)
 );
+
+-- Whoever works in a workspace reads who else acts there.
+alter table reconciler.people enable row level security;
+
+create policy people_of_own_workspaces on reconciler.people to reconciler_viewer, reconciler_operator
+    using (coalesce(workspaces && (select reconciler.own_workspaces()), true));
+
+create policy all_people on reconciler.people to reconciler_daemon, reconciler_definer using (true);
 
 create index people_by_email on reconciler.people (email);
 
@@ -18,5 +27,8 @@ comment on table reconciler.people is
 comment on column reconciler.people.actor is 'The person as the trail records it: oidc:SUB, where SUB is what the issuer calls them.';
 
 comment on column reconciler.people.email is 'The email that the issuer gave when the person last signed in.';
+
+comment on column reconciler.people.workspaces is
+    'The workspaces that the person might see and change after the last sign-in; null for all.';
 
 comment on column reconciler.people.signed_in_at is 'When the person last signed in.';

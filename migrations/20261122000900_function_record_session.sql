@@ -1,5 +1,5 @@
 -- Stamps who ended a session and when, and records its start and its end in the trail. An ended session stays ended. Keeps
--- the email of a person current.
+-- what is known of a person current.
 create function reconciler.record_session() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
@@ -13,8 +13,9 @@ begin
         new.ended_by := reconciler.current_actor();
     end if;
     if tg_op = 'INSERT' and new.email is not null then
-        insert into reconciler.people (actor, email) values (new.actor, new.email)
-        on conflict (actor) do update set email = excluded.email, signed_in_at = excluded.signed_in_at;
+        insert into reconciler.people (actor, email, workspaces) values (new.actor, new.email, new.workspaces)
+        on conflict (actor) do update
+            set email = excluded.email, workspaces = excluded.workspaces, signed_in_at = excluded.signed_in_at;
     end if;
     insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
     values (case tg_op when 'INSERT' then 'session.started' else 'session.ended' end, '', 'session', new.id::text,

@@ -99,7 +99,7 @@ grant select, insert (hash), delete on reconciler.used_sign_ins to reconciler_da
 
 grant select, delete on reconciler.people to reconciler_daemon;
 
-grant select on reconciler.people to reconciler_administrator;
+grant select on reconciler.people to reconciler_viewer, reconciler_operator;
 
 -- A row that somebody is about to change as they saw it. The lock needs the privilege to update.
 grant update (decision) on reconciler.syncs to reconciler_definer;

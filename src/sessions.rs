@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
 
 use crate::access::{Access, Role};
 use crate::database::{PgConnection, PgPool};
@@ -21,6 +22,16 @@ pub struct SessionLine {
     pub last_seen_at: DateTime<Utc>,
     pub idle_until: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+}
+
+/// Somebody whom the issuer of OpenID Connect named.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct Person {
+    /// As rows and the trail name them.
+    pub actor: String,
+    /// As the issuer gave it at the last sign-in.
+    pub email: String,
+    pub signed_in_at: DateTime<Utc>,
 }
 
 /// A session that has not ended.
@@ -149,15 +160,15 @@ pub async fn use_sign_in(pool: &PgPool, hash: &[u8]) -> Result<bool, StoreError>
     Ok(noted.rows_affected() == 1)
 }
 
-/// The emails of people whom the issuer named, by the actors of the trail.
-pub async fn names(pool: &PgPool) -> Result<Vec<(String, String)>, StoreError> {
-    let rows = sqlx::query!(
+/// The people of the issuer whom the user who asks may see, the last who signed in first.
+pub async fn people(asks: impl PgExecutor<'_>) -> Result<Vec<Person>, StoreError> {
+    Ok(sqlx::query_as!(
+        Person,
         "-- list_people
-         select actor, email from reconciler.people order by signed_in_at desc limit 1000",
+         select actor, email, signed_in_at from reconciler.people order by signed_in_at desc limit 1000",
     )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.actor, row.email)).collect())
+    .fetch_all(asks)
+    .await?)
 }
 
 /// Lists the sessions that have not ended and that the user who runs the transaction may see, the latest used first.

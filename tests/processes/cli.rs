@@ -1050,6 +1050,27 @@ async fn two_people_claim_take_over_hand_over_and_release_at_the_command_line(po
 }
 
 #[sqlx::test(migrations = false)]
+async fn who_signed_in_by_an_issuer_is_called_by_the_email_in_tables_and_by_the_actor_for_programs(
+    pool: PgPool,
+) {
+    let (world, program, [app, _]) = with_actions(pool).await;
+    let known =
+        "insert into reconciler.people (actor, email) values ('oidc:4711', 'lee@example.com')";
+    sqlx::query(known).execute(&world.pool).await.unwrap();
+    let id = app.to_string();
+    let give = ["actions", "hand-over", &id, "--to", "lee@example.com", "--note", "yours"];
+    program.run(&give).await.ok();
+    for page in [vec!["actions", "list"], vec!["actions", "show", &id]] {
+        let said = program.run(&page).await.ok();
+        assert!(said.contains("lee@example.com") && !said.contains("oidc:4711"), "{said}");
+        let said = program.run(&[page, vec!["-o", "json"]].concat()).await.ok();
+        assert!(said.contains("\"assignee\":\"oidc:4711\""), "{said}");
+    }
+    let csv = program.run(&["actions", "list", "-o", "csv"]).await.ok();
+    assert!(csv.contains("oidc:4711"), "{csv}");
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_word_for_an_app_that_cannot_be_read_is_told_what_it_is_worth(pool: PgPool) {
     let (world, program, _) = with_actions(pool).await;
     let app = cerby_reconciler::catalogue::all().iter().find(|app| !app.can_sync).unwrap();

@@ -81,6 +81,12 @@ impl Site {
         }
     }
 
+    /// A new token.
+    pub(crate) async fn token(&self, name: &str, access: &Access) -> String {
+        let made = self.desk.create_token(&Actor::named("kim").unwrap(), name, access, 1).await;
+        made.unwrap().expose_secret().to_owned()
+    }
+
     async fn without_sessions(pool: PgPool) -> Self {
         Self::open(pool, Library::default(), |_| {}).await
     }

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cerby_reconciler::access::{Access, Role};
 use cerby_reconciler::config::{Config, Oidc};
 use cerby_reconciler::upkeep;
 use reqwest::Method;
@@ -489,6 +490,34 @@ async fn whom_the_issuer_calls_by_an_odd_name_or_without_an_email_is_nobody_else
     let actor = "select actor || coalesce(' ' || email, '') from reconciler.sessions";
     assert_eq!(signing.text(actor).await, "oidc:token:kim", "an address that nobody checked");
     assert!(signing.get("/", &cookie).await.text.contains("<b>oidc:token:kim</b>"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_client_reads_whom_the_trail_calls_by_a_subject_in_its_own_workspaces(pool: PgPool) {
+    let signing = Signing::new(pool).await;
+    for (subject, workspaces) in [("kim-1", "acme"), ("lee-2", "globex"), ("ann-3", "acme")] {
+        let email = format!("{subject}@example.com");
+        signing.issuer.say(json!({ "sub": subject, "email": email, "workspaces": [workspaces] }));
+        signing.signed_in().await;
+    }
+    signing.issuer.say(
+        json!({ "sub": "all-4", "email": "all-4@example.com", "groups": ["desk", "everywhere"] }),
+    );
+    signing.signed_in().await;
+    let people = async |workspace: &str| {
+        let access = Access { role: Role::Viewer, workspaces: Some(vec![workspace.to_owned()]) };
+        let token = signing.site.token(workspace, &access).await;
+        let asked = page(signing.site.ask(Method::GET, "/v1/people").bearer_auth(token)).await;
+        let body: Value = serde_json::from_str(&asked.text).unwrap();
+        let items = body["items"].as_array().unwrap().clone();
+        let who = items.iter().map(|one| format!("{} {}", one["actor"], one["email"]));
+        who.collect::<Vec<_>>().join(", ").replace('"', "")
+    };
+    let (all, lee) = ("oidc:all-4 all-4@example.com", "oidc:lee-2 lee-2@example.com");
+    let acme = "oidc:ann-3 ann-3@example.com, oidc:kim-1 kim-1@example.com";
+    assert_eq!(people("acme").await, format!("{all}, {acme}"), "the last who came first");
+    assert_eq!(people("globex").await, format!("{all}, {lee}"));
+    assert_eq!(people("initech").await, all);
 }
 
 #[sqlx::test(migrations = false)]

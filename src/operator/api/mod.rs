@@ -7,6 +7,7 @@ mod instructions;
 mod integrations;
 mod once;
 mod page;
+mod people;
 mod problem;
 mod reports;
 mod request;
@@ -86,6 +87,7 @@ struct Door {
         webhook_events::dismiss,
         events::list,
         events::stream,
+        people::list,
         reports::work,
         reports::evidence,
         views::list,
@@ -165,6 +167,7 @@ pub(super) fn routes(
         .route("/v1/webhooks/{workspace}/{event}/dismiss", post(webhook_events::dismiss))
         .route("/v1/events", get(events::list))
         .route("/v1/events/stream", get(events::stream))
+        .route("/v1/people", get(people::list))
         .route("/v1/reports/work", get(reports::work))
         .route("/v1/reports/evidence", get(reports::evidence))
         .route("/v1/views", get(views::list).post(views::save))

@@ -40,7 +40,11 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let row = subject.zip(id.as_deref());
     let filter = EventFilter { row, workspace: workspace.as_deref(), after, limit };
     let read = async || {
-        let lines = desk.events(&Actor::by_login(), filter).await?;
+        let actor = Actor::by_login();
+        let mut lines = desk.events(&actor, filter).await?;
+        if format.is_for_people() {
+            desk.names(&actor).await?.put_in(lines.iter_mut().map(|line| &mut line.actor));
+        }
         let below = more(lines.len(), limit, lines.last().map(|line| line.id));
         format.render(&listed(&lines, below))
     };

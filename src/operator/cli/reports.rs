@@ -79,7 +79,13 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
                 limit,
             };
             let read = async || {
-                let (head, lines) = desk.evidence(actor, asked).await?;
+                let (head, mut lines) = desk.evidence(actor, asked).await?;
+                if format.is_for_people() {
+                    let who = lines
+                        .iter_mut()
+                        .flat_map(|line| [&mut line.done_by, &mut line.confirmed_by]);
+                    desk.names(actor).await?.put_in(who.flatten());
+                }
                 format.render(&of_evidence(&head, &lines, limit))
             };
             format.show(read).await

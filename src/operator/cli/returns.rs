@@ -6,7 +6,7 @@ use super::desk;
 use super::terminal::{CardFormat, Clock, List, ListFormat, clock, facts, more};
 use crate::manual_action::return_review::{ReturnFilter, ReturnLine};
 use crate::manual_action::returns::ReturnState;
-use crate::operator::desk::Actor;
+use crate::operator::desk::{Actor, Names};
 use crate::text::printable;
 
 /// What to do with returns.
@@ -53,7 +53,9 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             format.show(read).await
         }
         Command::Show { id, format } => {
-            format.print(&desk.find_return(&Actor::by_login(), id).await?, page)
+            let actor = Actor::by_login();
+            let (line, names) = (desk.find_return(&actor, id).await?, desk.names(&actor).await?);
+            format.print(&line, |line| page(line, &names))
         }
     }
 }
@@ -105,7 +107,7 @@ fn outlook(state: ReturnState) -> &'static str {
     }
 }
 
-fn page(line: &ReturnLine) -> String {
+fn page(line: &ReturnLine, names: &Names) -> String {
     let moment = |at| clock().moment(at);
     let canary = line.canary_state.as_deref().unwrap_or("deleted");
     let reason = line.canary_reason.as_deref().map(printable).unwrap_or_default();
@@ -127,7 +129,7 @@ fn page(line: &ReturnLine) -> String {
         ("operation", line.operation.clone()),
         ("reason", Some(printable(&line.reason))),
         ("requested", Some(moment(line.requested_at))),
-        ("requested by", Some(printable(&line.requested_by))),
+        ("requested by", Some(printable(names.of(&line.requested_by)))),
         ("canary", Some(format!("task {}: {canary}. {reason}", line.canary_task_id))),
         ("sent", Some(format!("{} after the first canary", line.sent))),
         ("remaining", (!remaining.is_empty()).then(|| format!("actions {}", remaining.join(" ")))),

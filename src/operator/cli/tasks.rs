@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::desk;
 use super::several::{Several, Verb};
 use super::terminal::{CardFormat, Clock, List, ListFormat, clock, facts, happened, more};
-use crate::operator::desk::{Actor, TaskCard};
+use crate::operator::desk::{Actor, Names, TaskCard};
 use crate::retry::review::{TaskFilter, TaskLine};
 use crate::text::printable;
 
@@ -68,7 +68,9 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             format.show(read).await?;
         }
         Command::Show { id, format } => {
-            format.print(&desk.task(&Actor::by_login(), id).await?, page)?
+            let actor = Actor::by_login();
+            let (card, names) = (desk.task(&actor, id).await?, desk.names(&actor).await?);
+            format.print(&card, |card| page(card, &names))?;
         }
         Command::Cancel { which, reason } => {
             let actor = which.actor(&desk).await?;
@@ -124,7 +126,7 @@ fn cells(line: &TaskLine, clock: Clock) -> [String; 9] {
     ]
 }
 
-fn page(TaskCard { facts: card, trail }: &TaskCard) -> String {
+fn page(TaskCard { facts: card, trail }: &TaskCard, names: &Names) -> String {
     let text = format!(
         "Task {} of workspace {}: {} for {} in {}: {}\n\n{}\n\n",
         card.id,
@@ -150,5 +152,5 @@ fn page(TaskCard { facts: card, trail }: &TaskCard) -> String {
         ("superseded by", card.superseded_by.map(|id| format!("task {id}"))),
         ("manual action", card.action_id.map(|id| id.to_string())),
     ]);
-    text + &known + &happened(trail)
+    text + &known + &happened(trail, names)
 }

@@ -59,7 +59,12 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         }
         Command::List { format } => {
             let read = async || {
-                let lines = desk.tokens(&Actor::by_login()).await?;
+                let actor = Actor::by_login();
+                let mut lines = desk.tokens(&actor).await?;
+                if format.is_for_people() {
+                    let names = desk.names(&actor).await?;
+                    names.put_in(lines.iter_mut().map(|line| &mut line.created_by));
+                }
                 format.render(&listed(&lines))
             };
             format.show(read).await

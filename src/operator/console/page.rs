@@ -1,6 +1,5 @@
 //! The frame of every page, and how a page is sent.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -18,6 +17,7 @@ use super::form::Form;
 use super::problem::Problem;
 use super::text::{self, When};
 use crate::access::Role;
+use crate::operator::desk::Names;
 use crate::text::encoded;
 
 /// How often a page asks whether it has changed, in seconds.
@@ -43,7 +43,7 @@ pub(super) struct Frame {
     pub(super) problem: Option<Problem>,
     now: DateTime<Utc>,
     actor: String,
-    names: Arc<HashMap<String, String>>,
+    names: Arc<Names>,
 }
 
 impl Frame {

@@ -1,12 +1,12 @@
 //! Text as pages show it.
 
-use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter, Write};
 
 use askama::filters::Escaper;
 use chrono::{DateTime, Utc};
 
 use crate::operator::clock::relative;
+use crate::operator::desk::Names;
 use crate::text::is_printable;
 
 /// Escapes markup, and drops what is not seen or moves other text; lines stay apart. Templates use it for every value.
@@ -60,9 +60,8 @@ pub(super) fn words(word: &str) -> String {
 }
 
 /// Somebody's name without what says that it is that of a token; the email of a person whom the issuer named.
-pub(super) fn person<'a>(actor: &'a str, names: &'a HashMap<String, String>) -> &'a str {
-    let name = names.get(actor).map(String::as_str);
-    name.or(actor.strip_prefix("token:")).unwrap_or(actor)
+pub(super) fn person<'a>(actor: &'a str, names: &'a Names) -> &'a str {
+    names.of(actor.strip_prefix("token:").unwrap_or(actor))
 }
 
 #[cfg(test)]

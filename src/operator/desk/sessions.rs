@@ -1,6 +1,5 @@
 //! Sessions of the console. Who signs in was found out before: a session only remembers it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::tokens::{hash, secret};
-use super::{Actor, BESIDE, Desk, DeskError, PERSON, Refusal, RefusalKind, commit};
+use super::{Actor, BESIDE, Desk, DeskError, Names, PERSON, Refusal, RefusalKind, commit};
 use crate::access::Access;
 use crate::sessions::{self, SessionLine, Signed};
 use crate::store::begin_as;
@@ -28,8 +27,8 @@ pub struct Session {
     pub actor: Actor,
     /// The time of the database.
     pub now: DateTime<Utc>,
-    /// What pages call people whom the issuer named: their emails, by the actors of the trail.
-    pub names: Arc<HashMap<String, String>>,
+    /// What pages call people whom the issuer named.
+    pub names: Arc<Names>,
 }
 
 impl Desk {
@@ -83,7 +82,7 @@ impl Desk {
             id: found.id,
             actor: Actor { name: found.actor, access: Some(found.access) },
             now: found.now,
-            names: Arc::new(sessions::names(&self.pool).await?.into_iter().collect()),
+            names: Arc::new(sessions::people(&self.pool).await?.into()),
         }))
     }
 

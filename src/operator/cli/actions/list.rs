@@ -84,7 +84,11 @@ pub(super) async fn run(desk: &Desk, options: &Options) -> anyhow::Result<()> {
     let actor = options.actor(desk).await?;
     let (filter, format) = (options.filter(), options.format);
     let read = async || {
-        let lines = desk.actions(&actor, filter).await?;
+        let mut lines = desk.actions(&actor, filter).await?;
+        if format.is_for_people() {
+            let names = desk.names(&actor).await?;
+            names.put_in(lines.iter_mut().filter_map(|line| line.assignee.as_mut()));
+        }
         let mut below = more(lines.len(), filter.limit, lines.last().map(|line| line.id));
         if format.is_for_people() && !below.is_empty() {
             let all = counted(desk.count_actions(&actor, filter).await?);

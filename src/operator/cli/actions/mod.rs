@@ -138,7 +138,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
         }
         Command::Next { integration, format } => next(desk, integration.as_deref(), format).await?,
         Command::Show { id, format } => {
-            format.print(&desk.action(&Actor::by_login(), id).await?, page::of)?
+            show(desk, id, format).await?;
         }
         Command::Return(options) => returning::run(desk, &config, &options).await?,
         Command::Note { id, note, acting } => {
@@ -154,7 +154,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
                     None => format!("action {id} is done; {follows}\n"),
                     Some((who, at)) => format!(
                         "action {id} was marked done already, by {} at {}; {follows}\n",
-                        printable(&who),
+                        printable(desk.names(actor).await?.of(&who)),
                         clock().moment(at)
                     ),
                 })
@@ -227,11 +227,17 @@ async fn each(
         .await
 }
 
+async fn show(desk: &Desk, id: i64, format: CardFormat) -> anyhow::Result<()> {
+    let actor = Actor::by_login();
+    let (card, names) = (desk.action(&actor, id).await?, desk.names(&actor).await?);
+    format.print(&card, |card| page::of(card, &names))
+}
+
 async fn next(desk: &Desk, integration: Option<&str>, format: CardFormat) -> anyhow::Result<()> {
     let statuses = &[ActionStatus::Open];
     let filter = ActionFilter { statuses, integration, limit: 1, ..ActionFilter::default() };
     match desk.actions(&Actor::by_login(), filter).await?.first() {
-        Some(line) => format.print(&desk.action(&Actor::by_login(), line.id).await?, page::of),
+        Some(line) => show(desk, line.id, format).await,
         None => print("nobody has to do anything: no action is open\n"),
     }
 }

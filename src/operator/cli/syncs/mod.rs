@@ -107,7 +107,9 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
             format.show(read).await?;
         }
         Command::Show { id, format } => {
-            format.print(&desk.sync(&Actor::by_login(), id).await?, page::of)?
+            let actor = Actor::by_login();
+            let (card, names) = (desk.sync(&actor, id).await?, desk.names(&actor).await?);
+            format.print(&card, |card| page::of(card, &names))?;
         }
         Command::Approve(decision) => {
             let act = async |actor: &Actor, id| {

@@ -6,13 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::counted;
 use crate::operator::cli::terminal::{clock, happened, span, table};
-use crate::operator::desk::SyncCard;
+use crate::operator::desk::{Names, SyncCard};
 use crate::operator::report::Stored;
 use crate::sync::review::SyncFacts;
 use crate::text::printable;
 
 /// The whole page.
-pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard) -> String {
+pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard, names: &Names) -> String {
     let mut page = format!(
         "Sync {} of workspace {}: {}\n\n",
         card.id,
@@ -21,7 +21,7 @@ pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard) -> String {
     );
     let stored = Stored::of(card);
     let mut facts = course(card);
-    facts.extend(decision(card));
+    facts.extend(decision(card, names));
     match &stored {
         Ok(stored) => facts.extend(findings(card, stored)),
         Err(_) => facts.push(("report", "not readable here: see -o json".to_owned())),
@@ -30,7 +30,9 @@ pub(super) fn of(SyncCard { facts: card, trail }: &SyncCard) -> String {
         let _ = writeln!(page, "{name:<20}{}", printable(&value));
     }
     let stored = stored.unwrap_or_default();
-    for section in [changes(card, &stored), differences(&stored), doors(card), happened(trail)] {
+    for section in
+        [changes(card, &stored), differences(&stored), doors(card), happened(trail, names)]
+    {
         page.push_str(&section);
     }
     page
@@ -62,7 +64,7 @@ fn course(card: &SyncFacts) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn decision(card: &SyncFacts) -> Vec<(&'static str, String)> {
+fn decision(card: &SyncFacts, names: &Names) -> Vec<(&'static str, String)> {
     let waits = card.state == "held";
     let until = card.held_until.map(|until| match until - card.now {
         left if waits && left > TimeDelta::zero() => {
@@ -72,7 +74,7 @@ fn decision(card: &SyncFacts) -> Vec<(&'static str, String)> {
         _ => moment(until),
     });
     let decided = card.decision.as_ref().map(|decision| {
-        let by = card.decided_by.as_deref().unwrap_or("unknown");
+        let by = names.of(card.decided_by.as_deref().unwrap_or("unknown"));
         let at = card.decided_at.map(moment).unwrap_or_default();
         let reason = card.decision_reason.as_deref().unwrap_or_default();
         format!("{decision} by {by} at {at}: {reason}")

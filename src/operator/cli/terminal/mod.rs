@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::config::shell;
 use crate::history::TrailLine;
+use crate::operator::desk::Names;
 use crate::text::{is_printable, printable};
 
 pub(super) use crate::operator::clock::{Clock, span};
@@ -68,12 +69,12 @@ const TOLD: [(&str, &str); 4] =
 
 /// The trail of what is shown, with notes, reasons and what was observed. Every line of the trail has the facts as they
 /// were then, so a fact is shown where it is new.
-pub(super) fn happened(trail: &[TrailLine]) -> String {
+pub(super) fn happened(trail: &[TrailLine], names: &Names) -> String {
     let mut text = "\nWhat happened:\n".to_owned();
     let mut told = [const { None }; TOLD.len()];
     for line in trail {
         let at = clock().moment(line.at);
-        let what = format!("  {at}  {:<24}{}", line.what, printable(&line.actor));
+        let what = format!("  {at}  {:<24}{}", line.what, printable(names.of(&line.actor)));
         text.push_str(what.trim_end());
         text.push('\n');
         for ((key, before), told) in TOLD.iter().zip(&mut told) {
@@ -164,11 +165,12 @@ mod tests {
         let judged = serde_json::json!({
             "note": "removed\u{202e}", "verdict": "contradicted", "observed": "jo is there as EDITOR"
         });
-        let story = happened(&[
+        let trail = [
             line("action.done", said.clone()),
             line("action.judged", said),
             line("action.contradicted", judged),
-        ]);
+        ];
+        let story = happened(&trail, &Names::default());
         let lines: Vec<_> = story.lines().skip(2).map(str::trim).collect();
         assert_eq!(
             lines,
