@@ -353,7 +353,7 @@ async fn what_is_malformed_is_refused_with_a_reason_and_never_a_failure(pool: Pg
         (
             api.post("/v1/actions/1/hand_over", &json!({ "note": "x" })).header("if-match", "*"),
             422,
-            "name the colleague",
+            "say to whom",
         ),
     ];
     for (request, status, words) in table {
@@ -406,6 +406,12 @@ async fn of_a_batch_each_action_gets_an_answer_of_its_own(pool: PgPool) {
     assert_eq!(statuses, [200, 404, 404]);
     let (_, body) = said(api.post("/v1/actions/batch", &batch)).await;
     assert_eq!(body["answers"][0]["status"], 412, "it has changed since");
+    let item = json!({ "id": 1, "revision": 1 });
+    for (verb, items) in [("done", json!([item, item])), ("confirm", json!([item]))] {
+        let batch = json!({ "verb": verb, "items": items });
+        let (status, problem) = said(api.post("/v1/actions/batch", &batch)).await;
+        assert_eq!(status, 422, "{verb}: {problem}");
+    }
 }
 
 #[sqlx::test(migrations = false)]

@@ -1,7 +1,5 @@
 //! `/v1/actions`, `/v1/groups`: what people have to do.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -16,7 +14,7 @@ use super::request::{At, Body, IfMatch, Parameters};
 use crate::manual_action::review::{ActionFilter, ActionLine, ActionOrder, WorkLine};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::ActionOperation;
-use crate::operator::desk::{ActionCard, Chosen, Seen};
+use crate::operator::desk::{ActionCard, ActionVerb, DeskError, Seen, Words};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -103,31 +101,6 @@ pub(super) async fn show(
     Ok(tagged(card.facts.revision, card))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ActionVerb {
-    /// Claims an open action; with a note also one that a colleague works on.
-    Claim,
-    /// Gives an action to a colleague; needs `to` and `note`.
-    HandOver,
-    /// Releases an action that the caller works on.
-    Release,
-    /// Replaces the note; needs `note`.
-    Note,
-    /// States that the change was made in the app. The daemon then reads the app to prove it.
-    Done,
-    /// Withdraws the statement, before it is judged.
-    Withdraw,
-    /// Confirms another person's statement, where the integration has four eyes set.
-    Confirm,
-    /// Ends an action whose change is not to be made; needs `note`.
-    Dismiss,
-    /// Sends an action back to automation after a fix; needs `note`.
-    Return,
-    /// Reports that the app looks different from the instructions; `note` may say what has changed.
-    ScreenChanged,
-}
-
 /// The words that a verb needs.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -136,39 +109,6 @@ pub(super) struct ActionWords {
     note: Option<String>,
     /// The colleague who gets the action.
     to: Option<String>,
-}
-
-impl ActionVerb {
-    async fn run(
-        self,
-        door: &Door,
-        caller: &Caller,
-        seen: Seen,
-        note: Option<&str>,
-        to: Option<&str>,
-    ) -> Result<(), Problem> {
-        let (desk, actor) = (&door.desk, &caller.actor);
-        let needed = || note.ok_or_else(|| Problem::incomplete("note is missing: say why"));
-        match self {
-            Self::Claim => desk.claim(actor, seen, note).await?,
-            Self::HandOver => {
-                let missing = || Problem::incomplete("to is missing: name the colleague");
-                let to = to.ok_or_else(missing)?;
-                desk.assign(actor, seen, to, needed()?).await?;
-            }
-            Self::Release => desk.release(actor, seen).await?,
-            Self::Note => desk.note(actor, seen, needed()?).await?,
-            Self::Done => drop(desk.done(actor, seen, note).await?),
-            Self::Withdraw => desk.withdraw(actor, seen).await?,
-            Self::Confirm => desk.confirm(actor, seen).await?,
-            Self::Dismiss => desk.dismiss(actor, seen, needed()?).await?,
-            Self::Return => {
-                desk.return_to_automation(actor, &Chosen::One(seen), needed()?).await?;
-            }
-            Self::ScreenChanged => desk.screen_changed(actor, seen, note).await?,
-        }
-        Ok(())
-    }
 }
 
 /// Does something with one action; the answer shows the action as it is then.
@@ -184,7 +124,8 @@ pub(super) async fn change(
     Body(words): Body<ActionWords>,
 ) -> Result<Response, Problem> {
     let seen = Seen { id, revision };
-    verb.run(&door, &caller, seen, words.note.as_deref(), words.to.as_deref()).await?;
+    let words = Words { note: words.note.as_deref(), to: words.to.as_deref() };
+    door.desk.act(&caller.actor, verb, seen, words).await?;
     let card = door.desk.action(&caller.actor, id).await?;
     Ok(tagged(card.facts.revision, card))
 }
@@ -193,6 +134,7 @@ pub(super) async fn change(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Batch {
+    /// Not confirm, note or screen_changed, which are about one action each.
     verb: ActionVerb,
     /// Why, or what was done.
     note: Option<String>,
@@ -203,7 +145,7 @@ pub(super) struct Batch {
     items: Vec<Item>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
     id: i64,
@@ -224,8 +166,6 @@ struct Answer {
     problem: Option<Problem>,
 }
 
-const MOST_ITEMS: usize = 1000;
-
 /// Does the same with many actions. Each gets an answer of its own: a refused one keeps no other back.
 #[utoipa::path(post, path = "/v1/actions/batch", tag = "actions", request_body = Batch,
     responses((status = 200, body = Answers)))]
@@ -234,20 +174,15 @@ pub(super) async fn batch(
     caller: Caller,
     Body(batch): Body<Batch>,
 ) -> Result<Json<Answers>, Problem> {
-    if batch.items.is_empty() || batch.items.len() > MOST_ITEMS {
-        return Err(Problem::invalid(format!("items has 1 to {MOST_ITEMS} actions")));
-    }
-    let mut ids = BTreeSet::new();
-    if let Some(item) = batch.items.iter().find(|item| !ids.insert(item.id)) {
-        return Err(Problem::incomplete(format!("items has action {} twice", item.id)));
-    }
-    let mut answers = Vec::new();
-    for Item { id, revision } in batch.items {
-        let seen = Seen { id, revision: Some(revision) };
-        let done = batch.verb.run(&door, &caller, seen, batch.note.as_deref(), batch.to.as_deref());
-        let problem = done.await.err();
+    let seen = |item: &Item| Seen { id: item.id, revision: Some(item.revision) };
+    let actions: Vec<_> = batch.items.iter().map(seen).collect();
+    let words = Words { note: batch.note.as_deref(), to: batch.to.as_deref() };
+    let done = door.desk.act_on_each(&caller.actor, batch.verb, &actions, words).await?;
+    let answer = |(seen, done): (&Seen, Result<(), DeskError>)| {
+        let problem = done.err().map(Problem::from);
         let status = problem.as_ref().map_or(200, |problem| problem.status);
-        answers.push(Answer { id, status, problem });
-    }
+        Answer { id: seen.id, status, problem }
+    };
+    let answers = actions.iter().zip(done).map(answer).collect();
     Ok(Json(Answers { answers }))
 }

@@ -37,7 +37,7 @@ use crate::history::Subject;
 use crate::manual_action::review::ActionOrder;
 use crate::manual_action::status::ActionStatus;
 use crate::membership::{ActionOperation, Operation};
-use crate::operator::desk::Desk;
+use crate::operator::desk::{ActionVerb, Desk};
 use crate::operator::filters::ListPage;
 use crate::operator::listener::Failures;
 use problem::Problem;
@@ -104,7 +104,7 @@ struct Door {
         ListPage,
         Operation,
         Subject,
-        actions::ActionVerb,
+        ActionVerb,
         integrations::IntegrationVerb,
         syncs::Decision
     ))

@@ -64,6 +64,7 @@ fn status(kind: RefusalKind) -> StatusCode {
         RefusalKind::NotAllowedNow | RefusalKind::Stale | RefusalKind::Busy => StatusCode::CONFLICT,
         RefusalKind::Changed => StatusCode::PRECONDITION_FAILED,
         RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+        RefusalKind::Unfit => StatusCode::UNPROCESSABLE_ENTITY,
         RefusalKind::Forbidden => StatusCode::FORBIDDEN,
     }
 }

@@ -1,6 +1,6 @@
 //! One app: the steps once, everybody whom they are for, and what is done with many of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::rejection::PathRejection;
@@ -20,7 +20,7 @@ use crate::integration::store::{IntegrationFilter, IntegrationLine};
 use crate::manual_action::returns::Returnable;
 use crate::manual_action::review::{ActionFilter, ActionLine};
 use crate::manual_action::status::ActionStatus;
-use crate::operator::desk::{Chosen, Integration, Seen};
+use crate::operator::desk::{Chosen, DeskError, Integration, Seen, check_many};
 use crate::text::encoded;
 
 /// So many unfinished actions are on the page; more are on the next one, when these are done.
@@ -28,9 +28,6 @@ const PAGE: u32 = 200;
 
 /// So many of those that ended last.
 const ENDED: u32 = 15;
-
-/// So many may be done with at once.
-const MOST_PICKED: usize = 1000;
 
 const UNFINISHED: [ActionStatus; 3] =
     [ActionStatus::Open, ActionStatus::InProgress, ActionStatus::Done];
@@ -62,8 +59,8 @@ impl App {
         self.lines.iter().filter(|line| line.status == "open").collect()
     }
 
-    fn verbs(&self) -> [Verb; 7] {
-        Verb::MANY
+    fn verbs(&self) -> impl Iterator<Item = Verb> {
+        Verb::many()
     }
 }
 
@@ -137,21 +134,20 @@ pub(super) async fn show(
 }
 
 /// The actions that are ticked, each as the page showed it.
-fn picked(form: &Form) -> Result<Vec<(i64, i64)>, Problem> {
-    let pair = |pick: &str| {
+fn picked(verb: Verb, form: &Form) -> Result<Vec<Seen>, Problem> {
+    let seen = |pick: &str| {
         let (id, revision) = pick.split_once(':')?;
-        Some((id.parse().ok()?, revision.parse().ok()?))
+        Some(Seen { id: id.parse().ok()?, revision: Some(revision.parse().ok()?) })
     };
-    let picks: Option<Vec<(i64, i64)>> = form.all("pick").map(pair).collect();
+    let picks: Option<Vec<Seen>> = form.all("pick").map(seen).collect();
     let picks =
         picks.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "The form names no actions."))?;
-    let ids: BTreeSet<_> = picks.iter().map(|(id, _)| id).collect();
-    if picks.is_empty() || picks.len() > MOST_PICKED || ids.len() < picks.len() {
-        let detail = format!("Tick 1 to {MOST_PICKED} actions.");
-        return Err(
-            Problem::new(StatusCode::BAD_REQUEST, detail).hint("Go back; nothing was done.")
-        );
-    }
+    let nothing_done =
+        |problem: Problem| problem.hint("Tick actions on the page of the app. Nothing was done.");
+    check_many(verb.act(), &picks)
+        .map_err(DeskError::from)
+        .map_err(Problem::from)
+        .map_err(nothing_done)?;
     Ok(picks)
 }
 
@@ -191,7 +187,7 @@ async fn ask(
     form: &Form,
     problem: Option<Problem>,
 ) -> Result<Response, Problem> {
-    let picks = picked(form)?;
+    let picks = picked(verb, form)?;
     let app = find(console, signed_in, workspace, id).await?;
     let (lines, changed) = now(console, signed_in, workspace, id, &picks).await?;
     let page = Preview {
@@ -214,9 +210,9 @@ async fn now(
     signed_in: &SignedIn,
     workspace: &str,
     id: &str,
-    picks: &[(i64, i64)],
+    picks: &[Seen],
 ) -> Result<(Vec<ActionLine>, Vec<ActionLine>), Problem> {
-    let ids: Vec<_> = picks.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<_> = picks.iter().map(|seen| seen.id).collect();
     let filter = ActionFilter {
         workspace: Some(workspace),
         integration: Some(id),
@@ -225,7 +221,9 @@ async fn now(
         ..ActionFilter::default()
     };
     let found = console.desk.actions(&signed_in.0.actor, filter).await?;
-    Ok(found.into_iter().partition(|line| picks.contains(&(line.id, line.revision))))
+    Ok(found
+        .into_iter()
+        .partition(|line| picks.contains(&Seen { id: line.id, revision: Some(line.revision) })))
 }
 
 #[derive(Debug, Template)]
@@ -249,18 +247,20 @@ pub(super) async fn act(
 ) -> Result<Response, Problem> {
     let (workspace, id) = known(path)?;
     let verb = Verb::of(form.get("verb"))?;
-    let picks = picked(&form)?;
-    if let Err(problem) = verb.check(&form) {
-        return ask(&console, &signed_in, &workspace, &id, verb, &form, Some(problem)).await;
-    }
-    let (mut worked, mut refused) = (0, BTreeMap::new());
-    for (action, revision) in &picks {
-        let seen = Seen { id: *action, revision: Some(*revision) };
-        match verb.run(&console.desk, &signed_in.0.actor, seen, &form).await {
-            Ok(()) => worked += 1,
-            Err(problem) => drop(refused.insert(*action, problem)),
+    let picks = picked(verb, &form)?;
+    let words = match verb.words(&form) {
+        Ok(words) => words,
+        Err(problem) => {
+            return ask(&console, &signed_in, &workspace, &id, verb, &form, Some(problem)).await;
         }
-    }
+    };
+    let actor = &signed_in.0.actor;
+    let answers = console.desk.act_on_each(actor, verb.act(), &picks, words).await?;
+    let answers = picks.iter().zip(answers);
+    let mut refused: BTreeMap<_, _> = answers
+        .filter_map(|(seen, answer)| Some((seen.id, Problem::from(answer.err()?))))
+        .collect();
+    let worked = picks.len() - refused.len();
     let base = address(&workspace, &id);
     if refused.is_empty() {
         return Ok(see_other(&format!("{base}?said={}&n={worked}", verb.word())));

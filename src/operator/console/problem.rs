@@ -83,7 +83,7 @@ impl Problem {
             RefusalKind::Busy => {
                 (StatusCode::CONFLICT, "Somebody changes it at this moment: try again.")
             }
-            RefusalKind::Invalid => (StatusCode::BAD_REQUEST, ""),
+            RefusalKind::Invalid | RefusalKind::Unfit => (StatusCode::BAD_REQUEST, ""),
             RefusalKind::Forbidden => (StatusCode::FORBIDDEN, ""),
         };
         let hint = (!hint.is_empty()).then(|| hint.to_owned());

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::problem::Problem;
-use crate::operator::desk::{Actor, Chosen, Desk, Seen};
+use crate::operator::desk::{ActionVerb, Actor, Desk, DeskError, Seen, Words};
 use axum::http::StatusCode;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -22,8 +22,8 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// Those that can be done with many actions at once.
-    pub(super) const MANY: [Self; 7] = [
+    /// As pages offer them.
+    const ALL: [Self; 11] = [
         Self::Claim,
         Self::Done,
         Self::HandOver,
@@ -31,7 +31,35 @@ impl Verb {
         Self::Release,
         Self::Withdraw,
         Self::Dismiss,
+        Self::TakeOver,
+        Self::Confirm,
+        Self::Note,
+        Self::ScreenChanged,
     ];
+
+    /// Those that can be done with many actions at once. Each of several colleagues would be asked before their work is
+    /// taken over.
+    pub(super) fn many() -> impl Iterator<Item = Self> {
+        let is_for_many =
+            |verb: &Self| *verb != Self::TakeOver && ActionVerb::AT_ONCE.contains(&verb.act());
+        Self::ALL.into_iter().filter(is_for_many)
+    }
+
+    /// What the desk does.
+    pub(super) fn act(self) -> ActionVerb {
+        match self {
+            Self::Claim | Self::TakeOver => ActionVerb::Claim,
+            Self::Done => ActionVerb::Done,
+            Self::Release => ActionVerb::Release,
+            Self::HandOver => ActionVerb::HandOver,
+            Self::Dismiss => ActionVerb::Dismiss,
+            Self::Return => ActionVerb::Return,
+            Self::Withdraw => ActionVerb::Withdraw,
+            Self::Confirm => ActionVerb::Confirm,
+            Self::Note => ActionVerb::Note,
+            Self::ScreenChanged => ActionVerb::ScreenChanged,
+        }
+    }
 
     /// As the address has it.
     pub(super) fn word(self) -> &'static str {
@@ -51,7 +79,7 @@ impl Verb {
     }
 
     pub(super) fn of(word: Option<&str>) -> Result<Self, Problem> {
-        let known = Self::MANY.into_iter().find(|verb| Some(verb.word()) == word);
+        let known = Self::many().find(|verb| Some(verb.word()) == word);
         known.ok_or_else(|| {
             Problem::new(StatusCode::BAD_REQUEST, "The form does not say what to do.")
                 .hint("Use a button of the page.")
@@ -98,18 +126,18 @@ impl Verb {
 
     /// Whether it cannot do without.
     pub(super) fn needs_note(self) -> bool {
-        self.takes_note() && !matches!(self, Self::Done | Self::ScreenChanged)
+        self == Self::TakeOver || self.act().needs_note()
     }
 
-    /// Refuses a form that lacks words which the verb cannot do without.
-    pub(super) fn check(self, form: &Form) -> Result<(), Problem> {
-        if self == Self::HandOver {
-            to(form)?;
-        }
-        if self.needs_note() {
-            why(form)?;
-        }
-        Ok(())
+    /// The words of a form, if none is missing.
+    pub(super) fn words(self, form: &Form) -> Result<Words<'_>, Problem> {
+        let note = match self {
+            Self::TakeOver => Some(form.needed("note", "This needs a note: say why.")?),
+            _ => form.get("note").filter(|_| self.takes_note()),
+        };
+        let words = Words { note, to: form.get("to") };
+        self.act().check(words).map_err(DeskError::from)?;
+        Ok(words)
     }
 
     pub(super) async fn run(
@@ -119,31 +147,6 @@ impl Verb {
         seen: Seen,
         form: &Form,
     ) -> Result<(), Problem> {
-        match self {
-            Self::Claim => desk.claim(actor, seen, None).await?,
-            Self::TakeOver => desk.claim(actor, seen, Some(why(form)?)).await?,
-            Self::Done => drop(desk.done(actor, seen, form.get("note")).await?),
-            Self::Release => desk.release(actor, seen).await?,
-            Self::HandOver => {
-                desk.assign(actor, seen, to(form)?.trim(), why(form)?).await?;
-            }
-            Self::Dismiss => desk.dismiss(actor, seen, why(form)?).await?,
-            Self::Return => {
-                desk.return_to_automation(actor, &Chosen::One(seen), why(form)?).await?;
-            }
-            Self::Withdraw => desk.withdraw(actor, seen).await?,
-            Self::Confirm => desk.confirm(actor, seen).await?,
-            Self::Note => desk.note(actor, seen, why(form)?).await?,
-            Self::ScreenChanged => desk.screen_changed(actor, seen, form.get("note")).await?,
-        }
-        Ok(())
+        Ok(desk.act(actor, self.act(), seen, self.words(form)?).await?)
     }
-}
-
-fn why(form: &Form) -> Result<&str, Problem> {
-    form.needed("note", "This needs a note: say why.")
-}
-
-fn to(form: &Form) -> Result<&str, Problem> {
-    form.needed("to", "Say to whom: the colleague's name.")
 }

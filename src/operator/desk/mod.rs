@@ -19,6 +19,7 @@ mod sessions;
 mod syncs;
 mod tasks;
 mod tokens;
+mod verbs;
 mod views;
 mod webhooks;
 
@@ -34,6 +35,8 @@ pub use returns::Chosen;
 pub use sessions::{Lasts, Session};
 pub use syncs::SyncCard;
 pub use tasks::TaskCard;
+pub(in crate::operator) use verbs::check_many;
+pub use verbs::{ActionVerb, Words};
 pub use views::NewView;
 
 use crate::access::Access;

@@ -19,6 +19,8 @@ pub enum RefusalKind {
     Changed,
     /// The input is invalid.
     Invalid,
+    /// The input does not fit the verb: it lacks a word, or names an action twice.
+    Unfit,
     /// Another person may do this, but not this one.
     Forbidden,
     /// Somebody else has the row locked at this moment: the same may work a moment later.
