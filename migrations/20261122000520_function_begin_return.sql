@@ -9,7 +9,12 @@ declare
     v_return bigint;
 begin
     update reconciler.manual_actions set status = 'returned', note = p_reason
-    where id = p_actions[1] returning task_id into v_task;
+    where id = p_actions[1] and status = 'open' returning task_id into v_task;
+    -- Somebody was quicker with the first one while this waited for them.
+    if not found then
+        raise exception 'manual action % has changed since: it is not open', p_actions[1]
+            using errcode = 'P0412', hint = 'Look at the actions again.';
+    end if;
     insert into reconciler.returns
         (workspace_id, integration_id, failure_code, operation, reason, canary_task_id, remaining_action_ids)
     values (p_workspace_id, p_integration_id, p_failure_code, p_operation, p_reason, v_task, p_actions[2:])

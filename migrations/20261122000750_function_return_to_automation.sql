@@ -1,18 +1,30 @@
 -- You send the open actions of an integration back to automation after a fix, by failure code and operation where they
--- are given. Returns the id of the return, or null if there is nothing to return.
+-- are given. Returns the id of the return, or null if there is nothing to return. Between a look at the actions and their
+-- return some may come and some may go: then nothing is sent that was not looked at.
 create function reconciler.return_to_automation(p_workspace_id text, p_integration_id text, p_failure_code text,
-                                                p_operation text, p_reason text)
+                                                p_operation text, p_reason text,
+                                                p_seen bigint[] default null)
     returns bigint
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     v_actions bigint[];
+    v_came bigint;
+    v_went bigint;
 begin
     if btrim(coalesce(p_reason, '')) = '' then
         raise exception 'a return to automation needs a reason' using errcode = 'check_violation';
     end if;
     select array_agg(a.id) into v_actions
     from reconciler.returnable_actions(p_workspace_id, p_integration_id, p_failure_code, p_operation) a;
+    if p_seen is not null then
+        select count(*) into v_came from (select unnest(v_actions) except select unnest(p_seen)) came;
+        select count(*) into v_went from (select unnest(p_seen) except select unnest(v_actions)) went;
+    end if;
+    if v_came + v_went > 0 then
+        raise exception 'the actions have changed since: % new, % no longer open', v_came, v_went
+            using errcode = 'P0412', hint = 'Look at the actions again.';
+    end if;
     if v_actions is null then
         return null;
     end if;
@@ -74,8 +86,9 @@ comment on function reconciler.return_to_automation(bigint[], text) is
     'with what it became or why it was refused. A refusal does not undo the others; for a single id it is an error. '
     'Example: select * from reconciler.return_to_automation(array[7, 8], ''seats were bought'');';
 
-comment on function reconciler.return_to_automation(text, text, text, text, text) is
+comment on function reconciler.return_to_automation(text, text, text, text, text, bigint[]) is
     'Sends the open actions of an integration back to automation, the oldest as the canary; null takes every failure '
-    'code or operation. Returns the id of the return, or null if there is no such action. Refuses a blank reason '
-    '(23514). Example: select reconciler.return_to_automation(''acme'', ''int-1'', ''NotEnoughSeats'', null, ''seats '
+    'code or operation. Returns the id of the return, or null if there is no such action. With ids, these and no others '
+    'are returned: it refuses (P0412) if others would be. Refuses a blank reason (23514). '
+    'Example: select reconciler.return_to_automation(''acme'', ''int-1'', ''NotEnoughSeats'', null, ''seats '
     'were bought'');';

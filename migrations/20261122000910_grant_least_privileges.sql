@@ -66,7 +66,7 @@ grant execute on function
     reconciler.hand_over_action(bigint, text, text), reconciler.withdraw_action(bigint),
     reconciler.confirm_action(bigint), reconciler.request_cancellation(bigint, text),
     reconciler.request_snapshot(text, text), reconciler.returnable_actions(text, text, text, text),
-    reconciler.return_to_automation(text, text, text, text, text),
+    reconciler.return_to_automation(text, text, text, text, text, bigint[]),
     reconciler.answer_each(text, text[], text, text, text, boolean),
     reconciler.claim(bigint, text), reconciler.claim(bigint[], text),
     reconciler.release(bigint), reconciler.release(bigint[]),

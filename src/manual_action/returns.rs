@@ -107,23 +107,26 @@ pub async fn returnables(
     .collect()
 }
 
-/// Sends the open actions of an integration back to automation, one of them first. Returns whether there were any.
+/// Sends the open actions of an integration back to automation, one of them first, if they are still those that the caller
+/// saw. Returns whether there were any.
 pub async fn give_all_back(
     connection: &mut PgConnection,
     workspace: &str,
     integration: &str,
     failure_code: Option<&str>,
     operation: Option<Operation>,
+    seen: Option<&[i64]>,
     reason: &str,
 ) -> Result<bool, StoreError> {
     let id = sqlx::query_scalar!(
         "-- return_actions
-         select reconciler.return_to_automation($1, $2, $3, $4, $5)",
+         select reconciler.return_to_automation($1, $2, $3, $4, $5, $6)",
         workspace,
         integration,
         failure_code,
         operation.map(Operation::as_str),
         reason,
+        seen,
     )
     .fetch_one(connection)
     .await?;

@@ -202,8 +202,8 @@ const MORE_CALLS: [(&str, &str); 14] = [
     ("screen_changed(bigint[],text)", "screen_changed(array[2], 'why')"),
     ("return_to_automation(bigint[],text)", "return_to_automation(array[2], 'why')"),
     (
-        "return_to_automation(text,text,text,text,text)",
-        "return_to_automation('globex', 'an-app', null, null, 'why')",
+        "return_to_automation(text,text,text,text,text,bigint[])",
+        "return_to_automation('globex', 'an-app', null, null, 'why', array[2])",
     ),
     ("task_status(text,text)", "task_status('globex', 's-2')"),
     (

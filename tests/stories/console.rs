@@ -516,8 +516,15 @@ async fn a_return_sends_what_was_shown_or_nothing(pool: PgPool) {
     assert_eq!(without.status, 400);
     let fields = [("ids", "1,11"), ("note", "the <seat> was bought")];
     let changed = site.post(Role::Operator, "/apps/acme/an-app/return", &fields).await;
-    assert_eq!(changed.status, 409, "{}", changed.text);
+    assert_eq!(changed.status, 412, "{}", changed.text);
+    assert!(changed.text.contains("0 new, 1 no longer open"), "{}", changed.text);
     assert!(changed.text.contains("the &lt;seat&gt; was bought</textarea>"));
+    assert_eq!(changed.field("ids"), "1", "it can be sent as it is now");
+    for ids in ["", "one"] {
+        let fields = [("ids", ids), ("note", "bought")];
+        let nothing = site.post(Role::Operator, "/apps/acme/an-app/return", &fields).await;
+        assert_eq!(nothing.status, 400, "{}", nothing.text);
+    }
     assert_eq!(site.status_of(1).await, "open");
     site.run("select setval(pg_get_serial_sequence('reconciler.returns', 'id'), 100)").await;
     let fields = [("ids", ids.as_str()), ("note", "the seat was bought")];

@@ -2,18 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
-use crate::support::log::Log;
-use crate::support::{APP, WORKSPACE, World, a_failed};
+use cerby_reconciler::operator::desk::{Actor, Chosen, Desk, DeskError, Integration, RefusalKind};
 use sqlx::PgPool;
-use testkit::simulator::{
-    Call, Fate, Integration, Kind, Member, Operation, Settings, World as Apps,
-};
+
+use crate::support::log::Log;
+use crate::support::{APP, WORKSPACE, World, a_failed, eventually};
+use testkit::simulator::{Call, Fate, Kind, Member, Operation, Settings, World as Apps};
 
 const MEMBERS: [&str; 5] = ["m0", "m1", "m2", "m3", "m4"];
 
 /// Five removals that only a person can fix, each with its action.
 async fn with_five_actions(pool: PgPool) -> World {
-    let mut apps = Apps::new().integration(Integration::new(
+    let mut apps = Apps::new().integration(testkit::simulator::Integration::new(
         WORKSPACE,
         APP,
         "Asana",
@@ -220,4 +220,60 @@ async fn a_return_of_nothing_and_a_return_without_a_reason_change_nothing(pool: 
         .await;
     assert!(silent.unwrap_err().to_string().contains("needs a reason"));
     assert_eq!(statuses(&world).await, ["open"; 5]);
+}
+
+/// All open actions of the app, as somebody saw these.
+fn seen(ids: &[i64]) -> Chosen {
+    Chosen::Of {
+        integration: Integration { workspace: WORKSPACE.to_owned(), id: APP.to_owned() },
+        failure_code: None,
+        operation: None,
+        seen: Some(ids.to_vec()),
+    }
+}
+
+fn changed(sent: Result<(), DeskError>) -> String {
+    match sent {
+        Err(DeskError::Refused(refusal)) if refusal.kind == RefusalKind::Changed => refusal.message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_sent_back_is_what_was_looked_at_and_nothing_else(pool: PgPool) {
+    let world = with_five_actions(pool).await;
+    let (desk, kim) = (Desk::new(world.pool.clone().into()), Actor::named("kim").unwrap());
+    for (ids, words) in [
+        (&[1, 2, 3, 4][..], "1 new, 0 no longer open"),
+        (&[1, 2, 3, 4, 5, 6], "0 new, 1 no longer open"),
+        (&[1, 2, 3, 4, 6], "1 new, 1 no longer open"),
+    ] {
+        let told = changed(desk.return_to_automation(&kim, &seen(ids), "fixed").await);
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(statuses(&world).await, ["open"; 5]);
+    desk.return_to_automation(&kim, &seen(&[5, 4, 3, 2, 1]), "fixed").await.unwrap();
+    assert_eq!(statuses(&world).await, ["returned", "open", "open", "open", "open"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_colleague_who_is_quicker_with_the_canary_keeps_it(pool: PgPool) {
+    let world = with_five_actions(pool).await;
+    let mut colleague = world.pool.begin().await.unwrap();
+    sqlx::query("select reconciler.claim_action(1)").execute(&mut *colleague).await.unwrap();
+    let desk = Desk::new(world.pool.clone().into());
+    let sending = tokio::spawn(async move {
+        let kim = Actor::named("kim").unwrap();
+        desk.return_to_automation(&kim, &seen(&[1, 2, 3, 4, 5]), "fixed").await
+    });
+    eventually("it waits for the colleague", async || {
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        world.count(waiting).await == 1
+    })
+    .await;
+    colleague.commit().await.unwrap();
+    let told = changed(sending.await.unwrap());
+    assert_eq!(told, "manual action 1 has changed since: it is not open");
+    assert_eq!(statuses(&world).await, ["in_progress", "open", "open", "open", "open"]);
 }

@@ -83,7 +83,7 @@ pub(super) async fn create(
     let (actor, workspace) = (&caller.actor, Some(asked.workspace.as_str()));
     let integration = door.desk.integration(actor, &asked.integration, workspace).await?;
     let (failure_code, operation) = (asked.failure_code, asked.operation);
-    let chosen = Chosen::Of { integration, failure_code, operation };
+    let chosen = Chosen::Of { integration, failure_code, operation, seen: None };
     door.desk.return_to_automation(actor, &chosen, &asked.reason).await?;
     Ok(StatusCode::ACCEPTED)
 }

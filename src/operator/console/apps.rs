@@ -327,14 +327,18 @@ fn ids(found: &[Returnable]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// The actions to return, by what the form says of them; if it has ids, these and no others.
 fn which(workspace: &str, id: &str, form: &Form) -> Result<Chosen, Problem> {
     let operation = form.get("operation").map(str::parse).transpose();
+    let seen = form.get("ids").map(|ids| ids.split(',').map(str::parse).collect()).transpose();
     Ok(Chosen::Of {
         integration: Integration { workspace: workspace.to_owned(), id: id.to_owned() },
         failure_code: form.get("failure_code").map(str::to_owned),
         operation: operation.map_err(|_| {
             Problem::new(StatusCode::BAD_REQUEST, "Actions of this operation cannot be returned.")
         })?,
+        seen: seen
+            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The form names no actions."))?,
     })
 }
 
@@ -356,20 +360,21 @@ pub(super) async fn send_back(
     form: Form,
 ) -> Result<Response, Problem> {
     let (workspace, id) = known(path)?;
-    let (desk, actor) = (&console.desk, &signed_in.0.actor);
+    form.needed("ids", "The form names no actions.")?;
     let chosen = which(&workspace, &id, &form)?;
-    let found = desk.returnable(actor, &chosen).await?;
-    let problem = if form.get("ids") != Some(&ids(&found)) {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "The list has changed since you looked: nothing was sent.",
-        )
-        .hint("These are the actions now.")
-    } else if let Some(reason) = form.get("note") {
-        desk.return_to_automation(actor, &chosen, reason).await?;
-        return Ok(see_other("/returns?said=returned"));
-    } else {
-        Problem::new(StatusCode::BAD_REQUEST, "Say what was fixed.")
+    let (desk, actor) = (&console.desk, &signed_in.0.actor);
+    let sent = match form.needed("note", "Say what was fixed.") {
+        Ok(reason) => {
+            desk.return_to_automation(actor, &chosen, reason).await.map_err(Problem::from)
+        }
+        Err(problem) => Err(problem),
     };
-    ask_return(&console, &signed_in, &workspace, &id, &form, Some(problem)).await
+    match sent {
+        Ok(()) => Ok(see_other("/returns?said=returned")),
+        // The page shows the actions as they are now, and keeps what was typed.
+        Err(problem) => {
+            let problem = Some(problem.beside_form()?);
+            ask_return(&console, &signed_in, &workspace, &id, &form, problem).await
+        }
+    }
 }

@@ -17,7 +17,22 @@ pub enum Chosen {
         integration: Integration,
         failure_code: Option<String>,
         operation: Option<Operation>,
+        /// As the caller saw them; `None` for a caller who wants to return whatever is open now.
+        seen: Option<Vec<i64>>,
     },
+}
+
+impl Chosen {
+    /// The same, and nothing else if others came or some went.
+    pub fn as_seen(self, found: &[Returnable]) -> Self {
+        match self {
+            Self::Of { integration, failure_code, operation, .. } => {
+                let seen = Some(found.iter().map(|one| one.id).collect());
+                Self::Of { integration, failure_code, operation, seen }
+            }
+            one => one,
+        }
+    }
 }
 
 impl Desk {
@@ -47,7 +62,7 @@ impl Desk {
         let mut tx = self.begin_change(actor).await?;
         let found: Vec<_> = match chosen {
             Chosen::One(seen) => returns::returnable(&mut tx, seen.id).await?.into_iter().collect(),
-            Chosen::Of { integration, failure_code, operation } => {
+            Chosen::Of { integration, failure_code, operation, .. } => {
                 let (workspace, id) = (&integration.workspace, &integration.id);
                 returns::returnables(&mut tx, workspace, id, failure_code.as_deref(), *operation)
                     .await?
@@ -75,11 +90,13 @@ impl Desk {
                 }
                 commit(tx).await
             }
-            Chosen::Of { integration, failure_code, operation } => {
+            Chosen::Of { integration, failure_code, operation, seen } => {
                 let (workspace, id) = (&integration.workspace, &integration.id);
+                let seen = seen.as_deref();
                 let code = failure_code.as_deref();
                 let mut tx = self.begin_change(actor).await?;
-                if !returns::give_all_back(&mut tx, workspace, id, code, *operation, reason).await?
+                if !returns::give_all_back(&mut tx, workspace, id, code, *operation, seen, reason)
+                    .await?
                 {
                     let message = "the actions have ended meanwhile: nothing was sent";
                     return Err(Refusal::new(RefusalKind::Stale, message).into());

@@ -48,6 +48,7 @@ pub(super) async fn run(desk: &Desk, config: &Config, options: &Options) -> anyh
                 .await?,
             failure_code: options.failure_code.clone(),
             operation: options.operation,
+            seen: None,
         },
         (id, _) => Chosen::One(id.context("give an action's id or --integration")?.into()),
     };
@@ -57,7 +58,7 @@ pub(super) async fn run(desk: &Desk, config: &Config, options: &Options) -> anyh
         return print("\nNothing was sent. Give --yes to send it.\n");
     }
     let actor = options.acting.actor(desk).await?;
-    desk.return_to_automation(&actor, &chosen, &options.reason).await?;
+    desk.return_to_automation(&actor, &chosen.as_seen(&found), &options.reason).await?;
     print(&match found.len() {
         1 => "\nIt is with automation again.\n".to_owned(),
         many => format!(
