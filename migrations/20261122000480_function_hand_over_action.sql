@@ -16,7 +16,7 @@ begin
     if a.status = 'in_progress' then
         perform reconciler.refuse_foreign_claim(a);
     end if;
-    p_assignee := reconciler.assignee(p_assignee);
+    p_assignee := reconciler.assignee(p_assignee, a.workspace_id);
     update reconciler.manual_actions b
     set status = 'in_progress', assignee = p_assignee, assigned_at = clock_timestamp(), note = p_note
     where b.id = a.id and b.workspace_id = a.workspace_id;

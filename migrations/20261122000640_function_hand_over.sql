@@ -18,8 +18,8 @@ $$;
 
 comment on function reconciler.hand_over(bigint, text, text) is
     'Gives an action to a colleague, with a note: your own, or one that nobody works on. Returns one row in which '
-    'became is in_progress. Refuses an unknown id or colleague (P0002), an action of another colleague (P0403), one '
-    'that is done or has ended (P0409), and a blank note (23514). '
+    'became is in_progress. Refuses an unknown id (P0002), an action of another colleague (P0403), one that is done or '
+    'has ended and a colleague who may not work on it (P0409), and a blank note (23514). '
     'Example: select * from reconciler.hand_over(7, ''kim'', ''knows the app'');';
 
 comment on function reconciler.hand_over(bigint[], text, text) is

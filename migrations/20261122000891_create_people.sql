@@ -2,11 +2,13 @@
 -- often a number; people read the email beside it. Retention forgets who has not signed in for as long as the trail is kept.
 create table reconciler.people (
     actor        text collate "C" primary key,
-    email        text        not null,
+    email        text,
+    role         text,
     workspaces   text[],
     signed_in_at timestamptz not null default now(),
     constraint actor_is_a_person_of_the_issuer check (starts_with(actor, 'oidc:')),
-    constraint email_is_1_to_320_characters check (char_length(email) between 1 and 320)
+    constraint email_is_1_to_320_characters check (char_length(email) between 1 and 320),
+    constraint role_is_viewer_operator_or_administrator check (role in ('viewer', 'operator', 'administrator'))
 );
 
 -- Whoever works in a workspace reads who else acts there.
@@ -22,11 +24,14 @@ create index people_by_email on reconciler.people (email);
 create index people_by_sign_in on reconciler.people (signed_in_at);
 
 comment on table reconciler.people is
-    'People who signed in by OpenID Connect: the email for each oidc:SUB of the trail.';
+    'People who signed in by OpenID Connect: the email for each oidc:SUB of the trail, and what they might do.';
 
 comment on column reconciler.people.actor is 'The person as the trail records it: oidc:SUB, where SUB is what the issuer calls them.';
 
-comment on column reconciler.people.email is 'The email that the issuer gave when the person last signed in.';
+comment on column reconciler.people.email is 'The email that the issuer gave when the person last signed in; null if it gave none.';
+
+comment on column reconciler.people.role is
+    'viewer, operator or administrator, as the issuer said at the last sign-in; null if it gave no role then.';
 
 comment on column reconciler.people.workspaces is
     'The workspaces that the person might see and change after the last sign-in; null for all.';

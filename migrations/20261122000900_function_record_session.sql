@@ -12,10 +12,11 @@ begin
         new.ended_at := clock_timestamp();
         new.ended_by := reconciler.current_actor();
     end if;
-    if tg_op = 'INSERT' and new.email is not null then
-        insert into reconciler.people (actor, email, workspaces) values (new.actor, new.email, new.workspaces)
+    if tg_op = 'INSERT' and starts_with(new.actor, 'oidc:') then
+        insert into reconciler.people (actor, email, role, workspaces)
+        values (new.actor, new.email, new.role, new.workspaces)
         on conflict (actor) do update
-            set email = excluded.email, workspaces = excluded.workspaces, signed_in_at = excluded.signed_in_at;
+            set email = excluded.email, role = excluded.role, workspaces = excluded.workspaces, signed_in_at = excluded.signed_in_at;
     end if;
     insert into reconciler.events (what, workspace_id, subject, subject_id, detail)
     values (case tg_op when 'INSERT' then 'session.started' else 'session.ended' end, '', 'session', new.id::text,

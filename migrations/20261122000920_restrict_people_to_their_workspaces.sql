@@ -41,7 +41,7 @@ grant select on all tables in schema reconciler to reconciler_definer;
 
 revoke select on reconciler.tokens, reconciler.replies, reconciler.sessions, reconciler.used_sign_ins from reconciler_definer;
 
-grant select (name, role, revoked_at, expires_at) on reconciler.tokens to reconciler_definer;
+grant select (name, role, workspaces, created_by, revoked_at, expires_at) on reconciler.tokens to reconciler_definer;
 
 grant execute on all functions in schema reconciler to reconciler_definer;
 
@@ -97,7 +97,7 @@ grant select, insert, update, delete on reconciler.replies to reconciler_daemon;
 
 grant select, insert (hash), delete on reconciler.used_sign_ins to reconciler_daemon;
 
-grant select, delete on reconciler.people to reconciler_daemon;
+grant select, update (role), delete on reconciler.people to reconciler_daemon;
 
 grant select on reconciler.people to reconciler_viewer, reconciler_operator;
 

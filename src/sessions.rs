@@ -97,6 +97,21 @@ pub async fn end_outdated(
     Ok(())
 }
 
+/// Notes that the issuer gave somebody no role when they came last.
+pub async fn note_without_access(
+    connection: &mut PgConnection,
+    actor: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "-- note_without_access
+         update reconciler.people set role = null where actor = $1",
+        actor,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The session with this hash, if it has not ended, and neither has the token with which it began, if one did. It is
 /// prolonged once a minute, so that a page that is asked for again and again does not write each time.
 pub async fn find_valid(
@@ -165,7 +180,8 @@ pub async fn people(asks: impl PgExecutor<'_>) -> Result<Vec<Person>, StoreError
     Ok(sqlx::query_as!(
         Person,
         "-- list_people
-         select actor, email, signed_in_at from reconciler.people order by signed_in_at desc limit 1000",
+         select actor, email as \"email!\", signed_in_at from reconciler.people
+         where email is not null order by signed_in_at desc limit 1000",
     )
     .fetch_all(asks)
     .await?)

@@ -1054,8 +1054,7 @@ async fn who_signed_in_by_an_issuer_is_called_by_the_email_in_tables_and_by_the_
     pool: PgPool,
 ) {
     let (world, program, [app, _]) = with_actions(pool).await;
-    let known =
-        "insert into reconciler.people (actor, email) values ('oidc:4711', 'lee@example.com')";
+    let known = "insert into reconciler.people (actor, email, role) values ('oidc:4711', 'lee@example.com', 'operator')";
     sqlx::query(known).execute(&world.pool).await.unwrap();
     let id = app.to_string();
     let give = ["actions", "hand-over", &id, "--to", "lee@example.com", "--note", "yours"];

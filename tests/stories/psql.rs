@@ -173,11 +173,27 @@ async fn a_refusal_names_the_colleague_the_time_and_what_to_do(pool: PgPool) {
     assert!(refused.ends_with("select * from reconciler.claim(1, 'why')"), "{refused}");
     let nobody = says(&mut kim, "select * from reconciler.hand_over(1, 'lea', 'knows it')").await;
     assert!(
-        nobody.starts_with("nobody who may work on manual actions is called lea / Logins: "),
+        nobody.starts_with(
+            "nobody who may work on manual actions of workspace acme is called lea / Logins: "
+        ),
         "{nobody}"
     );
     assert!(nobody.contains(&lee_login), "{nobody}");
+    let bind = async |workspaces: &str| {
+        let bound = format!(
+            "insert into reconciler.login_workspaces values ('{lee_login}', '{workspaces}')
+                             on conflict (login) do update set workspaces = excluded.workspaces"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(bound)).execute(&world.pool).await.unwrap();
+    };
     let given = format!("select became from reconciler.hand_over(1, '{lee_login}', 'knows it')");
+    bind("{globex}").await;
+    let elsewhere = says(&mut kim, &given).await;
+    assert!(
+        elsewhere.starts_with("nobody who may work on manual actions of workspace"),
+        "{elsewhere}"
+    );
+    bind("{acme,globex}").await;
     assert_eq!(says(&mut kim, &given).await, "1|in_progress");
     says(&mut lee, "select * from reconciler.mark_done(1)").await;
     let second = says(&mut kim, "select * from reconciler.mark_done(1)").await;

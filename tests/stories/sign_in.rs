@@ -521,6 +521,77 @@ async fn a_client_reads_whom_the_trail_calls_by_a_subject_in_its_own_workspaces(
 }
 
 #[sqlx::test(migrations = false)]
+async fn an_action_is_given_to_nobody_who_cannot_work_on_it(pool: PgPool) {
+    let signing = Signing::new(pool).await;
+    let came = async |subject: &str, more: Value| {
+        let mut claims = json!({ "sub": subject, "email": format!("{subject}@example.com") });
+        for (name, value) in more.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        signing.issuer.say(claims);
+        signing.sign_in().await
+    };
+    came("reads", json!({ "groups": ["readers"] })).await;
+    came("elsewhere", json!({ "workspaces": ["globex"] })).await;
+    came("left", json!({})).await;
+    assert_refused(&came("left", json!({ "groups": [] })).await, "no role any more");
+    came("chief", json!({ "groups": ["chiefs", "everywhere"] })).await;
+    came("nameless", json!({ "email": null })).await;
+    for (name, role, workspace) in [
+        ("reads", Role::Viewer, "acme"),
+        ("elsewhere", Role::Operator, "globex"),
+        ("works", Role::Operator, "acme"),
+    ] {
+        let access = Access { role, workspaces: Some(vec![workspace.to_owned()]) };
+        signing.site.token(name, &access).await;
+    }
+    let cookie = session(&came("kim", json!({})).await);
+    let give = async |to: &str| {
+        let revision = signing.get("/actions/1", &cookie).await.field("revision");
+        let fields = [("revision", revision.as_str()), ("to", to), ("note", "knows <it>")];
+        let give = signing.site.ask(Method::POST, "/actions/1/hand-over").header("cookie", &cookie);
+        page(form(give, &fields)).await
+    };
+    for nobody in [
+        "oidc:reads",
+        "reads@example.com",
+        "oidc:elsewhere",
+        "elsewhere@example.com",
+        "oidc:left",
+        "oidc:4711",
+        "never@example.com",
+        "token:reads",
+        "token:elsewhere",
+        "token:4711",
+        "robin",
+    ] {
+        let refused = give(nobody).await;
+        let words =
+            format!("Nobody who may work on manual actions of workspace acme is called {nobody}");
+        assert!(refused.text.contains(&words), "{nobody}: {}", refused.text);
+        assert!(refused.text.contains("knows &lt;it&gt;</textarea>"), "{nobody}: the form is kept");
+        assert_eq!(
+            (refused.status.as_u16(), signing.site.status_of(1).await.as_str()),
+            (409, "open")
+        );
+    }
+    let reset = "set session_replication_role = replica;
+                 update reconciler.manual_actions set status = 'open', assignee = null, assigned_at = null where id = 1;
+                 set session_replication_role = origin";
+    for (to, assignee) in [
+        ("chief@example.com", "oidc:chief"),
+        ("oidc:nameless", "oidc:nameless"),
+        ("token:works", "token:works"),
+    ] {
+        let given = give(to).await;
+        assert_eq!(given.status, 303, "{to}: {}", given.text);
+        let is = "select assignee from reconciler.manual_actions where id = 1";
+        assert_eq!(signing.text(is).await, assignee);
+        signing.site.run(reset).await;
+    }
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_new_secret_of_the_client_is_read_from_its_file_without_a_restart(pool: PgPool) {
     let log = Log::here();
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -65,10 +65,13 @@ impl Desk {
         let mut tx = begin_as(&self.pool, &actor, None).await?;
         sessions::end_outdated(&mut tx, &actor, access).await?;
         let secret = secret("");
-        if let Some(access) = access {
-            let (hash, who) =
-                (hash(secret.expose_secret()), Signed { actor: &actor, email, access });
-            sessions::insert(&mut tx, &hash, who, lasts.idle, lasts.longest).await?;
+        match access {
+            Some(access) => {
+                let hash = hash(secret.expose_secret());
+                let who = Signed { actor: &actor, email, access };
+                sessions::insert(&mut tx, &hash, who, lasts.idle, lasts.longest).await?;
+            }
+            None => sessions::note_without_access(&mut tx, &actor).await?,
         }
         commit(tx).await?;
         Ok(access.map(|_| secret))
