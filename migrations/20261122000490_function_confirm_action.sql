@@ -17,9 +17,9 @@ begin
         raise exception 'integration % asks for no second person', a.integration_id
             using errcode = 'P0409';
     end if;
-    if reconciler.is_same_person(a.done_by, v_actor) then
+    if not reconciler.is_second_person(a.done_by, v_actor) then
         raise exception 'manual action % was marked done by %: somebody else has to confirm it', a.id, a.done_by
-            using errcode = 'P0403';
+            using errcode = 'P0403', hint = 'Who made a token is no second person for it, nor it for them.';
     end if;
     if a.confirmed_at is not null then
         raise exception 'manual action % was confirmed by % at %', a.id, a.confirmed_by,

@@ -251,6 +251,40 @@ async fn a_name_beside_a_login_is_recorded_and_makes_no_second_person_of_it(pool
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_token_is_no_second_person_for_who_made_it_nor_they_for_it(pool: PgPool) {
+    let (world, action) = with_an_unreadable_action(pool).await;
+    says(&world, "ann", "update reconciler.integrations set four_eyes = true").await.unwrap();
+    for (maker, token) in
+        [("oidc:kim", "one"), ("token:one", "two"), ("ann", "three"), ("ann", "four")]
+    {
+        let make = format!(
+            "insert into reconciler.tokens (name, role, hash, expires_at)
+             values ('{token}', 'administrator', sha256('{token}'), now() + interval '1 day')"
+        );
+        says(&world, maker, &make).await.unwrap();
+    }
+    let confirm = format!("select reconciler.confirm_action({action})");
+    for (first, is_second, others) in [
+        ("oidc:kim", false, &["oidc:kim", "token:one", "token:two"][..]),
+        ("token:one", false, &["oidc:kim", "token:one", "token:two"]),
+        ("token:two", false, &["oidc:kim", "token:one", "token:two"]),
+        ("token:three", false, &["ann"]),
+        ("ann", false, &["token:three", "token:four"]),
+        ("oidc:kim", true, &["oidc:one", "token:three", "ann"]),
+        ("token:two", true, &["oidc:lee", "token:three", "oidc:token:one"]),
+        // An administrator makes tokens for others.
+        ("token:three", true, &["token:four", "oidc:kim"]),
+    ] {
+        for other in others {
+            says(&world, first, &set(action, "status = 'done'")).await.unwrap();
+            let confirmed = says(&world, other, &confirm).await;
+            assert_eq!(confirmed.is_ok(), is_second, "{first} and {other}: {confirmed:?}");
+            says(&world, first, &set(action, "status = 'open'")).await.unwrap();
+        }
+    }
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_word_that_is_taken_back_is_confirmed_no_more(pool: PgPool) {
     let (world, action) = with_an_unreadable_action(pool).await;
     says(&world, "ann", "update reconciler.integrations set four_eyes = true").await.unwrap();
