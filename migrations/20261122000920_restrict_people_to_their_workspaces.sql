@@ -75,6 +75,17 @@ create policy all_tokens on reconciler.tokens to reconciler_daemon, reconciler_d
 create policy tokens_within_own_workspaces on reconciler.tokens to reconciler_administrator
     using (coalesce(workspaces <@ (select reconciler.own_workspaces()), (select reconciler.own_workspaces()) is null));
 
+-- The same for logins. A login without a row sees all, so that only who sees all may delete a row.
+alter table reconciler.login_workspaces enable row level security;
+
+create policy all_logins on reconciler.login_workspaces to reconciler_definer using (true);
+
+create policy logins_within_own_workspaces on reconciler.login_workspaces to reconciler_administrator
+    using (coalesce(workspaces <@ (select reconciler.own_workspaces()), (select reconciler.own_workspaces()) is null));
+
+create policy unbound_by_who_sees_all on reconciler.login_workspaces as restrictive for delete
+    to reconciler_administrator using ((select reconciler.own_workspaces()) is null);
+
 grant usage on schema reconciler to reconciler_administrator;
 
 grant select, insert (name, role, workspaces, hash, expires_at), update (revoked_at) on reconciler.tokens

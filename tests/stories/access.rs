@@ -104,10 +104,7 @@ async fn every_table_with_a_workspace_is_protected_and_all_others_are_known(pool
     .fetch_all(&pool)
     .await
     .unwrap();
-    assert_eq!(
-        open,
-        ["exclusive_work", "login_workspaces", "replies", "schema_migrations", "used_sign_ins"]
-    );
+    assert_eq!(open, ["exclusive_work", "replies", "schema_migrations", "used_sign_ins"]);
     // What acts as its owner would show everything if the owner had the tables.
     let unsafe_objects: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c
@@ -221,7 +218,7 @@ async fn foreign_rows(pool: &PgPool) -> String {
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c
          where c.relnamespace = 'reconciler'::regnamespace and c.relrowsecurity
-           and c.relname not in ('sessions', 'tokens', 'saved_views', 'people') order by 1",
+           and c.relname not in ('sessions', 'tokens', 'saved_views', 'people', 'login_workspaces') order by 1",
     )
     .fetch_all(pool)
     .await
@@ -312,6 +309,49 @@ async fn only_an_administrator_says_who_may_see_what(pool: PgPool) {
          {\"what\":\"login.bound\",\"detail\":{\"to\": [], \"from\": [\"acme\"]}}, \n \
          {\"what\":\"login.unbound\",\"detail\":{\"from\": []}}]"
     );
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_administrator_of_some_workspaces_binds_logins_to_these_alone_and_unbinds_none(
+    pool: PgPool,
+) {
+    let pool = with_rows(pool).await;
+    let bind = |login: &str, workspaces: &str| {
+        format!(
+            "insert into reconciler.login_workspaces (login, workspaces) values ('{login}', '{workspaces}')"
+        )
+    };
+    let owner = &mut pool.acquire().await.unwrap();
+    run(owner, &bind("foreign", "{acme,globex}")).await;
+    let mut bound = login(&pool, "reconciler_administrator", "bob", Some("acme,initech")).await;
+    run(&mut bound, &bind("kim", "{acme}")).await;
+    run(
+        &mut bound,
+        "update reconciler.login_workspaces set workspaces = '{acme,initech}' where login = 'kim'",
+    )
+    .await;
+    let own =
+        "update reconciler.login_workspaces set workspaces = '{globex}' where login = session_user";
+    for wider in [
+        own.to_owned(),
+        own.replace("session_user", "'kim'"),
+        bind("lee", "{globex}"),
+        bind("lee", "{acme,globex}"),
+    ] {
+        let refused = sqlx::raw_sql(AssertSqlSafe(wider.clone())).execute(&mut bound).await;
+        let words = refused.unwrap_err().to_string();
+        assert!(words.contains("row-level security"), "{wider}: {words}");
+    }
+    let all = "select login, workspaces from reconciler.login_workspaces order by login";
+    let before = said(owner, all).await;
+    run(
+        &mut bound,
+        "update reconciler.login_workspaces set workspaces = '{}' where login = 'foreign'",
+    )
+    .await;
+    run(&mut bound, "delete from reconciler.login_workspaces").await;
+    assert_eq!(said(owner, all).await, before, "a login without a row would see everything");
+    assert!(!said(&mut bound, all).await.contains("foreign"));
 }
 
 #[sqlx::test(migrations = false)]
