@@ -102,9 +102,9 @@ comment on column reconciler.members.effects_possible_until is
 
 -- Due times are never null; the condition keeps the planner from using this index to find a single member. Queries say
 -- next_attempt_at <= 'infinity': from PostgreSQL 17 on, the planner drops "is not null" for such a column before it looks
--- for an index.
+-- for an index. The task is in it for lists and counts of what waits, which read no member then.
 create index ready_by_due_time
-    on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at)
+    on reconciler.members (workspace_id, integration_id, ready_is_removal, next_attempt_at) include (ready_task_id)
     where ready_task_id is not null and next_attempt_at is not null;
 
 -- Jobs in flight are counted and polled, and tasks that automation cannot do are escalated, whatever the status of the

@@ -15,6 +15,13 @@ pub fn encoded(part: &str) -> String {
     form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
+/// A number with its thousands apart, and a plus if counting ended at a limit.
+pub fn counted(number: i64, limit: i64) -> String {
+    let digits = number.min(limit).to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    format!("{}{}", groups.join(","), if number > limit { "+" } else { "" })
+}
+
 pub fn is_printable(c: char) -> bool {
     let separates_lines = matches!(c, '\u{2028}' | '\u{2029}');
     let annotates = matches!(c, '\u{fff9}'..='\u{fffb}');
@@ -25,6 +32,14 @@ pub fn is_printable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_its_thousands_apart_and_a_plus_where_counting_ended() {
+        assert_eq!(counted(0, 1000), "0");
+        assert_eq!(counted(1000, 1000), "1,000");
+        assert_eq!(counted(1001, 1000), "1,000+");
+        assert_eq!(counted(1_234_567, 9_999_999), "1,234,567");
+    }
 
     #[test]
     fn a_part_of_a_path_has_no_sign_that_means_something() {

@@ -22,10 +22,15 @@ pub struct IntegrationLine {
     pub administrator_roles: Option<Vec<String>>,
     pub snapshot_every_s: Option<i32>,
     pub four_eyes: bool,
+    /// Unfinished tasks without a job; 1001 if there are more than 1000.
     pub waiting: i64,
     pub in_flight: i64,
+    /// 1001 if there are more than 1000.
     pub unfinished_actions: i64,
 }
+
+/// So many waiting tasks and unfinished actions of an integration are counted: a list must not read a whole backlog.
+pub const MOST_COUNTED: i64 = 1000;
 
 /// Which integrations to list; a field that is `None` or false leaves all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,7 +55,8 @@ pub async fn list(
                   i.status as "status!", i.status_reason, i.status_until, i.status_since,
                   i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.snapshot_every_s,
                   i.four_eyes as "four_eyes!",
-                  t.waiting as "waiting!", t.in_flight as "in_flight!", a.unfinished as "unfinished_actions!"
+                  p.unfinished - r.in_flight as "waiting!", r.in_flight as "in_flight!",
+                  a.unfinished as "unfinished_actions!"
            from (select * from reconciler.integrations i
                  where (not $1 or i.status <> 'active') and ($2::text is null or i.workspace_id = $2)
                    and ($6::text is null or i.integration_id = $6)
@@ -61,14 +67,19 @@ pub async fn list(
                  order by i.status = 'active', i.workspace_id, i.integration_id
                  limit $5) i
            cross join lateral (
-               select count(*) filter (where not t.is_running) as waiting,
-                      count(*) filter (where t.is_running) as in_flight
-               from reconciler.task_places t
-               where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id) t
+               select count(*) as in_flight from reconciler.task_places t
+               where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id and t.is_running) r
            cross join lateral (
-               select count(*) as unfinished from reconciler.manual_actions a
-               where a.workspace_id = i.workspace_id and a.integration_id = i.integration_id
-                 and a.closed_at is null) a
+               select count(*) as unfinished
+               from (select from reconciler.task_places t
+                     where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                     limit $7 + r.in_flight) counted) p
+           cross join lateral (
+               select count(*) as unfinished
+               from (select from reconciler.manual_actions a
+                     where a.workspace_id = i.workspace_id and a.integration_id = i.integration_id
+                       and a.closed_at is null
+                     limit $7) counted) a
            order by i.status = 'active', i.workspace_id, i.integration_id"#,
         filter.only_inactive,
         filter.workspace,
@@ -76,6 +87,7 @@ pub async fn list(
         filter.after.map(|(_, integration)| integration),
         i64::from(filter.limit),
         filter.id,
+        MOST_COUNTED + 1,
     )
     .fetch_all(connection)
     .await?)

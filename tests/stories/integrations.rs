@@ -4,6 +4,8 @@
 
 use crate::support::{APP, HUB, Task, World, a_failed};
 use cerby_reconciler::catalogue;
+use cerby_reconciler::integration::store::{IntegrationFilter, IntegrationLine};
+use cerby_reconciler::operator::desk::{Actor, Desk};
 use sqlx::PgPool;
 
 /// An app that cannot be read: where it stood, every word would be believed.
@@ -160,4 +162,37 @@ async fn a_new_name_is_in_the_trail_and_a_misfits_name_is_not_taken(pool: PgPool
     world.order().await;
     assert_eq!(told(&world, "integration.renamed").await, renamed);
     assert_eq!(said_of(&world, HUB).await, "Asana of kim, business_hub, asana_tenant");
+}
+
+async fn listed(world: &World) -> IntegrationLine {
+    let filter = IntegrationFilter { id: Some(APP), limit: 1, ..IntegrationFilter::default() };
+    let desk = Desk::new(world.pool.clone().into());
+    desk.integrations(&Actor::by_login(), filter).await.unwrap().remove(0)
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_integration_shows_what_waits_and_what_runs_and_counts_no_further_than_a_thousand(
+    pool: PgPool,
+) {
+    let world = World::new(pool).await;
+    for member in ["kim", "lee", "max"] {
+        world.insert(&a_failed("remove", APP, member)).await;
+    }
+    world.order().await;
+    world.insert(&a_failed("change_role", APP, "kim")).await;
+    run(
+        &world,
+        "update reconciler.members set running_job_id = 'job', running_since = now()
+                 where member_id = 'lee'",
+    )
+    .await;
+    let few = listed(&world).await;
+    assert_eq!((few.waiting, few.in_flight), (3, 1));
+
+    let many = "insert into reconciler.arrivals (task_id, workspace_id, integration_id, member_id, is_removal)
+         select 100000 + n, $1, $2, 'member-' || n, true from generate_series(1, 1000) n";
+    let many = many.replace("$1", "'acme'").replace("$2", &format!("'{APP}'"));
+    run(&world, &many).await;
+    let many = listed(&world).await;
+    assert_eq!((many.waiting, many.in_flight), (1001, 1));
 }

@@ -8,10 +8,10 @@ use anyhow::bail;
 use super::several::{Several, Verb};
 use super::terminal::{Clock, List, ListFormat, more};
 use super::{desk, one_of};
-use crate::integration::store::{IntegrationFilter, IntegrationLine, Settings};
+use crate::integration::store::{IntegrationFilter, IntegrationLine, MOST_COUNTED, Settings};
 use crate::membership::IntegrationKind;
 use crate::operator::desk::{Actor, Desk, DeskError, Integration};
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// What to do with integrations.
 #[derive(Debug, clap::Subcommand)]
@@ -270,9 +270,9 @@ fn cells(line: &IntegrationLine, clock: Clock) -> [String; 8] {
         line.integration_id.clone(),
         printable(&line.name),
         format!("{}{}", line.status, until.unwrap_or_default()),
-        line.waiting.to_string(),
+        counted(line.waiting, MOST_COUNTED),
         line.in_flight.to_string(),
-        line.unfinished_actions.to_string(),
+        counted(line.unfinished_actions, MOST_COUNTED),
         why.into_iter().chain(said.into_iter().flatten()).collect::<Vec<_>>().join("; "),
         line.workspace_id.clone(),
     ]

@@ -23,7 +23,7 @@ use crate::manual_action::review::{ActionLine, MOST_COUNTED};
 use crate::membership::ActionOperation;
 use crate::operator::desk::{ActionCard, Seen};
 use crate::operator::filters::{ListPage, STATUSES};
-use crate::text::encoded;
+use crate::text::{counted, encoded};
 
 #[derive(Debug, Template)]
 #[template(path = "actions.html")]
@@ -61,7 +61,7 @@ pub(super) async fn list(
     let page = List {
         frame: Frame::new(&signed_in, "actions", "Actions")
             .waiting_for_verdict(lines.iter().any(|line| line.status == "done")),
-        count: counted(count),
+        count: counted(count, MOST_COUNTED),
         pages: Pages::of(
             "/actions",
             &chosen.query(),
@@ -74,13 +74,6 @@ pub(super) async fn list(
         chosen,
     };
     Ok(html(page.frame.status(), &page))
-}
-
-/// A number with its thousands apart. Counting ends at a limit.
-fn counted(all: i64) -> String {
-    let digits = all.min(MOST_COUNTED).to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    format!("{}{}", groups.join(","), if all > MOST_COUNTED { "+" } else { "" })
 }
 
 #[derive(Debug, Template)]

@@ -17,8 +17,9 @@ use super::form::Form;
 use super::problem::Problem;
 use super::text::{self, When};
 use crate::access::Role;
+use crate::integration::store::MOST_COUNTED;
 use crate::operator::desk::Names;
-use crate::text::encoded;
+use crate::text::{counted, encoded};
 
 /// How often a page asks whether it has changed, in seconds.
 const CALM: u32 = 5;
@@ -107,6 +108,11 @@ impl Frame {
 
     pub(super) fn words(&self, word: &str) -> String {
         text::words(word)
+    }
+
+    /// A number of an integration: its waiting tasks, or its unfinished actions.
+    pub(super) fn counted(&self, number: &i64) -> String {
+        counted(*number, MOST_COUNTED)
     }
 
     pub(super) fn encoded(&self, part: &str) -> String {

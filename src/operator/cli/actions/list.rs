@@ -6,7 +6,7 @@ use crate::membership::ActionOperation;
 use crate::operator::cli::terminal::{Clock, List, ListFormat, more};
 use crate::operator::cli::{Acting, one_of};
 use crate::operator::desk::{Actor, Desk};
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::operator::cli) struct Options {
@@ -91,7 +91,7 @@ pub(super) async fn run(desk: &Desk, options: &Options) -> anyhow::Result<()> {
         }
         let mut below = more(lines.len(), filter.limit, lines.last().map(|line| line.id));
         if format.is_for_people() && !below.is_empty() {
-            let all = counted(desk.count_actions(&actor, filter).await?);
+            let all = counted(desk.count_actions(&actor, filter).await?, MOST_COUNTED);
             below = format!("{} of {all}. {below}", lines.len());
         }
         format.render(&listed(&lines, below))
@@ -104,14 +104,6 @@ pub(super) async fn preview(desk: &Desk, ids: &[i64]) -> anyhow::Result<String> 
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
     let filter = ActionFilter { ids, limit, ..ActionFilter::default() };
     listed(&desk.actions(&Actor::by_login(), filter).await?, String::new()).shown()
-}
-
-/// A number with its thousands apart. Counting ends at a limit.
-fn counted(all: i64) -> String {
-    let digits = all.min(MOST_COUNTED).to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    let more = if all > MOST_COUNTED { " or more" } else { "" };
-    format!("{}{more}", groups.join(","))
 }
 
 fn listed(lines: &[ActionLine], below: String) -> List<'_, ActionLine, 11> {
