@@ -1068,3 +1068,27 @@ async fn evidence_names_what_proves_it_and_its_sheet_has_every_line_and_no_formu
 fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Notes may have 10 000 characters, and a line of a list is not the place for them.
+#[sqlx::test(migrations = false)]
+async fn the_page_of_an_app_stays_small_however_many_wait_and_whatever_they_wrote(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(100..=350).await;
+    site.run(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions
+         set note = repeat('The vendor bills next week. ', 300), status = 'in_progress', assignee = 'kim.operator',
+             assigned_at = now(), member_name = 'Somebody with a name of several words',
+             member_email = 'somebody.with.a.long.address' || id || '@customer.example.com'
+         where id >= 100;
+         set session_replication_role = origin",
+    )
+    .await;
+    let app = site.get(Role::Operator, "/apps/acme/an-app").await;
+    assert_eq!(app.status, StatusCode::OK);
+    assert!(app.text.contains("There are more."), "{}", app.text);
+    assert!(app.text.contains("The vendor bills next week.") && app.text.contains('…'));
+    assert!(app.text.len() < 100_000, "{} bytes", app.text.len());
+    let action = site.get(Role::Operator, "/actions/100").await;
+    assert!(action.text.len() > 8000, "{} bytes", action.text.len());
+}

@@ -24,7 +24,7 @@ use crate::operator::desk::{Chosen, DeskError, Integration, Seen, check_many};
 use crate::text::encoded;
 
 /// So many unfinished actions are on the page; more are on the next one, when these are done.
-const PAGE: u32 = 200;
+const PAGE: u32 = 80;
 
 /// So many of those that ended last.
 const ENDED: u32 = 15;

@@ -115,6 +115,11 @@ impl Frame {
         counted(*number, MOST_COUNTED)
     }
 
+    /// What a line of a list shows of a text that may be long; the page of the row has all of it.
+    pub(super) fn short(&self, text: &str) -> String {
+        text::short(text)
+    }
+
     pub(super) fn encoded(&self, part: &str) -> String {
         encoded(part)
     }

@@ -59,6 +59,16 @@ pub(super) fn words(word: &str) -> String {
     word.replace('_', " ")
 }
 
+/// The beginning of a text that is long.
+pub(super) fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_IN_A_LIST) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+const LONGEST_IN_A_LIST: usize = 120;
+
 /// Somebody's name without what says that it is that of a token; the email of a person whom the issuer named.
 pub(super) fn person<'a>(actor: &'a str, names: &'a Names) -> &'a str {
     names.of(actor.strip_prefix("token:").unwrap_or(actor))
@@ -73,6 +83,13 @@ mod tests {
         let mut out = String::new();
         Shown.write_escaped_str(&mut out, "<b title='\"'>\u{202e}Jo & \u{0}Li</b>\nnext").unwrap();
         assert_eq!(out, "&lt;b title=&#39;&quot;&#39;&gt;Jo &amp; Li&lt;/b&gt;\nnext");
+    }
+
+    #[test]
+    fn a_list_shows_the_beginning_of_a_long_text() {
+        assert_eq!(short("seats bought"), "seats bought");
+        let long = "ü".repeat(10_000);
+        assert_eq!(short(&long), format!("{}…", "ü".repeat(120)));
     }
 
     #[test]

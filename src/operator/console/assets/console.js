@@ -14,7 +14,7 @@ const clock = (at) => new Intl.DateTimeFormat(undefined, {
   day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hour12: false,
   ...(at.getFullYear() === year ? {} : { year: 'numeric' }),
 }).format(at)
-function localise(root) {
+function complete(root) {
   for (const time of all('time', root)) {
     const at = new Date(time.dateTime)
     time.title = `${at.toLocaleString()} ${zone}`
@@ -22,6 +22,16 @@ function localise(root) {
   }
   for (const one of all('[data-zone]', root)) one.textContent = `your time, ${zone}`
   for (const one of all('[data-script]', root)) one.hidden = false
+  for (const link of all('a[data-member]', root)) link.after(' ', copyButton(link.textContent))
+}
+// A hundred of these would be a third of the page.
+const icons = document.querySelector('link[rel=icon]')?.getAttribute('href')
+function copyButton(text) {
+  const button = document.createElement('button')
+  Object.assign(button, { type: 'button', className: 'quiet copy', innerHTML: `<svg aria-hidden="true"><use href="${icons}#copy"/></svg>` })
+  button.dataset.copy = text
+  button.setAttribute('aria-label', `Copy ${text}`)
+  return button
 }
 
 function notice(words, kind = '') {
@@ -64,7 +74,7 @@ async function refresh() {
   const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
   document.body.dataset.refresh = page.body.dataset.refresh
   document.title = page.title
-  localise(page)
+  complete(page)
   for (const fresh of all('[data-live]', page)) {
     const old = document.querySelector(`[data-live="${fresh.dataset.live}"]`)
     if (old) replace(old, fresh)
@@ -158,6 +168,6 @@ document.addEventListener('keydown', (event) => {
   if (act) { event.preventDefault(); act() }
 })
 
-localise(document)
+complete(document)
 count()
 setTimeout(round, Number(document.body.dataset.refresh || 5) * 1000)
