@@ -46,6 +46,7 @@ pub mod backoff;
 pub mod config;
 pub mod database;
 pub mod history;
+pub mod http_client;
 pub mod lease;
 pub mod poll_interval;
 pub mod replies;

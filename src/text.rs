@@ -22,6 +22,11 @@ pub fn counted(number: i64, limit: i64) -> String {
     format!("{}{}", groups.join(","), if number > limit { "+" } else { "" })
 }
 
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 pub fn is_printable(c: char) -> bool {
     let separates_lines = matches!(c, '\u{2028}' | '\u{2029}');
     let annotates = matches!(c, '\u{fff9}'..='\u{fffb}');

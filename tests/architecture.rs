@@ -9,7 +9,7 @@ use cerby_reconciler::telemetry::events;
 /// What each module may import. The stages (`retry`, `manual_action`, `sync`) know nothing of each other: `flow` joins them.
 const IMPORTS: &[(&str, &str)] = &[
     ("access", "membership"),
-    ("backend", "config identity membership telemetry"),
+    ("backend", "config http_client identity membership telemetry"),
     ("backoff", "config"),
     ("breaker", "backoff config database membership store"),
     ("catalogue", ""),
@@ -25,6 +25,7 @@ const IMPORTS: &[(&str, &str)] = &[
          sync telemetry wakeup worker",
     ),
     ("history", "database membership store"),
+    ("http_client", ""),
     ("identity", ""),
     (
         "intake",
@@ -38,7 +39,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("membership", "identity"),
     (
         "operator",
-        "access backend catalogue config daemon database history intake integration manual_action membership replies retry schema \
+        "access backend catalogue config daemon database history http_client intake integration manual_action membership replies retry schema \
          reports saved_views sessions store sync telemetry text tokens",
     ),
     ("poll_interval", "store telemetry"),
@@ -54,8 +55,11 @@ const IMPORTS: &[(&str, &str)] = &[
     ("sessions", "access database store"),
     ("shutdown", ""),
     ("store", "access database membership"),
-    ("sync", "backend catalogue config database identity lease member membership store telemetry"),
-    ("telemetry", "config membership"),
+    (
+        "sync",
+        "backend catalogue config database identity lease member membership store telemetry text",
+    ),
+    ("telemetry", "config http_client membership"),
     ("text", ""),
     ("tokens", "access database store"),
     (
@@ -93,7 +97,17 @@ const WRITERS: &[(&str, &str)] = &[
 
 /// Where a word may appear in code.
 const PLACES: &[(&str, &[&str])] = &[
-    ("reqwest::", &["backend/", "schema/", "config/", "telemetry/traces/", "operator/issuer/"]),
+    (
+        "reqwest::",
+        &[
+            "backend/",
+            "http_client.rs",
+            "schema/",
+            "config/",
+            "telemetry/traces/",
+            "operator/issuer/",
+        ],
+    ),
     ("openidconnect", &["operator/issuer/"]),
     ("opentelemetry", &["telemetry/traces/"]),
     (" ::backoff::", &["backoff.rs"]),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::wire::{Errors, Object};
 use super::{BackendError, text};
+use crate::http_client;
 
 /// The code of a refusal that contains none.
 pub(super) const NO_CODE: &str = "no code";
@@ -95,14 +96,8 @@ fn not_understood(error: &serde_json::Error) -> BackendError {
 
 async fn body(mut response: Response, largest: Limit) -> Result<Vec<u8>, Unread> {
     let max_bytes = usize::try_from(largest.kib.saturating_mul(1024)).unwrap_or(usize::MAX);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(from_reqwest)? {
-        if body.len() + chunk.len() > max_bytes {
-            return Err(Unread::TooLarge(largest));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    let body = http_client::body(&mut response, max_bytes).await.map_err(from_reqwest)?;
+    body.ok_or(Unread::TooLarge(largest))
 }
 
 /// An error body in a 200 is a refusal, even if the answer has data too (another client took it for a success).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
-use reqwest::{ClientBuilder, Method, redirect};
+use reqwest::{ClientBuilder, Method};
 use serde::de::DeserializeOwned;
 
 use super::answer::{self, Dated, Limit, Unread};
@@ -19,6 +19,7 @@ use super::traced;
 use super::wire::{self, Identified, JobObject, One, Page, ReportObject, User};
 use super::{BackendError, Gap, Job, Snapshot, UpdateReport};
 use crate::config::{Backend, ConfigError, Paths};
+use crate::http_client;
 use crate::membership::{Entitlements, MemberKey, SeenMember};
 use crate::telemetry::metrics::{self, BackendCall};
 
@@ -42,17 +43,10 @@ impl Client {
     pub fn new(backend: &Backend) -> Result<Self, ConfigError> {
         let wrong = |text: String| ConfigError::Wrong(vec![text]);
         let key = ApiKey::new(backend)?;
-        // The process has one TLS provider; a second call finds it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = through(backend.proxy.as_deref())
             .map_err(|_| wrong("backend.proxy cannot be used".to_owned()))?
-            .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(backend.connect_timeout_s))
             .timeout(backend.request_timeout())
-            // A redirect would send the key to another address.
-            .redirect(redirect::Policy::none())
-            // The queue is the only retry layer. A retry in the HTTP client would be invisible to it.
-            .retry(reqwest::retry::never())
             .build()
             .map_err(|error| wrong(format!("the HTTP client cannot be built: {error}")))?;
         Ok(Self {
@@ -457,9 +451,9 @@ impl Client {
     }
 }
 
-/// Uses the configured proxy or none: a proxy from the environment would receive the key.
+/// Uses the configured proxy or none.
 fn through(proxy: Option<&str>) -> reqwest::Result<ClientBuilder> {
-    let direct = reqwest::Client::builder().no_proxy();
+    let direct = http_client::direct();
     Ok(match proxy {
         Some(proxy) => direct.proxy(reqwest::Proxy::all(proxy)?),
         None => direct,

@@ -534,6 +534,32 @@ async fn a_return_sends_what_was_shown_or_nothing(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn the_pages_of_webhooks_keep_their_workspace_and_lead_back(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.run(
+        "insert into reconciler.webhook_events
+             (workspace_id, event_id, event_type, job_id, occurred_at, problem, next_attempt_at)
+         select 'acme', 'more-' || lpad(n::text, 3, '0'), 'automation.failed', 'job-' || n, now(), 'unknown job',
+                now() + interval '1 day'
+         from generate_series(1, 60) n",
+    )
+    .await;
+    let first = site.get(Role::Operator, "/webhooks?workspace=acme").await;
+    assert!(first.text.contains("more-001") && !first.text.contains("more-060"), "{}", first.text);
+    let next = link(&first, "\" rel=\"next\"");
+    assert!(next.starts_with("/webhooks?workspace=acme&cursor="), "{next}");
+    let second = site.get(Role::Operator, &next).await;
+    assert!(
+        second.text.contains("more-060") && !second.text.contains("more-001"),
+        "{}",
+        second.text
+    );
+    assert_eq!(link(&second, "\" rel=\"prev\""), "/webhooks?workspace=acme");
+    let odd = site.get(Role::Operator, "/webhooks?cursor=61").await;
+    assert_eq!(odd.status, 400, "{}", odd.text);
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_held_report_is_decided_once_with_a_reason(pool: PgPool) {
     let site = Site::new(pool).await;
     let report = r#"{"update": {"removed_members": [{"id": "m1", "email": "<i>jo</i>@example.com"}]},

@@ -6,9 +6,10 @@ use minijinja::{Value, context};
 use sha2::{Digest, Sha256};
 
 use super::file::{self, Fault, File, Line};
-use super::{Own, Picture, StepPicture, TEMPLATES, hex, placeholders};
+use super::{Own, Picture, StepPicture, TEMPLATES, placeholders};
 use crate::config::{Folder, FolderFile, is_https_link};
 use crate::membership::{ActionOperation, IntegrationKind};
+use crate::text::hex;
 
 /// What a text is for: an application, an operation, and a kind if it is for one kind alone.
 pub(super) type For = (String, ActionOperation, Option<IntegrationKind>);

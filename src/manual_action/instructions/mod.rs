@@ -11,7 +11,7 @@ use super::{AppName, Opening, Reconnect};
 use crate::backend::failure::{FailureClass, Remedy};
 use crate::config::{self, ConfigError, is_https_link};
 use crate::membership::{ActionOperation, IntegrationKind, Operation};
-use crate::text::{encoded, printable};
+use crate::text::{encoded, hex, printable};
 
 mod file;
 mod folder;
@@ -228,10 +228,6 @@ fn shipped_hash(template: &str) -> String {
     let mut hash = Sha256::new();
     parts.for_each(|(name, text)| hash.update(format!("{name}\n{text}\n")));
     format!("sha256:{}", hex(&hash.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn template(opening: &Opening) -> &'static str {

@@ -64,7 +64,7 @@ pub(super) async fn list(
         mine: asked.mine,
         ids: &[],
         order: asked.order,
-        after: asked.cursor.as_ref().map(Cursor::id).transpose()?,
+        after: asked.cursor.as_ref().map(Cursor::place).transpose()?,
         limit: asked.limit.get(),
     };
     let lines = door.desk.actions(&caller.actor, filter).await?;

@@ -53,7 +53,7 @@ pub(super) async fn list(
     let filter = EventFilter {
         row: asked.subject.zip(asked.id.as_deref()),
         workspace: asked.workspace.as_deref(),
-        after: asked.cursor.as_ref().map(Cursor::id).transpose()?,
+        after: asked.cursor.as_ref().map(Cursor::place).transpose()?,
         limit: asked.limit.get(),
     };
     let lines = door.desk.events(&caller.actor, filter).await?;

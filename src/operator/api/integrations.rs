@@ -12,6 +12,7 @@ use super::page::{Cursor, Limit, Page};
 use super::problem::Problem;
 use super::request::{At, Body, Parameters};
 use crate::integration::store::{IntegrationFilter, IntegrationLine};
+use crate::operator::cursor::InWorkspace;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -36,15 +37,16 @@ pub(super) async fn list(
     caller: Caller,
     Parameters(asked): Parameters<Filter>,
 ) -> Result<Json<Page<IntegrationLine>>, Problem> {
+    let after: Option<InWorkspace> = asked.cursor.as_ref().map(Cursor::place).transpose()?;
     let filter = IntegrationFilter {
         only_inactive: asked.inactive,
         workspace: asked.workspace.as_deref(),
         id: None,
-        after: asked.cursor.as_ref().map(Cursor::pair).transpose()?,
+        after: after.as_ref().map(InWorkspace::pair),
         limit: asked.limit.get(),
     };
     let lines = door.desk.integrations(&caller.actor, filter).await?;
-    let place = |line: &IntegrationLine| format!("{}/{}", line.workspace_id, line.integration_id);
+    let place = |line: &IntegrationLine| InWorkspace::new(&line.workspace_id, &line.integration_id);
     Ok(Page::new(lines, asked.limit, place))
 }
 

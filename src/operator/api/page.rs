@@ -40,31 +40,11 @@ impl Default for Limit {
 
 /// Where the next page begins: opaque to clients.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
 pub(super) struct Cursor(String);
 
-impl TryFrom<String> for Cursor {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        place(&text).map(Self).ok_or(WRONG)
-    }
-}
-
-const WRONG: &str = "cursor is not one that the API gave";
-
 impl Cursor {
-    pub(super) fn id(&self) -> Result<i64, Problem> {
-        self.parsed()
-    }
-
-    pub(super) fn parsed<T: std::str::FromStr>(&self) -> Result<T, Problem> {
-        self.0.parse().map_err(|_| Problem::invalid(WRONG))
-    }
-
-    /// A workspace and an id.
-    pub(super) fn pair(&self) -> Result<(&str, &str), Problem> {
-        self.0.split_once('/').ok_or_else(|| Problem::invalid(WRONG))
+    pub(super) fn place<T: std::str::FromStr>(&self) -> Result<T, Problem> {
+        place(&self.0).ok_or_else(|| Problem::invalid("cursor is not one that this list gave"))
     }
 }
 
@@ -77,13 +57,13 @@ pub(super) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    pub(super) fn new<P: ToString>(
+    pub(super) fn new<P: std::fmt::Display>(
         items: Vec<T>,
         limit: Limit,
         place_of: impl Fn(&T) -> P,
     ) -> Json<Self> {
         let is_full = items.len() >= limit.get() as usize;
-        let next = items.last().filter(|_| is_full).map(|last| cursor(&place_of(last).to_string()));
+        let next = items.last().filter(|_| is_full).map(|last| cursor(place_of(last)));
         Json(Self { items, next })
     }
 

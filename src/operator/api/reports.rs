@@ -80,7 +80,7 @@ pub(super) async fn evidence(
     let evidence = AskedEvidence {
         workspace: asked.workspace.as_deref(),
         month: asked.month.as_deref(),
-        after: asked.cursor.as_ref().map(Cursor::parsed).transpose()?,
+        after: asked.cursor.as_ref().map(Cursor::place).transpose()?,
         limit: asked.limit.get(),
     };
     let (head, lines) = door.desk.evidence(&caller.actor, evidence).await?;

@@ -40,7 +40,7 @@ pub(super) async fn list(
         id: None,
         workspace: asked.workspace.as_deref(),
         integration: asked.integration.as_deref(),
-        after: asked.cursor.as_ref().map(Cursor::id).transpose()?,
+        after: asked.cursor.as_ref().map(Cursor::place).transpose()?,
         limit: asked.limit.get(),
     };
     let lines = door.desk.returns(&caller.actor, filter).await?;

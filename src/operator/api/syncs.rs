@@ -44,7 +44,7 @@ pub(super) async fn list(
         integration: asked.integration.as_deref(),
         held: asked.held,
         ids: &[],
-        after: asked.cursor.as_ref().map(Cursor::id).transpose()?,
+        after: asked.cursor.as_ref().map(Cursor::place).transpose()?,
         limit: asked.limit.get(),
     };
     let lines = door.desk.syncs(&caller.actor, filter).await?;

@@ -42,7 +42,7 @@ pub(super) async fn list(
         integration: asked.integration.as_deref(),
         member: asked.member.as_deref(),
         ids: &[],
-        after: asked.cursor.as_ref().map(Cursor::id).transpose()?,
+        after: asked.cursor.as_ref().map(Cursor::place).transpose()?,
         limit: asked.limit.get(),
     };
     let lines = door.desk.tasks(&caller.actor, filter).await?;

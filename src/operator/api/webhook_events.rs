@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::request::{At, Body, Parameters};
 use super::tasks::Reason;
 use crate::intake::webhook::review::{WebhookFilter, WebhookLine};
+use crate::operator::cursor::InWorkspace;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -34,13 +35,14 @@ pub(super) async fn list(
     caller: Caller,
     Parameters(asked): Parameters<Filter>,
 ) -> Result<Json<Page<WebhookLine>>, Problem> {
+    let after: Option<InWorkspace> = asked.cursor.as_ref().map(Cursor::place).transpose()?;
     let filter = WebhookFilter {
         workspace: asked.workspace.as_deref(),
-        after: asked.cursor.as_ref().map(Cursor::pair).transpose()?,
+        after: after.as_ref().map(InWorkspace::pair),
         limit: asked.limit.get(),
     };
     let lines = door.desk.webhooks(&caller.actor, filter).await?;
-    let place = |line: &WebhookLine| format!("{}/{}", line.workspace_id, line.event_id);
+    let place = |line: &WebhookLine| InWorkspace::new(&line.workspace_id, &line.event_id);
     Ok(Page::new(lines, asked.limit, place))
 }
 

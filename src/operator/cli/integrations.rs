@@ -10,6 +10,7 @@ use super::terminal::{Clock, List, ListFormat, more};
 use super::{desk, one_of};
 use crate::integration::store::{IntegrationFilter, IntegrationLine, MOST_COUNTED, Settings};
 use crate::membership::IntegrationKind;
+use crate::operator::cursor::InWorkspace;
 use crate::operator::desk::{Actor, Desk, DeskError, Integration};
 use crate::text::{counted, printable};
 
@@ -28,8 +29,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 100)]
         limit: u32,
         /// Those that come after this one in the list
-        #[arg(long, value_name = "WORKSPACE/ID", value_parser = place)]
-        after: Option<(String, String)>,
+        #[arg(long, value_name = "WORKSPACE/ID")]
+        after: Option<InWorkspace>,
         #[command(flatten)]
         format: ListFormat,
     },
@@ -158,14 +159,17 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let desk = &desk;
     match command {
         Command::List { inactive, workspace, limit, after, format } => {
-            let after = after.as_ref().map(|(workspace, id)| (workspace.as_str(), id.as_str()));
-            let workspace = workspace.as_deref();
-            let filter =
-                IntegrationFilter { only_inactive: inactive, workspace, id: None, after, limit };
+            let filter = IntegrationFilter {
+                only_inactive: inactive,
+                workspace: workspace.as_deref(),
+                id: None,
+                after: after.as_ref().map(InWorkspace::pair),
+                limit,
+            };
             let read = async || {
                 let lines = desk.integrations(&Actor::by_login(), filter).await?;
-                let last =
-                    lines.last().map(|one| format!("{}/{}", one.workspace_id, one.integration_id));
+                let last = lines.last();
+                let last = last.map(|one| InWorkspace::new(&one.workspace_id, &one.integration_id));
                 format.render(&listed(&lines, inactive, more(lines.len(), limit, last)))
             };
             format.show(read).await?;
@@ -242,12 +246,6 @@ fn listed(
         nothing: if inactive { "every integration is active" } else { "no integration is known" },
         below,
     }
-}
-
-/// A place in a list: a workspace and an id.
-pub(super) fn place(text: &str) -> Result<(String, String), String> {
-    let place = text.split_once('/').map(|(workspace, id)| (workspace.to_owned(), id.to_owned()));
-    place.ok_or_else(|| "give it as WORKSPACE/ID".to_owned())
 }
 
 fn cells(line: &IntegrationLine, clock: Clock) -> [String; 8] {

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::desk;
-use super::integrations::place;
 use super::several::{Several, Verb};
 use super::terminal::{Clock, List, ListFormat, more};
 use crate::intake::webhook::review::{WebhookFilter, WebhookLine};
+use crate::operator::cursor::InWorkspace;
 use crate::operator::desk::Actor;
 use crate::text::printable;
 
@@ -23,8 +23,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 100)]
         limit: u32,
         /// Those that come after this one in the list
-        #[arg(long, value_name = "WORKSPACE/ID", value_parser = place)]
-        after: Option<(String, String)>,
+        #[arg(long, value_name = "WORKSPACE/ID")]
+        after: Option<InWorkspace>,
         #[command(flatten)]
         format: ListFormat,
     },
@@ -46,11 +46,12 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> anyhow::Result
     let (_, desk) = desk(file).await?;
     match command {
         Command::List { workspace, limit, after, format } => {
-            let after = after.as_ref().map(|(workspace, id)| (workspace.as_str(), id.as_str()));
+            let after = after.as_ref().map(InWorkspace::pair);
             let filter = WebhookFilter { workspace: workspace.as_deref(), after, limit };
             let read = async || {
                 let lines = desk.webhooks(&Actor::by_login(), filter).await?;
-                let last = lines.last().map(|one| format!("{}/{}", one.workspace_id, one.event_id));
+                let last =
+                    lines.last().map(|one| InWorkspace::new(&one.workspace_id, &one.event_id));
                 format.render(&listed(&lines, more(lines.len(), limit, last)))
             };
             format.show(read).await?;

@@ -7,6 +7,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use crate::text::hex;
+
 pub(super) struct Asset {
     name: &'static str,
     kind: &'static str,
@@ -30,7 +32,7 @@ const ASSETS: [Asset; 3] = [
 static HASH: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     ASSETS.iter().for_each(|asset| hash.update(asset.text));
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..8])
 });
 
 /// The address of a file.

@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 
 use super::Console;
 use super::access::SignedIn;
 use super::csv::{BATCH, streamed};
-use super::form::{Form, Query};
-use super::list::{PAGE, Pages};
+use super::form::Query;
+use super::list::{PAGE, Pages, after, next};
 use super::page::{Frame, html};
 use super::problem::Problem;
 use super::reports::chosen_wrongly;
 use crate::operator::clock::Clock;
-use crate::operator::cursor::{cursor, place};
 use crate::operator::desk::{AskedEvidence, DeskError};
-use crate::reports::evidence::{EvidenceHead, EvidenceLine, EvidenceTotal, Place};
+use crate::reports::evidence::{EvidenceHead, EvidenceLine, EvidenceTotal};
 use crate::text::encoded;
 use crate::text::printable;
 
@@ -88,19 +86,6 @@ impl Sum {
     }
 }
 
-/// Where the list goes on.
-fn place_of(query: &Form) -> Result<Option<Place>, Problem> {
-    let place = query.get("cursor").map(|text| place(text)?.parse().ok());
-    match place {
-        Some(None) => {
-            let problem =
-                Problem::new(StatusCode::BAD_REQUEST, "The address of this page is not whole.");
-            Err(problem.hint("Begin at the first page of the month."))
-        }
-        place => Ok(place.flatten()),
-    }
-}
-
 /// Most reasons name the code already.
 fn why(line: &EvidenceLine) -> String {
     match &line.failure_code {
@@ -123,7 +108,7 @@ pub(super) async fn show(
     let asked = AskedEvidence {
         workspace: query.get("workspace"),
         month: query.get("month"),
-        after: place_of(&query)?,
+        after: after(&query)?,
         limit: if is_whole { MOST_PRINTED } else { PAGE },
     };
     let mut page = Evidence {
@@ -142,8 +127,8 @@ pub(super) async fn show(
     match console.desk.evidence(actor, asked).await {
         Ok((head, lines)) => {
             page.month = head.from.format("%Y-%m").to_string();
-            let last = lines.last().filter(|_| !is_whole && lines.len() >= PAGE as usize);
-            let next = last.map(|line| cursor(&line.place().to_string()));
+            let last = lines.last().filter(|_| !is_whole).map(EvidenceLine::place);
+            let next = next(lines.len(), last);
             page.pages = Pages::of("/evidence", &page.query(), &query, next);
             page.is_cut = is_whole && lines.len() >= MOST_PRINTED as usize;
             page.frame.title = format!("Evidence of {}, {}", page.workspace, page.month);

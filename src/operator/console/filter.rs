@@ -3,11 +3,12 @@
 use axum::http::StatusCode;
 
 use super::form::Form;
+use super::list::after;
 use super::problem::Problem;
 use crate::manual_action::review::{ActionFilter, ActionOrder};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::ActionOperation;
-use crate::operator::cursor;
+use crate::operator::cursor::cursor;
 use crate::operator::filters::STATUSES;
 use crate::text::encoded;
 
@@ -41,7 +42,6 @@ impl Chosen {
         let choice = STATUSES.iter().find(|(word, ..)| *word == asked);
         let (status, _, statuses) = choice.ok_or_else(|| wrong("status"))?;
         let operation = query.get("operation").map(str::parse).transpose();
-        let after = query.get("cursor").map(|text| cursor::place(text)?.parse().ok());
         Ok(Self {
             status,
             statuses,
@@ -53,10 +53,7 @@ impl Chosen {
             overdue: query.get("overdue").is_some(),
             mine: query.get("mine").is_some(),
             newest: query.get("sort") == Some("newest"),
-            after: match after {
-                Some(None) => return Err(wrong("cursor")),
-                after => after.flatten(),
-            },
+            after: after(query)?,
         })
     }
 
@@ -93,7 +90,7 @@ impl Chosen {
             query if query.is_empty() => format!("status={}", self.status),
             query => query,
         };
-        let place = self.after.map(|id| format!("&cursor={}", cursor::cursor(&id.to_string())));
+        let place = self.after.map(|id| format!("&cursor={}", cursor(id)));
         query + &place.unwrap_or_default()
     }
 

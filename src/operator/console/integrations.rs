@@ -9,12 +9,12 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::{Form, Query};
-use super::list::{PAGE, Pages};
+use super::list::{PAGE, Pages, after, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
 use super::views::Views;
 use crate::integration::store::{IntegrationFilter, IntegrationLine};
-use crate::operator::cursor::{cursor, place};
+use crate::operator::cursor::InWorkspace;
 use crate::operator::filters::ListPage;
 
 #[derive(Debug, Template)]
@@ -43,19 +43,19 @@ async fn page(
     query: &Form,
     refused: Option<(Problem, (String, String))>,
 ) -> Result<Response, Problem> {
-    let after = query.get("cursor").and_then(place);
+    let place: Option<InWorkspace> = after(query)?;
     let inactive = query.get("inactive").is_some();
     let filter = IntegrationFilter {
         only_inactive: inactive,
         workspace: query.get("workspace"),
-        after: after.as_ref().and_then(|place| place.split_once('/')),
+        after: place.as_ref().map(InWorkspace::pair),
         limit: PAGE,
         ..IntegrationFilter::default()
     };
     let lines = console.desk.integrations(&signed_in.0.actor, filter).await?;
     let (problem, kept) = refused.unzip();
-    let last = lines.last().filter(|_| lines.len() >= PAGE as usize);
-    let next = last.map(|line| cursor(&format!("{}/{}", line.workspace_id, line.integration_id)));
+    let last = lines.last().map(|line| InWorkspace::new(&line.workspace_id, &line.integration_id));
+    let next = next(lines.len(), last);
     let views = Views::of(console, signed_in, ListPage::Integrations, query).await?;
     let page = List {
         frame: Frame::new(signed_in, "integrations", "Integrations")

@@ -1,5 +1,8 @@
 //! Lists page by page: where one begins, where it goes on, and how to come back.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::http::StatusCode;
 
 use super::form::Form;
@@ -12,9 +15,8 @@ pub(super) const PAGE: u32 = 50;
 const MOST_BACK: usize = 30;
 
 /// Where a list goes on.
-pub(super) fn after(query: &Form) -> Result<Option<i64>, Problem> {
-    let id = |text| place(text)?.parse().ok();
-    match query.get("cursor").map(id) {
+pub(super) fn after<T: FromStr>(query: &Form) -> Result<Option<T>, Problem> {
+    match query.get("cursor").map(place) {
         Some(None) => {
             let problem =
                 Problem::new(StatusCode::BAD_REQUEST, "The address of this page is not whole.");
@@ -25,8 +27,8 @@ pub(super) fn after(query: &Form) -> Result<Option<i64>, Problem> {
 }
 
 /// The cursor of the page that follows, if there may be one.
-pub(super) fn next(count: usize, last: Option<i64>) -> Option<String> {
-    last.filter(|_| count >= PAGE as usize).map(|id| cursor(&id.to_string()))
+pub(super) fn next(count: usize, last: Option<impl Display>) -> Option<String> {
+    last.filter(|_| count >= PAGE as usize).map(cursor)
 }
 
 /// The addresses of the pages around one page of a list.
@@ -41,7 +43,7 @@ pub(super) struct Pages {
 impl Pages {
     /// Of a list with a filter. A list can be read in one direction alone, so the address remembers the pages before.
     pub(super) fn of(path: &str, filter: &str, query: &Form, next: Option<String>) -> Self {
-        let is_cursor = |text: &&str| place(text).is_some();
+        let is_cursor = |text: &&str| place::<String>(text).is_some();
         let here = query.get("cursor").filter(is_cursor);
         let mut before: Vec<_> =
             query.get("back").unwrap_or_default().split('.').filter(is_cursor).collect();

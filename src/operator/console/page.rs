@@ -19,7 +19,7 @@ use super::text::{self, When};
 use crate::access::Role;
 use crate::integration::store::MOST_COUNTED;
 use crate::operator::desk::Names;
-use crate::text::{counted, encoded};
+use crate::text::{counted, encoded, hex};
 
 /// How often a page asks whether it has changed, in seconds.
 const CALM: u32 = 5;
@@ -199,8 +199,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     if is_get && is_page && response.status() == StatusCode::OK {
         let (mut parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        let digits: String =
-            Sha256::digest(&body).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digits = hex(&Sha256::digest(&body)[..16]);
         let tag = HeaderValue::from_str(&format!("\"{digits}\"")).ok();
         let body = match known.is_some() && known == tag {
             true => {

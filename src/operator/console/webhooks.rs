@@ -9,11 +9,12 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::{Form, Query};
-use super::list::PAGE;
+use super::list::{PAGE, Pages, after, next};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
 use crate::intake::webhook::review::{WebhookFilter, WebhookLine};
-use crate::operator::cursor::{cursor, place};
+use crate::operator::cursor::InWorkspace;
+use crate::text::encoded;
 
 #[derive(Debug, Template)]
 #[template(path = "webhooks.html")]
@@ -22,7 +23,7 @@ struct List {
     lines: Vec<WebhookLine>,
     /// Words that were refused, and for which event.
     kept: Option<(String, String)>,
-    next: Option<String>,
+    pages: Pages,
 }
 
 impl List {
@@ -39,18 +40,19 @@ async fn page(
     query: &Form,
     refused: Option<(Problem, (String, String))>,
 ) -> Result<Response, Problem> {
-    let after = query.get("cursor").and_then(place);
+    let words = query.get("workspace").map(|id| format!("workspace={}", encoded(id)));
+    let place: Option<InWorkspace> = after(query)?;
     let filter = WebhookFilter {
         workspace: query.get("workspace"),
-        after: after.as_ref().and_then(|place| place.split_once('/')),
+        after: place.as_ref().map(InWorkspace::pair),
         limit: PAGE,
     };
     let lines = console.desk.webhooks(&signed_in.0.actor, filter).await?;
     let (problem, kept) = refused.unzip();
-    let last = lines.last().filter(|_| lines.len() >= PAGE as usize);
+    let last = lines.last().map(|line| InWorkspace::new(&line.workspace_id, &line.event_id));
     let page = List {
         frame: Frame::new(signed_in, "integrations", "Webhooks").telling(query).refused(problem),
-        next: last.map(|line| cursor(&format!("{}/{}", line.workspace_id, line.event_id))),
+        pages: Pages::of("/webhooks", &words.unwrap_or_default(), query, next(lines.len(), last)),
         lines,
         kept,
     };

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
 use crate::access::Access;
+use crate::text::hex;
 use crate::tokens::{self, TokenLine};
 
 /// What every token begins with, so that a scanner of leaked secrets knows it.
@@ -78,8 +79,7 @@ fn refused(error: DeskError, name: &str) -> DeskError {
 /// A new secret, with a prefix.
 pub(super) fn secret(prefix: &str) -> SecretString {
     let bytes = rand::rng().random::<[u8; 32]>();
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{digits}").into()
+    format!("{prefix}{}", hex(&bytes)).into()
 }
 
 pub(super) fn hash(secret: &str) -> [u8; 32] {

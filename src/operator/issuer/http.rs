@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::http::Response;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use reqwest::redirect;
+
+use crate::http_client;
 
 /// The longest answer that is read.
 const LONGEST_ANSWER: usize = 1024 * 1024;
@@ -27,30 +28,15 @@ pub(super) enum HttpError {
 
 impl Http {
     pub(super) fn new(timeout: Duration) -> reqwest::Result<Self> {
-        // The process has one TLS provider; a second call finds it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
-            .timeout(timeout)
-            // A proxy from the environment, or a redirect, would take codes and secrets to another address.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .build()?;
-        Ok(Self { client })
+        Ok(Self { client: http_client::direct().timeout(timeout).build()? })
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request = reqwest::Request::try_from(request).map_err(reqwest::Error::without_url)?;
         let sent = self.client.execute(request).await;
         let mut answer = sent.map_err(reqwest::Error::without_url)?;
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-            if body.len() + part.len() > LONGEST_ANSWER {
-                return Err(HttpError::TooLong);
-            }
-            body.extend_from_slice(&part);
-        }
+        let body = http_client::body(&mut answer, LONGEST_ANSWER).await;
+        let body = body.map_err(reqwest::Error::without_url)?.ok_or(HttpError::TooLong)?;
         let mut response = Response::builder().status(answer.status()).body(body)?;
         *response.headers_mut() = answer.headers().clone();
         Ok(response)

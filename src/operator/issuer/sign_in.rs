@@ -3,10 +3,10 @@
 //! Its secret is in a cookie of the browser that began it, and nowhere else. State, nonce and the verifier of PKCE are made
 //! of it, so any replica can take the answer, and nobody can make them who has no such cookie.
 
-use std::fmt::Write;
-
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+
+use crate::text::hex;
 
 /// Where the issuer sends the browser back.
 pub(in crate::operator) const PATH: &str = "/sign-in/callback";
@@ -44,11 +44,7 @@ impl SignIn {
     }
 
     fn made_for(&self, purpose: &str) -> String {
-        let hash = Sha256::digest(format!("{purpose} {}", self.secret()));
-        hash.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&Sha256::digest(format!("{purpose} {}", self.secret())))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::member::watch::Watch;
 use crate::membership::{
     Desired, Entitlements, Membership, Observation, Observed, Operation, SeenMember, people,
 };
+use crate::text::hex;
 
 /// The number of people whom a stored report names at most, the most important classes first. Its counts include
 /// everybody.
@@ -332,8 +333,7 @@ pub fn hash(members: &[SeenMember]) -> String {
     let mut digests: Vec<[u8; 32]> =
         members.iter().map(|seen| Sha256::digest(json!(seen).to_string()).into()).collect();
     digests.sort_unstable();
-    let digest = Sha256::digest(digests.as_flattened());
-    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    format!("sha256:{}", hex(&Sha256::digest(digests.as_flattened())))
 }
 
 #[cfg(test)]

@@ -15,14 +15,15 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use prost::Message;
+use reqwest::Request;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Request, Response, redirect};
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 
 use super::TracesError;
 use super::queue::Tally;
 use crate::config;
+use crate::http_client;
 use crate::telemetry::chain;
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -53,16 +54,9 @@ impl Collector {
         let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
         let endpoint = reqwest::Url::parse(endpoint.expose_secret());
         let endpoint = endpoint.map_err(|_| TracesError::Endpoint)?;
-        // The process has one TLS provider; a second call finds it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let http = http_client::direct()
             .default_headers(config.headers())
-            .user_agent(concat!("cerby-reconciler/", env!("CARGO_PKG_VERSION")))
             .timeout(Duration::from_secs(config.timeout_s))
-            // A proxy from the environment, or a redirect, would take the headers to another address.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
             .build()
             .map_err(TracesError::Client)?;
         let (runtime, resource) = (Handle::current(), ResourceAttributesWithSchema::default());
@@ -119,27 +113,17 @@ impl SpanExporter for Collector {
 /// Returns how many spans the collector rejected, or why it took none. The cause has neither the URL, which may contain
 /// a key, nor what the collector said.
 async fn send(http: reqwest::Client, request: Request) -> Result<usize, String> {
-    let answer = http.execute(request).await.map_err(said)?;
+    let mut answer = http.execute(request).await.map_err(said)?;
     let status = answer.status();
     if !status.is_success() {
         return Err(format!("HTTP {}", status.as_u16()));
     }
-    Ok(rejected(&body(answer).await.map_err(said)?))
+    let body = http_client::body(&mut answer, LONGEST_ANSWER).await.map_err(said)?;
+    Ok(rejected(&body.unwrap_or_default()))
 }
 
 fn said(error: reqwest::Error) -> String {
     chain(&error.without_url()).to_string()
-}
-
-async fn body(mut answer: Response) -> reqwest::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await? {
-        if body.len() + part.len() > LONGEST_ANSWER {
-            break;
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
 }
 
 /// An answer that cannot be read rejects nothing: its status said that the spans were accepted.
