@@ -7,7 +7,7 @@ begin
                         o.integration_id, coalesce(n.status, 'null')
             using errcode = 'check_violation';
     end if;
-    if n.status = 'paused' and (btrim(coalesce(n.status_reason, '')) = ''
+    if n.status = 'paused' and (reconciler.is_blank(n.status_reason)
                                 or o.status <> 'paused' and n.status_reason is not distinct from o.status_reason) then
         raise exception 'pausing integration % needs a status_reason', o.integration_id
             using errcode = 'check_violation',

@@ -6,7 +6,7 @@ $$
 declare
     t reconciler.automation_tasks;
 begin
-    if btrim(coalesce(p_reason, '')) = '' or char_length(p_reason) > 2000 then
+    if reconciler.is_blank(p_reason) or char_length(p_reason) > 2000 then
         raise exception 'to cancel a task, give a reason of 1 to 2000 characters'
             using errcode = 'check_violation',
                   hint = format('select * from reconciler.cancel_task(%s, ''...'')', p_task_id);

@@ -12,7 +12,7 @@ begin
         raise exception 'the report of sync % could be decided on until %', old.id, old.held_until
             using errcode = 'P0410', hint = 'The app is read anew: decide on the next report.';
     end if;
-    if new.decision is null or btrim(coalesce(new.decision_reason, '')) = '' then
+    if new.decision is null or reconciler.is_blank(new.decision_reason) then
         raise exception 'a decision on sync % needs decision (approved or rejected) and decision_reason', old.id
             using errcode = 'check_violation';
     end if;

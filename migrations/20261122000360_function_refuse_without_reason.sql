@@ -5,9 +5,9 @@ create function reconciler.refuse_without_reason(a reconciler.manual_actions, p_
     language plpgsql set search_path = pg_catalog, pg_temp as
 $$
 begin
-    if btrim(coalesce(p_note, '')) = '' or p_note_at is not distinct from a.note_at then
+    if reconciler.is_blank(p_note) or p_note_at is not distinct from a.note_at then
         raise exception 'manual action % becomes % only with a note that says why, and %', a.id, p_status,
-                        case when btrim(coalesce(p_note, '')) = '' then 'there is none'
+                        case when reconciler.is_blank(p_note) then 'there is none'
                              else 'its note is older than this change: it was written at ' || reconciler.moment(a.note_at)
                         end
             using errcode = 'check_violation',

@@ -9,12 +9,12 @@ begin
     if a.status not in ('open', 'in_progress') then
         raise exception 'manual action % is % and cannot be claimed', a.id, a.status using errcode = 'P0409';
     end if;
-    if a.status = 'in_progress' and btrim(coalesce(p_take_over_note, '')) <> ''
+    if a.status = 'in_progress' and not reconciler.is_blank(p_take_over_note)
        and not reconciler.is_same_person(a.assignee, v_actor) then
         update reconciler.manual_actions b
         set assignee = v_actor, assigned_at = clock_timestamp(), note = p_take_over_note
         where b.id = a.id and b.workspace_id = a.workspace_id;
-    elsif btrim(coalesce(p_take_over_note, '')) <> '' then
+    elsif not reconciler.is_blank(p_take_over_note) then
         update reconciler.manual_actions b set status = 'in_progress', note = p_take_over_note
         where b.id = a.id and b.workspace_id = a.workspace_id;
     else

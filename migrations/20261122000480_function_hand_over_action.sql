@@ -9,7 +9,7 @@ begin
         raise exception 'manual action % is % and cannot be handed over', a.id, a.status
             using errcode = 'P0409';
     end if;
-    if btrim(coalesce(p_assignee, '')) = '' or btrim(coalesce(p_note, '')) = '' then
+    if btrim(coalesce(p_assignee, '')) = '' or reconciler.is_blank(p_note) then
         raise exception 'to hand over manual action %, say to whom, and why in a note', a.id
             using errcode = 'check_violation';
     end if;

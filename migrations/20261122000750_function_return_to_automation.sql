@@ -12,7 +12,7 @@ declare
     v_came bigint;
     v_went bigint;
 begin
-    if btrim(coalesce(p_reason, '')) = '' then
+    if reconciler.is_blank(p_reason) then
         raise exception 'a return to automation needs a reason' using errcode = 'check_violation';
     end if;
     select array_agg(a.id) into v_actions
@@ -42,7 +42,7 @@ declare
     v_chosen record;
     v_return bigint;
 begin
-    if btrim(coalesce(p_reason, '')) = '' then
+    if reconciler.is_blank(p_reason) then
         raise exception 'a return to automation needs a reason' using errcode = 'check_violation';
     end if;
     for v_chosen in

@@ -5,7 +5,7 @@ $$
 declare
     e reconciler.webhook_events;
 begin
-    if btrim(coalesce(p_reason, '')) = '' or char_length(p_reason) > 2000 then
+    if reconciler.is_blank(p_reason) or char_length(p_reason) > 2000 then
         raise exception 'to dismiss a webhook event, give a reason of 1 to 2000 characters'
             using errcode = 'check_violation',
                   hint = format('select * from reconciler.dismiss_webhook(%L, %L, ''...'')', p_workspace_id, p_event_id);

@@ -10,6 +10,7 @@ grant usage on schema reconciler
 -- Triggers and column defaults run with the caller's privileges where they do not say otherwise.
 grant execute on function reconciler.current_actor(), reconciler.is_daemon(),
                           reconciler.next_action_statuses(text, boolean), reconciler.moment(timestamptz),
+                          reconciler.is_blank(text),
                           reconciler.is_same_person(text, text), reconciler.person(text),
                           reconciler.refuse_foreign_withdrawal(reconciler.manual_actions),
                           reconciler.refuse_foreign_claim(reconciler.manual_actions),

@@ -125,10 +125,11 @@ async fn every_table_with_a_workspace_is_protected_and_all_others_are_known(pool
 }
 
 /// Functions that look at nothing but their parameters and the session.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "current_actor",
     "due_time",
     "integration_status",
+    "is_blank",
     "is_daemon",
     "is_same_person",
     "moment",
