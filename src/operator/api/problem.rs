@@ -16,7 +16,7 @@ pub(super) struct Problem {
     pub(super) status: u16,
     title: &'static str,
     /// What is wrong.
-    detail: String,
+    pub(super) detail: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,

@@ -13,13 +13,15 @@ use crate::config::{ConfigError, Intake, Operators};
 use crate::emit;
 use crate::intake::webhook::store::Received;
 use crate::intake::webhook::{Cause, Receiver, Signed};
+use crate::operator::desk::DeskError;
 use crate::operator::listener::{Failures, client};
 use crate::telemetry::metrics::{self, WebhookAnswer};
 
 /// The longest body of a webhook, in bytes. Cerby's own have a few hundred.
 const LONGEST_WEBHOOK: usize = 64 * 1024;
 
-/// Seconds after which Cerby sends again what cannot be stored now. It waits an hour at most, and tries six times.
+/// Seconds after which Cerby sends again what cannot be stored now. It waits an hour at most, and tries six times: with a
+/// short wait, a few minutes would use up all of them, and the event would be lost.
 const AGAIN_AFTER_S: u64 = 3600;
 
 /// The keys of webhooks, and who sent wrong signatures lately.
@@ -76,12 +78,12 @@ async fn answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<WebhookAnswer, (WebhookAnswer, Problem)> {
-    if let Some(wait) = webhooks.failures.wait(address, Instant::now()) {
-        let detail = "too many requests with a wrong signature came from this address";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
-        return Err((WebhookAnswer::Blocked, problem.retry_after(wait.as_secs() + 1)));
-    }
+    // Cerby sends the webhooks of all its customers from the same addresses. So a right signature always counts, however
+    // many wrong ones came from its address.
     let refuse = |cause| {
+        if webhooks.failures.wait(address, Instant::now()).is_some() {
+            return blocked();
+        }
         webhooks.failures.note(address, Instant::now());
         refusal(cause)
     };
@@ -101,8 +103,20 @@ async fn answer(
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
             Err((WebhookAnswer::Full, problem.retry_after(AGAIN_AFTER_S)))
         }
-        Err(error) => Err((WebhookAnswer::Failed, error.into())),
+        Err(error) => Err((WebhookAnswer::Failed, not_stored(error))),
     }
+}
+
+fn blocked() -> (WebhookAnswer, Problem) {
+    let detail = "too many requests with a wrong signature came from this address";
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+    (WebhookAnswer::Blocked, problem.retry_after(AGAIN_AFTER_S))
+}
+
+/// Whatever the database says, the event is to be sent again. Without `Retry-After`, Cerby waits a minute first and hours in
+/// the end.
+fn not_stored(error: DeskError) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, Problem::from(error).detail)
 }
 
 fn signed(headers: &HeaderMap) -> Result<Signed, Cause> {
