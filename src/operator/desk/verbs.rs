@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Actor, Chosen, Desk, DeskError, Refusal, RefusalKind, Seen};
 
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, utoipa::ToSchema,
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ActionVerb {
