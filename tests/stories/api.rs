@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cerby_reconciler::access::{Access, Role};
 use cerby_reconciler::config::{Config, Operators};
@@ -324,7 +325,7 @@ async fn what_is_malformed_is_refused_with_a_reason_and_never_a_failure(pool: Pg
     let table = [
         (api.get("/v1/actions?status=odd"), 400, "odd"),
         (api.get("/v1/actions?unknown=1"), 400, "unknown"),
-        (api.get("/v1/actions?limit=0"), 400, "limit is 1 to 200"),
+        (api.get("/v1/actions?limit=0"), 400, "the query is wrong: limit: limit is 1 to 200"),
         (api.get("/v1/actions?cursor=zz"), 400, "cursor"),
         (api.get("/v1/integrations?cursor=61"), 400, "cursor"),
         (api.get("/v1/actions?member=a%00b"), 400, "U+0000"),
@@ -338,6 +339,10 @@ async fn what_is_malformed_is_refused_with_a_reason_and_never_a_failure(pool: Pg
         (post("{\"note\": 7}"), 400, "note"),
         (post("{"), 400, "EOF"),
         (post("{} {}"), 400, "goes on"),
+        (post("[\"a note\", null]"), 400, "begins with {"),
+        (post("null"), 400, "begins with {"),
+        (post("{}").header("content-encoding", "gzip"), 415, "compressed"),
+        (api.get("/v1/nothing").header("accept", "text/html"), 404, "nothing at this path"),
         (post(&format!("{{\"note\": \"{}\"}}", "x".repeat(10_001))), 400, "note_is_at_most_10000"),
         (post(&format!("{{\"note\": \"{}\"}}", "x".repeat(1024 * 1024))), 413, "1048576"),
         (
@@ -362,6 +367,30 @@ async fn what_is_malformed_is_refused_with_a_reason_and_never_a_failure(pool: Pg
         assert_eq!(found, status, "{described}: {problem}");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(words), "{words}: {detail}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_reason_that_nobody_can_see_is_none(pool: PgPool) {
+    let api = Api::new(pool).await;
+    for blank in ["", " \n", "\u{200b}", "\u{a0}\u{2028}", "\u{ad}\u{3164}\u{202e}"] {
+        let (note, reason) = (json!({ "note": blank }), json!({ "reason": blank }));
+        let handed = json!({ "note": blank, "to": "token:administrator" });
+        let returned = json!({ "workspace": "acme", "integration": "an-app", "reason": blank });
+        for (path, body) in [
+            ("/v1/actions/1/dismiss", &note),
+            ("/v1/actions/1/return", &note),
+            ("/v1/actions/1/hand_over", &handed),
+            ("/v1/syncs/1/approve", &reason),
+            ("/v1/syncs/1/reject", &reason),
+            ("/v1/tasks/1/cancel", &reason),
+            ("/v1/integrations/acme/an-app/pause", &reason),
+            ("/v1/returns", &returned),
+            ("/v1/webhooks/acme/event-1/dismiss", &reason),
+        ] {
+            let (status, problem) = said(api.post(path, body).header("if-match", "*")).await;
+            assert_eq!(status, 400, "{path} {blank:?}: {problem}");
+        }
     }
 }
 
@@ -435,6 +464,12 @@ async fn a_request_that_is_sent_again_with_its_key_does_nothing_and_is_answered_
     let lines = "select count(*) from reconciler.events where what = 'action.noted'";
     let count: i64 = sqlx::query_scalar(lines).fetch_one(&api.pool).await.unwrap();
     assert_eq!(count, 1);
+    let untyped = api.as_role(Role::Operator, Method::POST, "/v1/actions/1/note");
+    let untyped = untyped.header("if-match", "*").header("idempotency-key", "two").body("{}");
+    assert_eq!(said(untyped).await.0, 415);
+    let typed = api.post("/v1/actions/1/note", &json!({})).header("if-match", "*");
+    let typed = typed.header("idempotency-key", "two");
+    assert_eq!(said(typed).await.0, 422, "it is another request");
     // The key of another token is another one; so is one of the day before.
     let other = api.as_role(Role::Administrator, Method::POST, "/v1/actions/1/note");
     let other = other
@@ -452,10 +487,36 @@ async fn a_request_that_is_sent_again_with_its_key_does_nothing_and_is_answered_
 }
 
 #[sqlx::test(migrations = false)]
-async fn wrong_tokens_are_refused_for_a_while_also_to_a_right_one_from_the_same_address(
+async fn a_reply_that_says_when_to_try_again_is_not_the_reply_of_the_next_try(pool: PgPool) {
+    let api = Api::new(pool).await;
+    let note = || {
+        let request = api.post("/v1/actions/1/note", &json!({ "note": "called the vendor" }));
+        request.header("if-match", "*").header("idempotency-key", "one")
+    };
+    // As if a colleague had the row locked.
+    api.run(
+        "create function refuses() returns trigger language plpgsql as
+         $$begin raise exception 'no' using errcode = '55P03'; end$$;
+         create trigger refuses before update on reconciler.manual_actions execute function refuses()",
+    )
+    .await;
+    let busy = note().send().await.unwrap();
+    assert_eq!(busy.status(), 409);
+    assert!(busy.headers().contains_key("retry-after"));
+    api.run("drop trigger refuses on reconciler.manual_actions").await;
+    let again = note().send().await.unwrap();
+    assert_eq!(again.status(), 200);
+    assert_eq!(again.headers().get("idempotency-replayed"), None);
+    assert_eq!(note().send().await.unwrap().headers()["idempotency-replayed"], "true");
+}
+
+#[sqlx::test(migrations = false)]
+async fn wrong_tokens_are_refused_for_a_while_also_to_a_right_one_that_was_not_used_lately(
     pool: PgPool,
 ) {
     let api = Api::new(pool).await;
+    let program = || api.as_role(Role::Viewer, Method::GET, "/v1/actions").send();
+    assert_eq!(program().await.unwrap().status(), 200);
     let wrong = || api.ask(Method::GET, "/v1/actions").bearer_auth("cerbyrec_wrong");
     for _ in 0..3 {
         let response = wrong().send().await.unwrap();
@@ -469,6 +530,7 @@ async fn wrong_tokens_are_refused_for_a_while_also_to_a_right_one_from_the_same_
     let wait: u64 = limited.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=61).contains(&wait), "{wait}");
     assert_eq!(api.get("/v1/actions").send().await.unwrap().status(), 429);
+    assert_eq!(program().await.unwrap().status(), 200, "a program at this address works on");
 }
 
 #[sqlx::test(migrations = false)]
@@ -486,6 +548,21 @@ async fn a_client_that_sends_its_body_slowly_is_answered_and_keeps_nobody_back(p
     let mut answer = vec![0; 20];
     slow.read_exact(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[sqlx::test(migrations = false)]
+async fn clients_that_read_no_answers_keep_nobody_out_for_long(pool: PgPool) {
+    let api = Api::new(pool).await;
+    let address = api.url.trim_start_matches("http://");
+    let asks = "GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(asks.as_bytes()).await.unwrap();
+        unread.push(socket);
+    }
+    let answered = api.get("/v1/actions").timeout(Duration::from_secs(20)).send().await;
+    assert_eq!(answered.unwrap().status(), 200);
 }
 
 #[sqlx::test(migrations = false)]
@@ -548,7 +625,9 @@ async fn a_stream_says_where_it_begins_and_goes_on_where_it_was(pool: PgPool) {
             None => request,
         }
     };
-    let mut stream = Events::new(follow(None).send().await.unwrap());
+    let response = follow(None).send().await.unwrap();
+    assert_eq!(response.headers()["x-accel-buffering"], "no", "for proxies");
+    let mut stream = Events::new(response);
     let ready = stream.next().await;
     assert!(ready.contains("event: ready"), "{ready}");
     let place = ready.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();

@@ -459,19 +459,28 @@ async fn a_form_that_came_after_the_session_is_shown_with_its_text_and_sent_afte
 
 #[sqlx::test(migrations = false)]
 async fn an_address_from_which_sign_ins_fail_waits(pool: PgPool) {
-    let issuer = Issuer::start(&Key::ec("one")).await;
+    let key = Key::ec("one");
+    let issuer = Issuer::start(&key).await;
     let site = Site::with(with_rows(pool).await, |operators| {
         operators.oidc = issuer.settings();
         operators.wrong_tokens_per_minute = 3;
     })
     .await;
-    let came = async || {
-        page(site.ask(Method::GET, "/sign-in/callback?code=x&state=0123456789abcdef")).await
-    };
-    for _ in 0..3 {
-        assert_refused(&came().await, "an answer to nothing");
+    let signing = Signing { site, issuer, key };
+    // A page of somebody else lets the browser ask for this, and a program at the address has a token that has expired.
+    for _ in 0..4 {
+        let path = "/sign-in/callback?code=x&state=0123456789abcdef";
+        assert_refused(&signing.get(path, "").await, "an answer to nothing");
+        let program = signing.site.ask(Method::GET, "/v1/actions").bearer_auth("cerbyrec_expired");
+        program.send().await.unwrap();
     }
-    let waits = came().await;
+    signing.signed_in().await;
+    for _ in 0..3 {
+        let sent = signing.send("%2F", "").await;
+        let wrong = format!("{}&error=access_denied", signing.issuer.answer(&sent.address));
+        assert_refused(&signing.came(&wrong, &sent.cookie).await, "refused by the issuer");
+    }
+    let waits = signing.sign_in().await;
     assert_eq!(waits.status, 429, "{}", waits.text);
     assert!(!waits.header("retry-after").is_empty());
 }

@@ -32,24 +32,23 @@ pub(super) async fn authenticate(
 }
 
 async fn actor(door: &Door, address: IpAddr, headers: &HeaderMap) -> Result<Caller, Problem> {
-    if let Some(wait) = door.failures.wait(address, Instant::now()) {
+    let Some(token) = bearer(headers) else {
+        let detail = "a token is missing: Authorization: Bearer TOKEN";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+    };
+    if let Some(wait) = door.failures.wait_with(token, address, Instant::now()) {
         let detail = "too many requests with a wrong token came from this address";
         return Err(
             Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(wait.as_secs() + 1)
         );
     }
-    let Some(token) = bearer(headers) else {
-        let detail = "a token is missing: Authorization: Bearer TOKEN";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
-    };
-    match door.desk.actor_of(token).await? {
-        Some(actor) => Ok(Caller { actor, token: token.to_owned().into() }),
-        None => {
-            door.failures.note(address, Instant::now());
-            let detail = "the token is unknown, has expired or was revoked";
-            Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
-        }
-    }
+    let found = door.desk.actor_of(token).await?;
+    door.failures.note_token(token, found.is_some(), address, Instant::now());
+    let actor = found.ok_or_else(|| {
+        let detail = "the token is unknown, has expired or was revoked";
+        Problem::new(StatusCode::UNAUTHORIZED, detail)
+    })?;
+    Ok(Caller { actor, token: token.to_owned().into() })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

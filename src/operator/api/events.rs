@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::IntoResponse;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::Stream;
 use futures_util::stream::{StreamExt, iter, unfold};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -82,7 +82,7 @@ pub(super) async fn stream(
     State(door): State<Door>,
     caller: Caller,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let after = match headers.get("last-event-id").map(|id| id.to_str().ok()?.parse().ok()) {
         None => None,
         Some(Some(id)) => Some(id),
@@ -98,7 +98,9 @@ pub(super) async fn stream(
         let events = following.next().await?;
         Some((iter(events), following))
     });
-    Ok(Sse::new(events.flatten()).keep_alive(KeepAlive::default()))
+    // A proxy such as nginx would hold lines back until it has a buffer full of them.
+    let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
+    Ok((unbuffered, Sse::new(events.flatten()).keep_alive(KeepAlive::default())))
 }
 
 impl Following {

@@ -18,15 +18,16 @@ mod views;
 mod webhook_events;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -116,17 +117,31 @@ pub fn document() -> Value {
     let mut document = json!(Document::openapi());
     let problem = json!({
         "description": "a problem, as RFC 9457 has it",
+        "headers": { "Retry-After": {
+            "description": "seconds after which the same request may work", "schema": { "type": "integer" },
+        } },
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    for operation in paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
+    for (method, operation) in paths.filter_map(Value::as_object_mut).flatten() {
         operation["responses"]["4XX"] = problem.clone();
         operation["responses"]["503"] = problem.clone();
+        // What needs no token has no caller whose requests could be kept.
+        if method == "post" && operation["security"].is_null() {
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            operation["parameters"] = [parameters, vec![once::parameter()]].concat().into();
+        }
     }
     document["components"]["securitySchemes"] =
         json!({ "token": { "type": "http", "scheme": "bearer" } });
     document["security"] = json!([{ "token": [] }]);
     document
+}
+
+/// The document as it is sent to anybody: it is made once.
+fn described() -> impl IntoResponse {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
 }
 
 /// The routes of the API. What is at no path of the listener is answered by [`nothing_there`].
@@ -175,7 +190,7 @@ pub(super) fn routes(
         .route_layer(middleware::from_fn_with_state(door.clone(), once::answer))
         .route_layer(middleware::from_fn_with_state(door.clone(), access::authenticate))
         .route("/v1/intake/cerby", post(webhooks::receive))
-        .route("/v1/openapi.json", get(async || Json(document())))
+        .route("/v1/openapi.json", get(async || described()))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method")
         })

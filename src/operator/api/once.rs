@@ -6,6 +6,8 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use serde_json::{Value, json};
+
 use super::access::Caller;
 use super::problem::Problem;
 use super::{Door, LONGEST_BODY};
@@ -15,6 +17,15 @@ use crate::replies::Reply;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const LONGEST_KEY: usize = 200;
+
+/// The header as the document describes it.
+pub(super) fn parameter() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "the same request with the same key is answered as the first time, for 24 hours, and does nothing",
+        "schema": { "type": "string", "minLength": 1, "maxLength": LONGEST_KEY },
+    })
+}
 
 pub(super) async fn answer(
     State(door): State<Door>,
@@ -58,8 +69,9 @@ async fn once(
         let detail = format!("the body is longer than {LONGEST_BODY} bytes, or ended early");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     })?;
-    let revision = parts.headers.get(header::IF_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
-    let asked = [parts.uri.to_string().as_bytes(), revision, &body[..]].join(&b"\n"[..]);
+    let said = |name| parts.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+    let (revision, kind) = (said(header::IF_MATCH), said(header::CONTENT_TYPE));
+    let asked = [parts.uri.to_string().as_bytes(), revision, kind, &body[..]].join(&b"\n"[..]);
     match door.desk.repeated(&caller.actor, key, &asked).await? {
         Repeated::No => {}
         Repeated::Answered(reply) => return Ok(again(reply)),
@@ -90,7 +102,7 @@ fn again(reply: Reply) -> Response {
     response
 }
 
-/// Stores a reply. A failure is not stored: the same request may work later.
+/// Stores a reply. One that is to be tried again is not stored, and neither is a failure: the same request may work later.
 async fn keep(
     door: &Door,
     caller: &Caller,
@@ -100,7 +112,9 @@ async fn keep(
     let (parts, body) = response.into_parts();
     let body: Bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let text = |name| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
-    let reply = (!parts.status.is_server_error()).then(|| Reply {
+    let is_final =
+        !parts.status.is_server_error() && !parts.headers.contains_key(header::RETRY_AFTER);
+    let reply = is_final.then(|| Reply {
         status: parts.status.as_u16().into(),
         content_type: text(header::CONTENT_TYPE),
         etag: text(header::ETAG),

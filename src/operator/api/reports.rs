@@ -20,8 +20,10 @@ use crate::reports::work::WorkReport;
 pub(super) struct Days {
     workspace: Option<String>,
     /// The first day, in UTC, such as 2026-11-01; thirty days up to the last one without it.
+    #[param(format = Date)]
     from: Option<String>,
     /// The last day; today without it. A period has 366 days at most.
+    #[param(format = Date)]
     to: Option<String>,
     /// Whether all requests are counted, too, which takes longer.
     #[serde(default)]
@@ -52,6 +54,7 @@ pub(super) struct Month {
     /// The workspace that it is about; the only one of the token without it.
     workspace: Option<String>,
     /// Of what was asked for in this month, in UTC, such as 2026-11; the present one without it.
+    #[param(pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$")]
     month: Option<String>,
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor>,

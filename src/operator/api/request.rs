@@ -1,5 +1,7 @@
 //! What a request has to look like: its parameters, its body, and the revision that it rests on.
 
+use std::error::Error;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -19,7 +21,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(parameters)) => Ok(Self(parameters)),
             Err(error) => {
-                Err(Problem::invalid(format!("the query is wrong: {}", error.body_text())))
+                let cause = error.source().map_or_else(|| error.body_text(), ToString::to_string);
+                Err(Problem::invalid(format!("the query is wrong: {cause}")))
             }
         }
     }
@@ -52,7 +55,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             let detail = "the body must be application/json, and its Content-Type must say so";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
+        let coding = request.headers().get(header::CONTENT_ENCODING);
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let detail = "the body is compressed: send it as it is, without Content-Encoding";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        // A list would be taken for the fields in their order.
+        if bytes.trim_ascii_start().first().is_some_and(|&first| first != b'{') {
+            return Err(Problem::invalid("the body is no object of JSON: it begins with {"));
+        }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let body = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             Problem::invalid(format!("the body is wrong at {}: {}", error.path(), error.inner()))

@@ -19,6 +19,8 @@ use crate::saved_views::SavedView;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ViewWords {
+    /// Characters that are all seen, in one line.
+    #[schema(min_length = 1, max_length = 60)]
     name: String,
     page: ListPage,
     /// The filter, as the address of the page has it, such as status=open&overdue=1.

@@ -175,7 +175,8 @@ pub(super) async fn sign_in(
     let to = local(form.get("to"));
     let kept = form.get("kept").map(str::to_owned);
     let address = client(console.public_url.is_some(), peer, &headers);
-    if let Some(wait) = console.failures.wait(address, Instant::now()) {
+    let token = form.get("token").unwrap_or_default().trim();
+    if let Some(wait) = console.failures.wait_with(token, address, Instant::now()) {
         let seconds = wait.as_secs() + 1;
         let words =
             format!("Too many wrong tokens came from your address. Try again in {seconds} s.");
@@ -184,9 +185,9 @@ pub(super) async fn sign_in(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         return Ok(response);
     }
-    let token = form.get("token").unwrap_or_default().trim();
-    let Some(actor) = console.desk.actor_of(token).await? else {
-        console.failures.note(address, Instant::now());
+    let found = console.desk.actor_of(token).await?;
+    console.failures.note_token(token, found.is_some(), address, Instant::now());
+    let Some(actor) = found else {
         let words = "This token is unknown, has expired or was revoked.".to_owned();
         return Ok(ask_again(&console, StatusCode::UNAUTHORIZED, to, kept, Some(words)).await);
     };

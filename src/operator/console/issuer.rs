@@ -68,13 +68,17 @@ pub(super) async fn finish(
 ) -> Result<Response, Problem> {
     let Some(issuer) = &console.issuer else { return Ok(super::nothing_there()) };
     let address = client(console.public_url.is_some(), peer, &headers);
-    if let Some(wait) = console.failures.wait(address, Instant::now()) {
+    if let Some(wait) = console.failed_sign_ins.wait(address, Instant::now()) {
         let words = "Too many sign-ins from your address failed.";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, words);
         return Err(problem.hint("Try again in a minute.").retry_after(wait.as_secs() + 1));
     }
     let state = query.get("state").unwrap_or_default();
-    let ended = match on_the_way(&headers, state) {
+    let on_the_way = on_the_way(&headers, state);
+    // Any page can let a browser ask for this address. What belongs to no sign-in of the browser asks nobody anything, and
+    // must not keep its owner from signing in.
+    let counts = on_the_way.is_some();
+    let ended = match on_the_way {
         Some((sign_in, to)) => signed_in(&console, issuer, &query, &sign_in, &to).await,
         None => Err(invalid("the answer belongs to no sign-in of this browser")),
     };
@@ -82,8 +86,8 @@ pub(super) async fn finish(
         Ok(response) => response,
         Err(Ended::Failed(problem)) => problem.into_response(),
         Err(Ended::Refused(refused)) => {
-            if matches!(refused, Refused::Invalid(_)) {
-                console.failures.note(address, Instant::now());
+            if counts && matches!(refused, Refused::Invalid(_)) {
+                console.failed_sign_ins.note(address, Instant::now());
             }
             emit!(SIGN_IN_REFUSED, cause = %refused, "Nobody was signed in");
             refusal(&refused, issuer).into_response()

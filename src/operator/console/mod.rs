@@ -54,6 +54,8 @@ const LONGEST_FORM: usize = 256 * 1024;
 struct Console {
     desk: Desk,
     failures: Failures,
+    /// Of sign-ins at the issuer. A wrong token keeps nobody from these.
+    failed_sign_ins: Failures,
     lasts: Lasts,
     /// Where a proxy makes the console reachable, if one does.
     public_url: Option<String>,
@@ -73,6 +75,7 @@ pub(super) fn routes(
     let console = Console {
         desk,
         failures,
+        failed_sign_ins: Failures::new(config.wrong_tokens_per_minute),
         lasts: Lasts {
             idle: Duration::from_secs(config.session_idle_s),
             longest: Duration::from_secs(config.session_max_s),

@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,14 +23,22 @@ const LONGEST_HEAD: usize = 32 * 1024;
 /// The pause after a connection could not be accepted: too many files are open.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Answers until `stop`. Further connections wait until one of `most` ends.
+/// How many connections there are at a time, and how long a client may leave an answer unread.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) connections: u32,
+    pub(super) unread: Duration,
+}
+
+/// Answers until `stop`. Further connections wait until one of the present ones ends.
 pub(super) async fn serve(
     listener: TcpListener,
     routes: Router,
-    most: u32,
+    bounds: Bounds,
     stop: CancellationToken,
 ) {
-    let (places, connections) = (Arc::new(Semaphore::new(most as usize)), TaskTracker::new());
+    let places = Arc::new(Semaphore::new(bounds.connections as usize));
+    let connections = TaskTracker::new();
     while let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
         let Ok((socket, peer)) = accepted else {
@@ -39,7 +48,7 @@ pub(super) async fn serve(
         let routes = routes.clone().layer(axum::Extension(ConnectInfo(peer)));
         let stop = stop.clone();
         connections.spawn(async move {
-            answer(socket, routes, stop).await;
+            answer(socket, routes, bounds.unread, stop).await;
             drop(place);
         });
     }
@@ -48,12 +57,15 @@ pub(super) async fn serve(
     stop.cancelled().await;
 }
 
-async fn answer(socket: TcpStream, routes: Router, stop: CancellationToken) {
+async fn answer(socket: TcpStream, routes: Router, unread: Duration, stop: CancellationToken) {
+    // A client that reads nothing would keep its place for ever: a write that makes no progress ends the connection.
+    let mut socket = TimeoutStream::new(socket);
+    socket.set_write_timeout(Some(unread));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(Box::pin(socket)), TowerToHyperService::new(routes));
     let mut connection = std::pin::pin!(connection);
     // A client that breaks the protocol or goes away ends its own connection, and is no failure of the listener.
     tokio::select! {

@@ -4,9 +4,10 @@ mod connections;
 mod failures;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::config::Operators;
 use crate::emit;
 use crate::manual_action::instructions::Library;
 
+use connections::Bounds;
 pub(super) use failures::{Failures, client};
 
 /// The listener; `None` if none is configured.
@@ -58,7 +60,11 @@ pub async fn serve(
             stop.run_until_cancelled(issuer.prepare()).await;
         }
     };
-    let served = connections::serve(listener, routes, config.max_connections, stop.clone());
+    let bounds = Bounds {
+        connections: config.max_connections,
+        unread: Duration::from_secs(config.request_timeout_s),
+    };
+    let served = connections::serve(listener, routes, bounds, stop.clone());
     tokio::join!(served, prepared);
 }
 
@@ -76,10 +82,11 @@ fn issuer(config: &Operators, listener: &TcpListener) -> Option<Arc<Issuer>> {
     }
 }
 
-/// A person gets a page, and a program a problem.
-async fn nothing_there(headers: HeaderMap) -> Response {
+/// A person gets a page, and a program a problem, in any case below the paths of the API.
+async fn nothing_there(uri: Uri, headers: HeaderMap) -> Response {
     let accepted = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
-    match accepted.is_some_and(|kinds| kinds.contains("text/html")) {
+    let is_for_people = accepted.is_some_and(|kinds| kinds.contains("text/html"));
+    match is_for_people && !uri.path().starts_with("/v1/") {
         true => console::nothing_there(),
         false => api::nothing_there(),
     }
