@@ -1022,6 +1022,28 @@ async fn an_action_that_was_opened_from_a_list_leads_on_in_it_and_back(pool: PgP
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_page_stays_small_however_much_there_is_to_do(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(1001..=3200).await;
+    site.run(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions
+         set member_email = repeat('m', 20) || id || '@example.com', member_name = repeat('Name ', 6), reason = 'cause ' || id % 300
+         where id between 1001 and 3200",
+    )
+    .await;
+    let queue = site.get(Role::Operator, "/").await;
+    assert!(queue.text.contains("201 more lines"), "{}", queue.text);
+    for (path, page) in [
+        ("/", queue),
+        ("/actions", site.get(Role::Operator, "/actions").await),
+        ("/apps/acme/an-app", site.get(Role::Operator, "/apps/acme/an-app").await),
+    ] {
+        assert!(page.text.len() < 100_000, "{path}: {} bytes", page.text.len());
+    }
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_long_list_leads_on_back_and_to_its_start(pool: PgPool) {
     let site = Site::new(pool).await;
     site.more(11..=150).await;

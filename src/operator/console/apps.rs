@@ -23,7 +23,7 @@ use crate::manual_action::status::ActionStatus;
 use crate::operator::desk::{Chosen, DeskError, Integration, Seen, check_many};
 use crate::text::encoded;
 
-/// So many unfinished actions are on the page; more are on the next one, when these are done.
+/// So many unfinished actions are on the page, which stays below 100 kB; more are on the next one, when these are done.
 const PAGE: u32 = 80;
 
 /// So many of those that ended last.

@@ -15,11 +15,16 @@ use crate::sync::review::{Filter, SyncLine};
 /// So many held reports are named; the list has the others.
 const MOST_HELD: u32 = 5;
 
+/// So many lines are shown, which keeps the page below 100 kB; the others appear when these are done.
+const MOST_LINES: usize = 100;
+
 #[derive(Debug, Template)]
 #[template(path = "queue.html")]
 struct Queue {
     frame: Frame,
     lines: Vec<Line>,
+    /// Lines that are not shown.
+    more: usize,
     held: Vec<SyncLine>,
     actions: i64,
     overdue: i64,
@@ -45,8 +50,10 @@ pub(super) async fn show(
         frame: Frame::new(&signed_in, "queue", "Queue").telling(&query),
         actions: work.iter().map(|line| line.actions).sum(),
         overdue: work.iter().map(|line| line.overdue).sum(),
+        more: work.len().saturating_sub(MOST_LINES),
         lines: work
             .into_iter()
+            .take(MOST_LINES)
             .map(|work| Line { people: people(&at_work, &work), work })
             .collect(),
         held: desk.syncs(actor, held).await?,
