@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Actor, Chosen, Desk, DeskError, Refusal, RefusalKind, Seen};
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionVerb {
     /// Claims an open action; with a note also one that a colleague works on.
