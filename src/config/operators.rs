@@ -26,11 +26,16 @@ fn listener(config: &Config, must: &mut impl FnMut(bool, String)) {
         url.as_ref().is_ok_and(|url| {
             url.scheme() == "https"
                 && url.username().is_empty()
+                && url.path() == "/"
                 && url.query().is_none()
                 && url.fragment().is_none()
         })
     });
-    must(is_https, "operators.public_url must be an https URL, without a user, ? and #".to_owned());
+    must(
+        is_https,
+        "operators.public_url must be an https URL, without a user, a path, ? and #: the console is at the root of a host"
+            .to_owned(),
+    );
     let is_safe = operators.listen.is_none_or(|listen| listen.ip().is_loopback() || url.is_some());
     must(
         is_safe,

@@ -267,6 +267,7 @@ fn contradictions_say_what_would_be_right() {
             vec!["operators.public_url", "https"],
         ),
         (vec![("operators.public_url", "https://x.example/?a")], vec!["operators.public_url"]),
+        (vec![("operators.public_url", "https://x.example/console")], vec!["a path"]),
         (vec![("database.max_connections", "3")], vec!["database.max_connections = 3", "4"]),
         (vec![("backend.page_size", "101")], vec!["backend.page_size = 101", "1 to 100"]),
         (vec![("backend.max_pages", "0")], vec!["backend.max_pages = 0", "at least 1"]),
