@@ -432,6 +432,39 @@ async fn whoever_is_late_reads_who_was_first_and_keeps_the_note(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn what_was_typed_is_shown_also_where_nothing_can_be_done_any_more(pool: PgPool) {
+    let site = Site::new(pool).await;
+    let mut seen = Vec::new();
+    for path in ["/actions/1", "/syncs/1"] {
+        seen.push(site.get(Role::Operator, path).await.field("revision"));
+    }
+    site.run(
+        "set session_replication_role = replica;
+         update reconciler.manual_actions set status = 'superseded', closed_at = now() where id = 1;
+         update reconciler.syncs set state = 'finished', finished_at = now() where id = 1;
+         update reconciler.automation_tasks set state = 'cancelled', closed_at = now(), closed_reason = 'why' where id = 1",
+    )
+    .await;
+    let why = "a <long> story\nof two lines";
+    for (path, revision) in [
+        ("/actions/1/done", seen[0].as_str()),
+        ("/syncs/1/reject", seen[1].as_str()),
+        ("/tasks/1/cancel", "0"),
+    ] {
+        let fields = [("revision", revision), ("note", why), ("reason", why)];
+        let late = site.post(Role::Operator, path, &fields).await;
+        assert!([409, 412].contains(&late.status.as_u16()), "{path}: {}", late.status);
+        assert!(
+            late.text.contains(">a &lt;long&gt; story\nof two lines</p>"),
+            "{path}: {}",
+            late.text
+        );
+    }
+    let stopped = site.get(Role::Operator, "/actions/1").await.text;
+    assert!(stopped.contains("Stop: this is no longer wanted.") && !stopped.contains("typed"));
+}
+
+#[sqlx::test(migrations = false)]
 async fn what_the_app_showed_instead_stands_beside_the_member_with_its_time(pool: PgPool) {
     let site = Site::new(pool).await;
     site.run(
