@@ -51,11 +51,13 @@ create table reconciler.manual_actions (
     -- What people search by. Row-level security lets an index find rows only by operators that cannot show anything of
     -- other rows: equality can, lower and string_to_array are not known not to.
     email_key              text generated always as (lower(member_email)) stored,
+    cause                  text collate "C" not null generated always as (coalesce(failure_code, reason)) stored,
     assignee_login         text generated always as (regexp_replace(assignee, '^.* via login ', '')) stored,
     assignee_name          text generated always as (substring(assignee from '^(.*) via login ')) stored,
     -- Which text the instructions were made of. Reports that a screen has changed are counted by it.
     instructions_hash      text generated always as (shown ->> 'hash') stored,
-    primary key (id, workspace_id),
+    -- With what filters ask for, so that a list of the newest reads this index alone until its page is full.
+    primary key (id, workspace_id) include (integration_id, operation, cause, status),
     constraint status_is_known check (status in
         ('open', 'in_progress', 'done', 'verified', 'attested', 'not_needed', 'dismissed', 'superseded', 'returned')),
     constraint operation_is_invite_remove_change_role_or_reconnect
@@ -99,17 +101,22 @@ create unique index one_unfinished_action_per_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id)
     where closed_at is null;
 
--- Due times and members are never null; the conditions keep the planner from using these indexes for other queries.
+-- Lists of unfinished actions ask for any combination of filters, and what few actions pass is not to read all of them: this
+-- index has what the filters, the deadline (due_time) and row-level security ask for, so that it is read alone. The conditions
+-- on columns that are never null keep the planner from using these indexes for other queries.
 create index actions_by_due_time
-    on reconciler.manual_actions (due_at, id) where closed_at is null and due_at is not null;
+    on reconciler.manual_actions (due_at, id)
+    include (workspace_id, integration_id, operation, cause, status, opened_at, extended_until)
+    where closed_at is null and due_at is not null;
 
 create index reopened_actions_by_due_time
     on reconciler.manual_actions (due_at, id) where closed_at is null and reopened_count > 0;
 
--- Counts by app, operation and cause read this index alone.
+-- Counts by app, operation and cause, and who works on what, read this index alone, in its order.
 create index unfinished_actions_by_cause
-    on reconciler.manual_actions (workspace_id, integration_id, operation, failure_code, reason, status, due_at)
-    where closed_at is null;
+    on reconciler.manual_actions (workspace_id, integration_id, operation, cause, status, due_at)
+    include (assignee, opened_at, extended_until)
+    where closed_at is null and opened_at is not null;
 
 -- People search by email, by id, and by cause, also among the ended actions: without an index they would read all of them
 -- for what is rare. An action is seldom updated after it has ended. Reasons are never null; the conditions keep the planner
@@ -119,10 +126,9 @@ create index actions_by_email on reconciler.manual_actions (email_key) where rea
 create index actions_by_member on reconciler.manual_actions (member_id) where reason is not null;
 
 create index actions_by_cause
-    on reconciler.manual_actions (coalesce(failure_code, reason), closed_at, id) where reason is not null;
-
--- Statistics of an index with a condition are not used: without these the planner takes every cause for a rare one.
-create statistics reconciler.causes_of_actions on (coalesce(failure_code, reason)) from reconciler.manual_actions;
+    on reconciler.manual_actions (cause, closed_at, id)
+    include (workspace_id, integration_id, operation, status)
+    where cause is not null;
 
 -- Nearly all actions have ended, and the ended ones have other statuses than the unfinished ones. Without these the planner
 -- takes the open ones for few, and sorts all of them instead of reading the index of deadlines.
@@ -130,7 +136,7 @@ create statistics reconciler.statuses_of_actions (mcv)
     on closed_at, status, operation, workspace_id from reconciler.manual_actions;
 
 create statistics reconciler.causes_of_unfinished_actions (mcv)
-    on closed_at, status, (coalesce(failure_code, reason)) from reconciler.manual_actions;
+    on closed_at, status, cause from reconciler.manual_actions;
 
 -- The login and the name of each assignee.
 create index unfinished_actions_by_assignee
@@ -143,17 +149,19 @@ create index reconnect_actions on reconciler.manual_actions (closed_at, id) wher
 
 create index unfinished_actions_of_an_integration
     on reconciler.manual_actions (workspace_id, integration_id, id)
-    where closed_at is null;
+    where closed_at is null and integration_id is not null;
 
 create index done_actions_of_an_integration
-    on reconciler.manual_actions (workspace_id, integration_id) where status = 'done';
+    on reconciler.manual_actions (workspace_id, integration_id) where status = 'done' and integration_id is not null;
 
 create index actions_of_a_member
     on reconciler.manual_actions (workspace_id, integration_id, member_id, closed_at) where member_id is not null;
 
--- The latest of the ended actions of a workspace, an app or an operation: what others have is left out in the index.
+-- The latest of the ended actions: what a filter leaves out is left out in the index.
 create index ended_actions
-    on reconciler.manual_actions (closed_at, id, workspace_id, integration_id, operation) where closed_at is not null;
+    on reconciler.manual_actions (closed_at, id)
+    include (workspace_id, integration_id, operation, cause, status)
+    where closed_at is not null;
 
 -- How often each text was used for each app, and which were reported.
 create index actions_by_instructions on reconciler.manual_actions (instructions_hash, application);
@@ -343,6 +351,9 @@ comment on constraint assignee_is_1_to_200_characters_not_blank on reconciler.ma
 
 comment on constraint ended_actions_say_when on reconciler.manual_actions is
     'closed_at is null if status is open, in_progress or done, and set otherwise.';
+
+comment on column reconciler.manual_actions.cause is
+    'The failure code, or the reason of actions that have none. Computed by the database.';
 
 comment on column reconciler.manual_actions.email_key is 'member_email in small letters, for searches. Computed by the database.';
 

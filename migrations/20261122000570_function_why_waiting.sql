@@ -1,6 +1,10 @@
 -- Why an unfinished task waits, until when, and who can change that, in one sentence; null for a task that has ended.
+--
+-- The sessions of people plan each statement for its values, which for the few rows of a key takes longer than to read them:
+-- a list of 100 tasks took 75 ms instead of 15. So the statements of this function keep their plans.
 create function reconciler.why_waiting(t reconciler.automation_tasks) returns text
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as
 $$
 declare
     a reconciler.arrivals;

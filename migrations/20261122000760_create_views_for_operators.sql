@@ -7,7 +7,7 @@ select a.id, a.status, a.operation, a.integration_name as app, a.member_name, a.
        a.assignee, a.reason, a.failure_code, a.note, a.done_by, a.done_at, a.verdict, a.verdict_at, a.observed,
        a.reopened_count, reconciler.integration_status(s.paused_at, d.status) as integration_status,
        a.opened_at, a.closed_at, a.workspace_id, a.integration_id, a.member_id, a.task_id, a.email_key,
-       a.assignee_login, a.assignee_name, a.xmin::text::bigint as revision
+       a.assignee_login, a.assignee_name, a.xmin::text::bigint as revision, a.cause
 from reconciler.manual_actions a
 left join reconciler.integration_settings s
        on s.workspace_id = a.workspace_id and s.integration_id = a.integration_id
@@ -44,27 +44,23 @@ cross join lateral (
 where a.closed_at is null and a.reopened_count > 0 and a.status <> 'done'
 order by a.stored_due_at, a.id;
 
--- Only where the clock of an integration has stopped, its actions are read one by one.
+-- Only where the clock of an integration has stopped, its actions are read one by one. Opened_at is never null: only with a
+-- condition that says so the planner reads the index that has these columns, and nothing else.
 create view reconciler.work_by_app as
-with counted as (
-    select workspace_id, integration_id, operation, failure_code, reason, status, count(*) as actions,
-           count(*) filter (where due_at < now()) as overdue, min(due_at) as next_due_at
+with causes as (
+    select workspace_id, integration_id, operation, cause, count(*) as actions,
+           count(*) filter (where status = 'open') as unclaimed, count(*) filter (where due_at < now()) as overdue,
+           min(due_at) as next_due_at
     from reconciler.manual_actions
-    where closed_at is null and status <> 'done'
-    group by workspace_id, integration_id, operation, failure_code, reason, status
-), causes as (
-    select workspace_id, integration_id, operation, coalesce(failure_code, reason) as cause,
-           sum(actions)::bigint as actions, coalesce(sum(actions) filter (where status = 'open'), 0)::bigint as unclaimed,
-           sum(overdue)::bigint as overdue, min(next_due_at) as next_due_at
-    from counted
-    group by workspace_id, integration_id, operation, coalesce(failure_code, reason)
+    where closed_at is null and opened_at <= 'infinity' and status <> 'done'
+    group by workspace_id, integration_id, operation, cause
 ), stopped as (
-    select l.workspace_id, l.integration_id, l.operation, coalesce(l.failure_code, l.reason) as cause,
-           count(*) filter (where l.overdue) as overdue, min(l.due_at) as next_due_at
+    select l.workspace_id, l.integration_id, l.operation, l.cause, count(*) filter (where l.overdue) as overdue,
+           min(l.due_at) as next_due_at
     from reconciler.integration_states d
     join reconciler.action_list l on l.workspace_id = d.workspace_id and l.integration_id = d.integration_id
-    where d.inactive_since is not null and l.closed_at is null and l.status <> 'done'
-    group by l.workspace_id, l.integration_id, l.operation, coalesce(l.failure_code, l.reason)
+    where d.inactive_since is not null and l.closed_at is null and l.opened_at <= 'infinity' and l.status <> 'done'
+    group by l.workspace_id, l.integration_id, l.operation, l.cause
 )
 select i.name as app, c.operation, c.cause, c.actions, c.unclaimed, coalesce(s.overdue, c.overdue) as overdue,
        coalesce(s.next_due_at, c.next_due_at) as next_due_at, i.status as integration_status, c.workspace_id,
@@ -161,6 +157,8 @@ comment on column reconciler.action_list.task_id is 'Id of the automation task t
 comment on view reconciler.my_work is
     'The open and in_progress actions that are assigned to the present person or to nobody, the earliest stored '
     'deadline first.';
+
+comment on column reconciler.action_list.cause is 'The failure code, or the reason of actions that have none.';
 
 comment on column reconciler.action_list.email_key is 'member_email in small letters, for searches.';
 

@@ -13,7 +13,7 @@ begin
     if tg_op = 'INSERT' then
         insert into reconciler.action_figures
             (action_id, workspace_id, integration_id, operation, cause, requested_at, opened_at, status, closed_at)
-        select n.id, n.workspace_id, n.integration_id, n.operation, coalesce(n.failure_code, n.reason), n.requested_at,
+        select n.id, n.workspace_id, n.integration_id, n.operation, n.cause, n.requested_at,
                n.opened_at, n.status, n.closed_at
         from new_rows n;
         return null;

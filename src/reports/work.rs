@@ -31,6 +31,11 @@ pub struct Figures {
     pub worked_s: i64,
     /// Those that were or have to be done and that nobody has claimed.
     pub unmeasured: i64,
+    /// Of removals: how many were proven, and the seconds that half and 95 % of these took.
+    pub revoked: i64,
+    pub revoked_p50_s: Option<f64>,
+    pub revoked_p95_s: Option<f64>,
+    pub beyond_objective: i64,
 }
 
 /// How long removals of one app and cause took from the request to the proof.
@@ -108,9 +113,6 @@ pub struct WorkReport {
     pub left_out: usize,
 }
 
-/// Of removals: workspace, integration and cause, and how long they took.
-pub type RevocationsOf = ((String, String, String), Revocations);
-
 /// Workspace, integration and operation, and their requests.
 pub type RequestsOf = ((String, String, String), Requests);
 
@@ -119,28 +121,19 @@ pub fn report(
     period: Period,
     figures_since: Option<DateTime<Utc>>,
     figures: Vec<Figures>,
-    revocations: Vec<RevocationsOf>,
     requests: Vec<RequestsOf>,
 ) -> WorkReport {
     let usual = each(
         figures.iter().map(|line| line.worked_s).sum(),
         figures.iter().map(|line| line.measured).sum(),
     );
-    let mut revocations: std::collections::BTreeMap<_, _> = revocations.into_iter().collect();
     let requests: std::collections::BTreeMap<_, _> = requests.into_iter().collect();
     let mut lines: Vec<_> = figures
         .into_iter()
         .map(|line| {
-            let key = |word: &str| {
-                (line.workspace_id.clone(), line.integration_id.clone(), word.to_owned())
-            };
-            let requests = requests.get(&key(&line.operation)).copied();
-            let revocations = if line.operation == "remove" {
-                revocations.remove(&key(&line.cause))
-            } else {
-                None
-            };
-            WorkFigures { requests, revocations, ..judged(line, usual) }
+            let key =
+                (line.workspace_id.clone(), line.integration_id.clone(), line.operation.clone());
+            WorkFigures { requests: requests.get(&key).copied(), ..judged(line, usual) }
         })
         .collect();
     lines.sort_by(|a, b| {
@@ -175,11 +168,17 @@ fn each(worked_s: i64, measured: i64) -> Option<f64> {
 fn judged(line: Figures, usual: Option<f64>) -> WorkFigures {
     let minutes = line.worked_s as f64 / 60.0;
     let minutes_each = each(line.worked_s, line.measured).or(usual);
+    let revocations = (line.operation == "remove").then_some(Revocations {
+        proven: line.revoked,
+        p50_s: line.revoked_p50_s,
+        p95_s: line.revoked_p95_s,
+        beyond_objective: line.beyond_objective,
+    });
     WorkFigures {
         minutes,
         minutes_each,
         minutes_saved: minutes + minutes_each.unwrap_or(0.0) * line.unmeasured as f64,
-        revocations: None,
+        revocations,
         requests: None,
         workspace_id: line.workspace_id,
         integration_id: line.integration_id,
@@ -216,17 +215,18 @@ mod tests {
             measured,
             worked_s: minutes * 60,
             unmeasured,
+            revoked: measured,
+            revoked_p50_s: Some(60.0),
+            revoked_p95_s: Some(90.0),
+            beyond_objective: opened - measured,
         }
     }
 
     fn reported(figures: Vec<Figures>) -> WorkReport {
         let period = Period::month(Some("2026-11"), "2026-12-01".parse().unwrap()).unwrap();
-        let of_seats = ("acme".to_owned(), "an-app".to_owned(), "seats".to_owned());
-        let revocations =
-            Revocations { proven: 2, p50_s: Some(60.0), p95_s: Some(90.0), beyond_objective: 1 };
         let removals = ("acme".to_owned(), "an-app".to_owned(), "remove".to_owned());
         let requests = Requests { arrived: 90, succeeded: 50, escalated: 40 };
-        report(period, None, figures, vec![(of_seats, revocations)], vec![(removals, requests)])
+        report(period, None, figures, vec![(removals, requests)])
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
             figures("few long ones", 2, 2, 60, 0),
             figures("many short ones", 30, 10, 50, 20),
             figures("nobody has begun", 5, 0, 0, 5),
-            figures("seats", 1, 1, 20, 0),
+            Figures { operation: "invite".to_owned(), ..figures("seats", 1, 1, 20, 0) },
         ];
         let report = reported(lines);
         let told: Vec<_> = report
@@ -254,8 +254,8 @@ mod tests {
             ]
         );
         assert_eq!((report.opened, report.minutes_saved), (38, 280.0));
-        assert_eq!(report.lines[3].revocations.as_ref().unwrap().beyond_objective, 1);
-        assert_eq!(report.lines[0].revocations, None);
+        assert_eq!(report.lines[0].revocations.as_ref().unwrap().beyond_objective, 20);
+        assert_eq!(report.lines[3].revocations, None, "nobody is removed by an invitation");
         assert_eq!(report.lines[0].requests.unwrap().succeeded, 50);
     }
 

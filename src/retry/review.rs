@@ -43,15 +43,15 @@ pub async fn list(
 ) -> Result<Vec<TaskLine>, StoreError> {
     Ok(sqlx::query_as!(
         TaskLine,
-        // The tasks are found by their places first, or every unfinished one would be read.
+        // The tasks are found by their places first, or every unfinished one would be read; and so is an email, which the
+        // planner would otherwise look for in all tasks.
         r#"-- list_tasks
          with listed as materialized (
              select p.task_id, p.workspace_id from reconciler.task_places p
              where ($1::text is null or p.workspace_id = $1) and ($2::text is null or p.integration_id = $2)
                and ($3::text is null or p.member_id = $3
-                    or exists (select from reconciler.automation_tasks t
-                               where t.id = p.task_id and t.workspace_id = p.workspace_id
-                                 and lower(t.member_email) = lower($3)))
+                    or lower($3) = (select lower(t.member_email) from reconciler.automation_tasks t
+                                    where t.id = p.task_id and t.workspace_id = p.workspace_id))
                and ($4::bigint is null or p.task_id > $4)
                and (coalesce(cardinality($5::bigint[]), 0) = 0 or p.task_id = any ($5))
              order by p.task_id

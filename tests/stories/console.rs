@@ -802,7 +802,7 @@ async fn an_export_has_all_matching_rows_and_no_formula(pool: PgPool) {
     let one = site.get(Role::Viewer, "/actions.csv?member=m2000%40example.com").await;
     assert_eq!(one.text.lines().count(), 2);
     let list = site.get(Role::Viewer, "/actions").await.text;
-    assert!(list.contains("<b>2,201</b> unfinished"), "{list}");
+    assert!(list.contains("<b>1,000+</b> unfinished"), "{list}");
     let next = list.split("rel=\"next\"").next().unwrap().rsplit("href=\"").next().unwrap();
     let next = next.split('"').next().unwrap().replace("&amp;", "&");
     assert!(site.get(Role::Viewer, &next).await.text.contains("First page"));

@@ -42,12 +42,11 @@ impl Desk {
         let period = Period::between(asked.from, asked.to, today).map_err(wrong)?;
         let since = store::figures_since(&mut tx, workspace).await?;
         let figures = store::figures(&mut tx, workspace, period).await?;
-        let revocations = store::revocations(&mut tx, workspace, period).await?;
         let requests = match asked.requests {
             true => store::requests(&mut tx, workspace, period).await?,
             false => Vec::new(),
         };
-        Ok(work::report(period, since, figures, revocations, requests))
+        Ok(work::report(period, since, figures, requests))
     }
 
     /// The evidence of a month in one workspace: what is not proven first.

@@ -22,12 +22,13 @@ pub(super) async fn request_missing_syncs(
         r#"-- request_missing_syncs
         with recursive every as (
             (select workspace_id, integration_id from reconciler.manual_actions
-             where status = 'done' order by workspace_id, integration_id limit 1)
+             where status = 'done' and integration_id >= '' -- as the index says it
+             order by workspace_id, integration_id limit 1)
             union all
             select n.* from every
             cross join lateral (
                 select a.workspace_id, a.integration_id from reconciler.manual_actions a
-                where a.status = 'done'
+                where a.status = 'done' and a.integration_id >= ''
                   and (a.workspace_id, a.integration_id) > (every.workspace_id, every.integration_id)
                 order by a.workspace_id, a.integration_id
                 limit 1) n

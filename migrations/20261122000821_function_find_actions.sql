@@ -6,6 +6,8 @@
 -- drops "is not null" for such a column. Who the person behind an assignee is takes a look at the roles, too slow for
 -- thousands of rows: it is done once for the caller, and for actions of whom the caller's name or login is a part, which
 -- have an index.
+--
+-- Who asks for a workspace of others would have all of its rows read, to be shown none: that is seen before any is read.
 create function reconciler.find_actions(
     p_statuses text[], p_workspace_id text, p_integration_id text, p_member text, p_operation text, p_cause text,
     p_overdue boolean, p_mine boolean, p_ids bigint[])
@@ -15,13 +17,14 @@ $$
     select * from reconciler.action_list
     where (coalesce(cardinality(p_statuses), 0) = 0 or status = any (p_statuses))
       and (p_workspace_id is null or workspace_id = p_workspace_id)
+      and (p_workspace_id is null or coalesce(p_workspace_id = any ((select reconciler.own_workspaces())::text[]), true))
       and (p_integration_id is null
            or integration_id = p_integration_id and member_id >= ''
               and workspace_id = any (array(select i.workspace_id from reconciler.integrations i
                                             where i.integration_id = p_integration_id)))
       and (p_member is null or reason >= '' and (member_id = p_member or email_key = lower(p_member)))
       and (p_operation is null or operation = p_operation)
-      and (p_cause is null or reason >= '' and coalesce(failure_code, reason) = p_cause)
+      and (p_cause is null or cause = p_cause)
       and (not p_overdue or overdue and stored_due_at < now())
       and (not p_mine
            or status = 'in_progress' and assignee is not null
