@@ -14,8 +14,9 @@ const ACTIONS: u32 = 1_000_000;
 const WAITING_TASKS: u32 = 3000;
 
 /// The tables that are counted when they are full.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "manual_actions",
+    "action_figures",
     "automation_tasks",
     "members",
     "arrivals",
@@ -52,6 +53,7 @@ pub(crate) async fn fill(bed: &Bed, sizes: &Sizes) -> anyhow::Result<String> {
         write(concat!(include_str!("filling/tasks.sql"), include_str!("filling/members.sql"))),
         write(concat!(include_str!("filling/trail.sql"), include_str!("filling/syncs.sql"))),
     )?;
+    write(include_str!("filling/figures.sql")).await?;
     sqlx::raw_sql("drop table public.plan; drop function public.chance").execute(&pool).await?;
     bed::settle(&url).await?;
     println!("filled in {:.0} s", began.elapsed().as_secs_f64());

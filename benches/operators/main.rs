@@ -16,6 +16,7 @@ mod pages;
 mod person;
 #[path = "../record/mod.rs"]
 mod record;
+mod reports;
 mod times;
 mod views;
 
@@ -39,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
     combinations::measure(&person, &mut times).await?;
     lists::measure(&person, &mut times).await?;
     cards::measure(&person, &mut times).await?;
+    reports::measure(&person, &mut times).await?;
     pages::measure(&person, &url, &mut times).await?;
     commands::measure(&person, &mut times)?;
     times.print();

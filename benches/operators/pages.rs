@@ -23,7 +23,7 @@ const API: Group = Group::page("answers of the API");
 
 const MOST_BYTES: usize = 100_000;
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 16] = [
     "/",
     "/actions",
     "/actions?overdue=on",
@@ -36,9 +36,13 @@ const PAGES: [&str; 12] = [
     "/tasks",
     "/returns",
     "/integrations",
+    "/reports",
+    "/reports?workspace=workspace-3",
+    "/reports?requests=1",
+    "/evidence?workspace=workspace-3",
 ];
 
-const ANSWERS: [&str; 7] = [
+const ANSWERS: [&str; 10] = [
     "/v1/actions",
     "/v1/actions?status=verified",
     "/v1/groups",
@@ -46,6 +50,9 @@ const ANSWERS: [&str; 7] = [
     "/v1/syncs",
     "/v1/integrations",
     "/v1/events",
+    "/v1/reports/work",
+    "/v1/reports/work?requests=true",
+    "/v1/reports/evidence?workspace=workspace-3",
 ];
 
 pub(crate) async fn measure(

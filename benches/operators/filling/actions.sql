@@ -1,8 +1,8 @@
 -- Of the unfinished ones, a twentieth is overdue and a fiftieth was contradicted. Texts are as long as real ones.
 insert into reconciler.manual_actions
     (id, status, operation, workspace_id, integration_id, integration_name, integration_kind, application, member_id,
-     member_email, member_name, trigger, reason, failure_code, failure_message, attempts, instructions, shown, due_at, opened_at,
-     assignee, assigned_at, note, note_at, done_by, done_at, verdict, verdict_at, observed, snapshots, reopened_count, closed_at,
+     member_email, member_name, trigger, reason, failure_code, failure_message, attempts, instructions, shown, due_at, requested_at,
+     opened_at, assignee, assigned_at, note, note_at, done_by, done_at, verdict, verdict_at, observed, snapshots, reopened_count, closed_at,
      task_id, sync_id, snapshot_hash, snapshot_started_at)
 overriding system value
 select n, status, operation, workspace_id, integration_id, name, kind, 'asana_tenant', member_id, member_email,
@@ -15,7 +15,7 @@ select n, status, operation, workspace_id, integration_id, name, kind, 'asana_te
        case when not is_unfinished then opened_at + interval '14 days'
             when n / 4 % 20 = 5 then now() - interval '5 days' * public.chance(n)
             else now() + interval '14 days' * public.chance(n) end,
-       opened_at, worked.by, worked.at, worked.note, worked.at, said.by, said.at, judged.verdict, judged.at, judged.observed,
+       requested_at, opened_at, worked.by, worked.at, worked.note, worked.at, said.by, said.at, judged.verdict, judged.at, judged.observed,
        case when judged.at is null then 0 else 1 end, case when again.is_so then 1 else 0 end, closed_at, n,
        case when judged.at is not null then 1 + n % 20000 end, case when judged.at is not null then md5(n::text) end,
        judged.at

@@ -1,5 +1,6 @@
 -- What the rows are about, decided once for all tables. The sizes are settings: operators.actions, operators.tasks.
--- A twentieth of the actions is unfinished: every fourth of the latest fifth. A few apps have much of the work.
+-- The actions were opened over a year. A twentieth of them is unfinished: every fourth of the latest fifth. A few apps have
+-- much of the work.
 create function public.chance(p_number bigint) returns float8 language sql immutable as
 $$ select (hashint8(p_number)::bigint & 65535) / 65536.0 $$;
 
@@ -40,7 +41,7 @@ with sizes as (
 ), shared as (
     select n, is_unfinished, person, floor(200 * power(place - floor(place), 2))::int as app,
            public.chance(n + 1000000007) as luck, public.chance(n + 2000000014) as fate,
-           now() - interval '85 days' * ((actions - n)::float8 / actions) - interval '1 hour' as opened_at
+           now() - interval '365 days' * ((actions - n)::float8 / actions) - interval '1 hour' as opened_at
     from placed
 )
 select n, is_unfinished, 'workspace-' || app % 4 as workspace_id, 'app-' || app as integration_id, 'App ' || app as name,
@@ -54,11 +55,12 @@ select n, is_unfinished, 'workspace-' || app % 4 as workspace_id, 'app-' || app 
             when fate < 0.6 then 'verified' when fate < 0.7 then 'attested'
             when fate < 0.8 then 'not_needed' when fate < 0.9 then 'superseded' when fate < 0.95 then 'dismissed'
             else 'returned' end as status,
-       opened_at, case when not is_unfinished then least(opened_at + interval '3 days' * luck, now()) end as closed_at
+       opened_at - interval '1 hour' * fate as requested_at, opened_at,
+       case when not is_unfinished then least(opened_at + interval '3 days' * luck, now()) end as closed_at
 from shared;
 
 -- The login of an integration is rejected, and a person has to fix it.
 insert into public.plan
 select current_setting('operators.actions')::bigint + row_number() over (), true, workspace_id, integration_id, integration_id,
-       'app', '', '', 'reconnect', 'InvalidCredentials', 'open', now() - interval '1 day', null
+       'app', '', '', 'reconnect', 'InvalidCredentials', 'open', null, now() - interval '1 day', null
 from reconciler.integration_states where status = 'login_rejected';

@@ -6,8 +6,8 @@ insert into reconciler.automation_tasks
      received_at, ordered_at, attempts, next_attempt_at, last_error, closed_at, closed_reason)
 overriding system value
 select n, workspace_id, 'job-' || n || ':' || member_id, 'job-' || n, integration_id, kind, name, 'asana_tenant', member_id,
-       member_email, 'Person ' || member_id, operation, '{VIEWER}', 'workspace_policy', opened_at, failure_code,
-       'The page showed a message that automation does not know', 'escalated', opened_at, opened_at, 3, opened_at,
+       member_email, 'Person ' || member_id, operation, '{VIEWER}', 'workspace_policy', requested_at, failure_code,
+       'The page showed a message that automation does not know', 'escalated', requested_at, requested_at, 3, opened_at,
        failure_code, opened_at, 'All automatic retries were used'
 from public.plan where operation <> 'reconnect' order by n;
 
