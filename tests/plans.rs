@@ -525,6 +525,13 @@ const OF_PEOPLE: &[Statement] = &[
     ("find_sync", &["20002"], 100),
 ];
 
+/// What somebody asks of a workspace that is not theirs. Lists ask by the same function, `find_actions`.
+const OF_OTHERS: &[Statement] = &[(
+    "count_unfinished_actions",
+    &["'{}'", "'acme'", "null", "null", "null", "null", "false", "false", "'{}'", "1001"],
+    20,
+)];
+
 /// What upkeep and syncs ask, in plain SQL.
 const PLAIN: &[Statement] = &[
     ("request_missing_syncs", &[], 450),
@@ -668,6 +675,11 @@ async fn upkeep_and_syncs_read_by_index_and_only_what_they_are_about(pool: PgPoo
     }
     let of_people = prepare(&mut person, OF_PEOPLE).await;
     check(&mut person, &of_people, MOST_ROWS_OF_UPKEEP, "of a person").await;
+    person.execute("set role reconciler_operator").await.unwrap();
+    person.execute("set reconciler.workspaces = 'globex'").await.unwrap();
+    let of_others = prepare(&mut person, OF_OTHERS).await;
+    check(&mut person, &of_others, 0, "of a person of another workspace").await;
+    person.execute("reset role").await.unwrap();
 }
 
 /// Statistics are made by the tests alone. The server would make those of some tables while others are filled, and plans
