@@ -128,6 +128,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "store.rs",
             "intake/store/",
             "member/store/",
+            "sync/store/",
             "upkeep/store/",
             "database/",
             "schema/",

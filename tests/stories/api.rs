@@ -388,8 +388,10 @@ async fn a_reason_that_nobody_can_see_is_none(pool: PgPool) {
             ("/v1/returns", &returned),
             ("/v1/webhooks/acme/event-1/dismiss", &reason),
         ] {
+            // A verb of an action knows that it needs a note; all other reasons are judged by the database.
+            let expected = if path.starts_with("/v1/actions/") { 422 } else { 400 };
             let (status, problem) = said(api.post(path, body).header("if-match", "*")).await;
-            assert_eq!(status, 400, "{path} {blank:?}: {problem}");
+            assert_eq!(status, expected, "{path} {blank:?}: {problem}");
         }
     }
 }

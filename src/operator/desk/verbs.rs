@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Actor, Chosen, Desk, DeskError, Refusal, RefusalKind, Seen};
+use crate::text::printable;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -57,7 +58,9 @@ impl ActionVerb {
 
     /// Refuses words without one that the verb cannot do without.
     pub fn check(self, words: Words<'_>) -> Result<(), Refusal> {
-        let is_blank = |word: Option<&str>| word.is_none_or(|word| word.trim().is_empty());
+        // As the database sees it: what nobody can see says nothing.
+        let is_blank =
+            |word: Option<&str>| word.is_none_or(|word| printable(word).trim().is_empty());
         if self == Self::HandOver && is_blank(words.to) {
             return Err(unfit("this needs a colleague: say to whom"));
         }
