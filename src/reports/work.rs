@@ -10,7 +10,7 @@ use super::period::Period;
 pub const OBJECTIVE_S: i64 = 4 * 60 * 60;
 
 /// So many lines are shown; the report says how many it leaves out.
-pub const MOST_LINES: usize = 200;
+pub const MOST_LINES: usize = 100;
 
 /// The figures of one app, operation and cause, as they are stored.
 #[derive(Debug, Clone)]
@@ -270,7 +270,7 @@ mod tests {
     fn a_long_report_says_how_much_it_leaves_out_and_counts_all_of_it() {
         let lines = (0..250).map(|n| figures(&format!("cause {n}"), 1, 1, n, 0)).collect();
         let report = reported(lines);
-        assert_eq!((report.lines.len(), report.left_out, report.opened), (200, 50, 250));
+        assert_eq!((report.lines.len(), report.left_out, report.opened), (100, 150, 250));
         assert_eq!(report.lines[0].minutes, 249.0);
     }
 }
