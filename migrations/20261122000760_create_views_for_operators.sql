@@ -44,7 +44,8 @@ cross join lateral (
 where a.closed_at is null and a.reopened_count > 0 and a.status <> 'done'
 order by a.stored_due_at, a.id;
 
--- Only where the clock of an integration has stopped, its actions are read one by one. Opened_at is never null: only with a
+-- Only where the clock of an integration has stopped, its actions are read one by one, each cause by itself: a join with all
+-- stopped ones took seconds while the planner had no statistics yet of a table that had just filled. Opened_at is never null: only with a
 -- condition that says so the planner reads the index that has these columns, and nothing else.
 create view reconciler.work_by_app as
 with causes as (
@@ -54,21 +55,20 @@ with causes as (
     from reconciler.manual_actions
     where closed_at is null and opened_at <= 'infinity' and status <> 'done'
     group by workspace_id, integration_id, operation, cause
-), stopped as (
-    select l.workspace_id, l.integration_id, l.operation, l.cause, count(*) filter (where l.overdue) as overdue,
-           min(l.due_at) as next_due_at
-    from reconciler.integration_states d
-    join reconciler.action_list l on l.workspace_id = d.workspace_id and l.integration_id = d.integration_id
-    where d.inactive_since is not null and l.closed_at is null and l.opened_at <= 'infinity' and l.status <> 'done'
-    group by l.workspace_id, l.integration_id, l.operation, l.cause
 )
-select i.name as app, c.operation, c.cause, c.actions, c.unclaimed, coalesce(s.overdue, c.overdue) as overdue,
-       coalesce(s.next_due_at, c.next_due_at) as next_due_at, i.status as integration_status, c.workspace_id,
-       c.integration_id
+select i.name as app, c.operation, c.cause, c.actions, c.unclaimed,
+       case when s.next_due_at is null then c.overdue else s.overdue end as overdue,
+       coalesce(s.next_due_at, c.next_due_at) as next_due_at,
+       reconciler.integration_status(i.paused_at, d.status) as integration_status, c.workspace_id, c.integration_id
 from causes c
-left join reconciler.integrations i on i.workspace_id = c.workspace_id and i.integration_id = c.integration_id
-left join stopped s on s.workspace_id = c.workspace_id and s.integration_id = c.integration_id
-                   and s.operation = c.operation and s.cause = c.cause
+left join reconciler.integration_settings i on i.workspace_id = c.workspace_id and i.integration_id = c.integration_id
+left join reconciler.integration_states d on d.workspace_id = c.workspace_id and d.integration_id = c.integration_id
+cross join lateral (
+    select count(*) filter (where l.overdue) as overdue, min(l.due_at) as next_due_at
+    from reconciler.action_list l
+    where d.inactive_since is not null and l.workspace_id = c.workspace_id and l.integration_id = c.integration_id
+      and l.operation = c.operation and l.cause = c.cause and l.closed_at is null and l.opened_at <= 'infinity'
+      and l.status <> 'done') s
 order by next_due_at;
 
 create view reconciler.held_reports as

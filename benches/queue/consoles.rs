@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::bed;
 use crate::http::Queue;
 use crate::shape::{Place, Shape, number, rate};
 
@@ -73,6 +74,8 @@ struct Attempts {
 async fn attempts(shape: &Shape<'_>, tasks: usize, consoles: usize) -> anyhow::Result<Attempts> {
     let queue = Queue::fill(shape, tasks).await?;
     open_actions(&queue.place).await?;
+    // A table that has just filled has no statistics yet, which a real one has within a minute.
+    bed::settle(&queue.place.url).await?;
     let token = token(&queue.place).await?;
     let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
     let pages = Arc::new(AtomicUsize::new(0));

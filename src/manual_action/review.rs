@@ -84,24 +84,29 @@ impl ActionFilter<'_> {
 ///
 /// Each statement finds the ids of its page in an index that has all that the filters ask for, and then reads these rows: to
 /// read each row that a filter leaves out would take ten times as long.
+///
+/// `None` if the action after which the list is to go on is not there any more: from its start it would seem to have no end.
 pub async fn list(
     connection: &mut PgConnection,
     filter: ActionFilter<'_>,
-) -> Result<Vec<ActionLine>, StoreError> {
+) -> Result<Option<Vec<ActionLine>>, StoreError> {
     match filter.order.unwrap_or(ActionOrder::Due) {
         ActionOrder::Due => list_by_deadline(connection, filter).await,
-        ActionOrder::Newest => list_newest(connection, &filter).await,
+        ActionOrder::Newest => Ok(Some(list_newest(connection, &filter).await?)),
     }
 }
 
 async fn list_by_deadline(
     connection: &mut PgConnection,
     filter: ActionFilter<'_>,
-) -> Result<Vec<ActionLine>, StoreError> {
+) -> Result<Option<Vec<ActionLine>>, StoreError> {
     let after = match filter.after {
         Some(id) => place(connection, id).await?,
         None => None,
     };
+    if filter.after.is_some() && after.is_none() {
+        return Ok(None);
+    }
     let mut lines = Vec::new();
     if let Some(words) = filter.words(true)
         && after.is_none_or(|(_, closed_at, _)| closed_at.is_none())
@@ -115,7 +120,7 @@ async fn list_by_deadline(
         let after = after.and_then(|(id, closed_at, _)| Some((id, closed_at?)));
         lines.extend(list_ended(connection, &filter, &words, after, room).await?);
     }
-    Ok(lines)
+    Ok(Some(lines))
 }
 
 /// Where an action is in the lists: its id, its end, its deadline.

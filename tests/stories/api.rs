@@ -353,6 +353,9 @@ async fn what_is_malformed_is_refused_with_a_reason_and_never_a_failure(pool: Pg
         (api.post(done, &json!({})), 428, "If-Match"),
         (api.post(done, &json!({})).header("if-match", "\"1\""), 412, "has changed since"),
         (api.post(done, &json!({})).header("if-match", "W/\"x\""), 412, "If-Match"),
+        (api.post(done, &json!({})).header("if-match", "\"1\", \"2\""), 400, "several"),
+        // The place 999 of a list of actions, of which none is that one.
+        (api.get("/v1/actions?cursor=393939"), 400, "not there any more"),
         (api.post("/v1/actions/1/explode", &json!({})).header("if-match", "*"), 404, "no"),
         (api.post("/v1/actions/batch", &json!({ "verb": "done", "items": [] })), 400, "1 to 1000"),
         (
@@ -642,6 +645,9 @@ async fn a_stream_says_where_it_begins_and_goes_on_where_it_was(pool: PgPool) {
     let mut again = Events::new(follow(Some(place)).send().await.unwrap());
     assert_eq!(again.next().await, line, "and no line of the foreign workspace");
     assert_eq!(said(follow(Some("x".to_owned()))).await.0, 400);
+    let (status, problem) = said(follow(Some("4711000".to_owned()))).await;
+    assert_eq!(status, 400, "nothing would ever come");
+    assert!(problem["detail"].as_str().unwrap().contains("before line 4711000"), "{problem}");
     let _second = follow(None).send().await.unwrap();
     let mut third = follow(None).send().await.unwrap();
     if third.status() == 200 {

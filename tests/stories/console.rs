@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cerby_reconciler::access::{Access, Role};
 use cerby_reconciler::config::{self, Config, Operators};
 use cerby_reconciler::manual_action::instructions::Library;
-use cerby_reconciler::operator::desk::{Actor, Desk};
+use cerby_reconciler::operator::desk::{ActionVerb, Actor, Desk, Seen, Words};
 use cerby_reconciler::operator::listener::{self as doors, Doors};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -1176,4 +1176,24 @@ async fn the_page_of_an_app_stays_small_however_many_wait_and_whatever_they_wrot
     assert!(app.text.len() < 100_000, "{} bytes", app.text.len());
     let action = site.get(Role::Operator, "/actions/100").await;
     assert!(action.text.len() > 8000, "{} bytes", action.text.len());
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_done_with_many_is_answered_in_time_although_others_hold_them_locked(pool: PgPool) {
+    let site = Site::new(pool).await;
+    site.more(101..=107).await;
+    let mut other = site.pool.begin().await.unwrap();
+    sqlx::query("select from reconciler.manual_actions where id between 101 and 106 for update")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let actions: Vec<_> = (101..=107).map(Seen::from).collect();
+    let (kim, words) = (Actor::named("kim").unwrap(), Words::default());
+    let answers = site.desk.act_on_each(&kim, ActionVerb::Claim, &actions, words).await.unwrap();
+    let told: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err().to_string()).collect();
+    assert!(told[..5].iter().all(|words| !words.contains("was not tried")), "{told:?}");
+    assert!(told[5].contains("was not tried") && told[6].contains("was not tried"), "{told:?}");
+    other.rollback().await.unwrap();
+    let again = site.desk.act_on_each(&kim, ActionVerb::Claim, &actions, words).await.unwrap();
+    assert!(again.iter().all(Result::is_ok), "{again:?}");
 }

@@ -93,6 +93,7 @@ pub(super) async fn stream(
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(10));
     };
     let trail = TrailReader::new(after);
+    trail.check(&door.desk).await?;
     let following = Following { door, caller, trail, checked: Instant::now(), _place: place };
     let events = unfold(following, async |mut following| {
         let events = following.next().await?;

@@ -97,6 +97,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         };
         match value.to_str().map(str::trim) {
             Ok("*") => Ok(Self(None)),
+            Ok(tags) if tags.contains(',') => Err(Problem::invalid(
+                "If-Match has several ETags: send that of the row as you saw it",
+            )),
             Ok(tag) => match tag.trim_matches('"').parse() {
                 Ok(revision) => Ok(Self(Some(revision))),
                 Err(_) => Err(Problem::new(

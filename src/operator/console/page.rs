@@ -110,6 +110,11 @@ impl Frame {
         text::words(word)
     }
 
+    /// A number that was not counted up to a limit.
+    pub(super) fn number(&self, number: &i64) -> String {
+        counted(*number, i64::MAX)
+    }
+
     /// A number of an integration: its waiting tasks, or its unfinished actions.
     pub(super) fn counted(&self, number: &i64) -> String {
         counted(*number, MOST_COUNTED)
@@ -183,6 +188,15 @@ pub(super) fn see_other(address: &str) -> Response {
     Redirect::to(address).into_response()
 }
 
+/// Whether If-None-Match names a tag. A proxy that compresses a page makes its tag a weak one, and weak ones are compared
+/// like others here (RFC 9110, 13.1.2).
+fn names(known: &HeaderValue, tag: Option<&HeaderValue>) -> bool {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    let tag = tag.map(text).unwrap_or_default();
+    let same = |one: &str| one == "*" || one.trim_start_matches("W/") == tag;
+    text(known).split(',').any(|one| same(one.trim()))
+}
+
 /// Pages may frame nothing, ask nobody else, and run what comes from here alone.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -201,7 +215,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let digits = hex(&Sha256::digest(&body)[..16]);
         let tag = HeaderValue::from_str(&format!("\"{digits}\"")).ok();
-        let body = match known.is_some() && known == tag {
+        let body = match known.is_some_and(|known| names(&known, tag.as_ref())) {
             true => {
                 parts.status = StatusCode::NOT_MODIFIED;
                 Body::empty()
@@ -225,4 +239,21 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("Cookie"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_alone_in_a_list_and_as_a_weak_one() {
+        let tag = HeaderValue::from_static("\"ab\"");
+        let is_known = |text| names(&HeaderValue::from_static(text), Some(&tag));
+        for known in ["\"ab\"", "W/\"ab\"", "\"x\", \"ab\"", "\"x\",W/\"ab\"", "*"] {
+            assert!(is_known(known), "{known}");
+        }
+        for other in ["", "\"a\"", "W/\"a\", \"b\"", "ab"] {
+            assert!(!is_known(other), "{other}");
+        }
+    }
 }

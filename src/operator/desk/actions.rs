@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Actor, Desk, DeskError, Refusal, Seen, commit};
+use super::{Actor, Desk, DeskError, Refusal, RefusalKind, Seen, commit};
 use crate::catalogue;
 use crate::database::Transaction;
 use crate::history::{self, TrailLine};
@@ -47,7 +47,12 @@ impl Desk {
     ) -> Result<Vec<ActionLine>, DeskError> {
         let mut tx = self.begin(actor).await?;
         let filter = ActionFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
-        Ok(review::list(&mut tx, filter).await?)
+        let lines = review::list(&mut tx, filter).await?;
+        Ok(lines.ok_or_else(|| Refusal {
+            kind: RefusalKind::Invalid,
+            message: "the action after which the list is to go on is not there any more".to_owned(),
+            hint: Some("Begin at the first page of the list.".to_owned()),
+        })?)
     }
 
     /// How many unfinished actions a filter lets through, up to [`review::MOST_COUNTED`] and one.

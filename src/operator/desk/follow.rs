@@ -5,7 +5,7 @@
 //! moment. Once these have ended, no line up to the noted one can appear any more, and the reader returns them. It waits
 //! only for transactions that have written to the trail, not for any other one that stays open.
 
-use super::{Actor, Desk, DeskError};
+use super::{Actor, Desk, DeskError, Refusal, RefusalKind};
 use crate::history::{self, EventLine, Horizon};
 
 const BATCH: i64 = 500;
@@ -23,6 +23,26 @@ impl TrailReader {
     /// Goes on after a line; `None` begins after the latest one.
     pub fn new(after: Option<i64>) -> Self {
         Self { after, horizon: None }
+    }
+
+    /// Refuses a place beyond the end of the trail, after which a reader would wait for ever: the database has been restored
+    /// from a backup since, or it is another one.
+    pub async fn check(&self, desk: &Desk) -> Result<(), DeskError> {
+        let Some(after) = self.after else { return Ok(()) };
+        let latest = history::horizon(&desk.pool).await?.latest;
+        if after <= latest {
+            return Ok(());
+        }
+        Err(Refusal {
+            kind: RefusalKind::Invalid,
+            message: format!("the trail ends at line {latest}, before line {after}"),
+            hint: Some(
+                "The database may have been restored from a backup. Begin without a place, and read again what you \
+                 keep of its rows."
+                    .to_owned(),
+            ),
+        }
+        .into())
     }
 
     /// The line after which the reader goes on.

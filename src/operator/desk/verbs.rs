@@ -1,6 +1,7 @@
 //! What people do with a manual action, by the name of the verb: with one, or the same with many.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::{Actor, Chosen, Desk, DeskError, Refusal, RefusalKind, Seen};
 use crate::text::printable;
@@ -111,11 +112,36 @@ impl Desk {
         words: Words<'_>,
     ) -> Result<Vec<Result<(), DeskError>>, DeskError> {
         check_many(verb, actions)?;
-        let mut answers = Vec::new();
+        let (mut answers, mut waited) = (Vec::new(), Duration::ZERO);
         for seen in actions {
-            answers.push(self.act(actor, verb, *seen, words).await);
+            if waited >= WAITS_AT_MOST {
+                answers.push(Err(not_tried(seen.id).into()));
+                continue;
+            }
+            let began = Instant::now();
+            let answer = self.act(actor, verb, *seen, words).await;
+            if answer.as_ref().is_err_and(is_busy) {
+                waited += began.elapsed();
+            }
+            answers.push(answer);
         }
         Ok(answers)
+    }
+}
+
+/// How long one request waits for locks of others in all. Whoever asked would otherwise get no answer in time, and not learn
+/// what was done.
+const WAITS_AT_MOST: Duration = Duration::from_secs(10);
+
+fn is_busy(error: &DeskError) -> bool {
+    matches!(error, DeskError::Refused(refusal) if refusal.kind == RefusalKind::Busy)
+}
+
+fn not_tried(id: i64) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Busy,
+        message: format!("action {id} was not tried: others hold too many of these actions locked"),
+        hint: Some("Try again in a moment.".to_owned()),
     }
 }
 

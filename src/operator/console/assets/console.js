@@ -170,4 +170,6 @@ document.addEventListener('keydown', (event) => {
 
 complete(document)
 count()
+// On a narrow screen the menu is longer than it is wide.
+document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
 setTimeout(round, Number(document.body.dataset.refresh || 5) * 1000)
