@@ -43,10 +43,20 @@ pub struct IntegrationFilter<'a> {
     pub limit: u32,
 }
 
+/// The tasks of integrations that need not be counted again: one entry of each list for an integration.
+#[derive(Debug, Default)]
+pub struct Backlogs {
+    pub workspaces: Vec<String>,
+    pub integrations: Vec<String>,
+    pub waiting: Vec<i64>,
+    pub in_flight: Vec<i64>,
+}
+
 /// Lists integrations, the inactive ones first. Tasks and actions are counted of those that are listed.
 pub async fn list(
     connection: &mut PgConnection,
     filter: IntegrationFilter<'_>,
+    known: &Backlogs,
 ) -> Result<Vec<IntegrationLine>, StoreError> {
     Ok(sqlx::query_as!(
         IntegrationLine,
@@ -55,7 +65,8 @@ pub async fn list(
                   i.status as "status!", i.status_reason, i.status_until, i.status_since,
                   i.max_in_flight, i.starts_per_minute, i.own_account, i.administrator_roles, i.snapshot_every_s,
                   i.four_eyes as "four_eyes!",
-                  p.unfinished - r.in_flight as "waiting!", r.in_flight as "in_flight!",
+                  coalesce(k.waiting, p.unfinished - r.in_flight) as "waiting!",
+                  coalesce(k.in_flight, r.in_flight) as "in_flight!",
                   a.unfinished as "unfinished_actions!"
            from (select * from reconciler.integrations i
                  where (not $1 or i.status <> 'active') and ($2::text is null or i.workspace_id = $2)
@@ -66,13 +77,17 @@ pub async fn list(
                                where b.workspace_id = $3 and b.integration_id = $4), $3, $4))
                  order by i.status = 'active', i.workspace_id, i.integration_id
                  limit $5) i
+           left join unnest($8::text[], $9::text[], $10::bigint[], $11::bigint[])
+                     k (workspace_id, integration_id, waiting, in_flight)
+                  on k.workspace_id = i.workspace_id and k.integration_id = i.integration_id
            cross join lateral (
                select count(*) as in_flight from reconciler.task_places t
-               where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id and t.is_running) r
+               where k.waiting is null
+                 and t.workspace_id = i.workspace_id and t.integration_id = i.integration_id and t.is_running) r
            cross join lateral (
                select count(*) as unfinished
                from (select from reconciler.task_places t
-                     where t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
+                     where k.waiting is null and t.workspace_id = i.workspace_id and t.integration_id = i.integration_id
                      limit $7 + r.in_flight) counted) p
            cross join lateral (
                select count(*) as unfinished
@@ -88,6 +103,10 @@ pub async fn list(
         i64::from(filter.limit),
         filter.id,
         MOST_COUNTED + 1,
+        &known.workspaces,
+        &known.integrations,
+        &known.waiting,
+        &known.in_flight,
     )
     .fetch_all(connection)
     .await?)

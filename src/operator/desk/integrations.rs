@@ -1,5 +1,7 @@
 //! Integrations: their status, their limits, and their protected accounts.
 
+use std::time::Instant;
+
 use super::{Actor, Desk, DeskError, Refusal, RefusalKind, commit};
 use crate::integration::store::{self, IntegrationFilter, IntegrationLine, Settings};
 
@@ -10,7 +12,7 @@ pub struct Integration {
 }
 
 impl Desk {
-    /// Integrations, the inactive ones first.
+    /// Integrations, the inactive ones first. Their tasks may have been counted some seconds ago.
     pub async fn integrations(
         &self,
         actor: &Actor,
@@ -19,7 +21,10 @@ impl Desk {
         let mut tx = self.begin(actor).await?;
         let filter =
             IntegrationFilter { workspace: actor.workspace_or(filter.workspace), ..filter };
-        Ok(store::list(&mut tx, filter).await?)
+        let now = Instant::now();
+        let lines = store::list(&mut tx, filter, &self.counted.known(now)).await?;
+        self.counted.remember(&lines, now);
+        Ok(lines)
     }
 
     /// The one integration with this id. If several workspaces have it, the caller has to name one.

@@ -5,6 +5,7 @@
 //! and renders.
 
 mod actions;
+mod backlogs;
 mod events;
 mod follow;
 mod import;
@@ -24,6 +25,7 @@ mod views;
 mod webhooks;
 
 pub use actions::{ActionCard, Done, Marked};
+use backlogs::Counted;
 pub use follow::TrailReader;
 pub use import::Imported;
 pub use integrations::Integration;
@@ -38,6 +40,8 @@ pub use tasks::TaskCard;
 pub(in crate::operator) use verbs::check_many;
 pub use verbs::{ActionVerb, Words};
 pub use views::NewView;
+
+use std::sync::Arc;
 
 use crate::access::Access;
 use crate::database::{PgPool, Transaction};
@@ -142,11 +146,12 @@ impl From<i64> for Seen {
 #[derive(Debug, Clone)]
 pub struct Desk {
     pool: PgPool,
+    counted: Arc<Counted>,
 }
 
 impl Desk {
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, counted: Arc::default() }
     }
 
     /// Whether the login is that of the daemon, which people share: a name has to tell them apart.
