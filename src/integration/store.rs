@@ -7,7 +7,7 @@ use crate::membership::IntegrationKind;
 use crate::store::StoreError;
 
 /// One line of the list for operators.
-#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Debug, Default, serde::Serialize, utoipa::ToSchema)]
 pub struct IntegrationLine {
     pub workspace_id: String,
     pub integration_id: String,

@@ -68,7 +68,7 @@ pub(super) async fn show(
 fn part(after: Option<i64>, lines: usize) -> (usize, Option<String>) {
     let skipped = after.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(0);
     let up_to = skipped.saturating_add(PAGE);
-    (skipped, (up_to < lines).then(|| cursor(&up_to.to_string())))
+    (skipped, (up_to < lines).then(|| cursor(up_to.to_string())))
 }
 
 /// What the pages around have of the address.

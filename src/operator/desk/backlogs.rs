@@ -47,3 +47,30 @@ impl Counted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_known_for_five_seconds_and_keeps_its_age_while_it_is_shown_again() {
+        let (counted, start) = (Counted::default(), Instant::now());
+        let line = IntegrationLine {
+            workspace_id: "acme".to_owned(),
+            integration_id: "an-app".to_owned(),
+            waiting: 7,
+            in_flight: 2,
+            ..IntegrationLine::default()
+        };
+        counted.remember(std::slice::from_ref(&line), start);
+        let later = start + Duration::from_secs(4);
+        let known = counted.known(later);
+        assert_eq!((known.waiting, known.in_flight), (vec![7], vec![2]));
+        assert_eq!(
+            (known.workspaces[0].as_str(), known.integrations[0].as_str()),
+            ("acme", "an-app")
+        );
+        counted.remember(&[line], later);
+        assert!(counted.known(start + FRESH_FOR).waiting.is_empty(), "it is counted anew");
+    }
+}
