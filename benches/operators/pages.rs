@@ -29,7 +29,7 @@ const PAGES: [&str; 16] = [
     "/actions?overdue=on",
     "/actions?operation=remove",
     "/actions?status=done",
-    "/actions?status=verified",
+    "/actions?status=ended",
     "/apps/workspace-3/app-199",
     "/syncs",
     "/syncs/3",
