@@ -9,6 +9,9 @@ use crate::access::Access;
 use crate::database::{PgConnection, PgPool, Transaction};
 use crate::membership::UnknownWord;
 
+/// People are told how many rows there are up to this: a page must not read a whole backlog to count it.
+pub const MOST_COUNTED: i64 = 1000;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database refused or did not answer")]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::database::{PgConnection, PgPool};
 use crate::membership::IntegrationKind;
-use crate::store::StoreError;
+use crate::store::{MOST_COUNTED, StoreError};
 
 /// One line of the list for operators.
 #[derive(Debug, Default, serde::Serialize, utoipa::ToSchema)]
@@ -28,9 +28,6 @@ pub struct IntegrationLine {
     /// 1001 if there are more than 1000.
     pub unfinished_actions: i64,
 }
-
-/// So many waiting tasks and unfinished actions of an integration are counted: a list must not read a whole backlog.
-pub const MOST_COUNTED: i64 = 1000;
 
 /// Which integrations to list; a field that is `None` or false leaves all.
 #[derive(Debug, Clone, Copy, Default)]

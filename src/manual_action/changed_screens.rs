@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::database::PgConnection;
-use crate::store::StoreError;
+use crate::store::{MOST_COUNTED, StoreError};
 
 /// A text of instructions of which people reported that the app looks different.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -24,9 +24,6 @@ pub struct ChangedScreen {
     /// What has changed, in the latest words.
     pub last_note: Option<String>,
 }
-
-/// The number of actions of a text is counted up to this.
-const MOST_COUNTED: i64 = 1000;
 
 /// So many texts are listed at most.
 const MOST_LISTED: i64 = 200;

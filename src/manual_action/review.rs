@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::status::ActionStatus;
 use crate::database::PgConnection;
 use crate::membership::{ActionOperation, words};
-use crate::store::StoreError;
+use crate::store::{MOST_COUNTED, StoreError};
 
 /// One line of the list for operators.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -250,9 +250,6 @@ async fn list_newest(
     .fetch_all(connection)
     .await?)
 }
-
-/// The number of actions that a filter lets through is counted up to this.
-pub const MOST_COUNTED: i64 = 1_000;
 
 /// How many unfinished actions a filter lets through, whatever its cursor; [`MOST_COUNTED`] and one if there are more.
 pub async fn count(

@@ -10,6 +10,7 @@ use cerby_reconciler::config::{self, Config, Operators};
 use cerby_reconciler::manual_action::instructions::Library;
 use cerby_reconciler::operator::desk::{ActionVerb, Actor, Desk, Seen, Words};
 use cerby_reconciler::operator::listener::{self as doors, Doors};
+use cerby_reconciler::text::hex;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
@@ -1119,7 +1120,7 @@ async fn evidence_names_what_proves_it_and_its_sheet_has_every_line_and_no_formu
     assert!(page.text.contains("m1002@example.com") && !page.text.contains("m1001@example.com"));
     assert!(page.text.len() < 100_000, "{}", page.text.len());
     let last =
-        site.get(Role::Viewer, &format!("{path}&cursor={}", hex("unproven-3200"))).await.text;
+        site.get(Role::Viewer, &format!("{path}&cursor={}", hex(b"unproven-3200"))).await.text;
     for words in [
         "m1001@example.com",
         "by token:kim",
@@ -1148,10 +1149,6 @@ async fn evidence_names_what_proves_it_and_its_sheet_has_every_line_and_no_formu
     assert!(wrong.status == 400 && wrong.text.contains("366 days at most"), "{}", wrong.text);
     let foreign = site.get(Role::Viewer, "/evidence?workspace=globex").await;
     assert!(foreign.status == 200 && !foreign.text.contains("secret"), "{}", foreign.text);
-}
-
-fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Notes may have 10 000 characters, and a line of a list is not the place for them.

@@ -8,10 +8,11 @@ use anyhow::bail;
 use super::several::{Several, Verb};
 use super::terminal::{Clock, List, ListFormat, more};
 use super::{desk, one_of};
-use crate::integration::store::{IntegrationFilter, IntegrationLine, MOST_COUNTED, Settings};
+use crate::integration::store::{IntegrationFilter, IntegrationLine, Settings};
 use crate::membership::IntegrationKind;
 use crate::operator::cursor::InWorkspace;
 use crate::operator::desk::{Actor, Desk, DeskError, Integration};
+use crate::store::MOST_COUNTED;
 use crate::text::{counted, printable};
 
 /// What to do with integrations.

@@ -19,10 +19,11 @@ use super::verbs::Verb;
 use super::views::Views;
 use crate::history::TrailLine;
 use crate::manual_action::card::ActionFacts;
-use crate::manual_action::review::{ActionLine, MOST_COUNTED};
+use crate::manual_action::review::ActionLine;
 use crate::membership::ActionOperation;
 use crate::operator::desk::{ActionCard, Seen};
 use crate::operator::filters::{ListPage, STATUSES};
+use crate::store::MOST_COUNTED;
 use crate::text::{counted, encoded};
 
 #[derive(Debug, Template)]

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use super::form::Form;
 use super::problem::Problem;
 use crate::operator::cursor::{cursor, place};
+use crate::text::encoded;
 
 pub(super) const PAGE: u32 = 50;
 
@@ -24,6 +25,11 @@ pub(super) fn after<T: FromStr>(query: &Form) -> Result<Option<T>, Problem> {
         }
         after => Ok(after.flatten()),
     }
+}
+
+/// The filter of a list that has none but a workspace, as its addresses have it.
+pub(super) fn of_workspace(query: &Form) -> String {
+    query.get("workspace").map(|id| format!("workspace={}", encoded(id))).unwrap_or_default()
 }
 
 /// The cursor of the page that follows, if there may be one.

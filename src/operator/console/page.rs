@@ -17,8 +17,8 @@ use super::form::Form;
 use super::problem::Problem;
 use super::text::{self, When};
 use crate::access::Role;
-use crate::integration::store::MOST_COUNTED;
 use crate::operator::desk::Names;
+use crate::store::MOST_COUNTED;
 use crate::text::{counted, encoded, hex};
 
 /// How often a page asks whether it has changed, in seconds.
@@ -115,7 +115,7 @@ impl Frame {
         counted(*number, i64::MAX)
     }
 
-    /// A number of an integration: its waiting tasks, or its unfinished actions.
+    /// A number that was counted up to the limit.
     pub(super) fn counted(&self, number: &i64) -> String {
         counted(*number, MOST_COUNTED)
     }

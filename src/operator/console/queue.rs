@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::Console;
 use super::access::SignedIn;
-use super::form::{Form, Query};
+use super::form::Query;
 use super::list::{self, Pages};
 use super::page::{Frame, html};
 use super::problem::Problem;
@@ -52,7 +52,7 @@ pub(super) async fn show(
         frame: Frame::new(&signed_in, "queue", "Queue").telling(&query),
         actions: work.iter().map(|line| line.actions).sum(),
         overdue: work.iter().map(|line| line.overdue).sum(),
-        pages: Pages::of("/", &words(&query), &query, next),
+        pages: Pages::of("/", &list::of_workspace(&query), &query, next),
         lines: work
             .into_iter()
             .skip(skipped)
@@ -69,12 +69,6 @@ fn part(after: Option<i64>, lines: usize) -> (usize, Option<String>) {
     let skipped = after.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(0);
     let up_to = skipped.saturating_add(PAGE);
     (skipped, (up_to < lines).then(|| cursor(up_to.to_string())))
-}
-
-/// What the pages around have of the address.
-fn words(query: &Form) -> String {
-    let workspace = query.get("workspace").map(|workspace| ("workspace", workspace));
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(workspace).finish()
 }
 
 fn people(at_work: &[AtWork], line: &WorkLine) -> Vec<String> {

@@ -9,12 +9,11 @@ use super::Console;
 use super::access::SignedIn;
 use super::actions::known;
 use super::form::{Form, Query};
-use super::list::{PAGE, Pages, after, next};
+use super::list::{PAGE, Pages, after, next, of_workspace};
 use super::page::{Frame, html, see_other};
 use super::problem::Problem;
 use crate::intake::webhook::review::{WebhookFilter, WebhookLine};
 use crate::operator::cursor::InWorkspace;
-use crate::text::encoded;
 
 #[derive(Debug, Template)]
 #[template(path = "webhooks.html")]
@@ -40,7 +39,6 @@ async fn page(
     query: &Form,
     refused: Option<(Problem, (String, String))>,
 ) -> Result<Response, Problem> {
-    let words = query.get("workspace").map(|id| format!("workspace={}", encoded(id)));
     let place: Option<InWorkspace> = after(query)?;
     let filter = WebhookFilter {
         workspace: query.get("workspace"),
@@ -52,7 +50,7 @@ async fn page(
     let last = lines.last().map(|line| InWorkspace::new(&line.workspace_id, &line.event_id));
     let page = List {
         frame: Frame::new(signed_in, "integrations", "Webhooks").telling(query).refused(problem),
-        pages: Pages::of("/webhooks", &words.unwrap_or_default(), query, next(lines.len(), last)),
+        pages: Pages::of("/webhooks", &of_workspace(query), query, next(lines.len(), last)),
         lines,
         kept,
     };

@@ -55,7 +55,7 @@ impl Desk {
         })?)
     }
 
-    /// How many unfinished actions a filter lets through, up to [`review::MOST_COUNTED`] and one.
+    /// How many unfinished actions a filter lets through, up to [`store::MOST_COUNTED`](crate::store::MOST_COUNTED) and one.
     pub async fn count_actions(
         &self,
         actor: &Actor,

@@ -37,6 +37,7 @@ pub use returns::Chosen;
 pub use sessions::{Lasts, Session};
 pub use syncs::SyncCard;
 pub use tasks::TaskCard;
+pub(in crate::operator) use tokens::hash;
 pub(in crate::operator) use verbs::check_many;
 pub use verbs::{ActionVerb, Words};
 pub use views::NewView;

@@ -82,6 +82,7 @@ pub(super) fn secret(prefix: &str) -> SecretString {
     format!("{prefix}{}", hex(&bytes)).into()
 }
 
-pub(super) fn hash(secret: &str) -> [u8; 32] {
+/// What is kept of a secret.
+pub(in crate::operator) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
-use sha2::{Digest, Sha256};
+
+use crate::operator::desk::hash;
 
 /// Addresses whose failures are remembered at a time.
 const MOST_ADDRESSES: usize = 10_000;
@@ -89,10 +90,6 @@ impl Failures {
             entry.0 += 1;
         }
     }
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 /// The address of the client. Behind a proxy it is the last one that the proxy names.

@@ -1,11 +1,12 @@
 //! The lists of actions.
 
-use crate::manual_action::review::{ActionFilter, ActionLine, ActionOrder, MOST_COUNTED};
+use crate::manual_action::review::{ActionFilter, ActionLine, ActionOrder};
 use crate::manual_action::status::ActionStatus;
 use crate::membership::ActionOperation;
 use crate::operator::cli::terminal::{Clock, List, ListFormat, more};
 use crate::operator::cli::{Acting, one_of};
 use crate::operator::desk::{Actor, Desk};
+use crate::store::MOST_COUNTED;
 use crate::text::{counted, printable};
 
 #[derive(Debug, clap::Args)]
