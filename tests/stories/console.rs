@@ -1067,8 +1067,12 @@ async fn a_page_stays_small_however_much_there_is_to_do(pool: PgPool) {
     )
     .await;
     let queue = site.get(Role::Operator, "/").await;
-    assert_eq!(queue.text.matches("<tr class=\"row\">").count(), 100);
+    let shown = |page: &Page| page.text.matches("<tr class=\"row\">").count();
     let second = site.get(Role::Operator, &link(&queue, "\" rel=\"next\"")).await;
+    let third = site.get(Role::Operator, &link(&second, "\" rel=\"next\"")).await;
+    let last = site.get(Role::Operator, &link(&third, "\" rel=\"next\"")).await;
+    assert_eq!([&queue, &second, &third, &last].map(shown), [100, 100, 100, 1]);
+    assert!(!last.text.contains("Next page"));
     for (path, page) in [
         ("/", queue),
         ("its second page", second),
